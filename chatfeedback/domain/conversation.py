@@ -1,0 +1,326 @@
+"""A conversation: the fold of its events into a tree of messages.
+
+Each message has a parent; the *head* marks where the conversation stands; what is shown is the path from the root
+to the head. Nothing is ever removed from the tree: retry, undo, edit and the choice of an alternative only add
+messages and move the head. Every message remembers which of its children was shown last (`active_child_id`), so
+that going back to a branch finds the tip where it was left, and an undone exchange does not come back by itself.
+
+`Conversation` is a value: `evolved` returns a new one and leaves the old one as it was. It holds exactly what the
+projections store, so that one fold is the only place where the meaning of an event is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from chatfeedback.domain.events import (
+    AlternativeChosen,
+    ConversationCleared,
+    ConversationStarted,
+    Event,
+    Generation,
+    MessageEdited,
+    MessageRated,
+    MessageSent,
+    RatingCleared,
+    RatingValue,
+    ReplyFinished,
+    ReplyRetried,
+    ReplyStarted,
+    Role,
+    Status,
+    TurnUndone,
+)
+
+TITLE_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reply ended."""
+
+    finished_at: datetime
+    finished_event_id: str
+    finish_reason: str | None
+    error: str | None
+    time_to_first_token: float | None
+    """Seconds."""
+    duration: float | None
+    """Seconds."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One version of one message; a retry or an edit makes a new one beside it."""
+
+    message_id: str
+    version: int
+    """Of the conversation when the message was made: orders messages."""
+    role: Role
+    author_id: str | None
+    """The annotator who wrote it; None: the model did."""
+    parent_id: str | None
+    replaces_id: str | None
+    text: str
+    altered: bool
+    status: Status
+    created_at: datetime
+    created_event_id: str
+    generation: Generation | None = None
+    outcome: Outcome | None = None
+    shown: bool = True
+    active_child_id: str | None = None
+
+    @property
+    def model(self) -> str | None:
+        """Whose text it is, for the figures; None when a human wrote it."""
+        return self.generation.model if self.generation else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What one annotator says of one reply now."""
+
+    value: RatingValue | None
+    reasons: tuple[str, ...]
+    comment: str | None
+    created_at: datetime
+    updated_at: datetime
+    event_id: str
+    """The event that made it what it is."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a run of events touched, for whoever stores the result."""
+
+    added: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
+    """Messages whose `shown` or `active_child_id` may differ."""
+    rated: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Where a conversation stands at `version` (0: nothing has happened yet)."""
+
+    conversation_id: str
+    annotator_id: str = ""
+    title: str = ""
+    version: int = 0
+    tree_version: int = 0
+    """The version at which what is shown last changed; ratings do not change it."""
+    head_id: str | None = None
+    writing_id: str | None = None
+    """The reply that is being written, if any."""
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    cleared_at: datetime | None = None
+    messages: dict[str, Message] = field(default_factory=dict)
+    """By id, oldest first."""
+    ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)
+    """By (message id, annotator id)."""
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def thread(self, tip: str | None) -> list[Message]:
+        """The messages from the root to `tip`, both included; `[]` for None."""
+        path = []
+        while tip is not None:
+            message = self.messages[tip]
+            path.append(message)
+            tip = message.parent_id
+        path.reverse()
+        return path
+
+    def shown(self) -> list[Message]:
+        """What is on the screen, oldest first."""
+        return self.thread(self.head_id)
+
+    def children(self, parent_id: str | None) -> Iterator[Message]:
+        return (message for message in self.messages.values() if message.parent_id == parent_id)
+
+    def alternatives(self, message_id: str) -> list[Message]:
+        """The replies to the same prompt that have a text, or are this one; oldest first."""
+        parent_id = self.messages[message_id].parent_id
+        return [
+            message
+            for message in self.children(parent_id)
+            if message.role == "assistant" and (message.text or message.message_id == message_id)
+        ]
+
+    def tip(self, message_id: str) -> str:
+        """Where the branch that goes through this message was left."""
+        while (child := self.messages[message_id].active_child_id) is not None:
+            message_id = child
+        return message_id
+
+    # -- the fold ----------------------------------------------------------------------------------------------
+
+    def evolved(self, events: Iterable[Event]) -> tuple[Conversation, Changes]:
+        """This conversation after `events`, and what they touched.
+
+        Raises ValueError when the events do not continue at the next version.
+        """
+        after = replace(self, messages=dict(self.messages), ratings=dict(self.ratings))
+        changes = Changes()
+        for event in events:
+            _apply(after, event, changes)
+        return after, changes
+
+
+def fold(conversation_id: str, events: Iterable[Event]) -> Conversation:
+    """The conversation that these events, oldest first, add up to."""
+    return Conversation(conversation_id).evolved(events)[0]
+
+
+def _apply(state: Conversation, event: Event, changes: Changes) -> None:
+    if event.version != state.version + 1 or event.conversation_id != state.conversation_id:
+        raise ValueError(f"event {event.event_id} does not follow version {state.version}")
+    state.version = event.version
+    state.updated_at = event.occurred_at
+    body = event.body
+    match body:
+        case ConversationStarted():
+            state.annotator_id, state.started_at = event.actor_id, event.occurred_at
+        case MessageSent() | MessageEdited():
+            _add(state, _written(event, body), changes)
+            if body.parent_id is None:
+                state.title = _title(body.text)
+        case ReplyStarted():
+            _add(state, _started(event, body), changes)
+            state.writing_id = body.message_id
+        case ReplyFinished():
+            _finish(state, event, body, changes)
+        case ReplyRetried():
+            _show(state, state.messages[body.message_id].parent_id, changes)
+        case TurnUndone():
+            _show(state, state.messages[body.message_id].parent_id, changes)
+        case AlternativeChosen():
+            _show(state, state.tip(body.message_id), changes)
+        case MessageRated() | RatingCleared():
+            _rate(state, event, body, changes)
+        case ConversationCleared():
+            state.cleared_at = event.occurred_at
+
+
+def _title(text: str) -> str:
+    line = " ".join(text[: 4 * TITLE_LENGTH].split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
+
+
+def _written(event: Event, body: MessageSent | MessageEdited) -> Message:
+    return Message(
+        message_id=body.message_id,
+        version=event.version,
+        role=body.role if isinstance(body, MessageEdited) else "user",
+        author_id=event.actor_id,
+        parent_id=body.parent_id,
+        replaces_id=body.replaces_id if isinstance(body, MessageEdited) else None,
+        text=body.text,
+        altered=body.altered,
+        status="complete",
+        created_at=event.occurred_at,
+        created_event_id=event.event_id,
+    )
+
+
+def _started(event: Event, body: ReplyStarted) -> Message:
+    return Message(
+        message_id=body.message_id,
+        version=event.version,
+        role="assistant",
+        author_id=None,
+        parent_id=body.parent_id,
+        replaces_id=body.replaces_id,
+        text="",
+        altered=False,
+        status="writing",
+        created_at=event.occurred_at,
+        created_event_id=event.event_id,
+        generation=body.generation,
+    )
+
+
+def _add(state: Conversation, message: Message, changes: Changes) -> None:
+    state.messages[message.message_id] = message
+    changes.added.add(message.message_id)
+    _show(state, message.message_id, changes)
+
+
+def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Changes) -> None:
+    reply = state.messages[body.message_id]
+    generation = reply.generation
+    if body.sent_ids is not None and generation is not None:
+        generation = replace(generation, sent_ids=body.sent_ids)
+    outcome = Outcome(
+        finished_at=event.occurred_at,
+        finished_event_id=event.event_id,
+        finish_reason=body.finish_reason,
+        error=body.error,
+        time_to_first_token=body.time_to_first_token,
+        duration=body.duration,
+        prompt_tokens=body.prompt_tokens,
+        completion_tokens=body.completion_tokens,
+    )
+    state.messages[body.message_id] = replace(
+        reply,
+        text=body.text,
+        altered=body.altered,
+        status=body.status,
+        generation=generation,
+        outcome=outcome,
+    )
+    changes.finished.add(body.message_id)
+    if state.writing_id == body.message_id:
+        state.writing_id = None
+    # A retry that brought nothing leaves the old reply on the screen.
+    old = state.messages.get(reply.replaces_id) if reply.replaces_id else None
+    if not body.text and state.head_id == body.message_id and old is not None and old.text:
+        _show(state, old.message_id, changes)
+
+
+def _show(state: Conversation, head_id: str | None, changes: Changes) -> None:
+    """Moves the head, and keeps `shown` and `active_child_id` of the messages that it passes."""
+    messages, old_head = state.messages, state.head_id
+    state.head_id, state.tree_version = head_id, state.version
+    if head_id is not None and messages[head_id].parent_id == old_head:
+        # The everyday case, a child of the head, costs the same however long the conversation is.
+        leaving: list[Message] = []
+        entering = [messages[old_head], messages[head_id]] if old_head else [messages[head_id]]
+    else:
+        entering = state.thread(head_id)
+        kept = {message.message_id for message in entering}
+        leaving = [message for message in state.thread(old_head) if message.message_id not in kept]
+    for message in leaving:
+        _place(state, message, False, message.active_child_id, changes)
+    for message, child in zip(entering, [*entering[1:], None], strict=True):
+        _place(state, message, True, child.message_id if child else None, changes)
+
+
+def _place(state: Conversation, message: Message, shown: bool, child: str | None, changes: Changes) -> None:
+    if message.shown != shown or message.active_child_id != child:
+        state.messages[message.message_id] = replace(message, shown=shown, active_child_id=child)
+        changes.moved.add(message.message_id)
+
+
+def _rate(state: Conversation, event: Event, body: MessageRated | RatingCleared, changes: Changes) -> None:
+    key = (body.message_id, event.actor_id)
+    before = state.ratings.pop(key, None)
+    changes.rated.add(key)
+    value, reasons = (body.value, body.reasons) if isinstance(body, MessageRated) else (None, ())
+    if value is None and not reasons and body.comment is None:
+        return
+    state.ratings[key] = Rating(
+        value=value,
+        reasons=reasons,
+        comment=body.comment,
+        created_at=before.created_at if before else event.occurred_at,
+        updated_at=event.occurred_at,
+        event_id=event.event_id,
+    )

@@ -1,0 +1,274 @@
+"""What may happen next: each function looks at a conversation and returns the bodies of new events, or refuses.
+
+Nothing is changed here. What changes nothing returns `()`. Whatever alters what is shown (send, retry, undo, edit,
+choose, clear) expects the `tree_version` that the person saw (`seen`; None: whatever it is now), and raises
+Conflict for a page that is out of date. Ratings and the end of a reply name a message instead, and so are never in
+conflict with anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from chatfeedback.domain.conversation import Conversation, Message, Rating
+from chatfeedback.domain.events import (
+    AlternativeChosen,
+    Body,
+    ConversationCleared,
+    ConversationStarted,
+    Generation,
+    MessageEdited,
+    MessageRated,
+    MessageSent,
+    RatingCleared,
+    RatingValue,
+    ReplyFinished,
+    ReplyRetried,
+    ReplyStarted,
+    Role,
+    TurnUndone,
+)
+from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotRateable, ReplyRunning
+
+
+class ThreadMessage(NamedTuple):
+    """What a model is told of a message."""
+
+    message_id: str
+    role: Role
+    text: str
+
+
+Plan = Callable[[Sequence[ThreadMessage]], Generation]
+"""From the thread to be answered, oldest first, to what the model will be asked."""
+
+
+class RatingChange(NamedTuple):
+    """The part of a rating that a person sets; None leaves it. "" clears a value or a comment, () the reasons."""
+
+    value: str | None = None
+    reasons: tuple[str, ...] | None = None
+    comment: str | None = None
+    altered: bool = False
+
+
+def message_of(conversation: Conversation, message_id: str) -> Message:
+    """The message with this id; raises NotFound."""
+    try:
+        return conversation.messages[message_id]
+    except KeyError:
+        raise NotFound("There is no such message in this conversation.") from None
+
+
+def thread_of(messages: Sequence[Message]) -> list[ThreadMessage]:
+    """What a model is told of these: everything that has a text."""
+    return [ThreadMessage(m.message_id, m.role, m.text) for m in messages if m.text]
+
+
+def send(
+    conversation: Conversation,
+    text: str,
+    plan: Plan,
+    *,
+    message_id: str,
+    reply_id: str,
+    altered: bool = False,
+    seen: int | None,
+) -> tuple[Body, ...]:
+    """A prompt after what is shown, and the start of its reply; starts the conversation if it is new."""
+    _expect(conversation, seen)
+    sent = MessageSent(message_id=message_id, parent_id=conversation.head_id, text=text, altered=altered)
+    start: tuple[Body, ...] = () if conversation.version else (ConversationStarted(),)
+    thread = [*thread_of(conversation.shown()), ThreadMessage(message_id, "user", text)]
+    return (*start, sent, _reply(message_id, plan(thread), reply_id))
+
+
+def retry(
+    conversation: Conversation, plan: Plan, *, message_id: str, reply_id: str, seen: int | None
+) -> tuple[Body, ...]:
+    """Another reply beside `message_id`, which must be the last message shown."""
+    _expect(conversation, seen)
+    reply = message_of(conversation, message_id)
+    if message_id != conversation.head_id or reply.role != "assistant" or reply.parent_id is None:
+        raise InputError("Only the last reply can be retried.")
+    generation = plan(thread_of(conversation.thread(reply.parent_id)))
+    return (
+        ReplyRetried(message_id=message_id, model=reply.model),
+        _reply(reply.parent_id, generation, reply_id, replaces_id=message_id),
+    )
+
+
+def undo(conversation: Conversation, *, seen: int | None) -> tuple[Body, ...]:
+    """Takes the last prompt and what followed it off the screen."""
+    _expect(conversation, seen)
+    shown = conversation.shown()
+    prompt = next((message for message in reversed(shown) if message.role == "user"), None)
+    if prompt is None:
+        raise InputError("There is nothing to undo.")
+    return (TurnUndone(message_id=prompt.message_id, model=shown[-1].model),)
+
+
+def edit(
+    conversation: Conversation,
+    text: str,
+    plan: Plan,
+    *,
+    message_id: str,
+    new_id: str,
+    reply_id: str,
+    altered: bool = False,
+    seen: int | None,
+) -> tuple[Body, ...]:
+    """A human's version in the place of a shown message; an edited prompt gets a new reply."""
+    _expect(conversation, seen)
+    old = message_of(conversation, message_id)
+    if not old.shown:
+        raise InputError("Only a message on the screen can be edited.")
+    if text == old.text:
+        return ()
+    edited = MessageEdited(
+        message_id=new_id,
+        replaces_id=message_id,
+        parent_id=old.parent_id,
+        role=old.role,
+        text=text,
+        altered=altered,
+        model=old.model,
+    )
+    if old.role == "assistant":
+        return (edited,)
+    thread = [*thread_of(conversation.thread(old.parent_id)), ThreadMessage(new_id, "user", text)]
+    return (edited, _reply(new_id, plan(thread), reply_id))
+
+
+def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[Body, ...]:
+    """Shows another alternative of the last reply."""
+    _expect(conversation, seen)
+    head = conversation.messages.get(conversation.head_id or "")
+    chosen = message_of(conversation, message_id)
+    if head is None or head.role != "assistant" or chosen not in conversation.alternatives(head.message_id):
+        raise InputError("Only an alternative of the last reply can be chosen.")
+    if chosen is head:
+        return ()
+    return (AlternativeChosen(message_id=message_id, previous_id=head.message_id, model=chosen.model),)
+
+
+def clear(conversation: Conversation) -> tuple[Body, ...]:
+    """The person goes on to a new conversation; a running reply is left to end by itself."""
+    return (ConversationCleared(),) if conversation.version else ()
+
+
+def rate(
+    conversation: Conversation,
+    change: RatingChange,
+    *,
+    message_id: str,
+    annotator_id: str,
+    reasons: Mapping[str, str],
+) -> tuple[Body, ...]:
+    """The rating that is wanted, whatever it was. `reasons`: the configured codes and their polarity.
+
+    Raises NotRateable for anything but a reply with text, InputError for an unknown value or reason.
+    """
+    message = message_of(conversation, message_id)
+    if message.role != "assistant" or not (message.text or message.status == "writing"):
+        raise NotRateable("Only a reply that has a text can be rated.")
+    before = conversation.ratings.get((message_id, annotator_id))
+    value = _value(change.value, before)
+    codes = _codes(change.reasons, before, value, reasons)
+    comment = (before.comment if before else None) if change.comment is None else (change.comment or None)
+    old = (before.value, before.reasons, before.comment) if before else (None, (), None)
+    if change.value is not None and value is None and old[0] is not None and change.reasons is None:
+        codes = ()
+        if comment == old[2]:
+            return (
+                RatingCleared(
+                    message_id=message_id,
+                    comment=comment,
+                    previous_value=old[0],
+                    previous_reasons=old[1],
+                    model=message.model,
+                ),
+            )
+    if (value, codes, comment) == old:
+        return ()
+    return (
+        MessageRated(
+            message_id=message_id,
+            value=value,
+            reasons=codes,
+            comment=comment,
+            altered=change.altered,
+            previous_value=old[0],
+            previous_reasons=old[1],
+            previous_comment=old[2],
+            model=message.model,
+        ),
+    )
+
+
+def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, ...]:
+    """The end of a reply; whoever comes second changes nothing."""
+    if message_of(conversation, finished.message_id).status != "writing":
+        return ()
+    return (finished,)
+
+
+def accepted_text(text: str, *, longest: int) -> tuple[str, bool]:
+    """The text as it can be stored, and whether characters had to be replaced.
+
+    NUL and lone surrogates, which Postgres refuses, become U+FFFD on every database. Raises MessageRejected for
+    text without a printable character, or of more than `longest` characters.
+    """
+    if len(text) > longest:
+        raise MessageRejected(
+            f"This message has {len(text):,} characters; at most {longest:,} are allowed. Shorten it and send again."
+        )
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise MessageRejected("There is nothing to send: type a message first.")
+    return storable(text)
+
+
+def storable(text: str) -> tuple[str, bool]:
+    """The text with NUL and lone surrogates as U+FFFD, and whether there were any."""
+    if text.isascii() and "\0" not in text:
+        return text, False
+    clean = text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return clean, clean != text
+
+
+def _expect(conversation: Conversation, seen: int | None) -> None:
+    if seen is not None and conversation.tree_version != seen:
+        raise Conflict("This conversation was changed in another tab; here is its newest state.")
+    if conversation.writing_id is not None:
+        raise ReplyRunning("A reply is still being written; wait for it or press Stop.")
+
+
+def _reply(parent_id: str, generation: Generation, reply_id: str, replaces_id: str | None = None) -> ReplyStarted:
+    return ReplyStarted(message_id=reply_id, parent_id=parent_id, replaces_id=replaces_id, generation=generation)
+
+
+def _value(wanted: str | None, before: Rating | None) -> RatingValue | None:
+    match wanted:
+        case None:
+            return before.value if before else None
+        case "":
+            return None
+        case "like" | "dislike":
+            return wanted
+    raise InputError("A rating is like, dislike or nothing.")
+
+
+def _codes(
+    wanted: tuple[str, ...] | None,
+    before: Rating | None,
+    value: RatingValue | None,
+    polarity: Mapping[str, str],
+) -> tuple[str, ...]:
+    """The reasons, without those that speak against the value. Codes retired from the settings may stay."""
+    known = set(before.reasons) if before else set()
+    codes = known if wanted is None else set(wanted)
+    if unknown := sorted(codes - known - polarity.keys()):
+        raise InputError(f"{unknown[0]!r} is not one of the reasons offered here.")
+    return tuple(sorted(c for c in codes if value is None or polarity.get(c, "any") in ("any", value)))

@@ -1,0 +1,249 @@
+"""What can happen in a conversation: one frozen dataclass a kind, and its stored form.
+
+An event is an envelope (`Event`: who, when, in which conversation, at which version) around a body (one of
+`Body`: what). The stored name of a kind is our own string and never a class path; a body is stored as canonical
+JSON text (keys sorted, no spaces, UTF-8), so that the same event is always the same bytes. Old schema versions
+are upcast when they are read and never rewritten. Ids are canonical UUID texts, new ones UUIDv7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar, Literal, get_args
+
+import orjson
+import uuid_utils
+
+Role = Literal["user", "assistant"]
+Status = Literal["writing", "complete", "stopped", "left", "interrupted", "failed"]
+"""Of a reply: still being written; finished by the model; stopped by the person; left, because nobody watched any
+more; interrupted, because the process died; failed, because the model did. Written by a human: complete."""
+FinalStatus = Literal["complete", "stopped", "left", "interrupted", "failed"]
+RatingValue = Literal["like", "dislike"]
+
+
+def new_id() -> str:
+    """A UUIDv7 as text: later ids sort after earlier ones."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What makes a reply: enough to ask the same question again. Never holds a secret."""
+
+    model: str
+    endpoint: str
+    provider: str | None
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    system_prompt: str
+    sent_ids: tuple[str, ...]
+    """Ids of the messages sent, oldest first; the ones missing from the thread did not fit into the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationStarted:
+    KIND: ClassVar = "conversation_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent:
+    """A prompt. `altered`: characters that no database keeps (NUL, lone surrogates) became U+FFFD."""
+
+    KIND: ClassVar = "message_sent"
+    message_id: str
+    parent_id: str | None
+    text: str
+    altered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyStarted:
+    """The model was asked for a reply; `replaces_id` is the reply that it is an alternative to."""
+
+    KIND: ClassVar = "reply_started"
+    message_id: str
+    parent_id: str
+    replaces_id: str | None
+    generation: Generation
+
+    @property
+    def model(self) -> str:
+        return self.generation.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFinished:
+    """The reply ended, with all the text that came; `error` is the sentence shown when it failed."""
+
+    KIND: ClassVar = "reply_finished"
+    message_id: str
+    status: FinalStatus
+    text: str
+    model: str
+    altered: bool = False
+    finish_reason: str | None = None
+    error: str | None = None
+    time_to_first_token: float | None = None
+    """Seconds."""
+    duration: float | None = None
+    """Seconds."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    sent_ids: tuple[str, ...] | None = None
+    """Set when fewer messages were sent in the end than `ReplyStarted` planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyRetried:
+    """Another answer was asked for instead of `message_id`, which stays as an alternative."""
+
+    KIND: ClassVar = "reply_retried"
+    message_id: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnUndone:
+    """The last exchange, from the prompt `message_id` on, was taken off the screen."""
+
+    KIND: ClassVar = "turn_undone"
+    message_id: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEdited:
+    """A human wrote `message_id` in the place of `replaces_id`; what followed leaves the screen."""
+
+    KIND: ClassVar = "message_edited"
+    message_id: str
+    replaces_id: str
+    parent_id: str | None
+    role: Role
+    text: str
+    altered: bool = False
+    model: str | None = None
+    """The model whose reply was corrected, for an edited reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRated:
+    """The rating of a reply by the actor is now this; the previous one is carried along."""
+
+    KIND: ClassVar = "message_rated"
+    message_id: str
+    value: RatingValue | None
+    reasons: tuple[str, ...]
+    """Codes, sorted."""
+    comment: str | None
+    altered: bool = False
+    previous_value: RatingValue | None
+    previous_reasons: tuple[str, ...]
+    previous_comment: str | None
+    model: str | None
+    """None for text that a human wrote: it counts for no model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingCleared:
+    """The thumb was taken back, and its reasons with it; a comment stays."""
+
+    KIND: ClassVar = "rating_cleared"
+    message_id: str
+    comment: str | None
+    previous_value: RatingValue
+    previous_reasons: tuple[str, ...]
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlternativeChosen:
+    """The branch of `message_id` is shown again instead of that of `previous_id`."""
+
+    KIND: ClassVar = "alternative_chosen"
+    message_id: str
+    previous_id: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationCleared:
+    """The person went on to a new conversation; this one is kept."""
+
+    KIND: ClassVar = "conversation_cleared"
+
+
+Body = (
+    ConversationStarted
+    | MessageSent
+    | ReplyStarted
+    | ReplyFinished
+    | ReplyRetried
+    | TurnUndone
+    | MessageEdited
+    | MessageRated
+    | RatingCleared
+    | AlternativeChosen
+    | ConversationCleared
+)
+BODIES: dict[str, type[Body]] = {body.KIND: body for body in get_args(Body)}
+KINDS: tuple[str, ...] = tuple(BODIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the log. `position` and `recorded_at` are None until it is stored."""
+
+    event_id: str
+    conversation_id: str
+    version: int
+    """1 for the first event of a conversation, then without gaps."""
+    actor_id: str
+    """The annotator who did it, or for whom a reply was written."""
+    occurred_at: datetime
+    """Aware, UTC, microseconds."""
+    body: Body
+    position: int | None = None
+    recorded_at: datetime | None = None
+
+
+SCHEMA_VERSION = 1
+"""Of the payloads written today, one number for all kinds."""
+
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""(kind, schema version) -> a function from that version's payload to the next version's."""
+
+_PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "message_id") for kind, body in BODIES.items()}
+_LISTS = ("reasons", "previous_reasons", "sent_ids")
+
+
+def payload_text(body: Body) -> str:
+    """The body without its message id (a column of its own) as canonical JSON text."""
+    payload = {name: getattr(body, name) for name in _PAYLOAD_FIELDS[body.KIND]}
+    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def body_from(kind: str, schema_version: int, message_id: str | None, payload: str) -> Body:
+    """The body that was stored, upcast to today's schema.
+
+    Raises ValueError for a kind or schema version that this release does not know.
+    """
+    if kind not in BODIES or schema_version > SCHEMA_VERSION:
+        raise ValueError(f"event kind {kind!r}, schema version {schema_version}, is newer than this release")
+    values = orjson.loads(payload)
+    for version in range(schema_version, SCHEMA_VERSION):
+        values = UPCASTERS[kind, version](values)
+    for name in _LISTS:
+        if values.get(name) is not None:
+            values[name] = tuple(values[name])
+    if "generation" in values:
+        made = values["generation"]
+        values["generation"] = Generation(**{**made, "sent_ids": tuple(made["sent_ids"])})
+    if message_id is not None:
+        values["message_id"] = message_id
+    return BODIES[kind](**values)

@@ -1,0 +1,128 @@
+"""Every error that chatfeedback raises on purpose.
+
+    ChatFeedbackError
+    ├── SettingsError            a setting, flag or file cannot be used as it stands
+    ├── InputError               what a person typed or chose cannot be accepted
+    │   ├── MessageRejected      an empty, over-long or unprintable message
+    │   └── NotRateable          a rating for something that is not a reply with text
+    ├── NotFound                 no such conversation, message, model or annotator
+    ├── NotAllowed               it exists, but not for this person
+    ├── Conflict                 the conversation has moved on since the page was drawn
+    │   └── ReplyRunning         a reply is still being written in this conversation
+    ├── StoreError               the database refused, or cannot be reached
+    │   ├── StoreUnavailable     it cannot be reached or written now; trying again may help
+    │   ├── EventIdReused        an event id came back with other content
+    │   ├── VersionTaken         somebody else appended this version first
+    │   ├── SchemaBehind         the database needs `chatfeedback db upgrade`
+    │   └── StoreCorrupt         the log, its guards or its projections are not as they must be
+    └── ModelError               a reply could not be had from the model
+        ├── ModelUnknown         the endpoint does not know this model
+        ├── KeyRefused           the endpoint wants a key, or another one
+        ├── RateLimited          too many requests, or the quota is used up
+        ├── ModelTimeout         the endpoint did not answer in time
+        ├── ModelUnreachable     nothing answers at the endpoint
+        ├── StreamBroken         the connection ended in the middle of a reply
+        ├── ContextExceeded      the messages do not fit into the model's window
+        └── ModelFailed          any other refusal or fault of the endpoint
+
+Each message is one sentence that a person can act on; it never holds a secret. Errors of libraries are
+translated into these at the seam where they are raised, and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class ChatFeedbackError(Exception):
+    """The root; `str(error)` is a sentence for a person."""
+
+
+class SettingsError(ChatFeedbackError):
+    """A setting, flag or file cannot be used as it stands."""
+
+
+class InputError(ChatFeedbackError):
+    """What a person typed or chose cannot be accepted."""
+
+
+class MessageRejected(InputError):
+    """An empty, over-long or unprintable message."""
+
+
+class NotRateable(InputError):
+    """A rating was given for something that is not a reply with text."""
+
+
+class NotFound(ChatFeedbackError):
+    """There is no such conversation, message, model or annotator."""
+
+
+class NotAllowed(ChatFeedbackError):
+    """It exists, but this person may not do this with it."""
+
+
+class Conflict(ChatFeedbackError):
+    """The conversation has moved on since the page that sent this was drawn."""
+
+
+class ReplyRunning(Conflict):
+    """A reply is still being written in this conversation."""
+
+
+class StoreError(ChatFeedbackError):
+    """The database refused something, or cannot be reached."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or written now; trying again may help."""
+
+
+class EventIdReused(StoreError):
+    """An event id that is already stored came back with other content."""
+
+
+class VersionTaken(StoreError):
+    """Another writer appended this version of the conversation first."""
+
+
+class SchemaBehind(StoreError):
+    """The database has not been migrated to the schema that this version of chatfeedback needs."""
+
+
+class StoreCorrupt(StoreError):
+    """The log, its guards or its projections are not what they must be."""
+
+
+class ModelError(ChatFeedbackError):
+    """A reply could not be had from the model."""
+
+
+class ModelUnknown(ModelError):
+    """The endpoint does not know this model."""
+
+
+class KeyRefused(ModelError):
+    """The endpoint wants a key, or another one."""
+
+
+class RateLimited(ModelError):
+    """Too many requests at once, or the quota is used up."""
+
+
+class ModelTimeout(ModelError):
+    """The endpoint did not answer in time."""
+
+
+class ModelUnreachable(ModelError):
+    """Nothing answers at the endpoint."""
+
+
+class StreamBroken(ModelError):
+    """The connection ended in the middle of a reply."""
+
+
+class ContextExceeded(ModelError):
+    """The messages do not fit into the model's window of tokens."""
+
+
+class ModelFailed(ModelError):
+    """The endpoint refused or failed in a way that has no name of its own here."""

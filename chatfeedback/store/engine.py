@@ -1,0 +1,82 @@
+"""Engines: how a database URL becomes connections with the guarantees that the store relies on.
+
+SQLite: WAL, synchronous=FULL (a commit survives a power cut), foreign keys on, and transactions that we begin
+ourselves, because the driver's own deferred BEGIN fails at once when a read turns into a write under load.
+Postgres: psycopg 3 behind a pool, sessions in UTC.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from chatfeedback.errors import SettingsError
+
+BUSY_SECONDS = 10.0
+POOL_SIZE = 10
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-32768",
+)
+
+
+def parse_url(url: str) -> URL:
+    """The URL with its driver named; raises SettingsError for anything but SQLite files and Postgres."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsError(
+            "The database URL cannot be read; write sqlite:///file.db or postgresql://user@host/name."
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if parsed.database in (None, "", ":memory:"):
+            raise SettingsError("chatfeedback keeps everything in a file; write sqlite:///file.db.")
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise SettingsError(f"{parsed.drivername!r} is not supported; use sqlite:///file.db or postgresql://…")
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    return create_engine(
+        parsed,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    folder = Path(url.database or "").absolute().parent
+    if not folder.is_dir():
+        raise SettingsError(f"The folder {folder} for the database does not exist; make it first.")
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in SQLITE_PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine

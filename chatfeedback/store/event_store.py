@@ -1,0 +1,254 @@
+"""The log: append and read.
+
+An append decides and stores in one transaction: it reads where the conversation stands, hands that to a decision,
+stores the events that come back and their projections, or nothing. So two writers cannot both act on the same
+state. Event ids are made before the first attempt; an append that is run again after its commit (because the answer
+was lost) finds its own events and returns them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, insert, select
+
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, new_id, payload_text
+from chatfeedback.errors import EventIdReused, VersionTaken
+from chatfeedback.store import projections
+from chatfeedback.store.schema import events, from_micros, to_micros
+from chatfeedback.store.sql import Row, Statements, Transaction, reading
+from chatfeedback.store.writer import Writer
+
+Decision = Callable[[Conversation], Sequence[Body]]
+MOST_EVENTS = 4
+"""That one decision may return."""
+CACHED_CONVERSATIONS = 256
+
+_INSERT = insert(events).returning(events.c.position)
+_BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
+_BY_CONVERSATION = (
+    select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
+)
+
+
+def now() -> datetime:
+    """The present instant, aware, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A decision about one conversation, with everything that must stay the same if it is run again."""
+
+    conversation_id: str
+    actor_id: str
+    decide: Decision
+    occurred_at: datetime = field(default_factory=now)
+    event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MOST_EVENTS)))
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The events that were stored (none: nothing was to be changed) and the conversation after them."""
+
+    events: tuple[Event, ...]
+    conversation: Conversation
+
+
+class EventStore:
+    """Appends to the log and reads from it. `engine` must be at the newest schema."""
+
+    def __init__(self, engine: Engine, writer: Writer) -> None:
+        self.engine = engine
+        self.writer = writer
+        self._statements = Statements(engine.dialect)
+        self._select_version = (
+            projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
+        )
+        self._cache = _Cache()
+
+    # Writing
+
+    def execute(self, command: Command) -> Future[Appended]:
+        """Decides and appends; the future raises what the decision raised, or a StoreError."""
+        tried = False
+
+        def work(tx: Transaction) -> Appended:
+            nonlocal tried
+            if tried and (known := self._known(tx, command.event_ids)):
+                return Appended(known, self._current(tx, command.conversation_id))
+            tried = True
+            before = self._current(tx, command.conversation_id)
+            bodies = command.decide(before)
+            new = tuple(
+                Event(event_id, command.conversation_id, version, command.actor_id, command.occurred_at, body)
+                for version, (event_id, body) in enumerate(
+                    zip(command.event_ids, bodies, strict=False), before.version + 1
+                )
+            )
+            assert len(new) == len(bodies), f"a decision returned more than {MOST_EVENTS} events"
+            return self._append(tx, before, new)
+
+        return self._submit(work)
+
+    def append(self, new: Sequence[Event], expected_version: int) -> Future[Appended]:
+        """Appends events as they are, all of one conversation.
+
+        Events already stored with the same content return the first result. The future raises EventIdReused when
+        the content differs, and VersionTaken when the conversation is not at `expected_version`.
+        """
+        conversation_id = new[0].conversation_id
+
+        def work(tx: Transaction) -> Appended:
+            if known := self._known(tx, [event.event_id for event in new]):
+                if [_content(event) for event in known] != [_content(event) for event in new]:
+                    raise EventIdReused(f"Event {known[0].event_id} is already stored with other content.")
+                return Appended(known, self._current(tx, conversation_id))
+            before = self._current(tx, conversation_id)
+            if before.version != expected_version:
+                raise VersionTaken(
+                    f"Conversation {conversation_id} is at version {before.version}, not {expected_version}."
+                )
+            return self._append(tx, before, tuple(new))
+
+        return self._submit(work)
+
+    def _submit(self, work: Callable[[Transaction], Appended]) -> Future[Appended]:
+        future = self.writer.submit(work)
+        future.add_done_callback(self._remember)
+        return future
+
+    def _remember(self, future: Future[Appended]) -> None:
+        # Only after the commit: a state that was rolled back must never be taken for the real one.
+        if not future.cancelled() and future.exception() is None:
+            self._cache.put(future.result().conversation)
+
+    def _append(self, tx: Transaction, before: Conversation, new: tuple[Event, ...]) -> Appended:
+        if not new:
+            return Appended((), before)
+        recorded_at = now()
+        stored = []
+        for event in new:
+            position = tx.one(_INSERT, _event_row(event, recorded_at))
+            assert position is not None
+            stored.append(
+                Event(
+                    event.event_id,
+                    event.conversation_id,
+                    event.version,
+                    event.actor_id,
+                    event.occurred_at,
+                    event.body,
+                    position[0],
+                    recorded_at,
+                )
+            )
+        after, changes = before.evolved(stored)
+        projections.write(tx, before, after, changes)
+        return Appended(tuple(stored), after)
+
+    def _current(self, tx: Transaction, conversation_id: str) -> Conversation:
+        row = tx.one(self._select_version, {"of_conversation": conversation_id})
+        if row is None:
+            return Conversation(conversation_id)
+        cached = self._cache.get(conversation_id, row[0])
+        return cached or projections.load(tx, conversation_id) or Conversation(conversation_id)
+
+    def _known(self, tx: Transaction, event_ids: Iterable[str]) -> tuple[Event, ...]:
+        rows = (tx.one(_BY_IDS, {"event_id": event_id}) for event_id in event_ids)
+        return tuple(event_from(row) for row in rows if row is not None)
+
+    # Reading
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """Where a conversation stands; None when there is none. Raises StoreUnavailable."""
+        with self._reading() as tx:
+            row = tx.one(projections.SELECT_VERSION, {"of_conversation": conversation_id})
+            if row is None:
+                return None
+            cached = self._cache.get(conversation_id, row[0])
+            conversation = cached or projections.load(tx, conversation_id)
+        if conversation is not None and cached is None:
+            self._cache.put(conversation)
+        return conversation
+
+    def events_of(self, conversation_id: str) -> list[Event]:
+        """The events of one conversation, oldest first."""
+        with self._reading() as tx:
+            return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
+
+    def _reading(self) -> AbstractContextManager[Transaction]:
+        return reading(self.engine, self._statements)
+
+
+class _Cache:
+    """The conversations used last, by id. An entry counts only for the version that the database names."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, Conversation] = OrderedDict()
+
+    def get(self, conversation_id: str, version: int) -> Conversation | None:
+        with self._lock:
+            found = self._entries.get(conversation_id)
+            if found is None or found.version != version:
+                return None
+            self._entries.move_to_end(conversation_id)
+            return found
+
+    def put(self, conversation: Conversation) -> None:
+        with self._lock:
+            known = self._entries.get(conversation.conversation_id)
+            if known is not None and known.version > conversation.version:
+                return
+            self._entries[conversation.conversation_id] = conversation
+            self._entries.move_to_end(conversation.conversation_id)
+            while len(self._entries) > CACHED_CONVERSATIONS:
+                self._entries.popitem(last=False)
+
+
+def _content(event: Event) -> tuple[Any, ...]:
+    return (event.conversation_id, event.version, event.actor_id, event.occurred_at, event.body)
+
+
+def _event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
+    body = event.body
+    return {
+        "event_id": event.event_id,
+        "conversation_id": event.conversation_id,
+        "version": event.version,
+        "kind": body.KIND,
+        "schema_version": SCHEMA_VERSION,
+        "message_id": getattr(body, "message_id", None),
+        "actor_id": event.actor_id,
+        "occurred_at": to_micros(event.occurred_at),
+        "recorded_at": to_micros(recorded_at),
+        "model": getattr(body, "model", None),
+        "rating": getattr(body, "value", None),
+        "payload": payload_text(body),
+    }
+
+
+def event_from(row: Row) -> Event:
+    """The event in a row of `events` (columns in the order of the schema)."""
+    (position, event_id, conversation_id, version, kind, schema_version, message_id, actor_id) = row[:8]
+    occurred_at, recorded_at, _model, _rating, payload = row[8:]
+    body = body_from(kind, schema_version, message_id, payload)
+    return Event(
+        event_id,
+        conversation_id,
+        version,
+        actor_id,
+        from_micros(occurred_at),
+        body,
+        position,
+        from_micros(recorded_at),
+    )

@@ -1,0 +1,193 @@
+"""The tables, for SQLite and Postgres alike.
+
+`events` is the truth and only ever grows: triggers in the database refuse everything else (see the migrations).
+`conversations`, `messages`, `ratings` and `rating_reasons` are projections of it, written in the transaction of the
+append and reproducible from the log. `annotators` and `reply_drafts` are neither: who is behind an actor id, and the
+text so far of replies that are being written.
+
+Instants are 64-bit integers, microseconds since 1970 in UTC, and ids are canonical UUID texts: exact, sortable, and
+the same on both databases (docs/adr/0006). Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# AUTOINCREMENT is SQLite's promise never to use a position twice; it needs the exact type INTEGER there.
+_Position = BigInteger().with_variant(Integer, "sqlite")
+
+
+def to_micros(instant: datetime) -> int:
+    """An aware datetime as microseconds since 1970 in UTC, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The aware UTC datetime of `to_micros`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("annotator_id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", _Position, Identity(always=True), primary_key=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("conversation_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("message_id", Text),
+    Column("actor_id", Text, ForeignKey("annotators.annotator_id"), nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("model", Text),
+    Column("rating", Text),
+    Column("payload", Text, nullable=False),
+    UniqueConstraint("conversation_id", "version"),
+    # What analytics count by, whole in one index.
+    Index("ix_events_kind_time", "kind", "occurred_at", "model", "actor_id"),
+    sqlite_autoincrement=True,
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation_id", Text, primary_key=True),
+    Column("annotator_id", Text, ForeignKey("annotators.annotator_id"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("tree_version", Integer, nullable=False),
+    Column("head_id", Text),
+    Column("writing_id", Text),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("cleared_at", BigInteger),
+    Index("ix_conversations_annotator_latest", "annotator_id", "updated_at", "conversation_id"),
+    Index("ix_conversations_started", "started_at", "annotator_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("conversation_id", Text, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("annotator_id", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("author_id", Text),
+    Column("parent_id", Text),
+    Column("replaces_id", Text),
+    Column("active_child_id", Text),
+    Column("shown", Boolean, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("altered", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_event_id", Text, nullable=False),
+    Column("model", Text),
+    Column("endpoint", Text),
+    Column("provider", Text),
+    Column("temperature", Double),
+    Column("top_p", Double),
+    Column("max_tokens", Integer),
+    Column("seed", BigInteger),
+    Column("system_prompt", Text),
+    Column("sent_ids", Text),
+    Column("finished_at", BigInteger),
+    Column("finished_event_id", Text),
+    Column("finish_reason", Text),
+    Column("error", Text),
+    Column("time_to_first_token", Double),
+    Column("duration", Double),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    UniqueConstraint("conversation_id", "version"),
+    # The figures on replies read this index alone.
+    Index(
+        "ix_messages_replies",
+        "created_at",
+        "model",
+        "annotator_id",
+        "status",
+        "time_to_first_token",
+        sqlite_where=text("model IS NOT NULL"),
+        postgresql_where=text("model IS NOT NULL"),
+    ),
+    Index("ix_messages_created", "created_at", "annotator_id", "role"),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("message_id", Text, ForeignKey("messages.message_id"), primary_key=True),
+    Column("annotator_id", Text, ForeignKey("annotators.annotator_id"), primary_key=True),
+    Column("conversation_id", Text, nullable=False),
+    Column("model", Text),
+    Column("value", Text),
+    Column("comment", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    CheckConstraint("value IN ('like', 'dislike')", name="value"),
+    Index("ix_ratings_conversation", "conversation_id"),
+    Index("ix_ratings_latest", "updated_at", "model", "annotator_id", "value"),
+)
+
+rating_reasons = Table(
+    "rating_reasons",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("annotator_id", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+)
+
+reply_drafts = Table(
+    "reply_drafts",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("conversation_id", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+
+PROJECTIONS = (conversations, messages, ratings, rating_reasons)
+"""In the order in which foreign keys allow them to be filled."""

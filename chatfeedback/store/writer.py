@@ -1,0 +1,176 @@
+"""Who may write, and when a commit happens.
+
+A piece of work is a function of a `Transaction`. `submit` returns at once with a future that is resolved only after
+the commit that holds the work, or with the error that undid it; nothing of a failed piece stays behind. Work may be
+run again from the start after a transient fault, so it must have no effect outside its transaction.
+
+SQLite allows one writer at a time, and a commit costs a disk flush: one thread does all the writing and commits
+whatever is waiting in one group, each piece in a savepoint of its own (docs/adr/0005). Postgres has no such limit:
+a pool of threads, one transaction for each piece of work.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Engine
+
+from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
+from chatfeedback.store.faults import is_transient, translated
+from chatfeedback.store.sql import Statements, Transaction
+
+T = TypeVar("T")
+Work = Callable[[Transaction], T]
+Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
+GROUP_SIZE = 256
+ATTEMPTS = 4
+
+
+class Writer(Protocol):
+    """What the store needs of a writer."""
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queues the work; the future raises what the work raised, or StoreUnavailable."""
+
+    def close(self) -> None:
+        """Finishes what is queued, then stops."""
+
+
+def open_writer(engine: Engine) -> Writer:
+    """The writer that fits the engine's database."""
+    return SQLiteWriter(engine) if engine.dialect.name == "sqlite" else PostgresWriter(engine)
+
+
+class SQLiteWriter:
+    """One thread, one connection, group commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._statements = Statements(engine.dialect)
+        # SimpleQueue is the one queue of the standard library that is implemented in C: a third of the cost.
+        self._queue: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="chatfeedback-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._closing:
+            if self._closed:
+                raise StoreUnavailable("The store is closed; start chatfeedback again.")
+            self._queue.put((work, future))
+        return future
+
+    def close(self) -> None:
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        pooled: Any = None
+        while (group := self._next_group()) is not None:
+            try:
+                if pooled is None:
+                    pooled = self._engine.raw_connection()
+                self._commit_group(Transaction(pooled.driver_connection, self._statements), group)
+            except BaseException as error:  # noqa: BLE001 - the thread must outlive any fault; the callers get it
+                self._fail(group, error)
+                if pooled is not None:
+                    pooled.invalidate()
+                    pooled = None
+        if pooled is not None:
+            pooled.close()
+
+    def _next_group(self) -> Group | None:
+        """What is waiting, and was not cancelled meanwhile; None when the writer was closed."""
+        item = self._queue.get()
+        if item is None:
+            return None
+        group = [item] if item[1].set_running_or_notify_cancel() else []
+        while len(group) < GROUP_SIZE:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                self._queue.put(None)
+                break
+            if item[1].set_running_or_notify_cancel():
+                group.append(item)
+        return group
+
+    def _commit_group(self, tx: Transaction, group: Group) -> None:
+        tx.script("BEGIN IMMEDIATE")
+        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        for work, future in group:
+            tx.script("SAVEPOINT work")
+            try:
+                outcomes.append((future, work(tx), None))
+            except Exception as error:
+                if not tx.connection.in_transaction:
+                    raise  # SQLite undid the whole group (disk full, I/O error)
+                tx.script("ROLLBACK TO work")
+                outcomes.append((future, None, translated(error)))
+            tx.script("RELEASE work")
+        tx.script("COMMIT")
+        for future, result, refusal in outcomes:
+            if refusal is None:
+                future.set_result(result)
+            else:
+                future.set_exception(refusal)
+
+    @staticmethod
+    def _fail(group: Group, error: BaseException) -> None:
+        for _work, future in group:
+            if not future.done():
+                future.set_exception(translated(error))
+
+
+class PostgresWriter:
+    """One transaction for each piece of work, on as many threads as the pool has connections."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._statements = Statements(engine.dialect)
+        self._executor = ThreadPoolExecutor(engine.pool.size(), "chatfeedback-writer")  # type: ignore[attr-defined]
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        try:
+            return self._executor.submit(self._attempt, work)
+        except RuntimeError:
+            raise StoreUnavailable("The store is closed; start chatfeedback again.") from None
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True)
+
+    def _attempt(self, work: Work[T]) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._once(work)
+            except ChatFeedbackError:
+                raise
+            except Exception as error:
+                if attempt == ATTEMPTS or not is_transient(error):
+                    raise translated(error) from error
+        raise AssertionError("unreachable")
+
+    def _once(self, work: Work[T]) -> T:
+        pooled = self._engine.raw_connection()
+        try:
+            result = work(Transaction(pooled.driver_connection, self._statements))
+            pooled.driver_connection.commit()  # type: ignore[union-attr]
+            return result
+        except BaseException:
+            # Whatever state the connection is in, the pool rolls back or replaces it.
+            if pooled.driver_connection is None or pooled.driver_connection.broken:
+                pooled.invalidate()
+            raise
+        finally:
+            pooled.close()
