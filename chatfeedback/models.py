@@ -1,0 +1,68 @@
+"""A model as the service sees it: how it is asked, and what of a conversation fits into its window."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from chatfeedback.domain.decisions import ThreadMessage
+from chatfeedback.domain.events import Generation
+from chatfeedback.inference import window
+from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, ReplyRequest, Sampling
+
+Connect = Callable[[], Awaitable[ModelClient]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """One entry of the model picker.
+
+    `connect` gives the client; for the local model it waits until the weights are loaded. `endpoint` names where
+    the model is reached, without secrets. `context_tokens`: the window, None when it is not known.
+    """
+
+    name: str
+    model: str
+    endpoint: str
+    provider: str | None
+    sampling: Sampling
+    system_prompt: str
+    context_tokens: int | None
+    connect: Connect
+
+    def plan(self, thread: Sequence[ThreadMessage]) -> Generation:
+        """What to ask for a reply to `thread`, oldest first: a fresh seed, and the messages that fit."""
+        sent = self.fit(thread)
+        return Generation(
+            model=self.name,
+            endpoint=self.endpoint,
+            provider=self.provider,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            max_tokens=self.sampling.max_tokens,
+            seed=secrets.randbelow(2**31),
+            system_prompt=self.system_prompt,
+            sent_ids=tuple(message.message_id for message in sent),
+        )
+
+    def fit(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
+        """The thread without its oldest turns where they do not fit into the window."""
+        return window.fit(
+            thread,
+            context_tokens=self.context_tokens,
+            system_prompt=self.system_prompt,
+            max_tokens=self.sampling.max_tokens,
+        )
+
+    def shrink(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage] | None:
+        """A shorter thread, after the endpoint said that this one is too long; None when there is none."""
+        return window.shrink(thread)
+
+    async def stream(self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool) -> AsyncIterator[Delta | Finish]:
+        """The reply in pieces, and a Finish at last. Raises ModelError."""
+        client = await self.connect()
+        system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
+        said = (ChatMessage(message.role, message.text) for message in thread)
+        async for piece in client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh)):
+            yield piece

@@ -1,0 +1,251 @@
+"""The use cases of the chat: what a person can do, each as one coroutine.
+
+`ChatService` is the only caller of append. Every command checks who asks, decides on the state in the store (never
+on what a page says), and returns after the commit. A prompt is stored before a model is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from chatfeedback.domain import decisions
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.events import Body, new_id
+from chatfeedback.errors import MessageRejected, NotAllowed, NotFound
+from chatfeedback.models import ChatModel
+from chatfeedback.replies import Progress, ReplyDesk, committed
+from chatfeedback.store import listing
+from chatfeedback.store.event_store import Command, EventStore
+
+NEW_CONVERSATION = 0
+"""The tree version of a conversation in which nothing has happened."""
+
+
+class ChatService:
+    """Conversations of annotators with models.
+
+    `models`: by name, the first is the default. `reasons`: the configured codes and their polarity.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        models: Mapping[str, ChatModel],
+        reasons: Mapping[str, str],
+        *,
+        longest_message: int,
+        longest_comment: int = 10_000,
+        linger_seconds: float,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._reasons = reasons
+        self._longest_message = longest_message
+        self._longest_comment = longest_comment
+        self._replies = ReplyDesk(store, linger_seconds)
+
+    async def start(self) -> int:
+        """Ends the replies that a process left behind when it died; returns how many."""
+        return await self._replies.sweep()
+
+    async def close(self) -> None:
+        """Ends the replies that are being written, with the text so far."""
+        await self._replies.close()
+
+    # Looking
+
+    async def conversation(self, annotator_id: str, conversation_id: str) -> Conversation:
+        """One's own conversation. Raises NotFound, NotAllowed."""
+        found = await asyncio.to_thread(self._store.conversation, conversation_id)
+        if found is None:
+            raise NotFound("There is no such conversation.")
+        _own(found, annotator_id)
+        return found
+
+    async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
+        """One's own conversations, newest first, at most `most`."""
+
+        def read() -> list[listing.Listed]:
+            with self._store.reading() as tx:
+                return listing.latest(tx, annotator_id, most)
+
+        return await asyncio.to_thread(read)
+
+    def watch(self, conversation_id: str, message_id: str) -> AsyncIterator[Progress]:
+        """Follows a reply that is being written; close the iterator to stop watching."""
+        return self._replies.watch(conversation_id, message_id)
+
+    def model(self, name: str | None) -> ChatModel:
+        """The model of this name, or the default one. Raises NotFound."""
+        if name is None:
+            return next(iter(self._models.values()))
+        try:
+            return self._models[name]
+        except KeyError:
+            raise NotFound("This model is not offered here any more; choose another one.") from None
+
+    # Writing
+
+    async def send(
+        self, annotator_id: str, conversation_id: str | None, text: str, *, model: str | None = None, seen: int | None
+    ) -> Conversation:
+        """Stores a prompt and starts its reply; None starts a new conversation. Raises MessageRejected, Conflict."""
+        text, altered = decisions.accepted_text(text, longest=self._longest_message)
+        message_id, reply_id = new_id(), new_id()
+        asked = self.model(model)
+        return await self._reply(
+            annotator_id,
+            conversation_id or new_id(),
+            reply_id,
+            asked,
+            lambda c: decisions.send(
+                c, text, asked.plan, message_id=message_id, reply_id=reply_id, altered=altered, seen=seen
+            ),
+        )
+
+    async def retry(
+        self, annotator_id: str, conversation_id: str, message_id: str, *, model: str | None = None, seen: int | None
+    ) -> Conversation:
+        """Starts another reply beside the last one. Raises InputError, Conflict."""
+        reply_id = new_id()
+        asked = self.model(model)
+        return await self._reply(
+            annotator_id,
+            conversation_id,
+            reply_id,
+            asked,
+            lambda c: decisions.retry(c, asked.plan, message_id=message_id, reply_id=reply_id, seen=seen),
+            fresh=True,
+        )
+
+    async def edit(
+        self,
+        annotator_id: str,
+        conversation_id: str,
+        message_id: str,
+        text: str,
+        *,
+        model: str | None = None,
+        seen: int | None,
+    ) -> Conversation:
+        """Stores a new version of a shown message; a prompt gets a new reply. Raises MessageRejected, Conflict."""
+        text, altered = decisions.accepted_text(text, longest=self._longest_message)
+        edited_id, reply_id = new_id(), new_id()
+        asked = self.model(model)
+        return await self._reply(
+            annotator_id,
+            conversation_id,
+            reply_id,
+            asked,
+            lambda c: decisions.edit(
+                c,
+                text,
+                asked.plan,
+                message_id=message_id,
+                new_id=edited_id,
+                reply_id=reply_id,
+                altered=altered,
+                seen=seen,
+            ),
+        )
+
+    async def undo(self, annotator_id: str, conversation_id: str, *, seen: int | None) -> tuple[Conversation, str]:
+        """Takes the last exchange off the screen; also returns its prompt. Raises InputError, Conflict."""
+        undone: list[str] = []
+
+        def decide(conversation: Conversation) -> tuple[Body, ...]:
+            bodies = decisions.undo(conversation, seen=seen)
+            undone[:] = [conversation.messages[body.message_id].text for body in bodies]
+            return bodies
+
+        conversation = await self._execute(annotator_id, conversation_id, decide)
+        return conversation, undone[0]
+
+    async def choose(
+        self, annotator_id: str, conversation_id: str, message_id: str, *, seen: int | None
+    ) -> Conversation:
+        """Shows another alternative of the last reply. Raises InputError, Conflict."""
+        return await self._execute(
+            annotator_id, conversation_id, lambda c: decisions.choose(c, message_id=message_id, seen=seen)
+        )
+
+    async def clear(self, annotator_id: str, conversation_id: str) -> Conversation:
+        """Notes that the person goes on to a new conversation; a running reply goes on by itself."""
+        return await self._execute(annotator_id, conversation_id, decisions.clear)
+
+    async def rate(
+        self,
+        annotator_id: str,
+        conversation_id: str,
+        message_id: str,
+        *,
+        value: str | None = None,
+        reasons: Sequence[str] | None = None,
+        comment: str | None = None,
+    ) -> Conversation:
+        """Makes the rating what is wanted; None leaves a part as it is, "" clears value or comment, () the reasons.
+
+        Raises NotRateable, InputError. Never in conflict with anything.
+        """
+        altered = False
+        if comment is not None:
+            if len(comment) > self._longest_comment:
+                raise MessageRejected(f"A comment can have at most {self._longest_comment:,} characters.")
+            comment, altered = decisions.storable(comment if comment.strip() else "")
+        change = RatingChange(value, None if reasons is None else tuple(reasons), comment, altered)
+        return await self._execute(
+            annotator_id,
+            conversation_id,
+            lambda c: decisions.rate(
+                c, change, message_id=message_id, annotator_id=annotator_id, reasons=self._reasons
+            ),
+        )
+
+    async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
+        """Stops the reply that is being written, if any; what has come of it is kept."""
+        conversation = await self.conversation(annotator_id, conversation_id)
+        if conversation.writing_id is None:
+            return conversation
+        await self._replies.stop(conversation.writing_id)
+        return await self.conversation(annotator_id, conversation_id)
+
+    async def _reply(
+        self,
+        annotator_id: str,
+        conversation_id: str,
+        reply_id: str,
+        model: ChatModel,
+        decide: Callable[[Conversation], Sequence[Body]],
+        fresh: bool = False,
+    ) -> Conversation:
+        """Executes a decision that may start the reply `reply_id`, and starts to write it.
+
+        Both or neither: a page that goes away in between must not leave a reply that nobody writes.
+        """
+
+        async def both() -> Conversation:
+            conversation = await self._execute(annotator_id, conversation_id, decide)
+            if conversation.writing_id == reply_id:
+                generation = conversation.messages[reply_id].generation
+                assert generation is not None
+                sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
+                self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
+            return conversation
+
+        return await asyncio.shield(asyncio.create_task(both()))
+
+    async def _execute(
+        self, annotator_id: str, conversation_id: str, decide: Callable[[Conversation], Sequence[Body]]
+    ) -> Conversation:
+        def checked(conversation: Conversation) -> Sequence[Body]:
+            _own(conversation, annotator_id)
+            return decide(conversation)
+
+        return (await committed(self._store.execute(Command(conversation_id, annotator_id, checked)))).conversation
+
+
+def _own(conversation: Conversation, annotator_id: str) -> None:
+    if conversation.version and conversation.annotator_id != annotator_id:
+        raise NotAllowed("This conversation belongs to somebody else.")

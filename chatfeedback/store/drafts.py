@@ -1,0 +1,119 @@
+"""The text so far of replies that are being written.
+
+A draft appears in the transaction that starts its reply and goes in the one that ends it. In between its owner, the
+process that writes the reply, stores the text and renews a lease about once a second. An expired lease means that
+the owner died: whoever finds it claims the draft and ends the reply with the text that it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+
+from chatfeedback.store.schema import from_micros, reply_drafts, to_micros
+from chatfeedback.store.sql import Row, Transaction
+
+LEASE = timedelta(seconds=15)
+
+_MESSAGE: BindParameter[str] = bindparam("of_message")
+_OWNER: BindParameter[str] = bindparam("of_owner")
+_NOW: BindParameter[int] = bindparam("at_instant")
+_drafts = reply_drafts.c
+
+_INSERT = insert(reply_drafts)
+_SAVE = (
+    update(reply_drafts)
+    .where(_drafts.message_id == _MESSAGE, _drafts.owner == _OWNER)
+    .returning(_drafts.stop_requested, _drafts.watched_at)
+)
+_CLAIM = update(reply_drafts).where(_drafts.message_id == _MESSAGE, _drafts.lease_until < _NOW)
+_ASK_TO_STOP = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
+_NOTE_WATCHED = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
+_SELECT = select(*_drafts).where(_drafts.message_id == _MESSAGE)
+_EXPIRED = select(*_drafts).where(_drafts.lease_until < _NOW).order_by(_drafts.message_id)
+_DELETE = delete(reply_drafts).where(_drafts.message_id == _MESSAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A reply that is being written."""
+
+    message_id: str
+    conversation_id: str
+    text: str
+    owner: str
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What other processes ask of the owner of a draft."""
+
+    stop_requested: bool
+    watched_at: datetime
+
+
+def begin(tx: Transaction, message_id: str, conversation_id: str, owner: str, now: datetime) -> None:
+    """Makes the draft of a reply that starts."""
+    tx.run(
+        _INSERT,
+        {
+            "message_id": message_id,
+            "conversation_id": conversation_id,
+            "text": "",
+            "owner": owner,
+            "lease_until": to_micros(now + LEASE),
+            "stop_requested": False,
+            "watched_at": to_micros(now),
+        },
+    )
+
+
+def end(tx: Transaction, message_id: str) -> None:
+    """Drops the draft of a reply that has ended."""
+    tx.run(_DELETE, {"of_message": message_id})
+
+
+def save(tx: Transaction, message_id: str, owner: str, text: str, now: datetime) -> Wishes | None:
+    """Stores the text so far and renews the lease; None when the draft is not the owner's any more."""
+    row = tx.one(
+        _SAVE, {"of_message": message_id, "of_owner": owner, "text": text, "lease_until": to_micros(now + LEASE)}
+    )
+    return Wishes(bool(row[0]), from_micros(row[1])) if row else None
+
+
+def claim(tx: Transaction, message_id: str, owner: str, now: datetime) -> Draft | None:
+    """Takes over a draft whose lease has expired; None when it is gone or alive."""
+    key = {"of_message": message_id}
+    lease = {"owner": owner, "lease_until": to_micros(now + LEASE)}
+    if not tx.run(_CLAIM, {**key, **lease, "at_instant": to_micros(now)}):
+        return None
+    return find(tx, message_id)
+
+
+def ask_to_stop(tx: Transaction, message_id: str) -> None:
+    """Leaves the owner a note to stop."""
+    tx.run(_ASK_TO_STOP, {"of_message": message_id, "stop_requested": True})
+
+
+def note_watched(tx: Transaction, message_id: str, now: datetime) -> None:
+    """Leaves the owner a note that somebody watches."""
+    tx.run(_NOTE_WATCHED, {"of_message": message_id, "watched_at": to_micros(now)})
+
+
+def find(tx: Transaction, message_id: str) -> Draft | None:
+    """The draft of a reply; None when it is not being written."""
+    row = tx.one(_SELECT, {"of_message": message_id})
+    return _draft(row) if row else None
+
+
+def expired(tx: Transaction, now: datetime) -> list[Draft]:
+    """The drafts that nobody writes any more."""
+    return [_draft(row) for row in tx.all(_EXPIRED, {"at_instant": to_micros(now)})]
+
+
+def _draft(row: Row) -> Draft:
+    message_id, conversation_id, text, owner, lease_until = row[:5]
+    return Draft(message_id, conversation_id, text, owner, from_micros(lease_until))

@@ -1,0 +1,92 @@
+"""The configured models, made ready to be asked.
+
+Remote models cost nothing until they are asked. The local one loads its weights in the background when the
+application starts, so that the page is there at once; whoever asks it meanwhile waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
+from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
+from chatfeedback.inference.local import LocalModel
+from chatfeedback.models import ChatModel
+from chatfeedback.settings import LocalSettings, ModelSettings, Settings
+
+LOCAL_ENDPOINT = "local (llama.cpp)"
+
+
+class Catalogue:
+    """The models of the picker, by name, in their order. Lives in one event loop from `start` to `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._local = settings.local
+        self._clients: list[ModelClient] = []
+        self._loading: asyncio.Task[ModelClient] | None = None
+        self._process: LocalModel | None = None
+        self.models = {model.name: self._model(model) for model in settings.models}
+        self._has_local = any(model.local for model in settings.models)
+
+    def start(self) -> None:
+        """Begins to load the local model, if it is one of them."""
+        if self._has_local:
+            self._loading = asyncio.create_task(self._load(self._local))
+
+    async def close(self) -> None:
+        """Closes connections and ends the local model."""
+        for client in self._clients:
+            await client.aclose()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        if self._process is not None:
+            await asyncio.to_thread(self._process.stop)
+
+    def _model(self, model: ModelSettings) -> ChatModel:
+        if model.local:
+            endpoint_name, connect = LOCAL_ENDPOINT, self._connect_local
+            window = model.context_tokens or LocalModel.default_context_tokens
+        else:
+            key = model.resolve_api_key()
+            endpoint = Endpoint(
+                model=model.model,
+                provider=model.provider,
+                base_url=model.base_url,
+                api_key=key.get_secret_value() if key else None,
+                timeout=model.timeout_seconds,
+            )
+            client = ModelClient(endpoint)
+            self._clients.append(client)
+
+            async def connect() -> ModelClient:
+                return client
+
+            endpoint_name, window = endpoint.public_name, model.context_tokens
+        return ChatModel(
+            name=model.name,
+            model=model.model,
+            endpoint=endpoint_name,
+            provider=model.provider,
+            sampling=Sampling(model.temperature, model.top_p, model.max_tokens),
+            system_prompt=model.system_prompt,
+            context_tokens=window,
+            connect=connect,
+        )
+
+    async def _load(self, local: LocalSettings) -> ModelClient:
+        process = await asyncio.to_thread(
+            LocalModel.start, gguf=local.gguf, context_tokens=local.context_tokens, threads=local.threads
+        )
+        self._process = process
+        client = ModelClient(process.endpoint)
+        self._clients.append(client)
+        return client
+
+    async def _connect_local(self) -> ModelClient:
+        if self._loading is None:
+            raise ModelUnreachable("The local model has not been started.")
+        try:
+            return await asyncio.shield(self._loading)
+        except ChatFeedbackError as error:
+            raise ModelUnreachable(f"The local model could not be started. {error}") from error

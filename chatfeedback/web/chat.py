@@ -1,0 +1,262 @@
+"""The Chat tab: its layout, and one handler for each thing that a person can do.
+
+A handler finds out who asks, takes what was drawn from `gr.State`, calls the service, and lets `Screen` paint what
+the store says. The chatbot's own value is never an input. A refusal is one sentence above the prompt, and nothing
+that was typed is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import gradio as gr
+
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import ChatFeedbackError, InputError
+from chatfeedback.service import NEW_CONVERSATION, ChatService
+from chatfeedback.web import present
+from chatfeedback.web.pages import Page, Pages
+from chatfeedback.web.present import Rendered
+from chatfeedback.web.screen import Components, Screen, Update, alert
+
+Who = Callable[[gr.Request], str]
+"""The annotator id of whoever sent a request; raises NotAllowed."""
+Act = Callable[[str, Rendered], Awaitable[Conversation]]
+EARLIER_STEP = 50
+
+
+class ChatHandlers:
+    """What happens when something on the Chat tab is used."""
+
+    def __init__(
+        self, service: ChatService, screen: Screen, on: Components, who: Who, pages: Pages, most: int
+    ) -> None:
+        self._service = service
+        self._screen = screen
+        self._on = on
+        self._who = who
+        self._pages = pages
+        self._most = most
+
+    def page(self, request: gr.Request) -> tuple[Page, str]:
+        """The page that a request came from, and its annotator."""
+        annotator_id = self._who(request)
+        return self._pages.of(annotator_id, str(request.session_hash)), annotator_id
+
+    async def load(self, draft: str, request: gr.Request) -> AsyncIterator[Update]:
+        """Draws the conversation that the address names, with what was typed before the page was reloaded."""
+        page, annotator_id = self.page(request)
+        wanted = request.query_params.get("conversation")
+        prompt = gr.Textbox(value=draft or "")
+        async with page.turn() as turn:
+            if not wanted:
+                yield {
+                    **self._screen.draw_new(self._most),
+                    self._on.prompt: prompt,
+                    **await self._screen.listing(annotator_id),
+                }
+                return
+            try:
+                conversation = await self._service.conversation(annotator_id, wanted)
+            except ChatFeedbackError as error:
+                yield {
+                    **self._screen.draw_new(self._most),
+                    self._on.prompt: prompt,
+                    self._on.notice: alert(str(error)),
+                    **await self._screen.listing(annotator_id),
+                }
+                return
+            writing = conversation.writing_id is not None
+            box = gr.Textbox(value=draft or "", submit_btn=not writing, stop_btn=writing)
+            async for update in self._show(page, turn, annotator_id, conversation, self._most, prompt=box):
+                yield update
+
+    def unload(self, request: gr.Request) -> None:
+        """The page was closed."""
+        self._pages.forget(self._who(request), str(request.session_hash))
+
+    async def send(
+        self, text: str, drawn: Rendered, model: str | None, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """Sends the prompt and streams the reply."""
+
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            seen = drawn.tree_version if drawn.conversation_id else NEW_CONVERSATION
+            return await self._service.send(annotator_id, drawn.conversation_id, text, model=model, seen=seen)
+
+        async for update in self._act(act, drawn, request, clear_prompt=True):
+            yield update
+
+    async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> AsyncIterator[Update]:
+        """Streams another reply beside the last one."""
+
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            return await self._service.retry(
+                annotator_id, _open(drawn), drawn.ids[-1], model=model, seen=drawn.tree_version
+            )
+
+        same = self._service.model(model).sampling.temperature == 0
+        note = "At temperature 0 the model gives the same answer again." if same else ""
+        async for update in self._act(act, drawn, request, note=note):
+            yield update
+
+    async def edit(
+        self, drawn: Rendered, model: str | None, data: gr.EditData, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """Stores a new version of a prompt or a reply."""
+
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            return await self._service.edit(
+                annotator_id,
+                _open(drawn),
+                drawn.message_id(data.index),
+                str(data.value),
+                model=model,
+                seen=drawn.tree_version,
+            )
+
+        async for update in self._act(act, drawn, request):
+            yield update
+
+    async def undo(self, text: str, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Takes the last exchange off the screen; its prompt goes into the box, or is offered."""
+        undone = ""
+
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            nonlocal undone
+            conversation, undone = await self._service.undo(annotator_id, _open(drawn), seen=drawn.tree_version)
+            return conversation
+
+        first = True
+        async for update in self._act(act, drawn, request):
+            if first and undone:
+                if text.strip():
+                    update[self._on.put_back] = gr.Button(f"Put back: “{present.quoted(undone, 60)}”", visible=True)
+                    update[self._on.undone] = undone
+                else:
+                    update[self._on.prompt] = gr.Textbox(value=undone, submit_btn=True, stop_btn=False)
+            first = False
+            yield update
+
+    def put_back(self, undone: str) -> Update:
+        """Replaces what is in the box by the prompt that was undone."""
+        return {self._on.prompt: undone, self._on.put_back: gr.Button(visible=False)}
+
+    async def choose_previous(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Shows the alternative before the one shown."""
+        async for update in self._choose(-1, drawn, request):
+            yield update
+
+    async def choose_following(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Shows the alternative after the one shown."""
+        async for update in self._choose(+1, drawn, request):
+            yield update
+
+    async def _choose(self, step: int, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            conversation = await self._service.conversation(annotator_id, _open(drawn))
+            alternatives, shown = present.alternatives_of_last(conversation)
+            if not 0 <= shown + step < len(alternatives):
+                return conversation
+            chosen = alternatives[shown + step].message_id
+            return await self._service.choose(
+                annotator_id, conversation.conversation_id, chosen, seen=drawn.tree_version
+            )
+
+        async for update in self._act(act, drawn, request):
+            yield update
+
+    async def stop(self, drawn: Rendered, request: gr.Request) -> Update:
+        """Stops the reply that is being written; whoever follows it paints the end."""
+        _page, annotator_id = self.page(request)
+        if drawn.conversation_id is not None:
+            with self._refusals() as said:
+                await self._service.stop(annotator_id, drawn.conversation_id)
+            return said
+        return {}
+
+    async def new(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Starts a new conversation; the one on the screen is kept."""
+        page, annotator_id = self.page(request)
+        async with page.turn():
+            with self._refusals() as said:
+                if drawn.conversation_id is not None:
+                    await self._service.clear(annotator_id, drawn.conversation_id)
+            yield {**self._screen.draw_new(self._most), **said, **await self._screen.listing(annotator_id)}
+
+    async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Opens a conversation from the list."""
+        page, annotator_id = self.page(request)
+        async with page.turn() as turn:
+            try:
+                conversation = await self._service.conversation(annotator_id, str(data.conversation))
+            except ChatFeedbackError as error:
+                yield {self._on.notice: alert(str(error))}
+                return
+            async for update in self._show(page, turn, annotator_id, conversation, self._most):
+                yield update
+
+    async def earlier(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+        """Shows a longer stretch of the conversation."""
+
+        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
+            return await self._service.conversation(annotator_id, _open(drawn))
+
+        async for update in self._act(act, drawn, request, most=drawn.most + EARLIER_STEP):
+            yield update
+
+    async def _act(
+        self,
+        act: Act,
+        drawn: Rendered,
+        request: gr.Request,
+        *,
+        clear_prompt: bool = False,
+        note: str = "",
+        most: int | None = None,
+    ) -> AsyncIterator[Update]:
+        """Does it, and paints what came of it; after a refusal, what the store has, and the refusal."""
+        page, annotator_id = self.page(request)
+        async with page.turn() as turn:
+            extra: dict[str, Any] = {}
+            try:
+                conversation = await act(annotator_id, drawn)
+            except ChatFeedbackError as error:
+                extra["notice"] = alert(str(error))
+                if drawn.conversation_id is None:
+                    yield {self._on.notice: extra["notice"]}
+                    return
+                try:
+                    conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
+                except ChatFeedbackError:
+                    yield {self._on.notice: extra["notice"]}
+                    return
+            else:
+                if note:
+                    extra["notice"] = alert(note)
+                if clear_prompt:
+                    extra["prompt"] = gr.Textbox(value="", submit_btn=False, stop_btn=True)
+            async for update in self._show(page, turn, annotator_id, conversation, most or drawn.most, **extra):
+                yield update
+
+    async def _show(self, *args: Any, **extra: Any) -> AsyncIterator[Update]:
+        async with contextlib.aclosing(self._screen.show(*args, **extra)) as updates:
+            async for update in updates:
+                yield update
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Any:
+        """Collects a refusal as an update of the notice."""
+        said: Update = {}
+        try:
+            yield said
+        except ChatFeedbackError as error:
+            said[self._on.notice] = alert(str(error))
+
+
+def _open(drawn: Rendered) -> str:
+    if drawn.conversation_id is None:
+        raise InputError("Send a message first.")
+    return drawn.conversation_id

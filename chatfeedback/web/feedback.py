@@ -1,0 +1,235 @@
+"""Thumbs, and the panel for reasons and a comment on one reply.
+
+Nothing waits for a Save button: a click on a thumb or a reason is stored at once, a comment when the typing pauses
+or the box is left. Handlers set what is wanted and never toggle, so whatever comes twice changes nothing. Which
+reply a comment belongs to travels with the comment itself: the page sends both from the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from chatfeedback.domain.conversation import Conversation, Rating
+from chatfeedback.errors import ChatFeedbackError, NotRateable
+from chatfeedback.service import ChatService
+from chatfeedback.web import present
+from chatfeedback.web.chat import ChatHandlers
+from chatfeedback.web.present import Rendered
+from chatfeedback.web.screen import Components, Screen, Update, alert
+
+TYPING_PAUSE_SECONDS = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason as it is offered: for a like, a dislike, or any rating."""
+
+    code: str
+    label: str
+    polarity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The panel's components."""
+
+    box: gr.Column
+    about: gr.Textbox
+    """The id of the reply that the panel is about, as the page has it."""
+    quote: gr.HTML
+    reasons: gr.CheckboxGroup
+    comment: gr.Textbox
+    saved: gr.HTML
+    close: gr.Button
+    open_last: gr.Button
+
+
+def build_panel() -> Panel:
+    """Lays the panel out, closed."""
+    with gr.Column(visible=False, elem_id="feedback-panel") as box:
+        with gr.Row(elem_classes="cf-panel-head", equal_height=True):
+            quote = gr.HTML(elem_id="feedback-quote")
+            close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="feedback-close")
+        about = gr.Textbox(visible="hidden", container=False, elem_id="feedback-about")
+        reasons = gr.CheckboxGroup(label="Reasons", choices=[], elem_id="feedback-reasons")
+        comment = gr.Textbox(
+            label="Comment",
+            placeholder="What is good or bad about this reply? Saved as you type.",
+            lines=2,
+            max_lines=6,
+            elem_id="feedback-comment",
+        )
+        saved = gr.HTML(elem_id="feedback-saved")
+    open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
+    return Panel(box, about, quote, reasons, comment, saved, close, open_last)
+
+
+class FeedbackHandlers:
+    """What happens when a thumb or the panel is used."""
+
+    def __init__(
+        self,
+        service: ChatService,
+        screen: Screen,
+        chat: ChatHandlers,
+        on: Components,
+        panel: Panel,
+        reasons: Sequence[Reason],
+    ) -> None:
+        self._service = service
+        self._screen = screen
+        self._chat = chat
+        self._on = on
+        self._panel = panel
+        self._reasons = tuple(reasons)
+
+    async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Update:
+        """A click on a thumb: stored, then shown as the store has it, and the panel opens for its reply.
+
+        While further votes of the page are on their way, the page already shows them; only the last one paints.
+        """
+        page, annotator_id = self._chat.page(request)
+        said: Update = {self._on.notice: ""}
+        message_id = None
+        try:
+            message_id = drawn.message_id(data.index)
+            value = present.wanted_value(data.liked)
+            page.votes[message_id] = value
+            page.votes_in_flight += 1
+            try:
+                conversation = await self._service.rate(
+                    annotator_id, drawn.conversation_id or "", message_id, value=value
+                )
+            finally:
+                page.votes_in_flight -= 1
+                if not page.votes_in_flight:
+                    page.votes.clear()
+        except ChatFeedbackError as error:
+            said[self._on.notice] = alert(str(error))
+            if drawn.conversation_id is None or page.votes_in_flight:
+                return said
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
+            return {**said, self._on.chatbot: self._screen.thumbs(page, annotator_id, conversation, drawn)}
+        if page.votes_in_flight:
+            return {self._on.notice: gr.skip()}
+        said[self._on.chatbot] = self._screen.thumbs(page, annotator_id, conversation, drawn)
+        if conversation.ratings.get((message_id, annotator_id)) or about == message_id:
+            said.update(self._open(conversation, annotator_id, message_id, keep_comment=about == message_id))
+        return said
+
+    async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
+        """A click on a message: the panel opens for it if it is a reply."""
+        _page, annotator_id = self._chat.page(request)
+        index = data.index[0] if isinstance(data.index, (list, tuple)) else data.index
+        try:
+            message_id = drawn.message_id(index)
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
+        except ChatFeedbackError as error:
+            return {self._on.notice: alert(str(error))}
+        if message_id == about or not _rateable(conversation, message_id):
+            return {self._on.notice: gr.skip()}
+        return self._open(conversation, annotator_id, message_id)
+
+    async def open_last(self, drawn: Rendered, request: gr.Request) -> Update:
+        """Opens the panel for the last reply."""
+        _page, annotator_id = self._chat.page(request)
+        try:
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
+            if not drawn.ids or not _rateable(conversation, drawn.ids[-1]):
+                raise NotRateable("There is no reply to comment on yet.")
+        except ChatFeedbackError as error:
+            return {self._on.notice: alert(str(error))}
+        return self._open(conversation, annotator_id, drawn.ids[-1])
+
+    async def choose_reasons(self, drawn: Rendered, about: str, codes: list[str], request: gr.Request) -> Update:
+        """A click on a reason: stored at once."""
+        return await self._save(drawn, about, request, reasons=codes)
+
+    async def type_comment(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+        """The comment changed: stored when nothing more was typed for a moment."""
+        page, _annotator_id = self._chat.page(request)
+        page.typing = mine = page.typing + 1
+        await asyncio.sleep(TYPING_PAUSE_SECONDS)
+        if page.typing != mine:
+            return {self._panel.saved: gr.skip()}
+        return await self._save(drawn, about, request, comment=comment)
+
+    async def leave_comment(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+        """The box was left: what is in it is stored now."""
+        page, _annotator_id = self._chat.page(request)
+        page.typing += 1
+        return await self._save(drawn, about, request, comment=comment)
+
+    async def close(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+        """Closes the panel, its comment stored."""
+        said = await self.leave_comment(drawn, about, comment, request)
+        failed = self._on.notice in said
+        return said if failed else {**said, **self._closed()}
+
+    def keep(self, drawn: Rendered, about: str) -> Update:
+        """Closes the panel when its reply is not on the screen any more; offers it for the last reply."""
+        offer = {self._panel.open_last: gr.Button(visible=bool(drawn.ids))}
+        return offer if about in drawn.ids else {**offer, **self._closed()}
+
+    def _closed(self) -> Update:
+        return {self._panel.box: gr.Column(visible=False), self._panel.about: ""}
+
+    async def _save(self, drawn: Rendered, about: str, request: gr.Request, **change: Any) -> Update:
+        _page, annotator_id = self._chat.page(request)
+        if not about or drawn.conversation_id is None:
+            return {self._panel.saved: ""}
+        try:
+            conversation = await self._service.rate(annotator_id, drawn.conversation_id, about, **change)
+        except ChatFeedbackError as error:
+            return {self._on.notice: alert(str(error)), self._panel.saved: _unsaved(error)}
+        rating = conversation.ratings.get((about, annotator_id))
+        return {self._panel.saved: _saved(rating)}
+
+    def _open(
+        self, conversation: Conversation, annotator_id: str, message_id: str, keep_comment: bool = False
+    ) -> Update:
+        rating = conversation.ratings.get((message_id, annotator_id))
+        value = rating.value if rating else None
+        panel = self._panel
+        offered = [
+            (reason.label, reason.code)
+            for reason in self._reasons
+            if value is None or reason.polarity in ("any", value)
+        ]
+        chosen = [code for _label, code in offered if rating and code in rating.reasons]
+        update: Update = {
+            panel.box: gr.Column(visible=True),
+            panel.about: message_id,
+            panel.quote: _quote(conversation.messages[message_id].text, value),
+            panel.reasons: gr.CheckboxGroup(choices=offered, value=chosen, visible=bool(offered)),
+            panel.saved: _saved(rating),
+        }
+        if not keep_comment:
+            update[panel.comment] = (rating.comment if rating else None) or ""
+        return update
+
+
+def _rateable(conversation: Conversation, message_id: str) -> bool:
+    message = conversation.messages[message_id]
+    return message.role == "assistant" and bool(message.text)
+
+
+def _quote(text: str, value: str | None) -> str:
+    said = {"like": "You like", "dislike": "You dislike", None: "Feedback on"}[value]
+    return f'<strong>{said}</strong> <q>{html.escape(present.quoted(text))}</q>'
+
+
+def _saved(rating: Rating | None) -> str:
+    if rating is None:
+        return ""
+    return '<span role="status">✓ Saved</span>'
+
+
+def _unsaved(error: ChatFeedbackError) -> str:
+    return f'<span role="alert">Not saved. {html.escape(str(error))}</span>'

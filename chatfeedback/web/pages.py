@@ -1,0 +1,90 @@
+"""What the server remembers of an open page besides what is drawn on it.
+
+One thing at a time paints a page: a new turn ends the one before it, and starts only when that has painted its
+last. And the votes that are on their way into the store, so that no update in between takes back a click.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 2.0
+
+
+class Turn:
+    """The right to paint a page, until the next turn asks for it."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
+class Page:
+    """One open page of one annotator."""
+
+    def __init__(self) -> None:
+        self.votes: dict[str, str] = {}
+        """By message id: the last value wanted that is not stored yet."""
+        self.votes_in_flight = 0
+        self.typing = 0
+        """Counts the changes of the comment, so that only the last one of a burst is stored."""
+        self._turn: Turn | None = None
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Waits until nothing else paints this page, and holds the right to."""
+        mine, before = Turn(), self._turn
+        self._turn = mine
+        if before is not None:
+            before.over.set()
+            # A turn of a connection that went away may never come to its end.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(before.ended.wait(), PATIENCE_SECONDS)
+        try:
+            yield mine
+        finally:
+            mine.ended.set()
+            if self._turn is mine:
+                self._turn = None
+
+
+class Pages:
+    """The open pages, by annotator and by the id that the browser gave its page."""
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[str, str], Page] = {}
+
+    def of(self, annotator_id: str, session: str) -> Page:
+        """The page, made at first sight. Another annotator's page is out of reach whatever the browser sends."""
+        return self._pages.setdefault((annotator_id, session), Page())
+
+    def forget(self, annotator_id: str, session: str) -> None:
+        """The page was closed."""
+        self._pages.pop((annotator_id, session), None)
+
+
+async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The items until they end or `over` is set, whichever comes first."""
+    ended = asyncio.create_task(over.wait())
+    try:
+        while not over.is_set():
+            step = asyncio.ensure_future(anext(items))
+            try:
+                await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not step.done():
+                    step.cancel()
+                    await asyncio.wait({step})
+            if step.cancelled():
+                return
+            try:
+                item = step.result()
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        ended.cancel()

@@ -1,0 +1,143 @@
+"""A conversation as Gradio shows it, and back from an index to a message. Pure: no service, no components.
+
+Messages are given to the chatbot as lists of content, because Gradio strips the indentation of plain strings. What
+was drawn is remembered as `Rendered`; an index that a page sends means something only together with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chatfeedback.domain.conversation import Conversation, Message
+from chatfeedback.errors import InputError
+
+FEEDBACK = {"like": "Like", "dislike": "Dislike"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a page shows: which messages of which conversation, at which version of its tree."""
+
+    conversation_id: str | None = None
+    tree_version: int = 0
+    ids: tuple[str, ...] = ()
+    most: int = 50
+    """The longest stretch of messages to show."""
+
+    def message_id(self, index: object) -> str:
+        """The message at an index that a page sent. Raises InputError when nothing was drawn there."""
+        if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(self.ids):
+            return self.ids[index]
+        raise InputError("This message is not on the screen any more; reload the page.")
+
+
+def rendered(conversation: Conversation, most: int) -> Rendered:
+    """What a page shows of this conversation when it shows at most `most` messages."""
+    ids = tuple(message.message_id for message in conversation.shown()[-most:])
+    return Rendered(conversation.conversation_id, conversation.tree_version, ids, most)
+
+
+def bubbles(conversation: Conversation, drawn: Rendered, text_so_far: str = "") -> list[dict[str, Any]]:
+    """The chatbot's value: one entry a message, in the order of `drawn.ids`.
+
+    A reply that is being written shows its text so far; until there is any, Gradio shows its own dots.
+    """
+    entries = []
+    for message_id in drawn.ids:
+        message = conversation.messages[message_id]
+        text = text_so_far if message.status == "writing" else (message.text or _instead(message))
+        if text:
+            entries.append({"role": message.role, "content": [{"type": "text", "text": text}]})
+    return entries
+
+
+def _instead(message: Message) -> str:
+    """What stands in the place of a reply without text."""
+    if message.outcome and message.outcome.error:
+        return f"⚠️ {message.outcome.error}"
+    return {
+        "stopped": "⏹ Stopped before the first word. Press Retry for another reply.",
+        "left": "⏹ Nobody was waiting for this reply any more. Press Retry for another one.",
+    }.get(message.status, "⚠️ This reply was interrupted before its first word. Press Retry for another one.")
+
+
+def feedback_values(
+    conversation: Conversation, drawn: Rendered, annotator_id: str, in_flight: Mapping[str, str]
+) -> list[str | None]:
+    """The highlighted thumbs: one entry an assistant bubble. `in_flight`: votes on their way into the store."""
+    values = []
+    for message_id in drawn.ids:
+        if conversation.messages[message_id].role != "assistant":
+            continue
+        rating = conversation.ratings.get((message_id, annotator_id))
+        value = in_flight.get(message_id, (rating.value if rating else None) or "")
+        values.append(FEEDBACK.get(value))
+    return values
+
+
+def wanted_value(liked: object) -> str:
+    """The rating that a click on a thumb asks for. Raises InputError for anything but Gradio's own answers."""
+    if liked is True or liked is False:
+        return "like" if liked else "dislike"
+    if liked == "":
+        return ""
+    raise InputError("A rating is like, dislike or nothing.")
+
+
+def earlier_count(conversation: Conversation, drawn: Rendered) -> int:
+    """How many messages there are before the first one drawn."""
+    return len(conversation.shown()) - len(drawn.ids)
+
+
+def status_line(conversation: Conversation) -> str:
+    """What is to be said about the last reply; "" when it is simply complete."""
+    shown = conversation.shown()
+    if not shown or shown[-1].role != "assistant":
+        return ""
+    reply = shown[-1]
+    said = [_left_out(conversation, reply)]
+    if reply.altered:
+        said.append("Characters that cannot be stored were replaced by �.")
+    if reply.text:
+        error = reply.outcome.error if reply.outcome else None
+        said.append(
+            {
+                "stopped": "Stopped; the text so far is kept.",
+                "left": "This reply ended when nobody was watching any more; the text so far is kept.",
+                "interrupted": "This reply was interrupted; the text so far is kept. Retry asks for another one.",
+                "failed": f"{error} The text so far is kept.",
+            }.get(reply.status, "")
+        )
+        if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
+            said.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
+    return " ".join(part for part in said if part)
+
+
+def _left_out(conversation: Conversation, reply: Message) -> str:
+    if reply.generation is None:
+        return ""
+    asked = [message for message in conversation.thread(reply.parent_id) if message.text]
+    missing = len(asked) - len(reply.generation.sent_ids)
+    if missing <= 0:
+        return ""
+    what = "message" if missing == 1 else f"{missing} messages"
+    return f"The oldest {what} did not fit into the model's window and {'was' if missing == 1 else 'were'} left out."
+
+
+def quoted(text: str, longest: int = 160) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text[: 4 * longest].split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def alternatives_of_last(conversation: Conversation) -> tuple[Sequence[Message], int]:
+    """The alternatives of the last reply and the position of the one shown; ([], 0) when there is no choice."""
+    head = conversation.messages.get(conversation.head_id or "")
+    if head is None or head.role != "assistant" or head.status == "writing":
+        return [], 0
+    alternatives = conversation.alternatives(head.message_id)
+    if len(alternatives) < 2:
+        return [], 0
+    return alternatives, next(i for i, message in enumerate(alternatives) if message is head)

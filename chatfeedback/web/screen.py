@@ -1,0 +1,163 @@
+"""The Chat tab's components, and how a conversation is painted on them.
+
+Whatever a handler does, it ends in `Screen.draw`: the whole tab follows from the conversation in the store and from
+nothing else. While a reply is written, `Screen.follow` repaints the messages alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import ChatFeedbackError
+from chatfeedback.service import ChatService
+from chatfeedback.web import present
+from chatfeedback.web.pages import Page, Turn, until
+from chatfeedback.web.present import Rendered
+
+Update = dict[Any, Any]
+"""Component -> its new value or properties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Everything on the Chat tab that a conversation changes."""
+
+    drawn: gr.State
+    """A `Rendered`; written only by handlers that load or stream a conversation."""
+    chatbot: gr.Chatbot
+    prompt: gr.Textbox
+    notice: gr.HTML
+    status: gr.HTML
+    earlier: gr.Button
+    alternatives: gr.Row
+    previous: gr.Button
+    position: gr.HTML
+    following: gr.Button
+    put_back: gr.Button
+    undone: gr.State
+    """The prompt that Undo took off the screen and could not put into the box."""
+    address: gr.HTML
+    listed: gr.HTML
+
+
+def alert(sentence: str) -> str:
+    """A sentence that wants to be read, as HTML; "" hides it."""
+    return f'<div class="cf-notice" role="alert">{html.escape(sentence)}</div>' if sentence else ""
+
+
+class Screen:
+    """Paints conversations on the components of one Chat tab."""
+
+    def __init__(self, service: ChatService, on: Components) -> None:
+        self._service = service
+        self._on = on
+
+    def messages(
+        self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered, text: str
+    ) -> gr.Chatbot:
+        """The update of the chatbot, thumbs included."""
+        return gr.Chatbot(
+            value=present.bubbles(conversation, drawn, text),
+            feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes),
+        )
+
+    def thumbs(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered) -> gr.Chatbot:
+        """The update of the thumbs alone."""
+        return gr.Chatbot(feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes))
+
+    def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
+        """The whole tab for this conversation."""
+        on = self._on
+        drawn = present.rendered(conversation, most)
+        writing = conversation.writing_id is not None
+        alternatives, shown = present.alternatives_of_last(conversation)
+        hidden = present.earlier_count(conversation, drawn)
+        return {
+            on.drawn: drawn,
+            on.chatbot: self.messages(page, annotator_id, conversation, drawn, text),
+            on.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
+            on.notice: "",
+            on.status: html.escape(present.status_line(conversation)),
+            on.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
+            on.alternatives: gr.Row(visible=len(alternatives) > 1),
+            on.position: f"Reply {shown + 1} of {len(alternatives)}",
+            on.previous: gr.Button(interactive=shown > 0),
+            on.following: gr.Button(interactive=shown + 1 < len(alternatives)),
+            on.put_back: gr.Button(visible=False),
+            on.address: conversation.conversation_id,
+        }
+
+    def draw_new(self, most: int) -> Update:
+        """The whole tab for a conversation in which nothing has happened."""
+        on = self._on
+        return {
+            on.drawn: Rendered(most=most),
+            on.chatbot: gr.Chatbot(value=[], feedback_value=[]),
+            on.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
+            on.notice: "",
+            on.status: "",
+            on.earlier: gr.Button(visible=False),
+            on.alternatives: gr.Row(visible=False),
+            on.put_back: gr.Button(visible=False),
+            on.address: "",
+        }
+
+    async def show(
+        self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int, **extra: Any
+    ) -> AsyncIterator[Update]:
+        """Draws the conversation and, while a reply is written, follows it to its end.
+
+        `extra`: values for components, by their names in `Components`, that go with the first drawing.
+        """
+        text = ""
+        first = {getattr(self._on, name): value for name, value in extra.items()}
+        yield {**self.draw(page, annotator_id, conversation, most, text), **first, **await self.listing(annotator_id)}
+        if conversation.writing_id is not None:
+            async with contextlib.aclosing(
+                self._follow(page, turn, annotator_id, conversation, most)
+            ) as updates:
+                async for update in updates:
+                    yield update
+
+    async def _follow(
+        self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int
+    ) -> AsyncIterator[Update]:
+        assert conversation.writing_id is not None
+        drawn = present.rendered(conversation, most)
+        watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
+        async with contextlib.aclosing(watching) as progress, contextlib.aclosing(until(turn.over, progress)) as seen:
+            async for now in seen:
+                if now.conversation is not None:
+                    yield self.draw(page, annotator_id, now.conversation, most)
+                    return
+                current = await self._service.conversation(annotator_id, conversation.conversation_id)
+                if turn.over.is_set():
+                    return
+                update: Update = {self._on.chatbot: self.messages(page, annotator_id, current, drawn, now.text)}
+                if now.notice:
+                    update[self._on.notice] = alert(now.notice)
+                yield update
+
+    async def listing(self, annotator_id: str, most: int = 100) -> Update:
+        """The list of conversations, newest first."""
+        try:
+            found = await self._service.conversations(annotator_id, most)
+        except ChatFeedbackError as error:
+            return {self._on.listed: alert(str(error))}
+        lines = (
+            f'<li><button type="button" class="cf-open" data-conversation="{html.escape(one.conversation_id)}">'
+            f'<span class="cf-title">{html.escape(one.title)}</span>'
+            f'<time datetime="{one.updated_at:%Y-%m-%dT%H:%M:%SZ}">{one.updated_at:%d %b %Y, %H:%M} UTC</time>'
+            "</button></li>"
+            for one in found
+        )
+        listed = "".join(lines)
+        empty = '<p class="cf-empty">Nothing here yet. Send a message to begin.</p>'
+        return {self._on.listed: f'<ul class="cf-list">{listed}</ul>' if listed else empty}

@@ -1,0 +1,144 @@
+"""The web application: everything is put together here, from the settings down to the routes.
+
+One process: FastAPI with our own routes (health, downloads) and the Gradio page mounted at the root. Its lifespan
+opens the store and the models, ends what a dead process left behind, and on the way out ends what is still being
+written with the text so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse
+from sqlalchemy import Engine
+
+from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.errors import ChatFeedbackError, SettingsError
+from chatfeedback.service import ChatService
+from chatfeedback.settings import Settings
+from chatfeedback.store import admin, annotators
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.writer import open_writer
+from chatfeedback.web.catalogue import Catalogue
+from chatfeedback.web.downloads import downloads
+
+# Before gradio is imported: it reports home otherwise.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 3
+"""How long requests may go on after the process was asked to end."""
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The application for these settings; the database must be ready (`admin.ensure_ready`)."""
+    import gradio as gr
+
+    from chatfeedback.web import app as page
+
+    engine = open_engine(settings.database_url)
+    store = EventStore(engine, open_writer(engine))
+    person = annotators.ensure(engine, settings.annotator)
+    catalogue = Catalogue(settings)
+    service = ChatService(
+        store,
+        catalogue.models,
+        {reason.code: reason.polarity for reason in settings.reasons},
+        longest_message=settings.max_message_chars,
+        linger_seconds=settings.reply_linger_seconds,
+    )
+
+    def who(_request: object) -> str:
+        """Whoever sits at this machine; sign-in is for later, and for this one place."""
+        return person
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        catalogue.start()
+        try:
+            yield
+        finally:
+            await service.close()
+            await catalogue.close()
+            await asyncio.to_thread(store.writer.close)
+            engine.dispose()
+
+    app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_api_route("/favicon.ico", lambda: FileResponse(page.ASSETS / "model.svg"), include_in_schema=False)
+    app.add_api_route("/healthz", _health(engine), methods=["GET"])
+    app.include_router(downloads(engine, who))
+    blocks = page.build_blocks(
+        service,
+        AnalyticsDesk(engine, store.conversation),
+        who,
+        title=settings.title,
+        models=list(catalogue.models),
+        reasons=[page.Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
+        shown_messages=settings.shown_messages,
+    )
+    return gr.mount_gradio_app(
+        app,
+        blocks,
+        path="",
+        theme=page.theme(),
+        css_paths=[page.ASSETS / "chat.css"],
+        head=f"<script>{(page.ASSETS / 'page.js').read_text()}</script>",
+        run_history=False,
+        footer_links=[],
+        ssr_mode=False,
+        show_error=False,
+    )
+
+
+def _health(engine: Engine):  # type: ignore[no-untyped-def]
+    def health(_request: Request) -> JSONResponse:
+        """200 when the database answers, 503 when not."""
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except Exception as error:
+            log.warning("health: %s", error)
+            return JSONResponse({"status": "the database does not answer"}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    return health
+
+
+def serve(settings: Settings, *, open_browser: bool) -> None:
+    """Runs the application until it is asked to end. Raises SettingsError when the port cannot be had."""
+    admin.ensure_ready(settings.database_url, migrate=settings.migrate)
+    listening = _listen(settings.host, settings.port)
+    port = listening.getsockname()[1]
+    app = build_app(settings)
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    address = f"http://{shown}:{port}/"
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS))
+    print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
+    if open_browser:
+        threading.Timer(1.0, webbrowser.open, [address]).start()
+    server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port or --host."
+        ) from None
+    return listening
