@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from chatfeedback.domain.decisions import ThreadMessage
@@ -12,6 +12,7 @@ from chatfeedback.inference import window
 from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, ReplyRequest, Sampling
 
 Connect = Callable[[], Awaitable[ModelClient]]
+Pieces = AsyncGenerator[Delta | Finish, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class ChatModel:
     """One entry of the model picker.
 
     `connect` gives the client; for the local model it waits until the weights are loaded. `endpoint` names where
-    the model is reached, without secrets. `context_tokens`: the window, None when it is not known.
+    the model is reached, without secrets. `window`: its size in tokens, None as long as it is not known.
     """
 
     name: str
@@ -28,7 +29,7 @@ class ChatModel:
     provider: str | None
     sampling: Sampling
     system_prompt: str
-    context_tokens: int | None
+    window: Callable[[], int | None]
     connect: Connect
 
     def plan(self, thread: Sequence[ThreadMessage]) -> Generation:
@@ -50,7 +51,7 @@ class ChatModel:
         """The thread without its oldest turns where they do not fit into the window."""
         return window.fit(
             thread,
-            context_tokens=self.context_tokens,
+            context_tokens=self.window(),
             system_prompt=self.system_prompt,
             max_tokens=self.sampling.max_tokens,
         )
@@ -59,7 +60,7 @@ class ChatModel:
         """A shorter thread, after the endpoint said that this one is too long; None when there is none."""
         return window.shrink(thread)
 
-    async def stream(self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool) -> AsyncIterator[Delta | Finish]:
+    async def stream(self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool) -> Pieces:
         """The reply in pieces, and a Finish at last. Raises ModelError."""
         client = await self.connect()
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -124,7 +124,7 @@ class ReplyDesk:
         running.stop.set()
         await asyncio.wait([self._tasks[message_id]])
 
-    async def watch(self, conversation_id: str, message_id: str) -> AsyncIterator[Progress]:
+    async def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """The text so far, again whenever it has grown, and at last the conversation with the ended reply.
 
         Raises StoreUnavailable when a reply that another process writes cannot be followed.
@@ -153,7 +153,7 @@ class ReplyDesk:
 
     # Watching
 
-    async def _follow(self, running: RunningReply) -> AsyncIterator[Progress]:
+    async def _follow(self, running: RunningReply) -> AsyncGenerator[Progress, None]:
         running.watchers += 1
         shown: tuple[str, str | None] | None = None
         try:
@@ -171,7 +171,7 @@ class ReplyDesk:
             running.unwatched_since = time.monotonic()
             running.changed.set()
 
-    async def _poll(self, conversation_id: str, message_id: str) -> AsyncIterator[Progress]:
+    async def _poll(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """Follows a reply that another process writes, or wrote until it died."""
         shown: str | None = None
         while True:

@@ -7,7 +7,7 @@ on what a page says), and returns after the commit. A prompt is stored before a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
@@ -73,7 +73,7 @@ class ChatService:
 
         return await asyncio.to_thread(read)
 
-    def watch(self, conversation_id: str, message_id: str) -> AsyncIterator[Progress]:
+    def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """Follows a reply that is being written; close the iterator to stop watching."""
         return self._replies.watch(conversation_id, message_id)
 
@@ -155,9 +155,9 @@ class ChatService:
         """Takes the last exchange off the screen; also returns its prompt. Raises InputError, Conflict."""
         undone: list[str] = []
 
-        def decide(conversation: Conversation) -> tuple[Body, ...]:
+        def decide(conversation: Conversation) -> Sequence[Body]:
             bodies = decisions.undo(conversation, seen=seen)
-            undone[:] = [conversation.messages[body.message_id].text for body in bodies]
+            undone[:] = [conversation.messages[bodies[0].message_id].text]
             return bodies
 
         conversation = await self._execute(annotator_id, conversation_id, decide)

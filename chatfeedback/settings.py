@@ -32,34 +32,23 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from chatfeedback.errors import SettingsError
 from chatfeedback.sources import ENV_PREFIX, Sources
+from chatfeedback.store.engine import parse_url
 
 LOCAL_MODEL = "local"
 LOCAL_MODEL_NAME = "SmolLM2-135M-Instruct"
 
 
 def _database_url(url: str) -> str:
-    """`url` with the driver that chatfeedback uses; ValueError when it names no usable database."""
-    usable = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+    """`url` with its driver named; ValueError when it is none that the store can use."""
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ValueError(usable) from None
-    drivers = {
-        "sqlite": "sqlite",
-        "postgresql": "postgresql+psycopg",
-        "postgres": "postgresql+psycopg",  # the name that hosting services still hand out
-    }
-    backend = parsed.get_backend_name()
-    if backend not in drivers:
-        raise ValueError(usable)
-    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ValueError("a SQLite database must be a file, such as sqlite:///chatfeedback.db")
-    return parsed.set(drivername=drivers[backend]).render_as_string(hide_password=False)
+        return parse_url(url).render_as_string(hide_password=False)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    except ValueError:  # from a port that is no number; its text could quote a piece of the password
+        raise ValueError("it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE") from None
 
 
 def _base_url(url: str) -> str:

@@ -76,7 +76,8 @@ class Sources:
             hint = f"did you mean {close[0]!r}?" if close else "docs/configuration.md lists what there is."
             return f"There is no setting {setting!r} ({origin}); {hint}"
         message = error["msg"].removeprefix("Value error, ").removesuffix(".")
-        allowed = _ALLOWED.get(error["type"]) or re.sub(r"^(Input|String|Value) should", "it should", message)
+        message = re.sub(r"^[A-Z](?=[a-z])", lambda first: first[0].lower(), message)
+        allowed = _ALLOWED.get(error["type"]) or re.sub(r"^(input|string|value) should", "it should", message)
         value = error["input"]
         quotable = isinstance(value, (str, int, float)) and location[-1] not in _NEVER_QUOTED
         quoted = f", not {value!r}" if quotable and len(repr(value)) <= 60 else ""

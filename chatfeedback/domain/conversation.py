@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import zip_longest
 
 from chatfeedback.domain.events import (
     AlternativeChosen,
@@ -299,7 +300,7 @@ def _show(state: Conversation, head_id: str | None, changes: Changes) -> None:
         leaving = [message for message in state.thread(old_head) if message.message_id not in kept]
     for message in leaving:
         _place(state, message, False, message.active_child_id, changes)
-    for message, child in zip(entering, [*entering[1:], None], strict=True):
+    for message, child in zip_longest(entering, entering[1:]):
         _place(state, message, True, child.message_id if child else None, changes)
 
 

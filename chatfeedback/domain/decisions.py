@@ -99,7 +99,7 @@ def retry(
     )
 
 
-def undo(conversation: Conversation, *, seen: int | None) -> tuple[Body, ...]:
+def undo(conversation: Conversation, *, seen: int | None) -> tuple[TurnUndone]:
     """Takes the last prompt and what followed it off the screen."""
     _expect(conversation, seen)
     shown = conversation.shown()

@@ -216,28 +216,43 @@ SCHEMA_VERSION = 1
 """Of the payloads written today, one number for all kinds."""
 
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""(kind, schema version) -> a function from that version's payload to the next version's."""
+"""(kind, schema version) -> a function from that version's payload to the next version's, where they differ."""
 
 _PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "message_id") for kind, body in BODIES.items()}
+_GENERATION_FIELDS = tuple(f.name for f in fields(Generation))
+# orjson sorts the keys of dicts only; a dataclass of its own would keep the order of its fields.
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _LISTS = ("reasons", "previous_reasons", "sent_ids")
 
 
 def payload_text(body: Body) -> str:
     """The body without its message id (a column of its own) as canonical JSON text."""
     payload = {name: getattr(body, name) for name in _PAYLOAD_FIELDS[body.KIND]}
-    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS).decode()
+    return orjson.dumps(payload, _generation_fields, _CANONICAL).decode()
+
+
+def _generation_fields(generation: Generation) -> dict[str, Any]:
+    return {name: getattr(generation, name) for name in _GENERATION_FIELDS}
 
 
 def body_from(kind: str, schema_version: int, message_id: str | None, payload: str) -> Body:
     """The body that was stored, upcast to today's schema.
 
-    Raises ValueError for a kind or schema version that this release does not know.
+    Raises ValueError for a kind or schema version that this release does not know, and for a broken payload.
     """
     if kind not in BODIES or schema_version > SCHEMA_VERSION:
-        raise ValueError(f"event kind {kind!r}, schema version {schema_version}, is newer than this release")
+        raise ValueError(f"its kind, {kind!r} of schema version {schema_version}, is newer than this release")
     values = orjson.loads(payload)
-    for version in range(schema_version, SCHEMA_VERSION):
-        values = UPCASTERS[kind, version](values)
+    try:
+        for version in range(schema_version, SCHEMA_VERSION):
+            if upcast := UPCASTERS.get((kind, version)):
+                values = upcast(values)
+        return _body(kind, message_id, values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its payload is not that of a {kind!r} ({error})") from error
+
+
+def _body(kind: str, message_id: str | None, values: dict[str, Any]) -> Body:
     for name in _LISTS:
         if values.get(name) is not None:
             values[name] = tuple(values[name])

@@ -21,8 +21,8 @@ from sqlalchemy import Engine, bindparam, insert, select
 
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, new_id, payload_text
-from chatfeedback.errors import EventIdReused, VersionTaken
-from chatfeedback.store import projections
+from chatfeedback.errors import EventIdReused, StoreCorrupt, VersionTaken
+from chatfeedback.store import drafts, projections
 from chatfeedback.store.schema import events, from_micros, to_micros
 from chatfeedback.store.sql import Row, Statements, Transaction, reading
 from chatfeedback.store.writer import Writer
@@ -69,6 +69,8 @@ class EventStore:
     def __init__(self, engine: Engine, writer: Writer) -> None:
         self.engine = engine
         self.writer = writer
+        self.owner = new_id()
+        """Of the drafts of the replies that this process starts."""
         self._statements = Statements(engine.dialect)
         self._select_version = (
             projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
@@ -153,6 +155,11 @@ class EventStore:
             )
         after, changes = before.evolved(stored)
         projections.write(tx, before, after, changes)
+        for message_id in changes.added:
+            if after.messages[message_id].status == "writing":
+                drafts.begin(tx, message_id, after.conversation_id, self.owner, recorded_at)
+        for message_id in changes.finished:
+            drafts.end(tx, message_id)
         return Appended(tuple(stored), after)
 
     def _current(self, tx: Transaction, conversation_id: str) -> Conversation:
@@ -170,7 +177,7 @@ class EventStore:
 
     def conversation(self, conversation_id: str) -> Conversation | None:
         """Where a conversation stands; None when there is none. Raises StoreUnavailable."""
-        with self._reading() as tx:
+        with self.reading() as tx:
             row = tx.one(projections.SELECT_VERSION, {"of_conversation": conversation_id})
             if row is None:
                 return None
@@ -182,10 +189,11 @@ class EventStore:
 
     def events_of(self, conversation_id: str) -> list[Event]:
         """The events of one conversation, oldest first."""
-        with self._reading() as tx:
+        with self.reading() as tx:
             return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
 
-    def _reading(self) -> AbstractContextManager[Transaction]:
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """A transaction that only reads. Raises StoreUnavailable."""
         return reading(self.engine, self._statements)
 
 
@@ -238,10 +246,13 @@ def _event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
 
 
 def event_from(row: Row) -> Event:
-    """The event in a row of `events` (columns in the order of the schema)."""
+    """The event in a row of `events` (columns in the order of the schema); raises StoreCorrupt if none can be made."""
     (position, event_id, conversation_id, version, kind, schema_version, message_id, actor_id) = row[:8]
     occurred_at, recorded_at, _model, _rating, payload = row[8:]
-    body = body_from(kind, schema_version, message_id, payload)
+    try:
+        body = body_from(kind, schema_version, message_id, payload)
+    except ValueError as error:
+        raise StoreCorrupt(f"Event {event_id} cannot be read: {error}.") from error
     return Event(
         event_id,
         conversation_id,

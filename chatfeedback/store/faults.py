@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chatfeedback.errors import ChatFeedbackError, SchemaBehind, StoreError, StoreUnavailable, VersionTaken
+from chatfeedback.errors import (
+    ChatFeedbackError,
+    SchemaBehind,
+    SettingsError,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+    VersionTaken,
+)
 
 
 def _original(error: BaseException) -> BaseException:
@@ -44,6 +52,27 @@ def is_transient(error: BaseException) -> bool:
     return lost or state in ("40001", "40P01") or state.startswith(("08", "57P")) or is_version_race(error)
 
 
+_BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
+    sqlite3.SQLITE_NOTADB: (SettingsError, "This file is not a SQLite database; choose another one."),
+    sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "The database file cannot be opened; its folder must be writable."),
+    sqlite3.SQLITE_READONLY: (
+        StoreUnavailable,
+        "The database file cannot be written, so nothing was stored; make the file and its folder writable.",
+    ),
+    sqlite3.SQLITE_FULL: (StoreUnavailable, "The disk is full, so nothing was stored; free some space and try again."),
+    sqlite3.SQLITE_BUSY: (
+        StoreUnavailable,
+        "Another program holds the database, so nothing was stored; try again in a moment.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StoreUnavailable,
+        "The disk does not read or write the database file, so nothing was stored; look at its health, then try again.",
+    ),
+    sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "The database file is damaged; restore it from a backup."),
+}
+_REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
+
+
 def translated(error: BaseException) -> BaseException:
     """The error as one of ours; what is not a database's error (a bug) stays as it is."""
     if isinstance(error, ChatFeedbackError):
@@ -56,17 +85,28 @@ def translated(error: BaseException) -> BaseException:
         return VersionTaken("Somebody else changed this conversation at the same moment; try again.")
     if "no such table" in text or "no such column" in text or _postgres_state(original) in ("42P01", "42703"):
         return SchemaBehind("The database has an older schema; run `chatfeedback db upgrade` first.")
-    if isinstance(original, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
-        original, sqlite3.IntegrityError | sqlite3.ProgrammingError
-    ):
-        return StoreUnavailable(f"The database cannot be used now ({text}); nothing was stored, try again.")
-    if type(original).__module__.startswith("psycopg"):
-        if type(original).__name__ in ("OperationalError", "AdminShutdown") or is_transient(error):
-            return StoreUnavailable("The database cannot be reached; nothing was stored, try again.")
-        return StoreError(f"The database refused this ({text}).")
     if isinstance(original, sqlite3.Error):
-        return StoreError(f"The database refused this ({text}).")
+        # The low byte says what happened, the others in which particular way.
+        kind, sentence = _BY_SQLITE_CODE.get(
+            getattr(original, "sqlite_errorcode", 0) & 0xFF, (StoreError, f"The database refused this ({text}).")
+        )
+        return kind(sentence)
+    if type(original).__module__.startswith("psycopg"):
+        return _translated_postgres(original, text)
     return error
+
+
+def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
+    if not _postgres_state(error) and text.startswith(("connection failed", "connection is bad", "failed to resolve")):
+        reason = text.rpartition(" failed: ")[2].removeprefix("FATAL: ").partition(" Is the server running")[0]
+        if any(sign in reason for sign in _REFUSED_CONNECTION):
+            return SettingsError(
+                f"The database server refused the connection ({reason}); check user, password and name in the URL."
+            )
+        return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
+    if is_transient(error):
+        return StoreUnavailable("The connection to the database was lost; nothing was stored, try again.")
+    return StoreError(f"The database refused this ({text}).")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from chatfeedback.domain.conversation import Changes, Conversation, Message, Outcome, Rating
@@ -115,9 +115,15 @@ def load(tx: Transaction, conversation_id: str) -> Conversation | None:
     return conversation
 
 
-def whole(conversation: Conversation) -> Changes:
-    """The changes that store all of a conversation."""
-    return Changes(added=set(conversation.messages), rated=set(conversation.ratings))
+def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
+    """All the rows that a conversation has in the projections, in the order in which they may be inserted."""
+    rated = [(*key, rating) for key, rating in conversation.ratings.items()]
+    return {
+        conversations: [_conversation_row(conversation)],
+        messages: [message_row(conversation, message) for message in conversation.messages.values()],
+        ratings: [rating_row(conversation, *of) for of in rated],
+        rating_reasons: [row for of in rated for row in reason_rows(*of)],
+    }
 
 
 # Rows, and back. The order of the columns is that of the schema.

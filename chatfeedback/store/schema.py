@@ -104,6 +104,11 @@ conversations = Table(
     Index("ix_conversations_started", "started_at", "annotator_id"),
 )
 
+# Replies by models, with and without a text. Written as they stand here, literals and all, in the indexes and in the
+# queries that are to use them: a database takes a partial index only for a condition that it recognises.
+REPLY_WITH_TEXT = "model IS NOT NULL AND text <> ''"
+REPLY_WITHOUT_TEXT = "model IS NOT NULL AND text = ''"
+
 messages = Table(
     "messages",
     metadata,
@@ -140,7 +145,7 @@ messages = Table(
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
     UniqueConstraint("conversation_id", "version"),
-    # The figures on replies read this index alone.
+    # The figures on replies read these alone: a scan of one of them touches no row.
     Index(
         "ix_messages_replies",
         "created_at",
@@ -148,6 +153,32 @@ messages = Table(
         "annotator_id",
         "status",
         "time_to_first_token",
+        "message_id",
+        sqlite_where=text(REPLY_WITH_TEXT),
+        postgresql_where=text(REPLY_WITH_TEXT),
+    ),
+    Index(
+        "ix_messages_empty_replies",
+        "created_at",
+        "model",
+        "annotator_id",
+        "status",
+        sqlite_where=text(REPLY_WITHOUT_TEXT),
+        postgresql_where=text(REPLY_WITHOUT_TEXT),
+    ),
+    Index(
+        "ix_messages_first_token",
+        "time_to_first_token",
+        "created_at",
+        "model",
+        "annotator_id",
+        sqlite_where=text("time_to_first_token IS NOT NULL"),
+        postgresql_where=text("time_to_first_token IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_model",
+        "model",
+        "conversation_id",
         sqlite_where=text("model IS NOT NULL"),
         postgresql_where=text("model IS NOT NULL"),
     ),
@@ -168,7 +199,18 @@ ratings = Table(
     Column("event_id", Text, nullable=False),
     CheckConstraint("value IN ('like', 'dislike')", name="value"),
     Index("ix_ratings_conversation", "conversation_id"),
-    Index("ix_ratings_latest", "updated_at", "model", "annotator_id", "value"),
+    Index("ix_ratings_latest", "updated_at", "message_id", "annotator_id", "model", "value"),
+    Index("ix_ratings_model", "model", "value", "updated_at", "annotator_id"),
+    Index(
+        "ix_ratings_comments",
+        "updated_at",
+        "model",
+        "annotator_id",
+        sqlite_where=text("comment IS NOT NULL"),
+        postgresql_where=text("comment IS NOT NULL"),
+    ),
+    # Kept in the order of the key, so that the ratings of a reply, and the reasons of a rating, are found at once.
+    sqlite_with_rowid=False,
 )
 
 rating_reasons = Table(
@@ -177,6 +219,7 @@ rating_reasons = Table(
     Column("message_id", Text, primary_key=True),
     Column("annotator_id", Text, primary_key=True),
     Column("reason", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 reply_drafts = Table(
@@ -185,8 +228,12 @@ reply_drafts = Table(
     Column("message_id", Text, primary_key=True),
     Column("conversation_id", Text, nullable=False),
     Column("text", Text, nullable=False),
+    # The process that writes the reply; it renews the lease, and whoever finds it expired ends the reply.
     Column("owner", Text, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
+    # What other processes ask of the owner: to stop, and to go on because somebody watches.
+    Column("stop_requested", Boolean, nullable=False),
+    Column("watched_at", BigInteger, nullable=False),
 )
 
 PROJECTIONS = (conversations, messages, ratings, rating_reasons)

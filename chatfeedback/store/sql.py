@@ -23,7 +23,10 @@ Row = tuple[Any, ...]
 
 
 class Statements:
-    """The driver's text for each Core statement of one dialect. Statements are told apart by identity."""
+    """The driver's text for each Core statement of one dialect.
+
+    Statements are told apart by identity, and each is always run with parameters of the same names.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         named = dialect.name == "sqlite"

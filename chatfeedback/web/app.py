@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen
 
 ASSETS = Path(__file__).parent / "assets"
-LATEX = [
+LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
@@ -50,12 +51,11 @@ def build_blocks(
     shown_messages: int,
 ) -> gr.Blocks:
     """The whole page. `models`: names for the picker, the first is the default."""
-    with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
-                _chat_tab(blocks, service, who, title, models, reasons, shown_messages)
-            with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
-                build_analytics(tab, analytics, who)
+    with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as blocks, gr.Tabs(elem_id="tabs"):
+        with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
+            _chat_tab(blocks, service, who, title, models, reasons, shown_messages)
+        with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
+            build_analytics(tab, analytics, who)
     blocks.max_threads = MOST_EVENTS_AT_ONCE
     blocks.queue(default_concurrency_limit=None)
     return blocks
@@ -75,7 +75,7 @@ def _chat_tab(
         gr.HTML('<h2 class="cf-heading">Your conversations</h2>')
         listed = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
     with gr.Row(elem_id="chat-head", equal_height=True):
-        gr.HTML(f'<h1 id="chat-title">{title}</h1>')
+        gr.HTML(f'<h1 id="chat-title">{html.escape(title)}</h1>')
         model = gr.Dropdown(
             list(models),
             value=models[0],

@@ -45,8 +45,7 @@ class Catalogue:
 
     def _model(self, model: ModelSettings) -> ChatModel:
         if model.local:
-            endpoint_name, connect = LOCAL_ENDPOINT, self._connect_local
-            window = model.context_tokens or LocalModel.default_context_tokens
+            endpoint_name, connect, window = LOCAL_ENDPOINT, self._connect_local, self._local_window
         else:
             key = model.resolve_api_key()
             endpoint = Endpoint(
@@ -62,7 +61,10 @@ class Catalogue:
             async def connect() -> ModelClient:
                 return client
 
-            endpoint_name, window = endpoint.public_name, model.context_tokens
+            def window() -> int | None:
+                return model.context_tokens
+
+            endpoint_name = endpoint.public_name
         return ChatModel(
             name=model.name,
             model=model.model,
@@ -70,18 +72,22 @@ class Catalogue:
             provider=model.provider,
             sampling=Sampling(model.temperature, model.top_p, model.max_tokens),
             system_prompt=model.system_prompt,
-            context_tokens=window,
+            window=window,
             connect=connect,
         )
 
     async def _load(self, local: LocalSettings) -> ModelClient:
         process = await asyncio.to_thread(
-            LocalModel.start, gguf=local.gguf, context_tokens=local.context_tokens, threads=local.threads
+            LocalModel.start, local.gguf, context_tokens=local.context_tokens, threads=local.threads
         )
         self._process = process
         client = ModelClient(process.endpoint)
         self._clients.append(client)
         return client
+
+    def _local_window(self) -> int | None:
+        # Unknown while the weights load; a thread that turns out too long is shortened when the model says so.
+        return self._process.context_tokens if self._process else self._local.context_tokens
 
     async def _connect_local(self) -> ModelClient:
         if self._loading is None:

@@ -8,7 +8,7 @@ that was typed is lost.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -19,7 +19,7 @@ from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
 from chatfeedback.web.pages import Page, Pages
 from chatfeedback.web.present import Rendered
-from chatfeedback.web.screen import Components, Screen, Update, alert
+from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
 Who = Callable[[gr.Request], str]
 """The annotator id of whoever sent a request; raises NotAllowed."""
@@ -30,9 +30,7 @@ EARLIER_STEP = 50
 class ChatHandlers:
     """What happens when something on the Chat tab is used."""
 
-    def __init__(
-        self, service: ChatService, screen: Screen, on: Components, who: Who, pages: Pages, most: int
-    ) -> None:
+    def __init__(self, service: ChatService, screen: Screen, on: Components, who: Who, pages: Pages, most: int) -> None:
         self._service = service
         self._screen = screen
         self._on = on
@@ -45,7 +43,7 @@ class ChatHandlers:
         annotator_id = self._who(request)
         return self._pages.of(annotator_id, str(request.session_hash)), annotator_id
 
-    async def load(self, draft: str, request: gr.Request) -> AsyncIterator[Update]:
+    async def load(self, draft: str, request: gr.Request) -> Updates:
         """Draws the conversation that the address names, with what was typed before the page was reloaded."""
         page, annotator_id = self.page(request)
         wanted = request.query_params.get("conversation")
@@ -77,9 +75,7 @@ class ChatHandlers:
         """The page was closed."""
         self._pages.forget(self._who(request), str(request.session_hash))
 
-    async def send(
-        self, text: str, drawn: Rendered, model: str | None, request: gr.Request
-    ) -> AsyncIterator[Update]:
+    async def send(self, text: str, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Sends the prompt and streams the reply."""
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
@@ -89,22 +85,25 @@ class ChatHandlers:
         async for update in self._act(act, drawn, request, clear_prompt=True):
             yield update
 
-    async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> AsyncIterator[Update]:
+    async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Streams another reply beside the last one."""
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
-            return await self._service.retry(
-                annotator_id, _open(drawn), drawn.ids[-1], model=model, seen=drawn.tree_version
-            )
+            last = drawn.message_id(len(drawn.ids) - 1)
+            return await self._service.retry(annotator_id, _open(drawn), last, model=model, seen=drawn.tree_version)
 
-        same = self._service.model(model).sampling.temperature == 0
-        note = "At temperature 0 the model gives the same answer again." if same else ""
-        async for update in self._act(act, drawn, request, note=note):
+        async for update in self._act(act, drawn, request, note=self._about_retry(model)):
             yield update
 
-    async def edit(
-        self, drawn: Rendered, model: str | None, data: gr.EditData, request: gr.Request
-    ) -> AsyncIterator[Update]:
+    def _about_retry(self, model: str | None) -> str:
+        """What to know before a retry is waited for; "" when there is nothing to say."""
+        try:
+            certain = self._service.model(model).sampling.temperature == 0
+        except ChatFeedbackError:
+            return ""  # the retry itself says it
+        return "At temperature 0 the model gives the same answer again." if certain else ""
+
+    async def edit(self, drawn: Rendered, model: str | None, data: gr.EditData, request: gr.Request) -> Updates:
         """Stores a new version of a prompt or a reply."""
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
@@ -120,7 +119,7 @@ class ChatHandlers:
         async for update in self._act(act, drawn, request):
             yield update
 
-    async def undo(self, text: str, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def undo(self, text: str, drawn: Rendered, request: gr.Request) -> Updates:
         """Takes the last exchange off the screen; its prompt goes into the box, or is offered."""
         undone = ""
 
@@ -144,17 +143,17 @@ class ChatHandlers:
         """Replaces what is in the box by the prompt that was undone."""
         return {self._on.prompt: undone, self._on.put_back: gr.Button(visible=False)}
 
-    async def choose_previous(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def choose_previous(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Shows the alternative before the one shown."""
         async for update in self._choose(-1, drawn, request):
             yield update
 
-    async def choose_following(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def choose_following(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Shows the alternative after the one shown."""
         async for update in self._choose(+1, drawn, request):
             yield update
 
-    async def _choose(self, step: int, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def _choose(self, step: int, drawn: Rendered, request: gr.Request) -> Updates:
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             conversation = await self._service.conversation(annotator_id, _open(drawn))
             alternatives, shown = present.alternatives_of_last(conversation)
@@ -171,13 +170,11 @@ class ChatHandlers:
     async def stop(self, drawn: Rendered, request: gr.Request) -> Update:
         """Stops the reply that is being written; whoever follows it paints the end."""
         _page, annotator_id = self.page(request)
-        if drawn.conversation_id is not None:
-            with self._refusals() as said:
-                await self._service.stop(annotator_id, drawn.conversation_id)
-            return said
-        return {}
+        with self._refusals() as said:
+            await self._service.stop(annotator_id, _open(drawn))
+        return said
 
-    async def new(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def new(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Starts a new conversation; the one on the screen is kept."""
         page, annotator_id = self.page(request)
         async with page.turn():
@@ -186,7 +183,7 @@ class ChatHandlers:
                     await self._service.clear(annotator_id, drawn.conversation_id)
             yield {**self._screen.draw_new(self._most), **said, **await self._screen.listing(annotator_id)}
 
-    async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> Updates:
         """Opens a conversation from the list."""
         page, annotator_id = self.page(request)
         async with page.turn() as turn:
@@ -198,7 +195,7 @@ class ChatHandlers:
             async for update in self._show(page, turn, annotator_id, conversation, self._most):
                 yield update
 
-    async def earlier(self, drawn: Rendered, request: gr.Request) -> AsyncIterator[Update]:
+    async def earlier(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Shows a longer stretch of the conversation."""
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
@@ -216,7 +213,7 @@ class ChatHandlers:
         clear_prompt: bool = False,
         note: str = "",
         most: int | None = None,
-    ) -> AsyncIterator[Update]:
+    ) -> Updates:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal."""
         page, annotator_id = self.page(request)
         async with page.turn() as turn:
@@ -241,15 +238,15 @@ class ChatHandlers:
             async for update in self._show(page, turn, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
 
-    async def _show(self, *args: Any, **extra: Any) -> AsyncIterator[Update]:
+    async def _show(self, *args: Any, **extra: Any) -> Updates:
         async with contextlib.aclosing(self._screen.show(*args, **extra)) as updates:
             async for update in updates:
                 yield update
 
     @contextlib.contextmanager
-    def _refusals(self) -> Any:
+    def _refusals(self) -> Iterator[Update]:
         """Collects a refusal as an update of the notice."""
-        said: Update = {}
+        said: Update = {self._on.notice: gr.skip()}
         try:
             yield said
         except ChatFeedbackError as error:

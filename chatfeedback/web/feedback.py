@@ -222,7 +222,7 @@ def _rateable(conversation: Conversation, message_id: str) -> bool:
 
 def _quote(text: str, value: str | None) -> str:
     said = {"like": "You like", "dislike": "You dislike", None: "Feedback on"}[value]
-    return f'<strong>{said}</strong> <q>{html.escape(present.quoted(text))}</q>'
+    return f"<strong>{said}</strong> <q>{html.escape(present.quoted(text))}</q>"
 
 
 def _saved(rating: Rating | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Page:
         self._turn: Turn | None = None
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self) -> AsyncGenerator[Turn, None]:
         """Waits until nothing else paints this page, and holds the right to."""
         mine, before = Turn(), self._turn
         self._turn = mine
@@ -67,7 +67,7 @@ class Pages:
         self._pages.pop((annotator_id, session), None)
 
 
-async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncIterator[T]:
+async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
     """The items until they end or `over` is set, whichever comes first."""
     ended = asyncio.create_task(over.wait())
     try:

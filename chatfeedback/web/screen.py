@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import html
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from chatfeedback.web.present import Rendered
 
 Update = dict[Any, Any]
 """Component -> its new value or properties."""
+Updates = AsyncGenerator[Update, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ def alert(sentence: str) -> str:
     return f'<div class="cf-notice" role="alert">{html.escape(sentence)}</div>' if sentence else ""
 
 
+def _status(sentence: str) -> str:
+    return f'<span role="status">{html.escape(sentence)}</span>' if sentence else ""
+
+
 class Screen:
     """Paints conversations on the components of one Chat tab."""
 
@@ -64,7 +69,7 @@ class Screen:
     ) -> gr.Chatbot:
         """The update of the chatbot, thumbs included."""
         return gr.Chatbot(
-            value=present.bubbles(conversation, drawn, text),
+            value=present.bubbles(conversation, drawn, text),  # type: ignore[arg-type]
             feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes),
         )
 
@@ -84,7 +89,7 @@ class Screen:
             on.chatbot: self.messages(page, annotator_id, conversation, drawn, text),
             on.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
             on.notice: "",
-            on.status: html.escape(present.status_line(conversation)),
+            on.status: _status(present.status_line(conversation)),
             on.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
             on.alternatives: gr.Row(visible=len(alternatives) > 1),
             on.position: f"Reply {shown + 1} of {len(alternatives)}",
@@ -111,7 +116,7 @@ class Screen:
 
     async def show(
         self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int, **extra: Any
-    ) -> AsyncIterator[Update]:
+    ) -> Updates:
         """Draws the conversation and, while a reply is written, follows it to its end.
 
         `extra`: values for components, by their names in `Components`, that go with the first drawing.
@@ -120,15 +125,13 @@ class Screen:
         first = {getattr(self._on, name): value for name, value in extra.items()}
         yield {**self.draw(page, annotator_id, conversation, most, text), **first, **await self.listing(annotator_id)}
         if conversation.writing_id is not None:
-            async with contextlib.aclosing(
-                self._follow(page, turn, annotator_id, conversation, most)
-            ) as updates:
+            async with contextlib.aclosing(self._follow(page, turn, annotator_id, conversation, most)) as updates:
                 async for update in updates:
                     yield update
 
     async def _follow(
         self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int
-    ) -> AsyncIterator[Update]:
+    ) -> Updates:
         assert conversation.writing_id is not None
         drawn = present.rendered(conversation, most)
         watching = self._service.watch(conversation.conversation_id, conversation.writing_id)

@@ -14,20 +14,21 @@ import os
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import Engine
 
 from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.errors import ChatFeedbackError, SettingsError
+from chatfeedback.errors import SettingsError, StoreError
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
 from chatfeedback.store import admin, annotators
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.faults import translating
 from chatfeedback.store.writer import open_writer
 from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.downloads import downloads
@@ -45,6 +46,7 @@ def build_app(settings: Settings) -> FastAPI:
     import gradio as gr
 
     from chatfeedback.web import app as page
+    from chatfeedback.web.feedback import Reason
 
     engine = open_engine(settings.database_url)
     store = EventStore(engine, open_writer(engine))
@@ -84,7 +86,7 @@ def build_app(settings: Settings) -> FastAPI:
         who,
         title=settings.title,
         models=list(catalogue.models),
-        reasons=[page.Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
+        reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
     )
     return gr.mount_gradio_app(
@@ -101,13 +103,13 @@ def build_app(settings: Settings) -> FastAPI:
     )
 
 
-def _health(engine: Engine):  # type: ignore[no-untyped-def]
-    def health(_request: Request) -> JSONResponse:
+def _health(engine: Engine) -> Callable[[], JSONResponse]:
+    def health() -> JSONResponse:
         """200 when the database answers, 503 when not."""
         try:
-            with engine.connect() as connection:
+            with translating(), engine.connect() as connection:
                 connection.exec_driver_sql("SELECT 1")
-        except Exception as error:
+        except StoreError as error:
             log.warning("health: %s", error)
             return JSONResponse({"status": "the database does not answer"}, status_code=503)
         return JSONResponse({"status": "ok"})

@@ -1,0 +1,97 @@
+"""What the Analytics tab asks: all figures of one moment, and the way from a row of the table to its conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, func, select
+
+from chatfeedback.analytics import feedback
+from chatfeedback.analytics.conditions import snapshot
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.analytics.headline import Headline, headline
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import NotFound
+from chatfeedback.store import annotators
+from chatfeedback.store.schema import events, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The figures of one state of the database."""
+
+    position: int
+    """Of the newest event then; 0 before the first. Equal positions: equal figures."""
+    headline: Headline
+    per_day: pd.DataFrame
+    by_model: pd.DataFrame
+    reasons: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the table of feedback, from `offset` on."""
+
+    rows: pd.DataFrame
+    offset: int
+    total: int
+
+
+class AnalyticsDesk:
+    """Answers from a database that is at the newest schema. Every method may raise a StoreError.
+
+    `conversation` finds a conversation by its id, None when there is none.
+    """
+
+    def __init__(self, engine: Engine, conversation: Callable[[str], Conversation | None]) -> None:
+        self._engine = engine
+        self._conversation = conversation
+
+    def position(self) -> int:
+        """The position of the newest event, 0 before the first."""
+        with snapshot(self._engine) as connection:
+            return _position(connection)
+
+    def overview(self, filters: Filters) -> Overview:
+        """All figures but the table."""
+        with snapshot(self._engine) as connection:
+            return Overview(
+                position=_position(connection),
+                headline=headline(connection, filters),
+                per_day=feedback.per_day(connection, filters),
+                by_model=feedback.by_model(connection, filters),
+                reasons=feedback.reasons(connection, filters),
+            )
+
+    def latest(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> Page:
+        """The feedback one by one, the latest first; an offset beyond the end gives the last page."""
+        with snapshot(self._engine) as connection:
+            total = feedback.count(connection, filters)
+            offset = max(0, min(offset, (total - 1) // limit * limit))
+            return Page(feedback.latest(connection, filters, limit, offset), offset, total)
+
+    def models(self) -> list[str]:
+        """The models that were ever asked for a reply, by name."""
+        # From one name to the next along the index: what there is in between is not looked at.
+        first = select(func.min(messages.c.model).label("model")).cte("seen", recursive=True)
+        after = select(func.min(messages.c.model)).where(messages.c.model > first.c.model).scalar_subquery()
+        seen = first.union_all(select(after).where(first.c.model.is_not(None)))
+        with snapshot(self._engine) as connection:
+            return list(connection.execute(select(seen.c.model).where(seen.c.model.is_not(None))).scalars())
+
+    def annotators(self) -> dict[str, str]:
+        """Everybody's name by id, in the order of the names."""
+        return dict(sorted(annotators.names(self._engine).items(), key=lambda person: person[1].casefold()))
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """The conversation with this id. Raises NotFound."""
+        found = self._conversation(conversation_id)
+        if found is None:
+            raise NotFound("There is no such conversation.")
+        return found
+
+
+def _position(connection: Connection) -> int:
+    return connection.execute(select(func.coalesce(func.max(events.c.position), 0))).scalar_one()

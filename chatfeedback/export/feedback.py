@@ -1,0 +1,193 @@
+"""The feedback: one row for each current rating or comment, with what was rated.
+
+A row needs the thread before the reply, the reasons and the clicks. They come from three streams beside that of the
+ratings, all in the order of the conversations, for a few conversations in one statement; in memory are the messages
+of the one conversation that is being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import BindParameter, bindparam, literal_column, select
+
+from chatfeedback.domain.events import MessageRated, RatingCleared
+from chatfeedback.export.columns import Column
+from chatfeedback.export.conditions import Conditions
+from chatfeedback.export.snapshot import Snapshot
+from chatfeedback.store.schema import events, messages, rating_reasons, ratings
+from chatfeedback.store.sql import Row
+
+COLUMNS = (
+    Column("conversation_id"),
+    Column("message_id"),
+    Column("annotator_id"),
+    Column("model"),
+    Column("author_id"),
+    Column("system_prompt"),
+    Column("thread", "json"),
+    Column("prompt"),
+    Column("reply"),
+    Column("status"),
+    Column("shown", "boolean"),
+    Column("value"),
+    Column("reasons", "json"),
+    Column("comment"),
+    Column("rated_at", "instant"),
+    Column("first_rated_at", "instant"),
+    Column("event_id"),
+    Column("event_ids", "json"),
+)
+
+CONVERSATIONS_AT_ONCE = 100
+"""That one statement asks for."""
+
+_CHOSEN: list[BindParameter[str]] = [bindparam(f"id{number}") for number in range(CONVERSATIONS_AT_ONCE)]
+_CLICKS = {"rated": MessageRated.KIND, "cleared": RatingCleared.KIND}
+
+
+class _Rating(NamedTuple):
+    conversation_id: str
+    message_id: str
+    annotator_id: str
+    value: str | None
+    comment: str | None
+    created_at: int
+    updated_at: int
+    event_id: str
+
+
+class _Message(NamedTuple):
+    conversation_id: str
+    message_id: str
+    version: int
+    parent_id: str | None
+    role: str
+    author_id: str | None
+    text: str
+    status: str
+    shown: bool
+    model: str | None
+    system_prompt: str | None
+
+
+_RATINGS = select(*(ratings.c[name] for name in _Rating._fields)).order_by(ratings.c.conversation_id)
+_MESSAGES = (
+    select(*(messages.c[name] for name in _Message._fields))
+    .where(messages.c.conversation_id.in_(_CHOSEN))
+    .order_by(messages.c.conversation_id, messages.c.version)
+)
+_REASONS = (
+    select(ratings.c.conversation_id, *rating_reasons.c)
+    .join_from(
+        ratings,
+        rating_reasons,
+        (rating_reasons.c.message_id == ratings.c.message_id)
+        & (rating_reasons.c.annotator_id == ratings.c.annotator_id),
+    )
+    .where(ratings.c.conversation_id.in_(_CHOSEN))
+    .order_by(ratings.c.conversation_id)
+)
+_RATED = (
+    select(events.c.conversation_id, events.c.message_id, events.c.actor_id, events.c.event_id)
+    # The index on kinds would give all ratings there are; adding nothing to the column leaves that of conversations.
+    .where(
+        events.c.conversation_id.in_(_CHOSEN),
+        (events.c.kind + literal_column("''")).in_([bindparam(name) for name in _CLICKS]),
+    )
+    .order_by(events.c.conversation_id, events.c.version)
+)
+
+
+def rows(state: Snapshot, where: Conditions) -> Iterator[Row]:
+    """The rows, by conversation, then in the order in which the replies were made, then by annotator."""
+    rated = map(_Rating._make, state.rows(_RATINGS.where(*where.clauses), where.parameters))
+    groups = ((conversation_id, list(group)) for conversation_id, group in groupby(rated, itemgetter(0)))
+    while batch := list(islice(groups, CONVERSATIONS_AT_ONCE)):
+        yield from _of_conversations(state, batch)
+
+
+def _of_conversations(state: Snapshot, batch: list[tuple[str, list[_Rating]]]) -> Iterator[Row]:
+    # The statement has as many parameters as a full batch; nothing equals the missing values at the end.
+    ids: dict[str, str | None] = {parameter.key: None for parameter in _CHOSEN}
+    ids.update(zip(ids, (conversation_id for conversation_id, _ in batch), strict=False))
+    told = _Runs(state.rows(_MESSAGES, ids))
+    reasons = _Runs(state.rows(_REASONS, ids))
+    clicks = _Runs(state.rows(_RATED, {**ids, **_CLICKS}))
+    for conversation_id, rated in batch:
+        known = {message.message_id: message for message in map(_Message._make, told.take(conversation_id))}
+        codes = _by_rating(reasons.take(conversation_id))
+        event_ids = _by_rating(clicks.take(conversation_id))
+        rated.sort(key=lambda rating: (known[rating.message_id].version, rating.annotator_id))
+        for rating in rated:
+            key = rating.message_id, rating.annotator_id
+            yield _row(rating, known, sorted(codes.get(key, ())), event_ids[key])
+
+
+class _Runs:
+    """A stream in the order of the conversations, taken a conversation at a time."""
+
+    def __init__(self, stream: Iterable[Row]) -> None:
+        self._groups = groupby(stream, itemgetter(0))
+        self._next = next(self._groups, None)
+
+    def take(self, conversation_id: str) -> list[Row]:
+        """The rows of this conversation, which comes after those taken before; `[]` where there are none."""
+        if self._next is None or self._next[0] != conversation_id:
+            return []
+        taken = list(self._next[1])
+        self._next = next(self._groups, None)
+        return taken
+
+
+def _by_rating(found: Iterable[Row]) -> dict[tuple[str, str], list[str]]:
+    """The last column in lists, by message id and annotator id."""
+    lists: dict[tuple[str, str], list[str]] = {}
+    for _conversation_id, message_id, annotator_id, value in found:
+        lists.setdefault((message_id, annotator_id), []).append(value)
+    return lists
+
+
+def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], event_ids: list[str]) -> Row:
+    reply = known[rating.message_id]
+    before = _thread(known, reply.parent_id)
+    prompt = next((message.text for message in reversed(before) if message.role == "user"), None)
+    return (
+        rating.conversation_id,
+        rating.message_id,
+        rating.annotator_id,
+        reply.model,
+        reply.author_id,
+        reply.system_prompt,
+        _json([{"role": message.role, "content": message.text} for message in before if message.text]),
+        prompt,
+        reply.text,
+        reply.status,
+        reply.shown,
+        rating.value,
+        _json(reasons),
+        rating.comment,
+        rating.updated_at,
+        rating.created_at,
+        rating.event_id,
+        _json(event_ids),
+    )
+
+
+def _thread(known: Mapping[str, _Message], tip: str | None) -> list[_Message]:
+    """The messages from the root to `tip`, both included."""
+    path = []
+    while tip is not None:
+        message = known[tip]
+        path.append(message)
+        tip = message.parent_id
+    path.reverse()
+    return path
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

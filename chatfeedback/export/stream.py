@@ -1,0 +1,47 @@
+"""An export as a stream of bytes: the one way from the database to a file, a pipe or a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+from sqlalchemy import Engine
+
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.export.conditions import resolved
+from chatfeedback.export.kinds import KINDS
+from chatfeedback.export.snapshot import snapshot
+from chatfeedback.export.writers import FORMATS, chunked
+from chatfeedback.store.sql import Row
+
+Progress = Callable[[int, int], None]
+"""Told from time to time how many rows are done, and how many there will be."""
+
+_ROWS_A_REPORT = 1000
+
+
+def stream(
+    engine: Engine, kind: str, format: str, filters: Filters, progress: Progress | None = None
+) -> Generator[bytes, None, None]:
+    """The export of `kind` (a key of KINDS) in `format` (a key of FORMATS), in chunks of about 256 KiB.
+
+    All of it is of one state of the database, that of the first chunk, and the same state gives the same bytes. The
+    connection is held from the first chunk until the last one or `close()`. Raises NotFound before the first chunk
+    for a model or annotator that the database does not have; StoreUnavailable, SchemaBehind.
+    """
+    exported, written = KINDS[kind], FORMATS[format]
+    with snapshot(engine) as state:
+        where = exported.conditions(resolved(state, filters))
+        rows = exported.rows(state, where)
+        if progress is not None:
+            rows = _reported(rows, progress, exported.total(state, where))
+        yield from chunked(written.lines(exported.columns, rows))
+
+
+def _reported(rows: Iterable[Row], progress: Progress, total: int) -> Iterator[Row]:
+    done = 0
+    progress(done, total)
+    for done, row in enumerate(rows, 1):
+        yield row
+        if done % _ROWS_A_REPORT == 0:
+            progress(done, total)
+    progress(done, total)

@@ -1,0 +1,207 @@
+"""Replies from any endpoint, streamed.
+
+One way leads to every model: huggingface_hub's AsyncInferenceClient prepares the request and reads the chunks,
+for Hugging Face's providers and for any OpenAI-compatible server. The HTTP exchange between the two is ours, so
+that these always hold:
+
+- a reply has a connection of its own, closed the moment its consumer stops, however it stops;
+- the Hugging Face token goes to Hugging Face and nowhere else;
+- whatever goes wrong leaves as one ModelError (`faults`), and a reply that was cut off is never taken for whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing
+from itertools import groupby
+from typing import Any
+
+import httpx2
+from huggingface_hub import (
+    AsyncInferenceClient,
+    ChatCompletionInputStreamOptions,
+    ChatCompletionStreamOutput,
+    get_token,
+    is_offline_mode,
+)
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+from chatfeedback.errors import KeyRefused, ModelError
+from chatfeedback.inference import faults
+from chatfeedback.inference.request import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
+
+__all__ = ["ChatMessage", "Delta", "Endpoint", "Finish", "ModelClient", "ReplyRequest", "Sampling"]
+
+# What Hugging Face documents for its inference cache, and what HTTP says to every other cache.
+_NO_CACHE = {"x-use-cache": "false", "cache-control": "no-cache"}
+_COUNT_TOKENS = ChatCompletionInputStreamOptions(include_usage=True)
+# Token counts come in a chunk of their own after the last one of the reply; they are not waited for longer.
+_USAGE_SECONDS = 5.0
+
+
+class ModelClient:
+    """Asks one model. Belongs to the event loop that it is first used in."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._counts_tokens = True
+        self._http = httpx2.AsyncClient(
+            trust_env=not endpoint.is_loopback,  # a proxy of the environment does not lead to this machine
+            timeout=None,  # silence is timed in `stream`, where a server's keep-alives do not count as an answer
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+
+    async def stream(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+        """The reply in pieces, then exactly one Finish. Raises ModelError.
+
+        Cancel the task that reads it, or close the generator, to end the reply early: that closes the connection,
+        and most servers stop to write.
+        """
+        try:
+            async with aclosing(self._stream(request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except ModelError:
+            raise
+        except Exception as error:
+            raise faults.translated(error, self.endpoint) from error
+
+    async def aclose(self) -> None:
+        """Closes what is still open; call it once, at the end."""
+        await self._http.aclose()
+
+    async def _stream(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+        finish_reason, usage = None, None
+        exchange = _Exchange(self.endpoint, self._http, await self._key(), fresh=request.fresh)
+        try:
+            async with asyncio.timeout(self.endpoint.timeout):
+                chunks = aiter(await self._ask(exchange, request))
+            while (chunk := await self._next(chunks, finish_reason)) is not None:
+                usage = chunk.usage or usage
+                for choice in chunk.choices or ():
+                    finish_reason = choice.finish_reason or finish_reason
+                    if choice.delta and choice.delta.content:
+                        yield Delta(choice.delta.content)
+        finally:
+            await exchange.exit_stack.aclose()
+        if finish_reason is None and not exchange.done:
+            raise EOFError("the stream ended before the reply did")
+        counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+        yield Finish(finish_reason, *counted)
+
+    async def _ask(self, exchange: _Exchange, request: ReplyRequest) -> AsyncIterable[ChatCompletionStreamOutput]:
+        """Sends the request; once more without asking for token counts where the server does not know that."""
+        while True:
+            try:
+                return await exchange.chat_completion(
+                    messages=_alternating(request.messages),
+                    model=_routed(self.endpoint),
+                    temperature=request.sampling.temperature,
+                    top_p=request.sampling.top_p,
+                    max_tokens=request.sampling.max_tokens,
+                    seed=request.seed,
+                    stream=True,
+                    stream_options=_COUNT_TOKENS if self._counts_tokens else None,
+                )
+            except httpx2.HTTPStatusError as error:
+                refused = error.response.status_code in (400, 422) and "stream_options" in error.response.text
+                if not (refused and self._counts_tokens):
+                    raise
+                self._counts_tokens = False
+
+    async def _next(
+        self, chunks: AsyncIterator[ChatCompletionStreamOutput], finish_reason: str | None
+    ) -> ChatCompletionStreamOutput | None:
+        """The next chunk, None after the last one. Once the reply is whole, only the token counts can be lost."""
+        patience = self.endpoint.timeout if finish_reason is None else min(self.endpoint.timeout, _USAGE_SECONDS)
+        try:
+            async with asyncio.timeout(patience):
+                chunk = await anext(chunks, None)
+        except (TimeoutError, httpx2.TransportError):
+            if finish_reason is None:
+                raise
+            return None
+        if getattr(chunk, "object", None) == "error":  # how vLLM said it before it said {"error": …}
+            raise faults.StreamedError(vars(chunk))
+        return chunk
+
+    async def _key(self) -> str | None:
+        """The key to send, None for none."""
+        endpoint = self.endpoint
+        if endpoint.api_key is not None or not endpoint.is_hugging_face:
+            return endpoint.api_key
+        return await asyncio.to_thread(get_token)  # reads files, and may have to renew a login
+
+
+class _Exchange(AsyncInferenceClient):
+    """One reply's request and response, open until `exit_stack` is closed. `done`: the server said that it is over."""
+
+    def __init__(self, endpoint: Endpoint, http: httpx2.AsyncClient, key: str | None, *, fresh: bool) -> None:
+        if endpoint.url is None:
+            _check_hub(endpoint, key)
+        super().__init__(
+            base_url=endpoint.url.geturl() if endpoint.url else None,
+            # Without any key huggingface_hub would look for the user's token: it gets a word that is never sent.
+            api_key=key or "none",
+            headers=_NO_CACHE if fresh else None,
+        )
+        self._http = http
+        self._keyed = bool(key)
+        self.done = False
+
+    async def _inner_post(self, request_parameters: Any, *, stream: bool = False) -> Any:
+        """Called by huggingface_hub with the prepared request; it parses the lines that come back."""
+        headers = dict(request_parameters.headers)
+        if not self._keyed:
+            headers.pop("authorization", None)
+        response = await self.exit_stack.enter_async_context(
+            self._http.stream("POST", request_parameters.url, json=request_parameters.json, headers=headers)
+        )
+        if not response.is_success:
+            await response.aread()
+            response.raise_for_status()
+        lines = self._lines(response)
+        self.exit_stack.push_async_callback(lines.aclose)
+        return lines
+
+    async def _lines(self, response: httpx2.Response) -> AsyncGenerator[str, None]:
+        async for event in httpx2.EventSource(response):
+            if event.data == "[DONE]":
+                self.done = True
+                return
+            if event.data:
+                yield f"data: {event.data}"
+
+
+def _check_hub(endpoint: Endpoint, key: str | None) -> None:
+    """Raises when Hugging Face's providers cannot be asked for `endpoint`."""
+    if is_offline_mode():
+        raise OfflineModeIsEnabled
+    if key is None:
+        raise KeyRefused(
+            f"The model {endpoint.model!r} is reached through Hugging Face, which wants a token: "
+            "set the environment variable HF_TOKEN, or run `hf auth login`."
+        )
+    if not key.startswith("hf_"):
+        raise KeyRefused(
+            f"The key for the model {endpoint.model!r} is not a Hugging Face token; for a key of the provider "
+            "itself, set base_url to the provider's own address."
+        )
+
+
+def _routed(endpoint: Endpoint) -> str:
+    """The model's name as the endpoint knows it.
+
+    Hugging Face's router takes the provider behind the name and resolves it itself. `AsyncInferenceClient(provider=…)`
+    would ask the Hub for the model first, in a call that blocks the event loop.
+    """
+    return f"{endpoint.model}:{endpoint.provider}" if endpoint.provider and not endpoint.url else endpoint.model
+
+
+def _alternating(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """The messages with neighbours of one role joined by a blank line: some chat templates refuse two in a row."""
+    return [
+        {"role": role, "content": "\n\n".join(message.content for message in group)}
+        for role, group in groupby(messages, key=lambda message: message.role)
+    ]

@@ -1,0 +1,56 @@
+"""The process that runs llama.cpp: `python -m chatfeedback.inference.llama_server`, started by `local`.
+
+A process of its own, because llama.cpp can end a process (a damaged file, a stop during a reply) and takes all the
+cores that it is given. It reads its settings as one line of JSON from standard input, answers with one line of JSON,
+{"url": …}, when the model is loaded, and ends when standard input does: it cannot outlive its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; its parent decides
+    settings = json.loads(sys.stdin.readline())
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
+    server = _load(settings)
+    answer.write(json.dumps({"url": server.listening_address}) + "\n")
+    answer.close()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    sys.stdin.read()
+    os._exit(0)  # its threads would make an orderly end wait for the replies that are being written
+
+
+def _load(settings: dict[str, Any]) -> Any:
+    """The running server, listening on this machine only. Raises RuntimeError when the weights cannot be loaded."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["path"]
+    params.model_alias = {settings["model"]}
+    params.n_parallel = settings["chats"]
+    params.n_ctx = settings["context_tokens"] * settings["chats"]  # llama.cpp divides it among the chats
+    params.cache_ram_mib = settings["cache_mib"]
+    params.cpuparams.n_threads = settings["threads"]
+    params.cpuparams_batch.n_threads = settings["batch_threads"]
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [settings["api_key"]]
+    params.cors_origins = ""
+    params.endpoint_slots = False
+    params.ui = False
+    params.offline = True
+    params.verbosity = 1  # errors
+    return xllamacpp.Server(params)
+
+
+if __name__ == "__main__":
+    main()

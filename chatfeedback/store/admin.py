@@ -1,0 +1,210 @@
+"""Looking after a database: its schema, its soundness, its projections. What `chatfeedback db …` and `serve` do.
+
+Each function opens the database for itself and closes it again. Whatever goes wrong is one sentence (SettingsError or
+StoreError) that names the database, without its password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, inspect
+
+import chatfeedback
+from chatfeedback.errors import SchemaBehind, SettingsError, StoreError, StoreUnavailable
+from chatfeedback.store.check import sentences
+from chatfeedback.store.engine import open_engine, parse_url
+from chatfeedback.store.faults import translating
+from chatfeedback.store.rebuild import rebuild_projections
+from chatfeedback.store.schema import metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Where the schema of a database stands."""
+
+    revision: str | None
+    """None: nothing was ever migrated."""
+    head: str
+    """The revision that this release needs."""
+
+    @property
+    def is_head(self) -> bool:
+        return self.revision == self.head
+
+
+def current(url: str) -> Current:
+    """Where the schema stands; an embedded file that does not exist stands nowhere, and is not made."""
+    parsed = parse_url(url)
+    if _is_absent(parsed):
+        return Current(None, _head())
+    with _opened(parsed) as connection:
+        return _current(connection)
+
+
+def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
+    """Migrates up to `revision`; returns where the schema stood before and stands now. Makes an embedded file."""
+    with _opened(parse_url(url)) as connection:
+        # The tables first: whoever migrates at the same moment commits them together with the revision.
+        taken = sorted(_tables(connection) & metadata.tables.keys())
+        before = _known(connection)
+        if taken and before is None:
+            raise StoreError(f"It already has a table {taken[0]} of something else; choose an empty database.")
+        _migrate(connection, command.upgrade, revision)
+        after = _current(connection).revision
+        assert after is not None
+        return before, after
+
+
+def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str | None, str | None]:
+    """Migrates down to `revision`, "base" for nothing at all; returns where the schema stood before and stands now.
+
+    Raises StoreError, and has changed nothing, when events would be destroyed and `destroy_data` is False.
+    """
+    parsed = parse_url(url)
+    _must_exist(parsed)
+    with _opened(parsed) as connection:
+        before = _known(connection)
+        _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
+        return before, _current(connection).revision
+
+
+def ensure_ready(url: str, migrate: bool) -> None:
+    """Sees to it that the application can use the database.
+
+    An embedded file is made, or migrated, as needed. A Postgres that is behind is migrated if `migrate` says so, and
+    raises SchemaBehind otherwise. A database of a newer release raises StoreError.
+    """
+    parsed = parse_url(url)
+    with _opened(parsed) as connection:
+        before = _known(connection)
+        if before == _head():
+            return
+        if not migrate and parsed.get_backend_name() != "sqlite":
+            raise SchemaBehind(
+                "Its schema is older than this release needs; back it up, then run `chatfeedback db upgrade`"
+                " (or serve with --migrate)."
+            )
+    upgrade(url)
+
+
+def check(url: str) -> list[str]:
+    """What is wrong with the database, a sentence each; [] when all is as it must be.
+
+    Looks at one state of the database, however much is written meanwhile, and holds one conversation at a time.
+    """
+    parsed = parse_url(url)
+    _must_exist(parsed)
+    with _opened(parsed) as connection:
+        standing = _current(connection)
+        connection.rollback()
+        if not standing.is_head:
+            return [f"The schema is at revision {standing.revision or 'none'}, this release needs {standing.head}."]
+        return sentences(connection)
+
+
+def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
+    """Makes the projections again from the log, in one transaction; returns the number of events read.
+
+    `progress` is told the events done and the events there are. Appends wait meanwhile, reads go on and see the old
+    rows until the commit. Raises StoreCorrupt for an event that cannot be read, and has then changed nothing.
+    """
+    parsed = parse_url(url)
+    _must_exist(parsed)
+    with _opened(parsed) as connection:
+        if _known(connection) != _head():
+            raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
+        return rebuild_projections(connection, progress)
+
+
+# Opening
+
+
+@contextmanager
+def _opened(url: URL) -> Iterator[Connection]:
+    """A connection to the database; whatever is raised meanwhile names it."""
+    engine = open_engine(url.render_as_string(hide_password=False))
+    try:
+        with translating(), engine.connect() as connection:
+            yield connection
+    except (StoreError, SettingsError) as error:
+        raise type(error)(f"{_shown(url)}: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def _shown(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+
+def _is_absent(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+
+
+def _must_exist(url: URL) -> None:
+    if _is_absent(url):
+        raise StoreUnavailable(f"There is no database {url.database}; `chatfeedback db upgrade` makes one.")
+
+
+# Migrations
+
+
+def _config() -> Config:
+    package = Path(chatfeedback.__file__).parent
+    shipped, beside = package / "migrations", package.parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(shipped if shipped.is_dir() else beside).replace("%", "%%"))
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def _current(connection: Connection) -> Current:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    return Current(revision, _head())
+
+
+def _known(connection: Connection) -> str | None:
+    """The revision of the database; raises StoreError for one that this release has never heard of."""
+    revision = _current(connection).revision
+    try:
+        ScriptDirectory.from_config(_config()).get_revision(revision)  # type: ignore[arg-type]
+    except CommandError:
+        raise StoreError(
+            f"Its schema ({revision}) was made by a newer release of chatfeedback; install that release or a later one."
+        ) from None
+    return revision
+
+
+def _tables(connection: Connection) -> set[str]:
+    tables = set(inspect(connection).get_table_names())
+    connection.rollback()
+    return tables
+
+
+def _migrate(connection: Connection, run: Callable[[Config, str], None], revision: str, **attributes: Any) -> None:
+    config = _config()
+    config.attributes.update(connection=connection, **attributes)
+    try:
+        run(config, revision)
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            raise SettingsError(f"There is no schema revision {revision!r}; write head, base or a number.") from None
+        raise StoreError(str(error)) from error

@@ -1,0 +1,38 @@
+"""The whole log, conversation by conversation, for whoever checks or rebuilds what is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from sqlalchemy import Connection, select
+
+from chatfeedback.domain.conversation import Conversation, fold
+from chatfeedback.errors import StoreCorrupt
+from chatfeedback.store.event_store import event_from
+from chatfeedback.store.schema import events
+from chatfeedback.store.sql import Row
+
+_CHUNK = 1000
+"""Rows that are fetched at a time."""
+_LOG = select(events).order_by(events.c.conversation_id, events.c.version)
+
+
+def replay(connection: Connection) -> Iterator[Conversation | StoreCorrupt]:
+    """Every conversation as its events add up to it, or why they do not.
+
+    Streams: holds one conversation, and one chunk of rows, at a time.
+    """
+    # On Postgres yield_per asks for a cursor in the server; SQLite's own cursor reads as it goes.
+    rows = connection.execute(_LOG, execution_options={"yield_per": _CHUNK})
+    for conversation_id, its_rows in groupby(rows, key=lambda row: str(row.conversation_id)):
+        yield _folded(conversation_id, (tuple(row) for row in its_rows))
+
+
+def _folded(conversation_id: str, rows: Iterator[Row]) -> Conversation | StoreCorrupt:
+    try:
+        return fold(conversation_id, map(event_from, rows))
+    except StoreCorrupt as error:
+        return error
+    except (ValueError, KeyError) as error:
+        return StoreCorrupt(f"The events of conversation {conversation_id} do not add up ({error}).")

@@ -1,0 +1,98 @@
+"""How migrations are run: by `chatfeedback db …` on the connection that it has opened, or by `alembic` on a URL.
+
+Two runs at the same moment queue up, and a migration that leaves the log without its guards is undone:
+
+* Postgres: an advisory lock for the whole run, a transaction for each migration, and no patience for locks that the
+  running application holds, lest everybody queues behind the migration.
+* SQLite: one transaction that takes the write lock before it looks at anything. Foreign keys are off meanwhile,
+  because batch mode drops the tables that it recreates, and are checked before the commit. Batch mode also loses
+  triggers and AUTOINCREMENT: never use it on `events`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic import context
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from chatfeedback.store import guards
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.schema import metadata
+
+ADVISORY_LOCK = 0x63686174_66656564  # "chatfeed"
+QUEUE_SECONDS, LOCK_SECONDS = 60, 10
+
+
+def run(connection: Connection) -> None:
+    """Runs what was asked for; raises CommandError when the log would be left unguarded."""
+    sqlite = connection.dialect.name == "sqlite"
+    with (_sqlite if sqlite else _postgres)(connection):
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            render_as_batch=sqlite,
+            compare_type=True,
+            transaction_per_migration=True,
+            on_version_apply=_guarded,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _guarded(ctx: MigrationContext, *_: Any, **__: Any) -> None:
+    assert ctx.connection is not None
+    if problems := guards.problems(ctx.connection):
+        raise CommandError("The migration would leave the log unguarded and was undone: " + " ".join(problems))
+
+
+@contextmanager
+def _sqlite(connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        with connection.begin():
+            yield
+            if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise CommandError(f"The migration would break a foreign key of {broken[0]} and was undone.")
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _postgres(connection: Connection) -> Iterator[None]:
+    def outside(statement: str, value: int | str) -> None:
+        connection.execute(text(statement), {"value": value})
+        connection.commit()
+
+    outside("SELECT set_config('lock_timeout', :value, false)", f"{QUEUE_SECONDS}s")
+    outside("SELECT pg_advisory_lock(:value)", ADVISORY_LOCK)
+    try:
+        outside("SELECT set_config('lock_timeout', :value, false)", f"{LOCK_SECONDS}s")
+        yield
+    finally:
+        connection.rollback()
+        outside("SELECT pg_advisory_unlock(:value)", ADVISORY_LOCK)
+
+
+def main() -> None:
+    """Uses the open connection of the caller, else that of `-x url=…` or of alembic.ini."""
+    config = context.config
+    if (given := config.attributes.get("connection")) is not None:
+        run(given)
+        return
+    url = context.get_x_argument(as_dictionary=True).get("url") or config.get_main_option("sqlalchemy.url")
+    engine = open_engine(str(url))
+    try:
+        with engine.connect() as connection:
+            run(connection)
+    finally:
+        engine.dispose()
+
+
+main()

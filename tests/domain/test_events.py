@@ -1,0 +1,173 @@
+"""The stored form of events: the same bytes for ever, and read again whatever their age."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatfeedback.domain.events import (
+    BODIES,
+    KINDS,
+    SCHEMA_VERSION,
+    UPCASTERS,
+    AlternativeChosen,
+    Body,
+    ConversationCleared,
+    ConversationStarted,
+    Generation,
+    MessageEdited,
+    MessageRated,
+    MessageSent,
+    RatingCleared,
+    ReplyFinished,
+    ReplyRetried,
+    ReplyStarted,
+    TurnUndone,
+    body_from,
+    new_id,
+    payload_text,
+)
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+
+
+def made(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Every field drawn, also those with a default, from what can be stored at all."""
+    hints = get_type_hints(kind)
+    return st.builds(kind, **{field.name: values(hints[field.name]) for field in fields(kind)})
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    storable: dict[Any, st.SearchStrategy[Any]] = {
+        float: NUMBERS,
+        float | None: st.none() | NUMBERS,
+        int: INTEGERS,
+        int | None: st.none() | INTEGERS,
+    }
+    if hint is Generation:
+        return made(Generation)
+    return storable[hint] if hint in storable else st.from_type(hint)
+
+
+def stored(body: Body) -> tuple[str, int, str | None, str]:
+    return body.KIND, SCHEMA_VERSION, getattr(body, "message_id", None), payload_text(body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_every_kind_comes_back_as_it_was_and_as_the_same_bytes(kind: str, data: st.DataObject) -> None:
+    body = data.draw(made(BODIES[kind]))
+    text = payload_text(body)
+    again = body_from(*stored(body))
+    assert again == body
+    assert payload_text(again) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_the_stored_text_is_canonical_json(kind: str, data: st.DataObject) -> None:
+    text = payload_text(data.draw(made(BODIES[kind])))
+
+    def sorted_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert [key for key, _ in pairs] == sorted(key for key, _ in pairs)
+        return dict(pairs)
+
+    json.loads(text, object_pairs_hook=sorted_object)
+    assert orjson.dumps(orjson.loads(text)).decode() == text  # no spaces, nothing escaped that need not be
+
+
+GENERATION = Generation(
+    model="zephyr",
+    endpoint="https://models.example/v1",
+    provider="a-provider",
+    temperature=0.95,
+    top_p=0.9,
+    max_tokens=512,
+    seed=7,
+    system_prompt="You are a friendly chatbot",
+    sent_ids=("m1", "m2"),
+)
+PINNED = {
+    ConversationStarted(): "{}",
+    MessageSent(message_id="m", parent_id=None, text="Grüße"): '{"altered":false,"parent_id":null,"text":"Grüße"}',
+    ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION): (
+        '{"generation":{"endpoint":"https://models.example/v1","max_tokens":512,"model":"zephyr",'
+        '"provider":"a-provider","seed":7,"sent_ids":["m1","m2"],"system_prompt":"You are a friendly chatbot",'
+        '"temperature":0.95,"top_p":0.9},"parent_id":"p","replaces_id":null}'
+    ),
+    ReplyFinished(message_id="m", status="stopped", text="Hel", model="zephyr", duration=1.5): (
+        '{"altered":false,"completion_tokens":null,"duration":1.5,"error":null,"finish_reason":null,'
+        '"model":"zephyr","prompt_tokens":null,"sent_ids":null,"status":"stopped","text":"Hel",'
+        '"time_to_first_token":null}'
+    ),
+    ReplyRetried(message_id="m", model="zephyr"): '{"model":"zephyr"}',
+    TurnUndone(message_id="m", model=None): '{"model":null}',
+    MessageEdited(message_id="m", replaces_id="r", parent_id="p", role="assistant", text="Hello", model="zephyr"): (
+        '{"altered":false,"model":"zephyr","parent_id":"p","replaces_id":"r","role":"assistant","text":"Hello"}'
+    ),
+    MessageRated(
+        message_id="m",
+        value="like",
+        reasons=("accurate", "funny"),
+        comment=None,
+        previous_value=None,
+        previous_reasons=(),
+        previous_comment="so so",
+        model="zephyr",
+    ): (
+        '{"altered":false,"comment":null,"model":"zephyr","previous_comment":"so so","previous_reasons":[],'
+        '"previous_value":null,"reasons":["accurate","funny"],"value":"like"}'
+    ),
+    RatingCleared(message_id="m", comment=None, previous_value="like", previous_reasons=("funny",), model="zephyr"): (
+        '{"comment":null,"model":"zephyr","previous_reasons":["funny"],"previous_value":"like"}'
+    ),
+    AlternativeChosen(message_id="m", previous_id="p", model="zephyr"): '{"model":"zephyr","previous_id":"p"}',
+    ConversationCleared(): "{}",
+}
+
+
+def test_the_bytes_of_every_kind_are_what_they_have_always_been() -> None:
+    assert {body.KIND for body in PINNED} == set(KINDS)
+    for body, text in PINNED.items():
+        assert payload_text(body) == text
+        assert body_from(body.KIND, 1, getattr(body, "message_id", None), text) == body
+
+
+@pytest.mark.parametrize(("kind", "version"), [("message_translated", 1), ("message_sent", SCHEMA_VERSION + 1)])
+def test_an_event_of_a_newer_release_is_refused(kind: str, version: int) -> None:
+    with pytest.raises(ValueError, match="newer than this release"):
+        body_from(kind, version, "m", '{"parent_id":null,"text":"Hello"}')
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "{}", '{"parent_id":null,"text":"Hello","colour":"red"}'])
+def test_a_payload_that_is_not_of_its_kind_is_refused(payload: str) -> None:
+    with pytest.raises(ValueError):
+        body_from("message_sent", SCHEMA_VERSION, "m", payload)
+
+
+def test_an_old_payload_is_upcast_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def text_was_called_content(payload: dict[str, Any]) -> dict[str, Any]:
+        payload["text"] = payload.pop("content")
+        return payload
+
+    monkeypatch.setitem(UPCASTERS, ("message_sent", SCHEMA_VERSION - 1), text_was_called_content)
+    old = '{"content":"Hello","parent_id":null}'
+    assert body_from("message_sent", SCHEMA_VERSION - 1, "m", old) == MessageSent(
+        message_id="m", parent_id=None, text="Hello"
+    )
+
+
+def test_a_kind_that_did_not_change_needs_no_upcaster() -> None:
+    assert body_from("turn_undone", SCHEMA_VERSION - 1, "m", '{"model":null}') == TurnUndone(message_id="m", model=None)
+
+
+def test_ids_made_later_sort_after_earlier_ones() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert ids == sorted(set(ids))

@@ -1,0 +1,149 @@
+"""Conversations for tests: each thing that a person can do, in one line, on the rules alone or on a real store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from chatfeedback.domain import decisions
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import RatingChange, ThreadMessage
+from chatfeedback.domain.events import Event, FinalStatus, Generation, ReplyFinished, new_id
+from chatfeedback.store.event_store import Command, Decision, EventStore
+
+REASONS = {"accurate": "like", "wrong": "dislike", "funny": "any"}
+"""Code -> polarity."""
+
+
+def plan(thread: Sequence[ThreadMessage], model: str = "zephyr") -> Generation:
+    """What is asked of the model: always the same but for the messages."""
+    return Generation(
+        model=model,
+        endpoint="https://models.example/v1",
+        provider=None,
+        temperature=0.95,
+        top_p=0.9,
+        max_tokens=512,
+        seed=7,
+        system_prompt="You are a friendly chatbot",
+        sent_ids=tuple(message.message_id for message in thread),
+    )
+
+
+def ending(reply_id: str, text: str, status: FinalStatus = "complete") -> ReplyFinished:
+    """The end of a reply with figures that are not round."""
+    return ReplyFinished(
+        message_id=reply_id,
+        status=status,
+        text=text,
+        model="zephyr",
+        finish_reason="stop" if status == "complete" else None,
+        error="The model failed." if status == "failed" else None,
+        time_to_first_token=0.1 + 0.2,
+        duration=1.7,
+        completion_tokens=len(text.split()),
+    )
+
+
+class Talk(ABC):
+    """One conversation. Each method returns the id of what it made, or nothing."""
+
+    @property
+    @abstractmethod
+    def conversation(self) -> Conversation:
+        """Where it stands."""
+
+    @abstractmethod
+    def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
+        """Decides, and keeps the events."""
+
+    def shown(self) -> list[str]:
+        """The texts on the screen."""
+        return [message.text for message in self.conversation.shown()]
+
+    def send(self, text: str = "Hello", seen: int | None = None) -> str:
+        message_id, reply_id = new_id(), new_id()
+        self.do(lambda c: decisions.send(c, text, plan, message_id=message_id, reply_id=reply_id, seen=seen))
+        return reply_id
+
+    def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
+        self.do(lambda c: decisions.finish(c, ending(reply_id, text, status)))
+
+    def ask(self, text: str, answer: str) -> str:
+        """A prompt with its whole reply; the id of the reply."""
+        reply_id = self.send(text)
+        self.finish(reply_id, answer)
+        return reply_id
+
+    def retry(self, message_id: str, seen: int | None = None) -> str:
+        reply_id = new_id()
+        self.do(lambda c: decisions.retry(c, plan, message_id=message_id, reply_id=reply_id, seen=seen))
+        return reply_id
+
+    def undo(self, seen: int | None = None) -> None:
+        self.do(lambda c: decisions.undo(c, seen=seen))
+
+    def edit(self, message_id: str, text: str, seen: int | None = None) -> tuple[str, str]:
+        """The ids of the new message and, for a prompt, of its reply."""
+        edited_id, reply_id = new_id(), new_id()
+        self.do(
+            lambda c: decisions.edit(
+                c, text, plan, message_id=message_id, new_id=edited_id, reply_id=reply_id, seen=seen
+            )
+        )
+        return edited_id, reply_id
+
+    def choose(self, message_id: str, seen: int | None = None) -> None:
+        self.do(lambda c: decisions.choose(c, message_id=message_id, seen=seen))
+
+    def clear(self) -> None:
+        self.do(decisions.clear)
+
+    def rate(self, message_id: str, annotator_id: str, change: RatingChange) -> tuple[Event, ...]:
+        return self.do(
+            lambda c: decisions.rate(c, change, message_id=message_id, annotator_id=annotator_id, reasons=REASONS),
+            annotator_id,
+        )
+
+
+class FoldedTalk(Talk):
+    """The rules alone: what is decided is folded, a second apart."""
+
+    def __init__(self, actor: str = "ada") -> None:
+        self.events: list[Event] = []
+        self._actor = actor
+        self._conversation = Conversation(new_id())
+        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+
+    @property
+    def conversation(self) -> Conversation:
+        return self._conversation
+
+    def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
+        before = self._conversation
+        self._clock += timedelta(seconds=1)
+        new = tuple(
+            Event(new_id(), before.conversation_id, version, actor or self._actor, self._clock, body)
+            for version, body in enumerate(decide(before), before.version + 1)
+        )
+        self._conversation, _ = before.evolved(new)
+        self.events += new
+        return new
+
+
+class StoredTalk(Talk):
+    """On a real store: every step is committed before it returns."""
+
+    def __init__(self, store: EventStore, actor: str, conversation_id: str | None = None) -> None:
+        self.store = store
+        self.actor = actor
+        self.conversation_id = conversation_id or new_id()
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.store.conversation(self.conversation_id) or Conversation(self.conversation_id)
+
+    def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
+        command = Command(self.conversation_id, actor or self.actor, decide)
+        return self.store.execute(command).result(timeout=60).events

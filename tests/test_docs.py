@@ -1,0 +1,170 @@
+"""The documentation says what the program does: every setting, variable, flag and command, with its default.
+
+The tables of docs/configuration.md are compared as a whole with those made here from the code; a failing test
+shows the table that belongs there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from chatfeedback.cli import app
+from chatfeedback.settings import (
+    DEFAULT_REASONS,
+    LocalSettings,
+    ModelSettings,
+    ReasonSettings,
+    RequestSettings,
+    Settings,
+)
+from chatfeedback.sources import ENV_PREFIX
+
+ROOT = Path(__file__).parent.parent
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+MODEL_FLAGS = {"model", "base_url", "provider", "api_key_env"}
+
+
+def commands(group: Any = None, path: str = "chatfeedback") -> dict[str, Any]:
+    """Every command by how it is called, `chatfeedback db check` for example."""
+    found: dict[str, Any] = {}
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        called = f"{path} {name}"
+        found |= commands(command, called) if hasattr(command, "commands") else {called: command}
+    return found
+
+
+SERVE_FLAGS = {option.name: option.opts[0] for option in commands()["chatfeedback serve"].params}
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    header, *body = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, ("---",) * len(header), *body)) + "\n"
+
+
+def fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The settings of a table: its own first, then those that a model may have in place of the top level's."""
+    shared = RequestSettings.model_fields
+    return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in shared))
+
+
+def default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None or isinstance(field.default, (tuple, BaseModel)):
+        return "–"
+    return f"`{json.dumps(field.default)}`"
+
+
+def settings_table() -> str:
+    rows = []
+    for name, field in fields(Settings).items():
+        flag = f"`{SERVE_FLAGS[name]}`" if name in SERVE_FLAGS else "–"
+        rows.append((f"`{name}`", f"`{ENV_PREFIX}{name.upper()}`", flag, default(field), field.description or ""))
+    return table(("Setting", "Environment variable", "Flag", "Default", "What it is"), *rows)
+
+
+def local_table() -> str:
+    rows = [
+        (f"`{name}`", f"`{ENV_PREFIX}LOCAL__{name.upper()}`", default(field), field.description or "")
+        for name, field in fields(LocalSettings).items()
+    ]
+    return table(("Setting", "Environment variable", "Default", "What it is"), *rows)
+
+
+def models_table() -> str:
+    rows = []
+    for name, field in fields(ModelSettings).items():
+        # What they default to depends on other settings, and is said in words.
+        shown = "the top level's" if name in RequestSettings.model_fields else default(field)
+        shown = "–" if name in ("name", "model") else shown
+        flag = f"`{SERVE_FLAGS[name]}`" if name in MODEL_FLAGS else "–"
+        rows.append((f"`{name}`", flag, shown, field.description or ""))
+    return table(("Setting", "Flag", "Default", "What it is"), *rows)
+
+
+def reasons_table() -> str:
+    rows = [(f"`{name}`", default(field), field.description or "") for name, field in fields(ReasonSettings).items()]
+    return table(("Setting", "Default", "What it is"), *rows)
+
+
+def default_reasons_table() -> str:
+    rows = [(f"`{reason.code}`", reason.label, f"`{reason.polarity}`") for reason in DEFAULT_REASONS]
+    return table(("code", "label", "polarity"), *rows)
+
+
+def command_table(command: Any) -> str:
+    """What `command` takes: its arguments, then its flags."""
+    rows = []
+    for parameter in command.params:
+        names = [parameter.metavar or parameter.name.upper()]
+        if parameter.param_type_name == "option":
+            names = [*parameter.opts, *parameter.secondary_opts]
+            names[-1] += f" {parameter.metavar}" if parameter.metavar else ""
+        standard = f" Default: `{parameter.default}`." if parameter.show_default and parameter.default else ""
+        rows.append((", ".join(f"`{name}`" for name in names), f"{parameter.help}{standard}"))
+    return table(("Argument or flag", "What it does"), *rows)
+
+
+TABLES = {
+    "settings": settings_table(),
+    "local": local_table(),
+    "models": models_table(),
+    "reasons": reasons_table(),
+    "default reasons": default_reasons_table(),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_settings_are_those_of_the_code(name: str) -> None:
+    assert TABLES[name] in CONFIGURATION, f"docs/configuration.md should have this table:\n{TABLES[name]}"
+
+
+@pytest.mark.parametrize("called", commands())
+def test_every_command_and_flag_is_documented(called: str) -> None:
+    command = commands()[called]
+    expected = f"### `{called}`\n\n{command.help}\n\n{command_table(command)}"
+    assert expected in CONFIGURATION, f"docs/configuration.md should have this section:\n{expected}"
+
+
+def example() -> str:
+    found = re.search(r"```toml\n# chatfeedback\.toml\n(.*?)```", CONFIGURATION, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_example_file_loads(tmp_path: Path) -> None:
+    file = tmp_path / "chatfeedback.toml"
+    file.write_text(example(), "utf-8")
+    settings = Settings.load(file)
+    assert [model.local for model in settings.models] == [False, False, True]
+    assert settings.models[1].temperature != settings.temperature
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_example_file_has_every_setting(name: str) -> None:
+    assert re.search(rf"^(\[+{name}\]+|{name} = )", example(), re.MULTILINE)
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    *_, command = (ROOT / ".ci" / "run").read_text("utf-8").strip().splitlines()
+    assert command == "uv run scripts/test"
+    assert f"pip install uv && {command}" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text("utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []

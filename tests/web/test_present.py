@@ -1,0 +1,114 @@
+"""What the page shows of a conversation, and what an index from the page means."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatfeedback.errors import InputError
+from chatfeedback.web import present
+from chatfeedback.domain.decisions import RatingChange
+from talking import FoldedTalk
+
+
+def talked(turns: int) -> FoldedTalk:
+    talk = FoldedTalk()
+    for turn in range(turns):
+        talk.ask(f"Question {turn}", f"Answer {turn}")
+    return talk
+
+
+def texts(bubbles: list[dict[str, object]]) -> list[str]:
+    return [bubble["content"][0]["text"] for bubble in bubbles]  # type: ignore[index]
+
+
+def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() -> None:
+    conversation = talked(5).conversation
+    drawn = present.rendered(conversation, most=4)
+    assert texts(present.bubbles(conversation, drawn)) == ["Question 3", "Answer 3", "Question 4", "Answer 4"]
+    assert present.earlier_count(conversation, drawn) == 6
+    assert conversation.messages[drawn.message_id(1)].text == "Answer 3"
+
+
+@pytest.mark.parametrize("index", [4, -1, True, "1", None, 1.0, [1, 0]])
+def test_an_index_that_was_not_drawn_is_refused(index: object) -> None:
+    with pytest.raises(InputError):
+        present.rendered(talked(2).conversation, most=50).message_id(index)
+
+
+@pytest.mark.parametrize("liked", ["Like", "like", 1, 0, None, "Harmful", [], {}])
+def test_a_vote_that_gradio_does_not_send_is_refused(liked: object) -> None:
+    with pytest.raises(InputError):
+        present.wanted_value(liked)
+
+
+def test_the_three_answers_of_gradio_are_like_dislike_and_cleared() -> None:
+    assert [present.wanted_value(liked) for liked in (True, False, "")] == ["like", "dislike", ""]
+
+
+def test_leading_spaces_and_blank_lines_of_a_message_are_drawn_as_they_are() -> None:
+    talk = FoldedTalk()
+    talk.ask("    indented\n\n\n", "  answer\n")
+    conversation = talk.conversation
+    assert texts(present.bubbles(conversation, present.rendered(conversation, 50))) == [
+        "    indented\n\n\n",
+        "  answer\n",
+    ]
+
+
+def test_votes_on_their_way_are_shown_before_they_are_stored() -> None:
+    talk = talked(2)
+    first, second = (message.message_id for message in talk.conversation.shown() if message.role == "assistant")
+    talk.rate(first, "ada", RatingChange(value="like"))
+    drawn = present.rendered(talk.conversation, 50)
+
+    def thumbs(in_flight: dict[str, str]) -> list[str | None]:
+        return present.feedback_values(talk.conversation, drawn, "ada", in_flight)
+
+    assert thumbs({}) == ["Like", None]
+    assert thumbs({first: "", second: "dislike"}) == [None, "Dislike"]
+
+
+def test_a_reply_without_text_says_why_and_what_to_do() -> None:
+    talk = FoldedTalk()
+    for status in ("failed", "stopped", "left", "interrupted"):
+        talk.finish(talk.send("Hello"), "", status)  # type: ignore[arg-type]
+    conversation = talk.conversation
+    shown = texts(present.bubbles(conversation, present.rendered(conversation, 50)))
+    assert shown[1] == "⚠️ The model failed."
+    assert all("Retry" in text for text in shown[3::2])
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("complete", ""),
+        ("stopped", "Stopped"),
+        ("left", "nobody was watching"),
+        ("interrupted", "interrupted"),
+        ("failed", "The model failed."),
+    ],
+)
+def test_the_status_line_tells_how_the_last_reply_ended(status: str, said: str) -> None:
+    talk = FoldedTalk()
+    talk.finish(talk.send("Hello"), "Some text", status)  # type: ignore[arg-type]
+    line = present.status_line(talk.conversation)
+    assert said in line
+    assert bool(line) == bool(said)
+
+
+def test_alternatives_are_offered_from_the_second_reply_on_and_never_while_one_is_written() -> None:
+    talk = talked(1)
+    assert present.alternatives_of_last(talk.conversation) == ([], 0)
+    old = talk.conversation.head_id
+    assert old is not None
+    new = talk.retry(old)
+    assert present.alternatives_of_last(talk.conversation) == ([], 0)
+    talk.finish(new, "Another answer")
+    alternatives, shown = present.alternatives_of_last(talk.conversation)
+    assert [message.text for message in alternatives] == ["Answer 0", "Another answer"]
+    assert shown == 1
+
+
+def test_a_quote_is_one_line_of_bounded_length() -> None:
+    assert present.quoted("one\n\n two\tthree") == "one two three"
+    assert len(present.quoted("word " * 1000)) <= 160
