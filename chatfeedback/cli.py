@@ -344,7 +344,8 @@ def _print_move(before: str | None, after: str | None) -> None:
         typer.echo(f"{before or 'empty'} → {after or 'empty'}")
 
 
-def _print_table(figures: dict[str, Any]) -> None:
+def _print_table(figures: dict[str, int | float | None]) -> None:
+    """The figures for people: counts, shares as per cent, times in seconds."""
     from rich.console import Console
     from rich.table import Table
 
@@ -352,8 +353,16 @@ def _print_table(figures: dict[str, Any]) -> None:
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures.items():
-        table.add_row(name.replace("_", " "), "–" if value is None else str(value))
+        table.add_row(name.removesuffix("_seconds").replace("_", " "), _for_people(name, value))
     Console().print(table)
+
+
+def _for_people(name: str, value: int | float | None) -> str:
+    if value is None:
+        return "–"
+    if name.endswith("_seconds"):
+        return f"{value:.2f} s"
+    return f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
 
 
 def main() -> None:

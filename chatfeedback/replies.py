@@ -136,12 +136,25 @@ class ReplyDesk:
                 yield seen
 
     async def sweep(self) -> int:
-        """Ends the replies whose owner died; returns how many."""
-        with self._store.reading() as tx:
-            dead = drafts.expired(tx, now())
+        """Ends the replies whose owner died; returns how many. Raises StoreError."""
+
+        def find() -> list[drafts.Draft]:
+            with self._store.reading() as tx:
+                return drafts.expired(tx, now())
+
+        dead = await asyncio.to_thread(find)
         for draft in dead:
             await self._interrupt(draft.message_id)
         return len(dead)
+
+    async def sweep_on(self) -> None:
+        """Sweeps once in the length of a lease until it is cancelled, so that no reply waits for a reader to end."""
+        while True:
+            await asyncio.sleep(drafts.LEASE.total_seconds())
+            try:
+                await self.sweep()
+            except StoreError as error:
+                log.warning("replies that a dead process left behind could not be looked for: %s", error)
 
     async def close(self) -> None:
         """Ends what is being written as interrupted, with the text so far."""

@@ -45,13 +45,18 @@ class ChatService:
         self._longest_message = longest_message
         self._longest_comment = longest_comment
         self._replies = ReplyDesk(store, linger_seconds)
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Ends the replies that a process left behind when it died; returns how many."""
-        return await self._replies.sweep()
+        """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
+        ended = await self._replies.sweep()
+        self._sweeping = asyncio.create_task(self._replies.sweep_on())
+        return ended
 
     async def close(self) -> None:
         """Ends the replies that are being written, with the text so far."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await self._replies.close()
 
     # Looking

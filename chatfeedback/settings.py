@@ -168,10 +168,12 @@ class LocalSettings(_Frozen):
 
     gguf: Path | None = Field(default=None, description="The weights, a GGUF file; by default those described below.")
     context_tokens: int | None = Field(
-        default=None, ge=1, description="The window in tokens; by default what the model was trained with."
+        default=None,
+        ge=1,
+        description="The window in tokens, at most what the model was trained for; by default that, up to 8192.",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="Threads to compute with; by default llama.cpp chooses."
+        default=None, ge=1, description="Threads to compute with; by default one for each core but one."
     )
 
     @field_validator("gguf")

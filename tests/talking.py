@@ -5,12 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange, ThreadMessage
 from chatfeedback.domain.events import Event, FinalStatus, Generation, ReplyFinished, new_id
 from chatfeedback.store.event_store import Command, Decision, EventStore
+
+
+class People(NamedTuple):
+    """The ids of three annotators."""
+
+    ada: str
+    bob: str
+    cyd: str
+
 
 REASONS = {"accurate": "like", "wrong": "dislike", "funny": "any"}
 """Code -> polarity."""

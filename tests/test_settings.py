@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from chatfeedback.errors import SettingsError
+from chatfeedback.inference.local import DEFAULT_MODEL
 from chatfeedback.settings import LOCAL_MODEL_NAME, ModelSettings, Settings
 
 Write = Callable[[str], Path]
@@ -170,6 +171,10 @@ def test_the_local_model_stands_beside_others(write: Write, entry: str) -> None:
     other, local = Settings.load().models
     assert (other.local, other.context_tokens) == (False, None)
     assert (local.local, local.name, local.context_tokens) == (True, LOCAL_MODEL_NAME, 4096)
+
+
+def test_the_local_model_is_called_what_its_weights_are() -> None:
+    assert LOCAL_MODEL_NAME == DEFAULT_MODEL
 
 
 def test_other_weights_give_the_local_model_another_name(write: Write) -> None:

@@ -75,8 +75,9 @@ class AnalyticsDesk:
     def models(self) -> list[str]:
         """The models that were ever asked for a reply, by name."""
         # From one name to the next along the index: what there is in between is not looked at.
-        first = select(func.min(messages.c.model).label("model")).cte("seen", recursive=True)
-        after = select(func.min(messages.c.model)).where(messages.c.model > first.c.model).scalar_subquery()
+        least = select(func.min(messages.c.model).label("model")).where(messages.c.model.is_not(None))
+        first = least.cte("seen", recursive=True)
+        after = least.where(messages.c.model > first.c.model).scalar_subquery()
         seen = first.union_all(select(after).where(first.c.model.is_not(None)))
         with snapshot(self._engine) as connection:
             return list(connection.execute(select(seen.c.model).where(seen.c.model.is_not(None))).scalars())
@@ -94,4 +95,4 @@ class AnalyticsDesk:
 
 
 def _position(connection: Connection) -> int:
-    return connection.execute(select(func.coalesce(func.max(events.c.position), 0))).scalar_one()
+    return connection.execute(select(func.max(events.c.position))).scalar() or 0

@@ -28,9 +28,7 @@ def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
 
     From the first to the last day of the filter, or where it is open, to the first and last day with feedback.
     """
-    where = conditions(
-        filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id
-    )
+    where = conditions(filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id)
     day = ratings.c.updated_at // literal_column(str(_DAY), BigInteger)
     thumbs = (func.count().filter(ratings.c.value == value) for value in ("like", "dislike"))
     found = {
@@ -82,16 +80,14 @@ def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
     """Columns `value` (like, dislike, or None: given without a thumb), `reason` (a code), `count`; the most frequent
     first.
     """
-    where = conditions(
-        filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id
-    )
+    where = conditions(filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id)
     query = (
         select(ratings.c.value, rating_reasons.c.reason, func.count())
         .join_from(ratings, rating_reasons, _reasons_of_rating)
         .where(*where)
         .group_by(ratings.c.value, rating_reasons.c.reason)
     )
-    frame = pd.DataFrame(connection.execute(query).tuples(), columns=["value", "reason", "count"])
+    frame = pd.DataFrame(connection.execute(query), columns=["value", "reason", "count"])
     return frame.sort_values(["count", "reason", "value"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -130,7 +126,7 @@ def latest(connection: Connection, filters: Filters, limit: int = PAGE, offset: 
         .offset(offset)
     )
     found = connection.execute(query)
-    frame = pd.DataFrame(found.tuples(), columns=list(found.keys()))
+    frame = pd.DataFrame(found, columns=list(found.keys()))
     codes: dict[tuple[str, str], list[str]] = {}
     given = select(rating_reasons).where(rating_reasons.c.message_id.in_(list(frame["message_id"])))
     for message_id, annotator_id, reason in connection.execute(given.order_by(rating_reasons.c.reason)):

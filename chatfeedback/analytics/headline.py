@@ -6,7 +6,8 @@ edits by when they happened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Select, exists, func, select, text
 
@@ -22,6 +23,8 @@ from chatfeedback.store.schema import (
     messages,
     ratings,
 )
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,10 @@ def headline(connection: Connection, filters: Filters) -> Headline:
 
 def replies(connection: Connection, filters: Filters) -> Replies:
     """The replies by models that were asked for in the time, in the conversations of the annotator."""
+    # Bounded in time even where the filter is open: SQLite then reads the index by time, which has all that it takes.
+    bounded = replace(filters, since=filters.since or _EARLIEST)
     where = conditions(
-        filters, instant=messages.c.created_at, model=messages.c.model, annotator=messages.c.annotator_id
+        bounded, instant=messages.c.created_at, model=unindexed(messages.c.model), annotator=messages.c.annotator_id
     )
     is_rated = exists().where(ratings.c.message_id == messages.c.message_id, ratings.c.value.is_not(None))
     endings = (
@@ -181,8 +186,8 @@ def _happened(connection: Connection, filters: Filters) -> dict[str, int]:
     kinds = (ReplyRetried.KIND, TurnUndone.KIND, MessageEdited.KIND)
     where = conditions(filters, instant=events.c.occurred_at, model=events.c.model, annotator=events.c.actor_id)
     query = select(events.c.kind, func.count()).where(events.c.kind.in_(kinds), *where).group_by(events.c.kind)
-    return dict(connection.execute(query).tuples().all())
+    return {kind: count for kind, count in connection.execute(query)}
 
 
-def _counted(connection: Connection, query: Select[tuple[int]]) -> int:
+def _counted(connection: Connection, query: Select[int]) -> int:
     return connection.execute(query).scalar_one()

@@ -1,7 +1,7 @@
 """What a column of an export holds.
 
-Rows carry values as the database has them: an instant is an integer of microseconds, a boolean of SQLite is 0 or 1,
-JSON is canonical text. The type of the column tells a writer what to make of them; None is a missing value of any type.
+Rows carry values as the database has them: an instant is an integer of microseconds, JSON is canonical text. The type
+of the column tells a writer what to make of them; None is a missing value of any type.
 """
 
 from __future__ import annotations

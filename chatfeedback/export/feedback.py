@@ -7,20 +7,20 @@ of the one conversation that is being written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BindParameter, bindparam, literal_column, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
+from chatfeedback.analytics.conditions import unindexed
 from chatfeedback.domain.events import MessageRated, RatingCleared
 from chatfeedback.export.columns import Column
-from chatfeedback.export.conditions import Conditions
-from chatfeedback.export.snapshot import Snapshot
+from chatfeedback.export.rows import Row, streamed
 from chatfeedback.store.schema import events, messages, rating_reasons, ratings
-from chatfeedback.store.sql import Row
 
 COLUMNS = (
     Column("conversation_id"),
@@ -46,8 +46,7 @@ COLUMNS = (
 CONVERSATIONS_AT_ONCE = 100
 """That one statement asks for."""
 
-_CHOSEN: list[BindParameter[str]] = [bindparam(f"id{number}") for number in range(CONVERSATIONS_AT_ONCE)]
-_CLICKS = {"rated": MessageRated.KIND, "cleared": RatingCleared.KIND}
+_CHOSEN: BindParameter[list[str]] = bindparam("chosen", expanding=True)
 
 
 class _Rating(NamedTuple):
@@ -75,7 +74,7 @@ class _Message(NamedTuple):
     system_prompt: str | None
 
 
-_RATINGS = select(*(ratings.c[name] for name in _Rating._fields)).order_by(ratings.c.conversation_id)
+_RATING_COLUMNS = [ratings.c[name] for name in _Rating._fields]
 _MESSAGES = (
     select(*(messages.c[name] for name in _Message._fields))
     .where(messages.c.conversation_id.in_(_CHOSEN))
@@ -92,40 +91,40 @@ _REASONS = (
     .where(ratings.c.conversation_id.in_(_CHOSEN))
     .order_by(ratings.c.conversation_id)
 )
-_RATED = (
+_CLICKS = (
     select(events.c.conversation_id, events.c.message_id, events.c.actor_id, events.c.event_id)
-    # The index on kinds would give all ratings there are; adding nothing to the column leaves that of conversations.
-    .where(
-        events.c.conversation_id.in_(_CHOSEN),
-        (events.c.kind + literal_column("''")).in_([bindparam(name) for name in _CLICKS]),
-    )
+    # The index on kinds would lead through all ratings that there are.
+    .where(events.c.conversation_id.in_(_CHOSEN), unindexed(events.c.kind).in_((MessageRated.KIND, RatingCleared.KIND)))
     .order_by(events.c.conversation_id, events.c.version)
 )
 
 
-def rows(state: Snapshot, where: Conditions) -> Iterator[Row]:
+def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
     """The rows, by conversation, then in the order in which the replies were made, then by annotator."""
-    rated = map(_Rating._make, state.rows(_RATINGS.where(*where.clauses), where.parameters))
-    groups = ((conversation_id, list(group)) for conversation_id, group in groupby(rated, itemgetter(0)))
-    while batch := list(islice(groups, CONVERSATIONS_AT_ONCE)):
-        yield from _of_conversations(state, batch)
+    statement = selected.add_columns(*_RATING_COLUMNS).order_by(ratings.c.conversation_id)
+    with closing(streamed(connection, statement)) as stored:
+        groups = groupby(map(_Rating._make, stored), itemgetter(0))
+        listed = ((conversation_id, list(group)) for conversation_id, group in groups)
+        while batch := list(islice(listed, CONVERSATIONS_AT_ONCE)):
+            yield from _of_conversations(connection, batch)
 
 
-def _of_conversations(state: Snapshot, batch: list[tuple[str, list[_Rating]]]) -> Iterator[Row]:
-    # The statement has as many parameters as a full batch; nothing equals the missing values at the end.
-    ids: dict[str, str | None] = {parameter.key: None for parameter in _CHOSEN}
-    ids.update(zip(ids, (conversation_id for conversation_id, _ in batch), strict=False))
-    told = _Runs(state.rows(_MESSAGES, ids))
-    reasons = _Runs(state.rows(_REASONS, ids))
-    clicks = _Runs(state.rows(_RATED, {**ids, **_CLICKS}))
-    for conversation_id, rated in batch:
-        known = {message.message_id: message for message in map(_Message._make, told.take(conversation_id))}
-        codes = _by_rating(reasons.take(conversation_id))
-        event_ids = _by_rating(clicks.take(conversation_id))
-        rated.sort(key=lambda rating: (known[rating.message_id].version, rating.annotator_id))
-        for rating in rated:
-            key = rating.message_id, rating.annotator_id
-            yield _row(rating, known, sorted(codes.get(key, ())), event_ids[key])
+def _of_conversations(connection: Connection, batch: list[tuple[str, list[_Rating]]]) -> Generator[Row, None, None]:
+    chosen = {"chosen": [conversation_id for conversation_id, _ in batch]}
+    with (
+        closing(streamed(connection, _MESSAGES, chosen)) as told,
+        closing(streamed(connection, _REASONS, chosen)) as given,
+        closing(streamed(connection, _CLICKS, chosen)) as made,
+    ):
+        threads, reasons, clicks = _Runs(told), _Runs(given), _Runs(made)
+        for conversation_id, rated in batch:
+            known = {message.message_id: message for message in map(_Message._make, threads.take(conversation_id))}
+            codes = _by_rating(reasons.take(conversation_id))
+            event_ids = _by_rating(clicks.take(conversation_id))
+            rated.sort(key=lambda rating: (known[rating.message_id].version, rating.annotator_id))
+            for rating in rated:
+                key = rating.message_id, rating.annotator_id
+                yield _row(rating, known, sorted(codes.get(key, ())), event_ids[key])
 
 
 class _Runs:

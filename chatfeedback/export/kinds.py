@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
+from chatfeedback.analytics.conditions import conditions, unindexed
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.export import feedback
 from chatfeedback.export.columns import Column
-from chatfeedback.export.conditions import Conditions, conditions
-from chatfeedback.export.snapshot import Snapshot
+from chatfeedback.export.rows import Row, streamed
 from chatfeedback.store.schema import events, messages, ratings
-from chatfeedback.store.sql import Row
 
 EVENTS = (
     Column("position", "integer"),
@@ -67,55 +66,50 @@ MESSAGES = (
 
 
 class Kind(NamedTuple):
-    """An export: its columns, its rows in their order, and how many there will be."""
+    """An export: its columns, and how to read its rows."""
 
     columns: tuple[Column, ...]
     table: Table
     """With one row for each row of the export."""
-    conditions: Callable[[Filters], Conditions]
-    rows: Callable[[Snapshot, Conditions], Iterator[Row]]
+    instant: str
+    annotator: str
+    """The columns of the table that the filters `since`, `until` and `annotator` are about."""
+    rows: Callable[[Connection, Select[Any]], Generator[Row, None, None]]
+    """The rows in their order, for a selection of the table's rows."""
 
-    def total(self, state: Snapshot, where: Conditions) -> int:
-        """The number of rows."""
-        row = state.one(select(func.count()).select_from(self.table).where(*where.clauses), where.parameters)
-        assert row is not None
-        return int(row[0])
+    def selected(self, filters: Filters) -> Select[Any]:
+        """The rows of the table that pass the filters, which are resolved; columns and order are still open."""
+        found = self.table.c
+        # An index on the instant would be of no use: the export is in another order, and to sort everything that was
+        # found takes memory that grows with it.
+        instant = unindexed(found[self.instant])
+        return select().where(
+            *conditions(filters, instant=instant, model=found["model"], annotator=found[self.annotator])
+        )
+
+    def total(self, connection: Connection, filters: Filters) -> int:
+        """How many rows there will be."""
+        counted = self.selected(filters).select_from(self.table).add_columns(func.count())
+        return int(connection.execute(counted).scalar_one())
 
 
 def _stored(
-    columns: tuple[Column, ...], table: Table, *order: ColumnElement[object]
-) -> Callable[[Snapshot, Conditions], Iterator[Row]]:
-    """Reads the columns of a table as they are."""
+    columns: tuple[Column, ...], table: Table, *order: str
+) -> Callable[[Connection, Select[Any]], Generator[Row, None, None]]:
+    """Reads the columns of a table as they are, in the order of an index."""
     chosen = [table.c[column.name] for column in columns]
 
-    def rows(state: Snapshot, where: Conditions) -> Iterator[Row]:
-        return state.rows(select(*chosen).where(*where.clauses).order_by(*order), where.parameters)
+    def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
+        return streamed(connection, selected.add_columns(*chosen).order_by(*(table.c[name] for name in order)))
 
     return rows
 
 
-def _event_conditions(filters: Filters) -> Conditions:
-    return conditions(filters, instant=events.c.occurred_at, model=events.c.model, annotator=events.c.actor_id)
-
-
-def _message_conditions(filters: Filters) -> Conditions:
-    found = messages.c
-    return conditions(filters, instant=found.created_at, model=found.model, annotator=found.annotator_id)
-
-
-def _rating_conditions(filters: Filters) -> Conditions:
-    found = ratings.c
-    return conditions(filters, instant=found.updated_at, model=found.model, annotator=found.annotator_id)
-
-
 KINDS: Mapping[str, Kind] = {
-    "events": Kind(EVENTS, events, _event_conditions, _stored(EVENTS, events, events.c.position)),
+    "events": Kind(EVENTS, events, "occurred_at", "actor_id", _stored(EVENTS, events, "position")),
     "messages": Kind(
-        MESSAGES,
-        messages,
-        _message_conditions,
-        _stored(MESSAGES, messages, messages.c.conversation_id, messages.c.version),
+        MESSAGES, messages, "created_at", "annotator_id", _stored(MESSAGES, messages, "conversation_id", "version")
     ),
-    "feedback": Kind(feedback.COLUMNS, ratings, _rating_conditions, feedback.rows),
+    "feedback": Kind(feedback.COLUMNS, ratings, "updated_at", "annotator_id", feedback.rows),
 }
 """By the name that a person asks for."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 
 from sqlalchemy import Engine
 
+from chatfeedback.analytics.conditions import resolved, snapshot
 from chatfeedback.analytics.filters import Filters
-from chatfeedback.export.conditions import resolved
 from chatfeedback.export.kinds import KINDS
-from chatfeedback.export.snapshot import snapshot
+from chatfeedback.export.rows import Row
 from chatfeedback.export.writers import FORMATS, chunked
-from chatfeedback.store.sql import Row
 
 Progress = Callable[[int, int], None]
 """Told from time to time how many rows are done, and how many there will be."""
@@ -26,14 +26,14 @@ def stream(
 
     All of it is of one state of the database, that of the first chunk, and the same state gives the same bytes. The
     connection is held from the first chunk until the last one or `close()`. Raises NotFound before the first chunk
-    for a model or annotator that the database does not have; StoreUnavailable, SchemaBehind.
+    for a model or an annotator (by id or name) that the database does not have; StoreUnavailable, SchemaBehind.
     """
     exported, written = KINDS[kind], FORMATS[format]
-    with snapshot(engine) as state:
-        where = exported.conditions(resolved(state, filters))
-        rows = exported.rows(state, where)
+    wanted = resolved(engine, filters)
+    with snapshot(engine) as connection, closing(exported.rows(connection, exported.selected(wanted))) as stored:
+        rows: Iterable[Row] = stored
         if progress is not None:
-            rows = _reported(rows, progress, exported.total(state, where))
+            rows = _reported(rows, progress, exported.total(connection, wanted))
         yield from chunked(written.lines(exported.columns, rows))
 
 

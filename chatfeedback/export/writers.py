@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from chatfeedback.export.columns import Column, Type
-from chatfeedback.store.sql import Row
+from chatfeedback.export.rows import Row
 
 _CHUNK = 1 << 18
 _EPOCH = datetime(1970, 1, 1)  # naive: it stands for UTC

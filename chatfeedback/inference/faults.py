@@ -210,7 +210,9 @@ def _quotable(words: str, endpoint: Endpoint) -> str:
     """The server's words, short, on one line, without keys; nothing where they are a page of markup."""
     if re.search(r"<(!doctype|html|head|body|div|p|h1)\b", words, re.IGNORECASE):
         return ""
-    if endpoint.api_key:
-        words = words.replace(endpoint.api_key, "…")
+    url = endpoint.url
+    for secret in (endpoint.api_key, url and url.password, url and url.query):
+        if secret:
+            words = words.replace(secret, "…")
     words = _SECRET.sub("…", " ".join(words.split())).rstrip(".")
     return words if len(words) <= _QUOTED_CHARS else f"{words[: _QUOTED_CHARS - 1].rstrip()}…"

@@ -37,24 +37,28 @@ def read_header(path: Path) -> Header:
     """Raises SettingsError when `path` cannot be read or is not a language model in GGUF format."""
     try:
         with path.open("rb") as file:
-            values = _Reader(file).values()
+            return _header(_Reader(file).values())
     except OSError as error:
         raise SettingsError(f"The weights {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, struct.error, MemoryError, OverflowError) as error:
-        raise SettingsError(f"The weights {path} are not a GGUF file, or a damaged one; get the file again.") from error
-    architecture = values.get("general.architecture")
+    except (ValueError, TypeError, struct.error, RecursionError, MemoryError) as error:
+        raise SettingsError(f"The weights {path} are not a language model in GGUF format, or damaged.") from error
+
+
+def _header(values: dict[str, Any]) -> Header:
+    architecture = values["general.architecture"]
 
     def number(key: str) -> int:
         value = values.get(f"{architecture}.{key}", 0)
-        return max(value, default=0) if isinstance(value, list) else int(value)
+        return max(value, default=0) if isinstance(value, list) else int(value)  # a list has one for each block
 
-    if not (context := number("context_length")):
-        raise SettingsError(f"The weights {path} are a GGUF file, but not of a language model.")
     heads = number("attention.head_count") or 1
     head_size = number("embedding_length") // heads
     size = (number("attention.key_length") or head_size) + (number("attention.value_length") or head_size)
     kv_heads = number("attention.head_count_kv") or heads
-    return Header(context, number("block_count") * kv_heads * size * _HALF_FLOAT_BYTES)
+    header = Header(number("context_length"), number("block_count") * kv_heads * size * _HALF_FLOAT_BYTES)
+    if header.context_tokens <= 0:
+        raise ValueError("no window")
+    return header
 
 
 class _Reader:
@@ -69,7 +73,7 @@ class _Reader:
         if self._take(4) != _MAGIC or self._number("I") not in _VERSIONS:
             raise ValueError("no GGUF file of a known version")
         self._number("Q")  # tensors
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"general.architecture": None}
         for _ in range(self._number("Q")):
             key = self._string()
             if key.startswith("tokenizer."):

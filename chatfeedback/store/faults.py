@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatfeedback.errors import (
     ChatFeedbackError,
+    EventIdReused,
     SchemaBehind,
     SettingsError,
     StoreCorrupt,
@@ -70,6 +71,8 @@ _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
     ),
     sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "The database file is damaged; restore it from a backup."),
 }
+_NOT_NOW = ("53", "25006")
+"""No disk, memory or connection left; a server that may only be read, such as a standby."""
 _REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
@@ -83,6 +86,8 @@ def translated(error: BaseException) -> BaseException:
         return StoreUnavailable("The database is too busy; try again in a moment.")
     if is_version_race(error):
         return VersionTaken("Somebody else changed this conversation at the same moment; try again.")
+    if "event id is already stored" in text or "uq_events_event_id" in text:
+        return EventIdReused("An event with this id is already stored with other content.")
     if "no such table" in text or "no such column" in text or _postgres_state(original) in ("42P01", "42703"):
         return SchemaBehind("The database has an older schema; run `chatfeedback db upgrade` first.")
     if isinstance(original, sqlite3.Error):
@@ -104,6 +109,8 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
                 f"The database server refused the connection ({reason}); check user, password and name in the URL."
             )
         return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
+    if _postgres_state(error).startswith(_NOT_NOW):
+        return StoreUnavailable(f"The database cannot be written now ({text}), so nothing was stored; try again.")
     if is_transient(error):
         return StoreUnavailable("The connection to the database was lost; nothing was stored, try again.")
     return StoreError(f"The database refused this ({text}).")

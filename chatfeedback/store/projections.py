@@ -67,11 +67,10 @@ LOCK_VERSION = SELECT_VERSION.with_for_update()
 
 def write(tx: Transaction, before: Conversation, after: Conversation, changes: Changes) -> None:
     """Stores what `changes` says is different between `before` and `after`."""
-    row = _conversation_row(after)
     if before.version == 0:
-        tx.run(_INSERT_CONVERSATION, row)
+        tx.run(_INSERT_CONVERSATION, _conversation_row(after))
     else:
-        tx.run(_UPDATE_CONVERSATION, {**row, "of_conversation": after.conversation_id})
+        tx.run(_UPDATE_CONVERSATION, {**_standing(after), "of_conversation": after.conversation_id})
     added = sorted(changes.added, key=lambda message_id: after.messages[message_id].version)
     tx.run_many(_INSERT_MESSAGE, (message_row(after, after.messages[message_id]) for message_id in added))
     for message_id in changes.finished - changes.added:
@@ -130,16 +129,24 @@ def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
 
 
 def _conversation_row(c: Conversation) -> dict[str, Any]:
-    assert c.started_at is not None and c.updated_at is not None
+    assert c.started_at is not None
     return {
         "conversation_id": c.conversation_id,
         "annotator_id": c.annotator_id,
+        "started_at": to_micros(c.started_at),
+        **_standing(c),
+    }
+
+
+def _standing(c: Conversation) -> dict[str, Any]:
+    # Without the primary key: SQLite would look for every message that refers to it, each time it is set.
+    assert c.updated_at is not None
+    return {
         "title": c.title,
         "version": c.version,
         "tree_version": c.tree_version,
         "head_id": c.head_id,
         "writing_id": c.writing_id,
-        "started_at": to_micros(c.started_at),
         "updated_at": to_micros(c.updated_at),
         "cleared_at": to_micros(c.cleared_at) if c.cleared_at else None,
     }

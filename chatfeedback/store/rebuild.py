@@ -8,6 +8,7 @@ has begun can end and neither waits for the other for ever.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
@@ -30,27 +31,25 @@ def rebuild_projections(connection: Connection, progress: Callable[[int, int], N
         total = connection.scalar(select(func.count()).select_from(events)) or 0
         for table in reversed(PROJECTIONS):
             connection.execute(delete(table))
-        done, waiting = 0, _empty()
-        for conversation in replay(connection):
-            if isinstance(conversation, StoreCorrupt):
-                raise conversation
-            done += conversation.version
-            for table, rows in projections.rows_of(conversation).items():
-                waiting[table].extend(rows)
-            if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
-                _insert(connection, waiting)
-                waiting = _empty()
-                progress(done, total)
+        done = 0
+        waiting: dict[Table, list[dict[str, Any]]] = {table: [] for table in PROJECTIONS}
+        with closing(replay(connection)) as conversations:
+            for conversation in conversations:
+                if isinstance(conversation, StoreCorrupt):
+                    raise conversation
+                done += conversation.version
+                for table, rows in projections.rows_of(conversation).items():
+                    waiting[table] += rows
+                if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
+                    _insert(connection, waiting)
+                    progress(done, total)
         _insert(connection, waiting)
     progress(done, total)
     return done
-
-
-def _empty() -> dict[Table, list[dict[str, Any]]]:
-    return {table: [] for table in PROJECTIONS}
 
 
 def _insert(connection: Connection, waiting: dict[Table, list[dict[str, Any]]]) -> None:
     for table, rows in waiting.items():
         if rows:
             connection.execute(insert(table), rows)
+            rows.clear()

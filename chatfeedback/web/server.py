@@ -47,6 +47,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     from chatfeedback.web import app as page
     from chatfeedback.web.feedback import Reason
+    from chatfeedback.web.layout import ASSETS
 
     engine = open_engine(settings.database_url)
     store = EventStore(engine, open_writer(engine))
@@ -77,7 +78,7 @@ def build_app(settings: Settings) -> FastAPI:
             engine.dispose()
 
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/favicon.ico", lambda: FileResponse(page.ASSETS / "model.svg"), include_in_schema=False)
+    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), include_in_schema=False)
     app.add_api_route("/healthz", _health(engine), methods=["GET"])
     app.include_router(downloads(engine, who))
     blocks = page.build_blocks(
@@ -89,18 +90,19 @@ def build_app(settings: Settings) -> FastAPI:
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
     )
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         blocks,
         path="",
         theme=page.theme(),
-        css_paths=[page.ASSETS / "chat.css"],
-        head=f"<script>{(page.ASSETS / 'page.js').read_text()}</script>",
+        css_paths=[ASSETS / "chat.css"],
+        head=f"<script>{(ASSETS / 'page.js').read_text()}</script>",
         run_history=False,
         footer_links=[],
         ssr_mode=False,
         show_error=False,
     )
+    return mounted
 
 
 def _health(engine: Engine) -> Callable[[], JSONResponse]:
@@ -125,11 +127,18 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     app = build_app(settings)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     address = f"http://{shown}:{port}/"
+    logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS))
     print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
     if open_browser:
         threading.Timer(1.0, webbrowser.open, [address]).start()
     server.run(sockets=[listening])
+
+
+def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
+    """Pages hold streams open for as long as they live; that ending cuts them off is no error."""
+    cut_off = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _listen(host: str, port: int) -> socket.socket:

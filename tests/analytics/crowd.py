@@ -97,7 +97,9 @@ class _Talk:
         self.at += timedelta(seconds=self.rng.expovariate(1 / seconds))
         latest = self.crowd.until - timedelta(microseconds=1)
         new = [
-            Event(self._id(), self.conversation.conversation_id, version, actor or self.owner, min(self.at, latest), body)
+            Event(
+                self._id(), self.conversation.conversation_id, version, actor or self.owner, min(self.at, latest), body
+            )
             for version, body in enumerate(bodies, self.conversation.version + 1)
         ]
         self.events += new

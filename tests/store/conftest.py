@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 from sqlalchemy import Engine
@@ -12,15 +11,7 @@ from chatfeedback.store import annotators
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
-from talking import StoredTalk
-
-
-class People(NamedTuple):
-    """The ids of three annotators."""
-
-    ada: str
-    bob: str
-    cyd: str
+from talking import People, StoredTalk
 
 
 @pytest.fixture

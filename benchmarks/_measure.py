@@ -1,0 +1,139 @@
+"""What all benchmarks share: taking turns, figures as ratios to a baseline, and their command line.
+
+A benchmark is a module with a function `measure(run)` that returns figures. Subject and baseline always take turns
+within one run, so that a busy neighbour on the machine disturbs both alike; figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """How big to measure, and where files may be put."""
+
+    quick: bool
+    """Only whether it works: sizes so small that the figures mean nothing."""
+    folder: Path
+    """Empty, and removed at the end."""
+    data: Path
+    """Where large databases are looked for, and made."""
+
+    def size(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value beside its baseline, in one unit, and what their ratio is to be."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: float
+    baseline_name: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.value / self.baseline
+
+    @property
+    def target(self) -> str:
+        if self.at_most is not None:
+            return f"≤ {self.at_most:g}"
+        return f"≥ {self.at_least:g}" if self.at_least is not None else "–"
+
+    @property
+    def met(self) -> bool:
+        return (self.at_most is None or self.ratio <= self.at_most) and (
+            self.at_least is None or self.ratio >= self.at_least
+        )
+
+    def line(self) -> str:
+        verdict = "" if self.target == "–" else f"; target {self.target}: {'met' if self.met else 'MISSED'}"
+        return (
+            f"{self.name}: {self.value:.4g} {self.unit} = {self.ratio:.2f} x {self.baseline_name}"
+            f" ({self.baseline:.4g} {self.unit}){verdict}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ratio": self.ratio, "target": self.target, "met": self.met}
+
+
+Action = Callable[[], object]
+
+
+def take_turns(actions: Mapping[str, Action], rounds: int, at_once: int = 1) -> dict[str, list[float]]:
+    """The seconds that each call of each action took; in each of the rounds every action runs `at_once` times."""
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            for _ in range(at_once):
+                started = time.perf_counter()
+                action()
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def medians(actions: Mapping[str, Action], rounds: int, at_once: int = 1) -> dict[str, float]:
+    """The median seconds of each action, after a warm-up of a tenth of the rounds."""
+    take_turns(actions, max(1, rounds // 10), at_once)
+    return {name: statistics.median(taken) for name, taken in take_turns(actions, rounds, at_once).items()}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which this share of the values lies (nearest rank)."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, in general terms."""
+    return {
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def command(module_doc: str, measure: Callable[[Run], list[Figure]]) -> None:
+    """The command line of a benchmark."""
+    parser = argparse.ArgumentParser(description=module_doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="only see that it works; the figures mean nothing")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON to this file, - for stdout")
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help="keep the large databases here for the next run")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chatfeedback-benchmark-") as folder, redirect_stdout(sys.stderr):
+        data = options.data or Path(folder)
+        data.mkdir(parents=True, exist_ok=True)
+        figures = measure(Run(options.quick, Path(folder), data))
+    for figure in figures:
+        print(figure.line(), file=sys.stderr if options.json == "-" else sys.stdout)
+    result = {
+        "benchmark": Path(sys.argv[0]).stem,
+        "quick": options.quick,
+        "machine": machine(),
+        "figures": [figure.as_json() for figure in figures],
+    }
+    if options.json:
+        text = json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+        if options.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(options.json).write_text(text, encoding="utf-8")

@@ -1,0 +1,119 @@
+"""Databases to measure on: a store as the application opens it, a raw table like the log, and a log of any size."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.dialects import sqlite
+
+from chatfeedback.domain.events import new_id
+from chatfeedback.store import admin
+from chatfeedback.store.engine import SQLITE_PRAGMAS, open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.sql import Statements, Transaction
+from chatfeedback.store.writer import open_writer
+from tests.analytics import crowd
+
+_EVENTS_AT_ONCE = 20_000
+
+RAW_TABLE = """
+CREATE TABLE raw_events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, conversation_id TEXT NOT NULL,
+    version INTEGER NOT NULL, kind TEXT NOT NULL, schema_version INTEGER NOT NULL, message_id TEXT,
+    actor_id TEXT NOT NULL, occurred_at INTEGER NOT NULL, recorded_at INTEGER NOT NULL, model TEXT, rating TEXT,
+    payload TEXT NOT NULL, UNIQUE (conversation_id, version)
+);
+CREATE INDEX raw_kind_time ON raw_events (kind, occurred_at, model, actor_id);
+"""
+RAW_INSERT = """
+INSERT INTO raw_events (event_id, conversation_id, version, kind, schema_version, message_id, actor_id, occurred_at,
+    recorded_at, model, rating, payload)
+VALUES (:event_id, :conversation_id, :version, :kind, :schema_version, :message_id, :actor_id, :occurred_at,
+    :recorded_at, :model, :rating, :payload)
+"""
+
+
+def raw_rows() -> Iterator[dict[str, Any]]:
+    """Parameters for RAW_INSERT, without end: the events of one conversation, each a row of about 600 bytes."""
+    same = {
+        "conversation_id": new_id(),
+        "kind": "message_rated",
+        "schema_version": 1,
+        "message_id": new_id(),
+        "actor_id": new_id(),
+        "model": "org/model-a",
+        "rating": "like",
+        "payload": "x" * 380,
+    }
+    for version in count(1):
+        at = 1_790_000_000_000_000 + version
+        yield {**same, "event_id": new_id(), "version": version, "occurred_at": at, "recorded_at": at}
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def open_raw(path: Path) -> sqlite3.Connection:
+    """A connection with the store's pragmas, in autocommit mode, for any thread."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+def open_raw_table(path: Path) -> sqlite3.Connection:
+    """`open_raw` on a new database with the table of RAW_TABLE: columns and indexes of the log, no guards."""
+    connection = open_raw(path)
+    connection.executescript(RAW_TABLE)
+    return connection
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[EventStore]:
+    """A store on this file, made as the application makes it."""
+    admin.upgrade(url_of(path))
+    engine = open_engine(url_of(path))
+    store = EventStore(engine, open_writer(engine))
+    try:
+        yield store
+    finally:
+        store.writer.close()
+        engine.dispose()
+
+
+def populated(folder: Path, events: int) -> Path:
+    """A database of about this many events of a year of 200 annotators and 5 models; found again if it is there.
+
+    Conversations come from the domain's own decisions; log and projections are stored by straight inserts.
+    """
+    path = folder / f"crowd-{events}.db"
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".part")
+    unfinished.unlink(missing_ok=True)
+    admin.upgrade(url_of(unfinished))
+    people = crowd.Crowd(annotators=200, models=5, days=365)
+    with closing(open_raw(unfinished)) as connection:
+        # Nothing is lost that could not be made again: no flush for each batch, and a cache for all the indexes.
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-1000000")
+        tx = Transaction(connection, Statements(sqlite.dialect()))
+        tx.script("BEGIN")
+        crowd.enrol(tx, people.names())
+        stored = 0
+        for talk in people.talk():
+            before, stored = stored, stored + crowd.store(tx, [talk])
+            if before // _EVENTS_AT_ONCE != stored // _EVENTS_AT_ONCE:
+                tx.script("COMMIT")
+                tx.script("BEGIN")
+            if stored >= events:
+                break
+        tx.script("COMMIT")
+    unfinished.rename(path)
+    return path

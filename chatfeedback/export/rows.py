@@ -1,0 +1,22 @@
+"""Rows as they come from the database, a few hundred at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select
+
+Row = Sequence[Any]
+ROWS_AT_ONCE = 500
+
+
+def streamed(
+    connection: Connection, statement: Select[Any], parameters: Mapping[str, Any] | None = None
+) -> Generator[Row, None, None]:
+    """The rows of a statement, through a server-side cursor on Postgres. Several streams may be read in turns.
+
+    Whoever leaves a stream before its end closes it while the connection is still open.
+    """
+    with connection.execute(statement, parameters, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
+        yield from result

@@ -1,0 +1,156 @@
+"""Exports for a browser: `/export/feedback.csv?since=2026-11-01&model=…`, streamed.
+
+A download holds a connection to the database while it runs. So only a few run at once, and one whose reader has
+gone or does not go on reading is ended. What goes wrong before the first byte is one sentence and a fitting status;
+later the connection is broken off, so that half a file is never taken for a whole one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime
+from itertools import chain
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+from sqlalchemy import Engine
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.domain.decisions import storable
+from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, StoreUnavailable
+from chatfeedback.export.kinds import KINDS
+from chatfeedback.export.stream import stream
+from chatfeedback.export.writers import FORMATS
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+STALLED_SECONDS = 120.0
+_FILTERS = ("since", "until", "model", "annotator")
+_STATUS: Mapping[type[ChatFeedbackError], int] = {
+    InputError: 400,
+    NotAllowed: 403,
+    NotFound: 404,
+    StoreUnavailable: 503,
+}
+
+
+def downloads(
+    engine: Engine,
+    who: Callable[[Request], str],
+    *,
+    at_once: int = AT_ONCE,
+    stalled_seconds: float = STALLED_SECONDS,
+) -> APIRouter:
+    """Routes GET and HEAD `/export/{events,messages,feedback}.{csv,jsonl}`, filters in the query string.
+
+    `who` gives the annotator who asks, or raises NotAllowed. At most `at_once` downloads run at a time, further ones
+    are told to come back (503); one of which nothing is read for `stalled_seconds` is broken off.
+    """
+    router = APIRouter()
+    places = threading.BoundedSemaphore(at_once)
+
+    @router.api_route("/export/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def download(request: Request, name: str) -> Response:
+        try:
+            who(request)
+            kind, format = _export_of(name)
+            chunks = stream(engine, kind, format, _filters(request.query_params))
+        except ChatFeedbackError as error:
+            return _refusal(error)
+        filename = f"chatfeedback-{kind}-{datetime.now(UTC):%Y-%m-%d}.{format}"
+        return _Download(chunks, filename, FORMATS[format].media_type, places, stalled_seconds)
+
+    return router
+
+
+class _Download(StreamingResponse):
+    """Sends the chunks, and lets go of the database however that ends."""
+
+    def __init__(
+        self,
+        chunks: Generator[bytes, None, None],
+        filename: str,
+        media_type: str,
+        places: threading.BoundedSemaphore,
+        stalled_seconds: float,
+    ) -> None:
+        headers = {
+            "Content-Disposition": f'attachment; filename="{filename}"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        super().__init__((), headers=headers, media_type=media_type)
+        self._chunks, self._filename = chunks, filename
+        self._places, self._stalled_seconds = places, stalled_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._places.acquire(blocking=False):
+            busy = _refusal(StoreUnavailable("Too many downloads are running; try again in a minute."))
+            return await busy(scope, receive, send)
+        try:
+            await self._run(scope, receive, send)
+        finally:
+            # A generator that is only dropped would give its connection back at some later time.
+            with anyio.CancelScope(shield=True):
+                await run_sync(self._chunks.close)
+            self._places.release()
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            first = await run_sync(next, self._chunks, b"")  # what can be refused is refused now
+        except ChatFeedbackError as error:
+            return await _refusal(error)(scope, receive, send)
+        body = () if scope["method"] == "HEAD" else chain([first], self._chunks)
+        self.body_iterator = iterate_in_threadpool(body)
+
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(self._stalled_seconds):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_in_time)
+        except TimeoutError:
+            log.warning("%s was broken off: nothing was read for %g s", self._filename, self._stalled_seconds)
+
+
+def _export_of(name: str) -> tuple[str, str]:
+    kind, _, format = name.partition(".")
+    if kind not in KINDS or format not in FORMATS:
+        raise NotFound(f"There is no {name!r}; exports are {', '.join(KINDS)}, each as {' or '.join(FORMATS)}.")
+    return kind, format
+
+
+def _filters(query: Mapping[str, str]) -> Filters:
+    if unknown := sorted(query.keys() - set(_FILTERS)):
+        raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
+    since, until, model, annotator = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
+    filters = Filters(_instant(since), _instant(until), model, annotator)
+    if filters.since and filters.until and filters.since >= filters.until:
+        raise InputError("since must be earlier than until.")
+    return filters
+
+
+def _instant(text: str | None) -> datetime | None:
+    """A date or a time in ISO 8601, in UTC where it names no offset."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InputError(f"{text!r} is neither a date (2026-11-20) nor a time (2026-11-20T08:30:00Z).") from None
+
+
+def _refusal(error: ChatFeedbackError) -> Response:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    if status >= 500:
+        log.warning("a download was refused: %s", error)
+    return PlainTextResponse(f"{error}\n", status_code=status, headers={"Retry-After": "60"} if status == 503 else None)

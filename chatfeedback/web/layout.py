@@ -1,0 +1,117 @@
+"""What is where on the Chat tab. Built inside the tab's context; nothing is wired here."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from chatfeedback.web.feedback import Panel, build_panel
+from chatfeedback.web.present import Rendered
+from chatfeedback.web.screen import Components
+
+ASSETS = Path(__file__).parent / "assets"
+LATEX: list[dict[str, str | bool]] = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "\\[", "right": "\\]", "display": True},
+    {"left": "\\(", "right": "\\)", "display": False},
+    {"left": "$", "right": "$", "display": False},
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What is used but not painted by a conversation."""
+
+    sidebar: gr.Sidebar
+    new: gr.Button
+    model: gr.Dropdown
+    wide: gr.Checkbox
+    """Whether the window has room for the sidebar; the page fills it in when it loads."""
+
+
+def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tuple[Components, Panel, Controls]:
+    """The whole tab, from the top down."""
+    with gr.Sidebar(open=False, elem_id="sidebar", width=300) as sidebar:
+        new = gr.Button("New conversation", variant="primary", elem_id="new-conversation")
+        gr.HTML('<h2 class="cf-heading">Your conversations</h2>')
+        listed = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
+    model = _head(title, models)
+    earlier = gr.Button("Show earlier messages", size="sm", visible=False, elem_id="earlier")
+    chatbot = _chatbot(title)
+    with gr.Row(visible=False, elem_id="alternatives") as alternatives:
+        previous = gr.Button("‹ Previous", size="sm", scale=0, min_width=110, elem_id="previous")
+        position = gr.HTML(elem_id="position")
+        following = gr.Button("Next ›", size="sm", scale=0, min_width=110, elem_id="next")
+    status = gr.HTML(elem_id="status")
+    panel = build_panel()
+    notice = gr.HTML(elem_id="notice")
+    put_back = gr.Button("Put back", size="sm", visible=False, elem_id="put-back")
+    prompt = _prompt()
+    address = gr.HTML(visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
+    on = Components(
+        drawn=gr.State(Rendered(most=shown_messages)),
+        chatbot=chatbot,
+        prompt=prompt,
+        notice=notice,
+        status=status,
+        earlier=earlier,
+        alternatives=alternatives,
+        previous=previous,
+        position=position,
+        following=following,
+        put_back=put_back,
+        undone=gr.State(""),
+        address=address,
+        listed=listed,
+    )
+    return on, panel, Controls(sidebar, new, model, gr.Checkbox(visible=False))
+
+
+def _head(title: str, models: Sequence[str]) -> gr.Dropdown:
+    with gr.Row(elem_id="chat-head", equal_height=True):
+        gr.HTML(f'<h1 id="chat-title">{html.escape(title)}</h1>')
+        return gr.Dropdown(
+            list(models),
+            value=models[0],
+            label="Model",
+            show_label=False,
+            container=False,
+            visible=len(models) > 1,
+            interactive=True,
+            elem_id="model",
+        )
+
+
+def _chatbot(title: str) -> gr.Chatbot:
+    return gr.Chatbot(
+        label=title,
+        show_label=False,  # the floating label would cover the first message; the title stands above
+        height="100%",
+        editable="all",
+        buttons=["copy", "copy_all"],
+        layout="bubble",
+        group_consecutive_messages=False,
+        latex_delimiters=LATEX,
+        avatar_images=(ASSETS / "person.svg", ASSETS / "model.svg"),
+        placeholder=(ASSETS / "welcome.md").read_text(),
+        feedback_options=("Like", "Dislike"),
+        elem_id="chatbot",
+    )
+
+
+def _prompt() -> gr.Textbox:
+    return gr.Textbox(
+        label="Your message",
+        show_label=False,
+        placeholder="Type a message; Enter sends, Shift+Enter starts a new line",
+        lines=1,
+        max_lines=8,
+        autofocus=True,
+        submit_btn=True,
+        elem_id="prompt",
+        html_attributes=gr.InputHTMLAttributes(spellcheck=True),
+    )

@@ -1,0 +1,135 @@
+"""The real application in a thread of the test: uvicorn on 127.0.0.1 and a free port, a real database, a real log."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import uvicorn
+from openai_server import ScriptedServer
+from playwright.sync_api import Page
+from sqlalchemy import Engine, text
+
+from browser.telling import told
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import Event
+from chatfeedback.settings import Settings
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.writer import open_writer
+
+T = TypeVar("T")
+PATIENCE = 20.0
+"""Seconds that a test waits for what must come; it comes in a fraction of that."""
+
+
+def eventually(look: Callable[[], T], wanted: Callable[[T], object], pause: Callable[[float], object]) -> T:
+    """What `look` gives as soon as it is `wanted`, or whatever it gives when the patience is over."""
+    until = time.monotonic() + PATIENCE
+    while not wanted(seen := look()) and time.monotonic() < until:
+        pause(0.05)
+    return seen
+
+
+def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[str, Any]:
+    """The settings of a model that `server` plays."""
+    return {"model": name, "base_url": server.url, "timeout_seconds": 30, **more}
+
+
+class Application:
+    """One server and its database. `settings` are those of chatfeedback; the database has its schema already."""
+
+    def __init__(self, database_url: str, **settings: Any) -> None:
+        self.settings = Settings(database_url=database_url, **settings)
+        self._listening = _listen(0)
+        self.port = int(self._listening.getsockname()[1])
+        self._engine: Engine = open_engine(database_url)
+        self._store = EventStore(self._engine, open_writer(self._engine))
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @contextmanager
+    def running(self) -> Iterator[Application]:
+        """Serves to the end of the block."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+            self._store.writer.close()
+            self._engine.dispose()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        from chatfeedback.web.server import build_app
+
+        if self._listening.fileno() == -1:
+            self._listening = _listen(self.port)
+        config = uvicorn.Config(build_app(self.settings), log_level="warning", timeout_graceful_shutdown=1)
+        self._server = server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listening]}, name="application")
+        self._thread.start()
+        eventually(lambda: server.started or not self._thread.is_alive(), bool, time.sleep)
+        assert server.started, "the application did not start"
+
+    def stop(self) -> None:
+        """Ends it as Ctrl+C does; its port stays free for another `start`."""
+        assert self._server is not None and self._thread is not None
+        self._server.should_exit = True
+        self._thread.join(timeout=PATIENCE)
+        assert not self._thread.is_alive(), "the application did not end"
+        self._listening.close()
+
+    # What is in the database
+
+    @property
+    def store(self) -> EventStore:
+        """A store of the test's own on the same database."""
+        return self._store
+
+    @property
+    def annotator_id(self) -> str:
+        """Whoever sits at the browser."""
+        with self._engine.connect() as connection:
+            name = {"name": self.settings.annotator}
+            return str(connection.execute(text("SELECT annotator_id FROM annotators WHERE name = :name"), name).scalar())
+
+    def events(self, conversation_id: str) -> list[Event]:
+        return self._store.events_of(conversation_id)
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        found = self._store.conversation(conversation_id)
+        assert found is not None, f"there is no conversation {conversation_id}"
+        return found
+
+    def conversation_ids(self) -> list[str]:
+        """All of them, oldest first."""
+        with self._engine.connect() as connection:
+            return list(
+                connection.execute(text("SELECT conversation_id FROM conversations ORDER BY started_at")).scalars()
+            )
+
+    def assert_log(self, page: Page, conversation_id: str, expected: Sequence[str]) -> None:
+        """The events of a conversation, told line by line, are these as soon as they are as many."""
+        seen = eventually(
+            lambda: told(self.events(conversation_id)),
+            lambda lines: len(lines) >= len(expected),
+            lambda seconds: page.wait_for_timeout(seconds * 1000),
+        )
+        assert seen == list(expected)
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    listening.listen(128)
+    return listening

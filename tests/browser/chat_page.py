@@ -1,0 +1,124 @@
+"""The page as a person uses it: what can be pressed, and what can be read off the screen."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Locator, Page, expect
+
+MESSAGES = "#chatbot [data-testid=user], #chatbot [data-testid=bot]"
+THUMBS = """replies => [...document.querySelectorAll('#chatbot .message-buttons-left')].map(buttons => {
+    const chosen = name => buttons.querySelector(`button[aria-label="${name}"]`) !== null;
+    return chosen('Liked') ? 'like' : chosen('Disliked') ? 'dislike' : '';
+})"""
+
+
+class ChatPage:
+    """One tab of one browser."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.prompt = page.locator("#prompt textarea")
+        self.send_button = page.get_by_role("button", name="Send", exact=True)
+        self.stop_button = page.get_by_role("button", name="Stop", exact=True)
+        self.messages = page.locator(MESSAGES)
+        self.replies = page.locator("#chatbot [data-testid=bot]")
+        self.notice = page.locator("#notice [role=alert]")
+        self.status = page.locator("#status [role=status]")
+        self.earlier = page.locator("#earlier")
+        self.previous = page.locator("#previous")
+        self.following = page.locator("#next")
+        self.position = page.locator("#position")
+        self.put_back = page.locator("#put-back")
+        self.listed = page.locator("#conversations .cf-title")
+        self.panel = page.locator("#feedback-panel")
+        self.quote = page.locator("#feedback-quote")
+        self.comment = page.locator("#feedback-comment textarea")
+        self.saved = page.locator("#feedback-saved")
+
+    # Where
+
+    def open(self, conversation_id: str | None = None, query: str = "") -> ChatPage:
+        """Goes to the page, as from a link, and waits until it is drawn."""
+        wanted = query or (f"?conversation={conversation_id}" if conversation_id else "")
+        self.page.goto(f"{self.address}{wanted}")
+        return self.drawn()
+
+    def reload(self) -> ChatPage:
+        self.page.reload()
+        return self.drawn()
+
+    def drawn(self) -> ChatPage:
+        """Waits until the server has drawn the page: the list of conversations comes with that."""
+        expect(self.page.locator("#conversations").locator(".cf-list, .cf-empty").first).to_be_attached()
+        return self
+
+    @property
+    def conversation_id(self) -> str:
+        """Of the conversation in the address."""
+        (conversation_id,) = parse_qs(urlsplit(self.page.url).query)["conversation"]
+        return conversation_id
+
+    # What a person does
+
+    def send(self, text: str) -> None:
+        """Types a prompt and presses Enter; returns when the prompt is on the screen."""
+        before = self.messages.count()
+        self.prompt.fill(text)
+        self.prompt.press("Enter")
+        expect(self.messages.nth(before)).to_be_visible()
+
+    def ask(self, text: str) -> None:
+        """Sends a prompt and waits for the whole reply."""
+        self.send(text)
+        self.idle()
+
+    def idle(self) -> None:
+        """Waits until no reply is being written."""
+        expect(self.send_button).to_be_visible()
+
+    def stop(self) -> None:
+        self.stop_button.click()
+        self.idle()
+
+    def buttons(self, reply: int) -> Locator:
+        """The row of buttons under a reply, counted from 0; negative from the last."""
+        return self.page.locator("#chatbot .message-buttons-left").nth(reply)
+
+    def press(self, name: str, reply: int = -1) -> None:
+        """A button under a reply: Like, Liked, Dislike, Disliked, Retry, Undo."""
+        self.buttons(reply).get_by_role("button", name=name, exact=True).click()
+
+    def vote(self, reply: int, value: str) -> None:
+        """Clicks a thumb, "like" or "dislike", whether it is chosen already or not."""
+        names = {"like": ("Like", "Liked"), "dislike": ("Dislike", "Disliked")}[value]
+        either = ", ".join(f'button[aria-label="{name}"]' for name in names)
+        self.buttons(reply).locator(either).click()
+
+    def edit(self, message: int, text: str) -> None:
+        """Opens a message, counted from 0, replaces its text and submits."""
+        self.page.locator("#chatbot .message-buttons").nth(message).get_by_role("button", name="Edit").click()
+        self.page.locator("#chatbot textarea.edit-textarea").fill(text)
+        self.page.locator("#chatbot").get_by_role("button", name="Submit").click()
+
+    def select(self, reply: int) -> None:
+        """Clicks on a reply."""
+        self.replies.nth(reply).click()
+
+    def reason(self, label: str) -> Locator:
+        return self.panel.get_by_label(label, exact=True)
+
+    def clear(self) -> None:
+        self.page.get_by_role("button", name="Clear", exact=True).click()
+        expect(self.messages).to_have_count(0)
+
+    # What a person sees
+
+    def shows(self, *texts: str) -> None:
+        """The messages on the screen are these, prompts and replies alike, as they are read."""
+        expect(self.messages).to_have_text(list(texts))
+
+    def thumbs(self, *values: str) -> None:
+        """The chosen thumbs of the replies are these: "like", "dislike" or "" for each."""
+        self.page.wait_for_function(f"wanted => JSON.stringify(({THUMBS})()) === JSON.stringify(wanted)", arg=values)

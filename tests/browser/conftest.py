@@ -1,0 +1,124 @@
+"""A real Chromium on the real application, with a scripted server as the model."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai_server import ScriptedServer
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, expect, sync_playwright
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 800}
+
+expect.set_options(timeout=15_000)
+
+
+# Of this folder, not of the session: while Playwright runs, no other test could have an event loop.
+@pytest.fixture(scope="package")
+def browser(chromium_executable: str | None) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_executable, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedServer]:
+    """What answers the prompts of this module."""
+    with ScriptedServer() as server:
+        server.default = lambda request, number: f"You said: {request['messages'][-1]['content']}"
+        yield server
+
+
+@pytest.fixture(scope="module")
+def new_database(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes SQLite databases that have the schema."""
+
+    def make() -> str:
+        path = tmp_path_factory.mktemp("database") / "chatfeedback.db"
+        with closing(sqlite3.connect(_migrated_sqlite)) as migrated, closing(sqlite3.connect(path)) as copy:
+            migrated.backup(copy)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+    """One for the whole module: each test has conversations of its own."""
+    with Application(new_database(), models=[endpoint(model)]).running() as application:
+        yield application
+
+
+class Watched:
+    """Contexts of the browser, in which an error on a page fails the test."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.errors: list[str] = []
+        self.contexts: list[BrowserContext] = []
+
+    def context(self, **options: Any) -> BrowserContext:
+        """A person of her own: nothing is shared with other contexts."""
+        context = self._browser.new_context(**{"locale": "en-US", "viewport": DESKTOP, **options})
+        context.set_default_timeout(15_000)
+        context.on("console", self._note)
+        context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        context.on("dialog", self._refuse)
+        self.contexts.append(context)
+        return context
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.errors.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    watched = Watched(browser)
+    with ExitStack() as closing_all:
+        for_all = watched.contexts
+        closing_all.callback(lambda: [context.close() for context in for_all])
+        yield watched
+    assert watched.errors == []
+
+
+@pytest.fixture
+def context(watched: Watched) -> BrowserContext:
+    return watched.context()
+
+
+@pytest.fixture
+def chat(context: BrowserContext, application: Application) -> ChatPage:
+    """A tab with a new conversation."""
+    return ChatPage(context.new_page(), application.address).open()
+
+
+@pytest.fixture(autouse=True)
+def _no_traceback(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """The server reports what its handlers let through on its standard error."""
+    yield
+    out, err = capfd.readouterr()
+    print(out, err, sep="\n")
+    assert "Traceback" not in err

@@ -1,0 +1,69 @@
+"""Events told one by one, a line each, so that a test can say word for word what has to be in the log.
+
+Messages are called by numbers, in the order in which they were made. Everything of an event that depends on what was
+done is in its line; ids, times, seeds and durations are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chatfeedback.domain.events import (
+    AlternativeChosen,
+    Body,
+    ConversationCleared,
+    ConversationStarted,
+    Event,
+    MessageEdited,
+    MessageRated,
+    MessageSent,
+    RatingCleared,
+    ReplyFinished,
+    ReplyRetried,
+    ReplyStarted,
+    TurnUndone,
+)
+
+
+def told(events: Iterable[Event]) -> list[str]:
+    """The events of one conversation, oldest first."""
+    numbers: dict[str | None, str] = {None: "the start"}
+    return [f"{event.body.KIND}{_rest(event.body, numbers)}" for event in events]
+
+
+def _rest(body: Body, numbers: dict[str | None, str]) -> str:
+    if not isinstance(body, ConversationStarted | ConversationCleared):
+        numbers.setdefault(body.message_id, str(len(numbers)))
+        number = numbers[body.message_id]
+    match body:
+        case MessageSent():
+            return f" {number} after {numbers[body.parent_id]}: {body.text}"
+        case ReplyStarted():
+            instead = f" instead of {numbers[body.replaces_id]}" if body.replaces_id else ""
+            sent = " ".join(numbers[sent_id] for sent_id in body.generation.sent_ids)
+            return f" {number} after {numbers[body.parent_id]}{instead}, {body.model} told {sent}"
+        case ReplyFinished():
+            error = f" ({body.error})" if body.error else ""
+            return f" {number} {body.status}{error}: {body.text}"
+        case MessageEdited():
+            after = numbers[body.parent_id]
+            return f" {number} after {after} instead of {numbers[body.replaces_id]} as {body.role}: {body.text}"
+        case MessageRated():
+            now = _rating(body.value, body.reasons, body.comment)
+            before = _rating(body.previous_value, body.previous_reasons, body.previous_comment)
+            return f" {number}: {before} -> {now}"
+        case RatingCleared():
+            now = _rating(None, (), body.comment)
+            before = _rating(body.previous_value, body.previous_reasons, body.comment)
+            return f" {number}: {before} -> {now}"
+        case AlternativeChosen():
+            return f" {number} instead of {numbers[body.previous_id]}"
+        case ReplyRetried() | TurnUndone():
+            return f" {number}"
+        case _:
+            return ""
+
+
+def _rating(value: str | None, reasons: Iterable[str], comment: str | None) -> str:
+    parts = [value or "", ", ".join(reasons), f"“{comment}”" if comment is not None else ""]
+    return " ".join(part for part in parts if part) or "nothing"
