@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -65,5 +66,8 @@ class ChatModel:
         client = await self.connect()
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
         said = (ChatMessage(message.role, message.text) for message in thread)
-        async for piece in client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh)):
-            yield piece
+        stream = client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh))
+        # A generator that is closed does not close the one that it reads from.
+        async with contextlib.aclosing(stream) as pieces:
+            async for piece in pieces:
+                yield piece

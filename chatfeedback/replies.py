@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from itertools import chain, repeat
+from typing import Any, TypeVar
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
-from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, StoreError
+from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, NotFound
 from chatfeedback.inference.client import Delta, Finish
 from chatfeedback.models import ChatModel
 from chatfeedback.store import drafts
@@ -36,7 +38,10 @@ CHECKPOINT_SECONDS = 1.0
 SCREEN_SECONDS = 0.22
 """Between two updates of the screen: four to five a second, however fast the model is."""
 POLL_SECONDS = 0.5
-STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""Between attempts to store the end of a reply; the last one again and again."""
+MOST_TOKENS = 2**31 - 1
+"""That a count can have in every database."""
 
 
 async def committed(future: Future[T]) -> T:
@@ -71,20 +76,38 @@ class RunningReply:
     first_token: float | None = None
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
-    status: FinalStatus = "complete"
-    error: str | None = None
-    notice: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: ChatFeedbackError | None = None
+    """Why the store did not take the text so far, or the end; None as soon as it does."""
     over: bool = False
     conversation: Conversation | None = None
-    """Set when the end is stored; None afterwards means that the store stayed out of reach."""
+    """Set when the end is stored; None afterwards means that this process had to end before the store was back."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once, at the next change; take it before looking, then nothing is missed."""
 
     @property
     def text(self) -> str:
+        """What has come so far; halves of a character that came apart are together."""
         if len(self.parts) > 1:
-            self.parts[:] = ["".join(self.parts)]
+            self.parts[:] = ["".join(self.parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")]
         return self.parts[0] if self.parts else ""
+
+    @property
+    def progress(self) -> Progress:
+        """What a watcher sees of it now."""
+        notice = str(self.trouble) if self.trouble else None
+        return Progress(decisions.storable(self.text)[0], self.conversation, notice)
+
+    def announce(self) -> None:
+        """Wakes whoever waits for news."""
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def note(self, trouble: ChatFeedbackError | None) -> None:
+        """Notes how the store is, and announces it when that is new."""
+        if trouble is not self.trouble:
+            self.trouble = trouble
+            self.announce()
 
 
 class ReplyDesk:
@@ -95,7 +118,7 @@ class ReplyDesk:
         self._linger = linger_seconds
         self._running: dict[str, RunningReply] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._closing = False
+        self._closing = asyncio.Event()
 
     # Doors
 
@@ -112,22 +135,30 @@ class ReplyDesk:
         assert conversation.writing_id is not None
         reply = conversation.messages[conversation.writing_id]
         running = RunningReply(conversation.conversation_id, actor_id, reply, thread, model, fresh)
+        if self._closing.is_set():
+            running.stop.set()
         self._running[reply.message_id] = running
         self._tasks[reply.message_id] = asyncio.create_task(self._write(running), name=f"reply {reply.message_id}")
 
     async def stop(self, message_id: str) -> None:
-        """Asks whoever writes this reply to stop; returns when a local one has ended."""
+        """Asks whoever writes this reply to stop; returns when the end of a local one is stored.
+
+        Raises StoreError when that has to wait: the reply stops, and is stored as soon as the store is back.
+        """
         running = self._running.get(message_id)
         if running is None:
             await committed(self._store.writer.submit(lambda tx: drafts.ask_to_stop(tx, message_id)))
             return
         running.stop.set()
-        await asyncio.wait([self._tasks[message_id]])
+        while not running.over:
+            if running.trouble is not None:
+                raise running.trouble
+            await running.news.wait()
 
     async def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """The text so far, again whenever it has grown, and at last the conversation with the ended reply.
 
-        Raises StoreUnavailable when a reply that another process writes cannot be followed.
+        Raises NotFound, and StoreUnavailable when a reply that another process writes cannot be followed.
         """
         running = self._running.get(message_id)
         follow = self._follow(running) if running else self._poll(conversation_id, message_id)
@@ -142,7 +173,8 @@ class ReplyDesk:
             with self._store.reading() as tx:
                 return drafts.expired(tx, now())
 
-        dead = await asyncio.to_thread(find)
+        # A lease of our own that expired, because the store or the machine slept, is not a death.
+        dead = [draft for draft in await asyncio.to_thread(find) if draft.message_id not in self._running]
         for draft in dead:
             await self._interrupt(draft.message_id)
         return len(dead)
@@ -153,36 +185,35 @@ class ReplyDesk:
             await asyncio.sleep(drafts.LEASE.total_seconds())
             try:
                 await self.sweep()
-            except StoreError as error:
+            except ChatFeedbackError as error:
                 log.warning("replies that a dead process left behind could not be looked for: %s", error)
 
     async def close(self) -> None:
         """Ends what is being written as interrupted, with the text so far."""
-        self._closing = True
-        for running in list(self._running.values()):
+        self._closing.set()
+        for running in self._running.values():
             running.stop.set()
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
     # Watching
 
     async def _follow(self, running: RunningReply) -> AsyncGenerator[Progress, None]:
         running.watchers += 1
-        shown: tuple[str, str | None] | None = None
+        shown: Progress | None = None
         try:
             while not running.over:
-                running.changed.clear()
-                if (running.text, running.notice) != shown:
-                    shown = (running.text, running.notice)
-                    yield Progress(running.text, notice=running.notice)
+                news = running.news
+                if (seen := running.progress) != shown:
+                    shown = seen
+                    yield seen
                     await asyncio.sleep(SCREEN_SECONDS)
                 if not running.over:
-                    await running.changed.wait()
-            yield Progress(running.text, running.conversation, running.notice)
+                    await news.wait()
+            yield running.progress
         finally:
             running.watchers -= 1
             running.unwatched_since = time.monotonic()
-            running.changed.set()
 
     async def _poll(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """Follows a reply that another process writes, or wrote until it died."""
@@ -192,9 +223,11 @@ class ReplyDesk:
             if draft is None or draft.lease_until < now():
                 await self._interrupt(message_id)
                 conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
-                assert conversation is not None
-                if conversation.messages[message_id].status != "writing":
-                    yield Progress(conversation.messages[message_id].text, conversation)
+                if conversation is None:
+                    raise NotFound("There is no such conversation.")
+                reply = decisions.message_of(conversation, message_id)
+                if reply.status != "writing":
+                    yield Progress(reply.text, conversation)
                     return
             elif draft.text != shown:
                 shown = draft.text
@@ -222,31 +255,38 @@ class ReplyDesk:
     async def _write(self, running: RunningReply) -> None:
         message_id = running.reply.message_id
         producer = asyncio.create_task(self._produce(running), name=f"stream {message_id}")
+        keeper = asyncio.create_task(self._keep(running), name=f"draft {message_id}")
         stop = asyncio.create_task(running.stop.wait())
+        tasks: set[asyncio.Task[Any]] = {producer, keeper, stop}
+        error = None
         try:
-            while not (await asyncio.wait({producer, stop}, timeout=CHECKPOINT_SECONDS, return_when="FIRST_COMPLETED"))[
-                0
-            ]:
-                if not await self._checkpoint(running):
-                    break
-            if stop.done() and not producer.done():
-                running.status = "interrupted" if self._closing else "stopped"
-        except Exception:
-            log.exception("reply %s lost its supervision", message_id)
-            running.status = "interrupted"
-        for task in (producer, stop):
-            task.cancel()
-        await asyncio.wait({producer, stop})
-        await self._end(running)
-        del self._running[message_id], self._tasks[message_id]
+            await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
+            # Who was quicker: the model, the person, or what became of the draft.
+            if producer.done():
+                status, error = producer.result()
+            elif stop.done():
+                status = "interrupted" if self._closing.is_set() else "stopped"
+            elif fault := keeper.exception():
+                log.error("reply %s cannot be kept", message_id, exc_info=fault)
+                status = "interrupted"
+            else:
+                status = keeper.result()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._end(running, _ended(running, status, error))
+        finally:
+            del self._running[message_id], self._tasks[message_id]
+            running.over = True
+            running.announce()
 
-    async def _produce(self, running: RunningReply) -> None:
-        """Reads the model's stream to its end; a fault becomes the status and the sentence of the reply."""
+    async def _produce(self, running: RunningReply) -> tuple[FinalStatus, str | None]:
+        """Reads the model's stream to its end; the status of the reply, and the sentence about a fault."""
         try:
             while True:
                 try:
                     await self._read_stream(running)
-                    return
+                    return "complete", None
                 except ContextExceeded:
                     shorter = None if running.parts else running.model.shrink(running.thread)
                     if shorter is None:
@@ -254,10 +294,10 @@ class ReplyDesk:
                     running.thread = shorter
                     running.sent_ids = tuple(message.message_id for message in shorter)
         except ModelError as error:
-            running.status, running.error = "failed", str(error)
+            return "failed", str(error)
         except Exception:
             log.exception("reply %s failed", running.reply.message_id)
-            running.status, running.error = "failed", "Something went wrong while the reply was written; try Retry."
+            return "failed", "Something went wrong while the reply was written; try Retry."
 
     async def _read_stream(self, running: RunningReply) -> None:
         generation = running.reply.generation
@@ -269,77 +309,79 @@ class ReplyDesk:
                     if running.first_token is None:
                         running.first_token = time.monotonic()
                     running.parts.append(piece.text)
-                    running.changed.set()
+                    running.announce()
                 else:
                     running.finish = piece
 
-    async def _checkpoint(self, running: RunningReply) -> bool:
-        """Stores the text so far; False when the reply has to end."""
-        message_id, owner, text = running.reply.message_id, self._store.owner, decisions.storable(running.text)[0]
-        try:
-            wishes = await committed(
-                self._store.writer.submit(lambda tx: drafts.save(tx, message_id, owner, text, now()))
+    async def _keep(self, running: RunningReply) -> FinalStatus:
+        """Stores the text so far about once a second, until the reply has to end; returns with which status."""
+        message_id, owner = running.reply.message_id, self._store.owner
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            save = functools.partial(
+                drafts.save, message_id=message_id, owner=owner, text=running.progress.text, now=now()
             )
-        except StoreError as error:
-            running.notice = str(error)
-            running.changed.set()
-            return True
-        running.notice = None
-        if wishes is None:
-            running.status = "interrupted"
-            return False
-        if wishes.stop_requested:
-            running.status = "stopped"
-            return False
-        elsewhere = now() - wishes.watched_at < timedelta(seconds=self._linger)
-        if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
-            running.status = "left"
-            return False
-        return True
+            try:
+                wishes = await committed(self._store.writer.submit(save))
+            except ChatFeedbackError as error:
+                running.note(error)
+                continue
+            running.note(None)
+            if wishes is None:
+                log.warning("reply %s was taken over by another process", message_id)
+                return "interrupted"
+            if wishes.stop_requested:
+                return "stopped"
+            elsewhere = now() - wishes.watched_at < timedelta(seconds=self._linger)
+            if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
+                return "left"
 
-    async def _end(self, running: RunningReply) -> None:
-        """Appends the end; while the store is down, tries again for a minute, then leaves it to the next reader."""
-        ended = _ended(running)
+    async def _end(self, running: RunningReply, ended: ReplyFinished) -> None:
+        """Appends the end; while the store is down, tries again until it is back or this process has to end."""
         command = Command(running.conversation_id, running.actor_id, lambda c: decisions.finish(c, ended))
-        for pause in (*STORE_RETRY_SECONDS, None):
+        for pause in chain(STORE_RETRY_SECONDS, repeat(STORE_RETRY_SECONDS[-1])):
+            closing = self._closing.is_set()
             try:
                 running.conversation = (await committed(self._store.execute(command))).conversation
-                break
+                running.trouble = None
+                return
             except ChatFeedbackError as error:
                 log.warning("the end of reply %s is not stored yet: %s", ended.message_id, error)
-                running.notice = str(error)
-                running.changed.set()
-                if pause is None or self._closing:
-                    break
-                await asyncio.sleep(pause)
-        running.over = True
-        running.changed.set()
+                running.note(error)
+            if closing:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
 
 
-def _ended(running: RunningReply) -> ReplyFinished:
+def _ended(running: RunningReply, status: FinalStatus, error: str | None) -> ReplyFinished:
     text, altered = decisions.storable(running.text)
-    finish = running.finish
-    first, duration = running.first_token, time.monotonic() - running.started
-    error = running.error
+    finish, first, generation = running.finish, running.first_token, running.reply.generation
+    assert generation is not None
     if not text.strip():
         text = ""
-        if running.status == "complete":
-            running.status, error = "failed", "The model sent an empty reply; try Retry."
-    assert running.reply.generation is not None
+        if status == "complete":
+            status, error = "failed", "The model sent an empty reply; try Retry."
+    reason = finish.finish_reason if finish else None
     return ReplyFinished(
         message_id=running.reply.message_id,
-        status=running.status,
+        status=status,
         text=text,
-        model=running.reply.generation.model,
+        model=generation.model,
         altered=altered,
-        finish_reason=finish.finish_reason if finish else None,
-        error=error,
+        # What a server says beside the text is not worth the text: nonsense counts as nothing.
+        finish_reason=decisions.storable(reason)[0] if isinstance(reason, str) else None,
+        error=decisions.storable(error)[0] if error else None,
         time_to_first_token=round(first - running.started, 6) if first is not None else None,
-        duration=round(duration, 6),
-        prompt_tokens=finish.prompt_tokens if finish else None,
-        completion_tokens=finish.completion_tokens if finish else None,
+        duration=round(time.monotonic() - running.started, 6),
+        prompt_tokens=_count(finish.prompt_tokens) if finish else None,
+        completion_tokens=_count(finish.completion_tokens) if finish else None,
         sent_ids=running.sent_ids,
     )
+
+
+def _count(reported: object) -> int | None:
+    return reported if type(reported) is int and 0 <= reported <= MOST_TOKENS else None
 
 
 def _watched(tx: Transaction, message_id: str) -> drafts.Draft | None:

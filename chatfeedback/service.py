@@ -17,10 +17,11 @@ from chatfeedback.errors import MessageRejected, NotAllowed, NotFound
 from chatfeedback.models import ChatModel
 from chatfeedback.replies import Progress, ReplyDesk, committed
 from chatfeedback.store import listing
-from chatfeedback.store.event_store import Command, EventStore
+from chatfeedback.store.event_store import Command, Decision, EventStore
 
 NEW_CONVERSATION = 0
 """The tree version of a conversation in which nothing has happened."""
+NO_CONVERSATION = "There is no such conversation."
 
 
 class ChatService:
@@ -46,27 +47,32 @@ class ChatService:
         self._longest_comment = longest_comment
         self._replies = ReplyDesk(store, linger_seconds)
         self._sweeping: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[Conversation]] = set()
 
     async def start(self) -> int:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
         ended = await self._replies.sweep()
-        self._sweeping = asyncio.create_task(self._replies.sweep_on())
+        if self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._replies.sweep_on())
         return ended
 
     async def close(self) -> None:
-        """Ends the replies that are being written, with the text so far."""
+        """Waits for the commands under way, then ends the replies that are being written, with the text so far."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._replies.close()
 
     # Looking
 
     async def conversation(self, annotator_id: str, conversation_id: str) -> Conversation:
         """One's own conversation. Raises NotFound, NotAllowed."""
+        _must_be_an_id(conversation_id)
         found = await asyncio.to_thread(self._store.conversation, conversation_id)
         if found is None:
-            raise NotFound("There is no such conversation.")
-        _own(found, annotator_id)
+            raise NotFound(NO_CONVERSATION)
+        _must_own(found, annotator_id)
         return found
 
     async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
@@ -97,6 +103,7 @@ class ChatService:
         self, annotator_id: str, conversation_id: str | None, text: str, *, model: str | None = None, seen: int | None
     ) -> Conversation:
         """Stores a prompt and starts its reply; None starts a new conversation. Raises MessageRejected, Conflict."""
+        new = conversation_id is None
         text, altered = decisions.accepted_text(text, longest=self._longest_message)
         message_id, reply_id = new_id(), new_id()
         asked = self.model(model)
@@ -108,6 +115,7 @@ class ChatService:
             lambda c: decisions.send(
                 c, text, asked.plan, message_id=message_id, reply_id=reply_id, altered=altered, seen=seen
             ),
+            new=new,
         )
 
     async def retry(
@@ -222,35 +230,63 @@ class ChatService:
         conversation_id: str,
         reply_id: str,
         model: ChatModel,
-        decide: Callable[[Conversation], Sequence[Body]],
+        decide: Decision,
+        *,
+        new: bool = False,
         fresh: bool = False,
     ) -> Conversation:
-        """Executes a decision that may start the reply `reply_id`, and starts to write it.
+        """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither."""
 
-        Both or neither: a page that goes away in between must not leave a reply that nobody writes.
-        """
-
-        async def both() -> Conversation:
-            conversation = await self._execute(annotator_id, conversation_id, decide)
+        def begin(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
                 generation = conversation.messages[reply_id].generation
                 assert generation is not None
                 sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
                 self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
-            return conversation
 
-        return await asyncio.shield(asyncio.create_task(both()))
+        return await self._execute(annotator_id, conversation_id, decide, begin, new=new)
 
     async def _execute(
-        self, annotator_id: str, conversation_id: str, decide: Callable[[Conversation], Sequence[Body]]
+        self,
+        annotator_id: str,
+        conversation_id: str,
+        decide: Decision,
+        then: Callable[[Conversation], None] | None = None,
+        *,
+        new: bool = False,
     ) -> Conversation:
+        """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
+
+        Raises what was decided, NotFound unless it is a `new` conversation, NotAllowed, StoreError.
+        """
+        _must_be_an_id(conversation_id)
+
         def checked(conversation: Conversation) -> Sequence[Body]:
-            _own(conversation, annotator_id)
+            if not new and not conversation.version:
+                raise NotFound(NO_CONVERSATION)
+            _must_own(conversation, annotator_id)
             return decide(conversation)
 
-        return (await committed(self._store.execute(Command(conversation_id, annotator_id, checked)))).conversation
+        command = Command(conversation_id, annotator_id, checked)
+
+        async def all_of_it() -> Conversation:
+            conversation = (await committed(self._store.execute(command))).conversation
+            if then is not None:
+                then(conversation)
+            return conversation
+
+        task = asyncio.create_task(all_of_it())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
 
-def _own(conversation: Conversation, annotator_id: str) -> None:
+def _must_own(conversation: Conversation, annotator_id: str) -> None:
     if conversation.version and conversation.annotator_id != annotator_id:
         raise NotAllowed("This conversation belongs to somebody else.")
+
+
+def _must_be_an_id(conversation_id: str) -> None:
+    """Raises NotFound for what no database can look for; addresses come from outside."""
+    if decisions.storable(conversation_id)[1]:
+        raise NotFound(NO_CONVERSATION)

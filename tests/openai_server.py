@@ -7,8 +7,8 @@
         held.release()      # the rest follows
 
 Scripts are used up one for each request, in the order in which they were queued; when there is none,
-`server.default` answers, which may be replaced. Nothing is ever slept: a stream waits until it is released, its
-client leaves, or the server closes. Requests wait for nothing else and run side by side.
+`server.default` answers, which may be replaced. Requests run side by side. A stream that is held waits until it is
+released, its client leaves, or the server closes.
 
     python -m tests.openai_server --port 8000 --tokens-per-second 200
 
@@ -133,11 +133,10 @@ class ScriptedServer:
         `usage`: the tokens of prompt and reply, sent only to those who ask for them.
         """
         holds = {hold_after} if isinstance(hold_after, int) else set(hold_after)
-        events: list[Body | str | None] = [] if 0 not in holds else [None]
-        for number, piece in enumerate(pieces(text, chunk), start=1):
-            events.append(delta(piece))
-            if number in holds:
-                events.append(None)
+        events: list[Body | str | None] = [delta(piece) for piece in pieces(text, chunk)]
+        assert not holds or max(holds) <= len(events), "there are fewer pieces"
+        for after in sorted(holds, reverse=True):
+            events.insert(after, None)
         events.append(delta("", finish_reason=finish_reason))
         if usage:
             counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}

@@ -19,24 +19,25 @@ from chatfeedback.store.schema import events, messages
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """The figures of one state of the database."""
-
-    position: int
-    """Of the newest event then; 0 before the first. Equal positions: equal figures."""
-    headline: Headline
-    per_day: pd.DataFrame
-    by_model: pd.DataFrame
-    reasons: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the table of feedback, from `offset` on."""
+    """A part of the table of feedback, from row `offset` on, of `total`."""
 
     rows: pd.DataFrame
     offset: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The figures of one state of the database."""
+
+    position: int
+    """Of the newest event then, 0 before the first. Equal positions, equal figures."""
+    headline: Headline
+    per_day: pd.DataFrame
+    by_model: pd.DataFrame
+    reasons: pd.DataFrame
+    latest: Page
 
 
 class AnalyticsDesk:
@@ -54,8 +55,8 @@ class AnalyticsDesk:
         with snapshot(self._engine) as connection:
             return _position(connection)
 
-    def overview(self, filters: Filters) -> Overview:
-        """All figures but the table."""
+    def overview(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> Overview:
+        """All figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
         with snapshot(self._engine) as connection:
             return Overview(
                 position=_position(connection),
@@ -63,14 +64,13 @@ class AnalyticsDesk:
                 per_day=feedback.per_day(connection, filters),
                 by_model=feedback.by_model(connection, filters),
                 reasons=feedback.reasons(connection, filters),
+                latest=_page(connection, filters, offset, limit),
             )
 
     def latest(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> Page:
-        """The feedback one by one, the latest first; an offset beyond the end gives the last page."""
+        """The table alone, as `overview` has it."""
         with snapshot(self._engine) as connection:
-            total = feedback.count(connection, filters)
-            offset = max(0, min(offset, (total - 1) // limit * limit))
-            return Page(feedback.latest(connection, filters, limit, offset), offset, total)
+            return _page(connection, filters, offset, limit)
 
     def models(self) -> list[str]:
         """The models that were ever asked for a reply, by name."""
@@ -92,6 +92,12 @@ class AnalyticsDesk:
         if found is None:
             raise NotFound("There is no such conversation.")
         return found
+
+
+def _page(connection: Connection, filters: Filters, offset: int, limit: int) -> Page:
+    total = feedback.count(connection, filters)
+    offset = max(0, min(offset, (total - 1) // limit * limit))
+    return Page(feedback.latest(connection, filters, limit, offset), offset, total)
 
 
 def _position(connection: Connection) -> int:

@@ -186,7 +186,7 @@ def _happened(connection: Connection, filters: Filters) -> dict[str, int]:
     kinds = (ReplyRetried.KIND, TurnUndone.KIND, MessageEdited.KIND)
     where = conditions(filters, instant=events.c.occurred_at, model=events.c.model, annotator=events.c.actor_id)
     query = select(events.c.kind, func.count()).where(events.c.kind.in_(kinds), *where).group_by(events.c.kind)
-    return {kind: count for kind, count in connection.execute(query)}
+    return dict(connection.execute(query).all())
 
 
 def _counted(connection: Connection, query: Select[int]) -> int:

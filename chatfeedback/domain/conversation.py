@@ -168,7 +168,20 @@ class Conversation:
 
         Raises ValueError when the events do not continue at the next version.
         """
-        after = replace(self, messages=dict(self.messages), ratings=dict(self.ratings))
+        after = Conversation(  # by hand: `replace` asks for the fields of the class each time
+            self.conversation_id,
+            self.annotator_id,
+            self.title,
+            self.version,
+            self.tree_version,
+            self.head_id,
+            self.writing_id,
+            self.started_at,
+            self.updated_at,
+            self.cleared_at,
+            dict(self.messages),
+            dict(self.ratings),
+        )
         changes = Changes()
         for event in events:
             _apply(after, event, changes)

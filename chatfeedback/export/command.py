@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import SettingsError
@@ -38,44 +41,46 @@ def run(
 
 
 def _to_stdout(chunks: Iterable[bytes]) -> None:
-    sys.stdout.flush()
-    for chunk in chunks:
-        sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SettingsError(f"The standard output cannot be written: {error.strerror or error}.") from error
 
 
 def _to_file(chunks: Iterator[bytes], output: Path) -> None:
-    target = output.resolve()  # the file behind a link is replaced, not the link
-    if not target.parent.is_dir():
-        raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
-    if target.is_dir():
-        raise SettingsError(f"{output} is a folder; name a file in it.")
-    # What is there and not a file, such as /dev/null or a named pipe, cannot be replaced.
-    direct = target.exists() and not target.is_file()
-    written = target if direct else target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    first = next(chunks, b"")  # an export that cannot begin leaves no trace
     try:
-        with _file_errors(output), written.open("wb") as file:
-            file.write(first)
-            for chunk in chunks:
+        target = output.resolve()  # the file behind a link is replaced, not the link
+        if not target.parent.is_dir():
+            raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
+        if target.is_dir():
+            raise SettingsError(f"{output} is a folder; name a file in it.")
+        first = next(chunks, b"")  # an export that is refused leaves no trace
+        # What is there and no file, such as /dev/null or a named pipe, is written into.
+        opened = target.open("wb") if target.exists() and not target.is_file() else _replacing(target)
+        with opened as file:
+            for chunk in chain([first], chunks):
                 file.write(chunk)
-            if not direct:
-                if target.exists():
-                    os.fchmod(file.fileno(), target.stat().st_mode)
-                file.flush()
-                os.fsync(file.fileno())
-        if not direct:
-            with _file_errors(output):
-                written.replace(target)
-    except BaseException:
-        if not direct:
-            written.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise SettingsError(f"{output} cannot be written: {error.strerror or error}.") from error
 
 
 @contextmanager
-def _file_errors(output: Path) -> Iterator[None]:
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """A new file beside `target`, which takes its place when the block ends well, and is gone when not."""
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        yield
-    except OSError as error:
-        raise SettingsError(f"{output} cannot be written: {error.strerror or error}.") from error
+        with beside.open("xb") as file:
+            if target.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

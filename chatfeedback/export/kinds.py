@@ -79,12 +79,16 @@ class Kind(NamedTuple):
 
     def selected(self, filters: Filters) -> Select[Any]:
         """The rows of the table that pass the filters, which are resolved; columns and order are still open."""
+        # Indexes on these columns would be of no use: the export is in another order, and to sort everything that
+        # was found takes memory that grows with it.
         found = self.table.c
-        # An index on the instant would be of no use: the export is in another order, and to sort everything that was
-        # found takes memory that grows with it.
-        instant = unindexed(found[self.instant])
         return select().where(
-            *conditions(filters, instant=instant, model=found["model"], annotator=found[self.annotator])
+            *conditions(
+                filters,
+                instant=unindexed(found[self.instant]),
+                model=unindexed(found["model"]),
+                annotator=unindexed(found[self.annotator]),
+            )
         )
 
     def total(self, connection: Connection, filters: Filters) -> int:

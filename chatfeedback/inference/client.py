@@ -127,19 +127,20 @@ class ModelClient:
         return chunk
 
     async def _key(self) -> str | None:
-        """The key to send, None for none."""
+        """The key to send, None for none. Raises when the Hub cannot be asked with it."""
         endpoint = self.endpoint
-        if endpoint.api_key is not None or not endpoint.is_hugging_face:
-            return endpoint.api_key
-        return await asyncio.to_thread(get_token)  # reads files, and may have to renew a login
+        key = endpoint.api_key
+        if key is None and endpoint.is_hugging_face:
+            key = await asyncio.to_thread(get_token)  # reads files, and may have to renew a login
+        if endpoint.url is None:
+            _check_hub(endpoint, key)
+        return key
 
 
 class _Exchange(AsyncInferenceClient):
     """One reply's request and response, open until `exit_stack` is closed. `done`: the server said that it is over."""
 
     def __init__(self, endpoint: Endpoint, http: httpx2.AsyncClient, key: str | None, *, fresh: bool) -> None:
-        if endpoint.url is None:
-            _check_hub(endpoint, key)
         super().__init__(
             base_url=endpoint.url.geturl() if endpoint.url else None,
             # Without any key huggingface_hub would look for the user's token: it gets a word that is never sent.
@@ -175,7 +176,7 @@ class _Exchange(AsyncInferenceClient):
 
 
 def _check_hub(endpoint: Endpoint, key: str | None) -> None:
-    """Raises when Hugging Face's providers cannot be asked for `endpoint`."""
+    """Raises when Hugging Face's providers cannot be asked with `key`."""
     if is_offline_mode():
         raise OfflineModeIsEnabled
     if key is None:

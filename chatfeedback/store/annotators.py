@@ -52,7 +52,7 @@ def names(engine: Engine) -> dict[str, str]:
     """The name of everybody by id, oldest id first."""
     with translating(), engine.connect() as connection:
         rows = connection.execute(_ANNOTATOR.order_by(annotators.c.annotator_id))
-        return dict(rows.tuples())
+        return {row.annotator_id: row.name for row in rows}
 
 
 def _named(connection: Connection, name: str) -> Annotator | None:

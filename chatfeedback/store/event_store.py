@@ -32,7 +32,8 @@ MOST_EVENTS = 4
 """That one decision may return."""
 CACHED_CONVERSATIONS = 256
 
-_INSERT = insert(events).returning(events.c.position)
+_INSERT = insert(events)
+_INSERT_RETURNING = _INSERT.returning(events.c.position)
 _BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
 _BY_CONVERSATION = (
     select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
@@ -72,6 +73,7 @@ class EventStore:
         self.owner = new_id()
         """Of the drafts of the replies that this process starts."""
         self._statements = Statements(engine.dialect)
+        self._insert = _INSERT if engine.dialect.name == "sqlite" else _INSERT_RETURNING
         self._select_version = (
             projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
         )
@@ -139,8 +141,7 @@ class EventStore:
         recorded_at = now()
         stored = []
         for event in new:
-            position = tx.one(_INSERT, _event_row(event, recorded_at))
-            assert position is not None
+            position = tx.inserted(self._insert, _event_row(event, recorded_at))
             stored.append(
                 Event(
                     event.event_id,
@@ -149,7 +150,7 @@ class EventStore:
                     event.actor_id,
                     event.occurred_at,
                     event.body,
-                    position[0],
+                    position,
                     recorded_at,
                 )
             )

@@ -71,15 +71,16 @@ def write(tx: Transaction, before: Conversation, after: Conversation, changes: C
         tx.run(_INSERT_CONVERSATION, _conversation_row(after))
     else:
         tx.run(_UPDATE_CONVERSATION, {**_standing(after), "of_conversation": after.conversation_id})
-    added = sorted(changes.added, key=lambda message_id: after.messages[message_id].version)
-    tx.run_many(_INSERT_MESSAGE, (message_row(after, after.messages[message_id]) for message_id in added))
+    if changes.added:
+        added = sorted((after.messages[message_id] for message_id in changes.added), key=lambda m: m.version)
+        tx.run_many(_INSERT_MESSAGE, [message_row(after, message) for message in added])
     for message_id in changes.finished - changes.added:
         message = after.messages[message_id]
         tx.run(_FINISH_MESSAGE, {**_placing(message), **_ending(message), "of_message": message_id})
-    moved = changes.moved - changes.added - changes.finished
-    tx.run_many(
-        _PLACE_MESSAGE, ({**_placing(after.messages[message_id]), "of_message": message_id} for message_id in moved)
-    )
+    if moved := changes.moved - changes.added - changes.finished:
+        tx.run_many(
+            _PLACE_MESSAGE, [{**_placing(after.messages[message_id]), "of_message": message_id} for message_id in moved]
+        )
     for message_id, annotator_id in changes.rated:
         _write_rating(tx, before, after, message_id, annotator_id)
 

@@ -80,6 +80,15 @@ class Transaction:
         rows: list[Row] = self._cursor.fetchall()
         return rows
 
+    def inserted(self, statement: Executable, parameters: Mapping[str, Any]) -> int:
+        """Runs an INSERT; returns the number that the database gave the row.
+
+        Postgres has to be asked for it by RETURNING; SQLite tells by itself, in half the time of the INSERT.
+        """
+        cursor = self._cursor
+        cursor.execute(self._statements.text(statement, parameters), parameters)
+        return int(cursor.lastrowid if cursor.description is None else cursor.fetchone()[0])
+
     def script(self, text: str) -> None:
         """Runs a bare command such as SAVEPOINT."""
         self._cursor.execute(text)

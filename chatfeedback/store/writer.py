@@ -6,7 +6,7 @@ run again from the start after a transient fault, so it must have no effect outs
 
 SQLite allows one writer at a time, and a commit costs a disk flush: one thread does all the writing and commits
 whatever is waiting in one group, each piece in a savepoint of its own (docs/adr/0005). Postgres has no such limit:
-a pool of threads, one transaction for each piece of work.
+a few threads, one transaction for each piece of work.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ Work = Callable[[Transaction], T]
 Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
 GROUP_SIZE = 256
 ATTEMPTS = 4
+LEFT_TO_READERS = 3
+"""Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""
 
 
 class Writer(Protocol):
@@ -134,12 +136,13 @@ class SQLiteWriter:
 
 
 class PostgresWriter:
-    """One transaction for each piece of work, on as many threads as the pool has connections."""
+    """One transaction for each piece of work, on as many threads as the pool has connections to spare."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._statements = Statements(engine.dialect)
-        self._executor = ThreadPoolExecutor(engine.pool.size(), "chatfeedback-writer")  # type: ignore[attr-defined]
+        threads = engine.pool.size() - LEFT_TO_READERS  # type: ignore[attr-defined]
+        self._executor = ThreadPoolExecutor(threads, "chatfeedback-writer")
 
     def submit(self, work: Work[T]) -> Future[T]:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError, InputError
+from chatfeedback.errors import ChatFeedbackError, Conflict, InputError
 from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
 from chatfeedback.web.pages import Page, Pages
@@ -42,6 +42,11 @@ class ChatHandlers:
         """The page that a request came from, and its annotator."""
         annotator_id = self._who(request)
         return self._pages.of(annotator_id, str(request.session_hash)), annotator_id
+
+    @staticmethod
+    def found(drawn: Rendered, request: gr.Request) -> Rendered:
+        """What is drawn on the page; `gr.State` is empty after a restart of the server, the address is not."""
+        return drawn.found(request.query_params.get("conversation"))
 
     async def load(self, draft: str, request: gr.Request) -> Updates:
         """Draws the conversation that the address names, with what was typed before the page was reloaded."""
@@ -171,12 +176,13 @@ class ChatHandlers:
         """Stops the reply that is being written; whoever follows it paints the end."""
         _page, annotator_id = self.page(request)
         with self._refusals() as said:
-            await self._service.stop(annotator_id, _open(drawn))
+            await self._service.stop(annotator_id, _open(self.found(drawn, request)))
         return said
 
     async def new(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Starts a new conversation; the one on the screen is kept."""
         page, annotator_id = self.page(request)
+        drawn = self.found(drawn, request)
         async with page.turn():
             with self._refusals() as said:
                 if drawn.conversation_id is not None:
@@ -216,9 +222,12 @@ class ChatHandlers:
     ) -> Updates:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal."""
         page, annotator_id = self.page(request)
+        drawn = self.found(drawn, request)
         async with page.turn() as turn:
             extra: dict[str, Any] = {}
             try:
+                if drawn.lost:
+                    raise Conflict("The server was started again since this page was drawn; here is the newest state.")
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 extra["notice"] = alert(str(error))

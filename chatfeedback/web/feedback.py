@@ -20,6 +20,7 @@ from chatfeedback.errors import ChatFeedbackError, NotRateable
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
+from chatfeedback.web.pages import Page
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, alert
 
@@ -41,7 +42,7 @@ class Panel:
 
     box: gr.Column
     about: gr.Textbox
-    """The id of the reply that the panel is about, as the page has it."""
+    """The reply that the panel is about, as the page has it: the ids of its conversation and of the message."""
     quote: gr.HTML
     reasons: gr.CheckboxGroup
     comment: gr.Textbox
@@ -56,7 +57,7 @@ def build_panel() -> Panel:
         with gr.Row(elem_classes="cf-panel-head", equal_height=True):
             quote = gr.HTML(elem_id="feedback-quote")
             close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="feedback-close")
-        about = gr.Textbox(visible="hidden", container=False, elem_id="feedback-about")
+        about = gr.Textbox("", visible="hidden", container=False, elem_id="feedback-about")
         reasons = gr.CheckboxGroup(label="Reasons", choices=[], elem_id="feedback-reasons")
         comment = gr.Textbox(
             label="Comment",
@@ -95,8 +96,8 @@ class FeedbackHandlers:
         While further votes of the page are on their way, the page already shows them; only the last one paints.
         """
         page, annotator_id = self._chat.page(request)
+        drawn = self._chat.found(drawn, request)
         said: Update = {self._on.notice: ""}
-        message_id = None
         try:
             message_id = drawn.message_id(data.index)
             value = present.wanted_value(data.liked)
@@ -111,17 +112,26 @@ class FeedbackHandlers:
                 if not page.votes_in_flight:
                     page.votes.clear()
         except ChatFeedbackError as error:
-            said[self._on.notice] = alert(str(error))
-            if drawn.conversation_id is None or page.votes_in_flight:
-                return said
-            conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
-            return {**said, self._on.chatbot: self._screen.thumbs(page, annotator_id, conversation, drawn)}
+            return {self._on.notice: alert(str(error)), **await self._take_back(page, annotator_id, drawn)}
         if page.votes_in_flight:
             return {self._on.notice: gr.skip()}
         said[self._on.chatbot] = self._screen.thumbs(page, annotator_id, conversation, drawn)
-        if conversation.ratings.get((message_id, annotator_id)) or about == message_id:
-            said.update(self._open(conversation, annotator_id, message_id, keep_comment=about == message_id))
+        is_open = about == _about(conversation, message_id)
+        if is_open or conversation.ratings.get((message_id, annotator_id)):
+            said.update(self._open(conversation, annotator_id, message_id, keep_comment=is_open))
         return said
+
+    async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered) -> Update:
+        """The thumbs as they are stored, after a click that was not."""
+        if drawn.conversation_id is None or page.votes_in_flight:
+            return {}
+        try:
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
+        except ChatFeedbackError:
+            return {}  # the notice says already that the store is out of reach
+        if drawn.lost:
+            drawn = present.rendered(conversation, drawn.most)
+        return {self._on.chatbot: self._screen.thumbs(page, annotator_id, conversation, drawn)}
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""
@@ -132,7 +142,7 @@ class FeedbackHandlers:
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError as error:
             return {self._on.notice: alert(str(error))}
-        if message_id == about or not _rateable(conversation, message_id):
+        if about == _about(conversation, message_id) or not _rateable(conversation, message_id):
             return {self._on.notice: gr.skip()}
         return self._open(conversation, annotator_id, message_id)
 
@@ -147,48 +157,49 @@ class FeedbackHandlers:
             return {self._on.notice: alert(str(error))}
         return self._open(conversation, annotator_id, drawn.ids[-1])
 
-    async def choose_reasons(self, drawn: Rendered, about: str, codes: list[str], request: gr.Request) -> Update:
+    async def choose_reasons(self, about: str, codes: list[str], request: gr.Request) -> Update:
         """A click on a reason: stored at once."""
-        return await self._save(drawn, about, request, reasons=codes)
+        return await self._save(about, request, reasons=codes)
 
-    async def type_comment(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+    async def type_comment(self, about: str, comment: str, request: gr.Request) -> Update:
         """The comment changed: stored when nothing more was typed for a moment."""
         page, _annotator_id = self._chat.page(request)
         page.typing = mine = page.typing + 1
         await asyncio.sleep(TYPING_PAUSE_SECONDS)
         if page.typing != mine:
             return {self._panel.saved: gr.skip()}
-        return await self._save(drawn, about, request, comment=comment)
+        return await self._save(about, request, comment=comment)
 
-    async def leave_comment(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+    async def leave_comment(self, about: str, comment: str, request: gr.Request) -> Update:
         """The box was left: what is in it is stored now."""
         page, _annotator_id = self._chat.page(request)
         page.typing += 1
-        return await self._save(drawn, about, request, comment=comment)
+        return await self._save(about, request, comment=comment)
 
-    async def close(self, drawn: Rendered, about: str, comment: str, request: gr.Request) -> Update:
+    async def close(self, about: str, comment: str, request: gr.Request) -> Update:
         """Closes the panel, its comment stored."""
-        said = await self.leave_comment(drawn, about, comment, request)
+        said = await self.leave_comment(about, comment, request)
         failed = self._on.notice in said
         return said if failed else {**said, **self._closed()}
 
     def keep(self, drawn: Rendered, about: str) -> Update:
         """Closes the panel when its reply is not on the screen any more; offers it for the last reply."""
         offer = {self._panel.open_last: gr.Button(visible=bool(drawn.ids))}
-        return offer if about in drawn.ids else {**offer, **self._closed()}
+        return offer if about.rpartition(" ")[2] in drawn.ids else {**offer, **self._closed()}
 
     def _closed(self) -> Update:
         return {self._panel.box: gr.Column(visible=False), self._panel.about: ""}
 
-    async def _save(self, drawn: Rendered, about: str, request: gr.Request, **change: Any) -> Update:
+    async def _save(self, about: str, request: gr.Request, **change: Any) -> Update:
         _page, annotator_id = self._chat.page(request)
-        if not about or drawn.conversation_id is None:
+        conversation_id, _, message_id = about.partition(" ")
+        if not message_id:
             return {self._panel.saved: ""}
         try:
-            conversation = await self._service.rate(annotator_id, drawn.conversation_id, about, **change)
+            conversation = await self._service.rate(annotator_id, conversation_id, message_id, **change)
         except ChatFeedbackError as error:
             return {self._on.notice: alert(str(error)), self._panel.saved: _unsaved(error)}
-        rating = conversation.ratings.get((about, annotator_id))
+        rating = conversation.ratings.get((message_id, annotator_id))
         return {self._panel.saved: _saved(rating)}
 
     def _open(
@@ -205,7 +216,7 @@ class FeedbackHandlers:
         chosen = [code for _label, code in offered if rating and code in rating.reasons]
         update: Update = {
             panel.box: gr.Column(visible=True),
-            panel.about: message_id,
+            panel.about: _about(conversation, message_id),
             panel.quote: _quote(conversation.messages[message_id].text, value),
             panel.reasons: gr.CheckboxGroup(choices=offered, value=chosen, visible=bool(offered)),
             panel.saved: _saved(rating),
@@ -213,6 +224,10 @@ class FeedbackHandlers:
         if not keep_comment:
             update[panel.comment] = (rating.comment if rating else None) or ""
         return update
+
+
+def _about(conversation: Conversation, message_id: str) -> str:
+    return f"{conversation.conversation_id} {message_id}"
 
 
 def _rateable(conversation: Conversation, message_id: str) -> bool:

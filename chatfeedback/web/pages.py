@@ -51,6 +51,11 @@ class Page:
             if self._turn is mine:
                 self._turn = None
 
+    def close(self) -> None:
+        """Ends the turn: Gradio itself would notice that the page is gone only at the next thing to paint."""
+        if self._turn is not None:
+            self._turn.over.set()
+
 
 class Pages:
     """The open pages, by annotator and by the id that the browser gave its page."""
@@ -64,7 +69,9 @@ class Pages:
 
     def forget(self, annotator_id: str, session: str) -> None:
         """The page was closed."""
-        self._pages.pop((annotator_id, session), None)
+        page = self._pages.pop((annotator_id, session), None)
+        if page is not None:
+            page.close()
 
 
 async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:

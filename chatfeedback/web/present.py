@@ -7,7 +7,7 @@ was drawn is remembered as `Rendered`; an index that a page sends means somethin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chatfeedback.domain.conversation import Conversation, Message
@@ -25,6 +25,15 @@ class Rendered:
     ids: tuple[str, ...] = ()
     most: int = 50
     """The longest stretch of messages to show."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether an earlier process of the server drew the page, so that only its address is known."""
+        return self.conversation_id is not None and self.tree_version == 0
+
+    def found(self, address: str | None) -> Rendered:
+        """This, or all that is known of a page without anything drawn whose address names a conversation."""
+        return self if self.conversation_id else replace(self, conversation_id=address or None)
 
     def message_id(self, index: object) -> str:
         """The message at an index that a page sent. Raises InputError when nothing was drawn there."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import uvicorn
-from openai_server import ScriptedServer
 from playwright.sync_api import Page
 from sqlalchemy import Engine, text
 
@@ -21,6 +20,7 @@ from chatfeedback.settings import Settings
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
+from openai_server import ScriptedServer
 
 T = TypeVar("T")
 PATIENCE = 20.0
@@ -100,7 +100,9 @@ class Application:
         """Whoever sits at the browser."""
         with self._engine.connect() as connection:
             name = {"name": self.settings.annotator}
-            return str(connection.execute(text("SELECT annotator_id FROM annotators WHERE name = :name"), name).scalar())
+            return str(
+                connection.execute(text("SELECT annotator_id FROM annotators WHERE name = :name"), name).scalar()
+            )
 
     def events(self, conversation_id: str) -> list[Event]:
         return self._store.events_of(conversation_id)

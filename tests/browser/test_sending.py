@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from openai_server import ScriptedServer
 from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
+from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {
     window.painted = [];
@@ -203,20 +203,19 @@ def test_enter_during_a_reply_that_another_tab_started_is_refused_and_the_text_k
 
 
 def test_a_reply_that_nobody_watches_any_more_ends_as_left(
-    context: BrowserContext, new_database: Callable[[], str], model: ScriptedServer
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
 ) -> None:
-    settings = {"models": [endpoint(model)], "reply_linger_seconds": 0.5}
-    with Application(new_database(), **settings).running() as application:
-        script = model.reply("one two three four", hold_after=2)
-        chat = ChatPage(context.new_page(), application.address).open()
-        chat.send("Count")
-        chat.shows("Count", "one two")
-        conversation_id = chat.conversation_id
-        chat.page.close()
-        assert script.left.wait(20)
-        again = ChatPage(context.new_page(), application.address)
-        application.assert_log(again.page, conversation_id, [*begun("Count"), "reply_finished 2 left: one two "])
-        again.open(conversation_id)
-        again.shows("Count", "one two")
-        expect(again.status).to_have_text(re.compile("ended when nobody was watching"))
-        again.idle()
+    application = serve(models=[endpoint(model)], reply_linger_seconds=0.5)
+    script = model.reply("one two three four", hold_after=2)
+    chat = ChatPage(context.new_page(), application.address).open()
+    chat.send("Count")
+    chat.shows("Count", "one two")
+    conversation_id = chat.conversation_id
+    chat.page.close()
+    assert script.left.wait(20)
+    again = ChatPage(context.new_page(), application.address)
+    application.assert_log(again.page, conversation_id, [*begun("Count"), "reply_finished 2 left: one two "])
+    again.open(conversation_id)
+    again.shows("Count", "one two")
+    expect(again.status).to_have_text(re.compile("ended when nobody was watching"))
+    again.idle()

@@ -27,7 +27,7 @@ from chatfeedback.domain.events import (
     TurnUndone,
     new_id,
 )
-from chatfeedback.errors import EventIdReused, StoreCorrupt, VersionTaken
+from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTaken
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import Appended, Command, EventStore
 from chatfeedback.store.sql import Transaction
@@ -80,9 +80,9 @@ def test_a_conversation_that_never_was_is_none(store: EventStore) -> None:
 
 def test_what_is_refused_leaves_nothing(talk: StoredTalk) -> None:
     def refuse(_: Conversation) -> list[Body]:
-        raise decisions.Conflict("No.")
+        raise Conflict("No.")
 
-    with pytest.raises(decisions.Conflict):
+    with pytest.raises(Conflict):
         talk.do(refuse)
     assert talk.store.conversation(talk.conversation_id) is None
 
@@ -282,16 +282,18 @@ def test_64_threads_on_one_conversation_lose_nothing(
     start = threading.Barrier(64)
     futures: list[Future[Appended]] = []
 
+    def rating(annotator_id: str, comment: str) -> Command:
+        change = RatingChange(comment=comment)
+        return Command(
+            talk.conversation_id,
+            annotator_id,
+            lambda c: decisions.rate(c, change, message_id=reply, annotator_id=annotator_id, reasons=REASONS),
+        )
+
     def rate(number: int) -> None:
-        annotator_id = people[number % 3]
         start.wait()
         for turn in range(4):
-            change = RatingChange(comment=f"{number} {turn}")
-            command = Command(
-                talk.conversation_id,
-                annotator_id,
-                lambda c: decisions.rate(c, change, message_id=reply, annotator_id=annotator_id, reasons=REASONS),
-            )
+            command = rating(people[number % 3], f"{number} {turn}")
             futures.append((store, neighbour)[turn % 2].execute(command))
 
     threads = [threading.Thread(target=rate, args=(number,)) for number in range(64)]

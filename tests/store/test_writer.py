@@ -25,7 +25,7 @@ from chatfeedback.store.event_store import Command, EventStore
 from chatfeedback.store.schema import annotators as people_table
 from chatfeedback.store.schema import conversations
 from chatfeedback.store.sql import Transaction
-from chatfeedback.store.writer import Writer, open_writer
+from chatfeedback.store.writer import LEFT_TO_READERS, PostgresWriter, Writer, open_writer
 from talking import StoredTalk
 
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -50,8 +50,11 @@ def stored(engine: Engine) -> set[str]:
 
 
 @contextmanager
-def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: None) -> Iterator[None]:
-    """Keeps all threads of the writer busy inside the block, so that what is submitted there waits."""
+def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: None) -> Iterator[list[Future[None]]]:
+    """Keeps all threads of the writer busy inside the block, so that what is submitted there waits.
+
+    `watch` is run first in each of them; the futures of all this are yielded.
+    """
     release = threading.Event()
     busy = threading.Semaphore(0)
 
@@ -60,12 +63,12 @@ def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: Non
         busy.release()
         release.wait()
 
-    threads = POOL_SIZE if type(writer).__name__ == "PostgresWriter" else 1
+    threads = POOL_SIZE - LEFT_TO_READERS if isinstance(writer, PostgresWriter) else 1
     futures = [writer.submit(occupy) for _ in range(threads)]
     for _ in futures:
         busy.acquire()
     try:
-        yield
+        yield futures
     finally:
         release.set()
     for future in futures:
@@ -73,21 +76,10 @@ def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: Non
 
 
 def test_a_future_is_done_only_after_the_commit(engine: Engine, writer: Writer) -> None:
-    inside = threading.Event()
-    go_on = threading.Event()
-
-    def wait(tx: Transaction) -> None:
-        put("ada")(tx)
-        inside.set()
-        go_on.wait()
-
-    future = writer.submit(wait)
-    inside.wait()
-    assert not future.done()
-    assert stored(engine) == set()
-    go_on.set()
-    future.result()
-    assert stored(engine) == {"ada"}
+    with held(writer, lambda tx: put(new_id())(tx)) as futures:
+        assert not any(future.done() for future in futures)
+        assert stored(engine) == set()
+    assert len(stored(engine)) == len(futures)
 
 
 def test_work_that_fails_leaves_nothing_and_spoils_nothing(engine: Engine, writer: Writer) -> None:

@@ -1,0 +1,264 @@
+"""The Analytics tab: one handler for each thing that can be done there.
+
+A handler finds out who asks, turns what was chosen into `Filters`, asks the desk, and draws. Errors are one sentence
+in a warning, and leave the page as it was.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from chatfeedback.analytics.desk import AnalyticsDesk, Page
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.analytics.headline import Headline
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import ChatFeedbackError, InputError
+from chatfeedback.web import charts, present, timeline
+from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
+from chatfeedback.web.charts import Card, number, percent, seconds
+from chatfeedback.web.feedback_table import badge, feedback_table
+from chatfeedback.web.present import Rendered
+
+EXPORT_PATH = "/export/feedback.csv"
+ROWS = 50
+"""Of the table at once."""
+YEARS = (2000, 2100)
+Who = Callable[[gr.Request], str]
+"""The annotator id of whoever sent a request; raises NotAllowed."""
+Update = dict[Any, Any]
+"""Component -> its new value or properties."""
+# Gradio shows a conversation from its start, some frames later, and leaves the keyboard where it was.
+SHOW_RATED = """() => {
+  const show = (frames) => {
+    const rated = document.querySelector("#analytics-about [data-rated]")?.dataset.rated;
+    const bubble = document.querySelectorAll("#analytics-conversation .message-row")[rated];
+    if (bubble) {
+      bubble.scrollIntoView({ block: "start" });
+      document.querySelector("#analytics-close").focus();
+    } else if (frames) requestAnimationFrame(() => show(frames - 1));
+  };
+  show(120);
+}"""
+GO_BACK = """() => document.querySelector("#analytics-feedback button[data-opened]")?.focus()"""
+
+
+class AnalyticsHandlers:
+    """What happens when something on the Analytics tab is used. `labels` of the reasons by code."""
+
+    def __init__(self, desk: AnalyticsDesk, on: Components, who: Who, labels: Mapping[str, str]) -> None:
+        self._desk = desk
+        self._on = on
+        self._who = who
+        self._labels = labels
+
+    def refresh(
+        self, since: str | None, until: str | None, model: str | None, annotator: str | None, request: gr.Request
+    ) -> Update:
+        """Draws the newest figures for what is chosen."""
+
+        def act() -> Update:
+            models = [ALL_MODELS, *((name, name) for name in self._desk.models())]
+            people = [EVERYBODY, *((name, key) for key, name in self._desk.annotators().items())]
+            return {
+                self._on.model: gr.Dropdown(choices=models),
+                self._on.annotator: gr.Dropdown(choices=people),
+                **self._draw(filters_from(since, until, model, annotator)),
+            }
+
+        return self._answer(request, act)
+
+    def tick(self, shown: Shown, request: gr.Request) -> Update:
+        """Draws again if anything has happened since."""
+
+        def act() -> Update:
+            if self._desk.position() == shown.position:
+                return {}
+            return self._draw(shown.filters, shown.offset)
+
+        return self._answer(request, act)
+
+    def watch(self, live: bool, request: gr.Request) -> Update:
+        """Looks for something new from time to time, or no longer."""
+        return self._answer(request, lambda: {self._on.timer: gr.Timer(active=bool(live))})
+
+    def newer(self, shown: Shown, request: gr.Request) -> Update:
+        """Shows the part of the table before this one."""
+        return self._turn(shown, -ROWS, request)
+
+    def older(self, shown: Shown, request: gr.Request) -> Update:
+        """Shows the part of the table after this one."""
+        return self._turn(shown, ROWS, request)
+
+    def open(self, shown: Shown, data: gr.EventData, request: gr.Request) -> Update:
+        """Shows the conversation of a row."""
+
+        def act() -> Update:
+            row = getattr(data, "row", None)
+            if not isinstance(row, int) or not 0 <= row < len(shown.rows):
+                raise InputError("This row is not on the screen any more; press Refresh.")
+            conversation_id, message_id, annotator_id = shown.rows[row]
+            conversation = self._desk.conversation(conversation_id)
+            thread = conversation.thread(conversation.tip(message_id))
+            ids = tuple(message.message_id for message in thread)
+            before = present.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))
+            return {
+                self._on.side: gr.Column(visible=True),
+                self._on.about: self._about(conversation, message_id, annotator_id, len(before)),
+                self._on.chatbot: present.bubbles(conversation, Rendered(ids=ids)),
+            }
+
+        return self._answer(request, act)
+
+    def close(self, request: gr.Request) -> Update:
+        """Closes the conversation."""
+        return self._answer(request, lambda: {self._on.side: gr.Column(visible=False), self._on.chatbot: []})
+
+    def _answer(self, request: gr.Request, act: Callable[[], Update]) -> Update:
+        try:
+            self._who(request)
+            update = act()
+        except ChatFeedbackError as error:
+            gr.Warning(html.escape(str(error), quote=False))
+            update = {}
+        return update or {self._on.drawn_at: gr.skip()}  # Gradio takes an empty answer for a value
+
+    def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
+        def act() -> Update:
+            page = self._desk.latest(shown.filters, shown.offset + rows, ROWS)
+            return self._table(page, shown.filters, shown.position)
+
+        return self._answer(request, act)
+
+    # Drawing
+
+    def _draw(self, filters: Filters, offset: int = 0) -> Update:
+        found = self._desk.overview(filters, offset, ROWS)
+        now = datetime.now(UTC)
+        return {
+            self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
+            self._on.download: download_link(filters),
+            self._on.cards: charts.cards(cards(found.headline)),
+            self._on.per_day: timeline.per_day(found.per_day),
+            self._on.by_model: charts.by_model(found.by_model),
+            self._on.reasons: charts.reasons(found.reasons, self._labels),
+            **self._table(found.latest, filters, found.position),
+        }
+
+    def _table(self, page: Page, filters: Filters, position: int) -> Update:
+        keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
+        end = page.offset + len(page.rows)
+        return {
+            self._on.table: feedback_table(page.rows, self._labels),
+            self._on.pages: gr.Row(visible=page.total > ROWS),
+            self._on.newer: gr.Button(interactive=page.offset > 0),
+            self._on.range: f"{number(page.offset + 1)}–{number(end)} of {number(page.total)}",
+            self._on.older: gr.Button(interactive=end < page.total),
+            self._on.shown: Shown(filters, position, page.offset, tuple(keys.itertuples(index=False, name=None))),
+        }
+
+    def _about(self, conversation: Conversation, message_id: str, annotator_id: str, row: int) -> str:
+        """Who says what of which bubble; marks that bubble, the `row`-th."""
+        rating = conversation.ratings.get((message_id, annotator_id))
+        name = html.escape(self._desk.annotators().get(annotator_id, annotator_id))
+        said = "took this rating back."
+        if rating is not None:
+            codes = ", ".join(charts.reason_label(code, self._labels) for code in rating.reasons)
+            parts = [
+                badge(rating.value),
+                html.escape(codes),
+                f"“{html.escape(rating.comment)}”" if rating.comment else "",
+            ]
+            said = " ".join(part for part in parts if part)
+        marked = f"#analytics-conversation .message-row:nth-child({row + 1})"
+        return (
+            f"<style>{marked} .message {{ outline: 2px solid var(--color-accent); outline-offset: 3px; }}"
+            f'{marked} .message::before {{ content: "Rated reply"; font-size: 0.75rem; font-weight: 600; }}</style>'
+            f'<h3 data-rated="{row}">{html.escape(conversation.title)}</h3><p>{name}: {said}</p>'
+        )
+
+
+def filters_from(since: str | None, until: str | None, model: str | None, annotator: str | None) -> Filters:
+    """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
+    first, last = _day(since), _day(until)
+    if first and last and first > last:
+        raise InputError("The first day must not be after the last one.")
+    return Filters(
+        since=datetime.combine(first, time(), UTC) if first else None,
+        until=datetime.combine(last + timedelta(days=1), time(), UTC) if last else None,
+        model=model or None,
+        annotator=annotator or None,
+    )
+
+
+def _day(text: str | None) -> date | None:
+    if not text or not text.strip():
+        return None
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        raise InputError(f"{text.strip()!r} is not a date; write it as in 2026-11-20.") from None
+    if not YEARS[0] <= day.year <= YEARS[1]:
+        raise InputError(f"Choose a day between {YEARS[0]} and {YEARS[1]}.")
+    return day
+
+
+def download_link(filters: Filters) -> str:
+    """A link to the CSV file of the feedback that the filters leave."""
+    chosen = {
+        "since": filters.since and filters.since.isoformat(),
+        "until": filters.until and filters.until.isoformat(),
+        "model": filters.model,
+        "annotator": filters.annotator,
+    }
+    query = urlencode({name: value for name, value in chosen.items() if value})
+    address = html.escape(f"{EXPORT_PATH}?{query}" if query else EXPORT_PATH)
+    return f'<a class="cf-button" href="{address}" download>Download CSV</a>'
+
+
+def cards(found: Headline) -> list[Card]:
+    """The headline figures as they are shown."""
+    made, liked = found.replies, found.liked
+    low, high = liked.interval() or (None, None)
+    between = f"95% interval {percent(low)} to {percent(high)}; " if liked.of else ""
+    ended = number(found.stopped.of)
+    return [
+        Card("Conversations", number(found.conversations), "started"),
+        Card("Messages", number(found.messages), "by people and models, all versions"),
+        Card("Replies", number(made.asked), f"asked of models; {number(made.with_text)} with text"),
+        Card("Rated", percent(found.rated.value), f"{number(made.rated)} of the replies with text"),
+        Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.of)}"),
+        Card("Retried", percent(found.retried.value), f"{number(found.retries)} retries, per reply"),
+        Card("Undone", percent(found.undone.value), f"{number(found.undos)} undos, per reply"),
+        Card("Edited", percent(found.edited.value), f"{number(found.edits)} edits, per message"),
+        Card("Stopped", percent(found.stopped.value), f"{number(made.stopped)} of {ended} replies that ended"),
+        Card("Failed", percent(found.failed.value), f"{number(made.failed)} of {ended} replies that ended"),
+        Card("First token", seconds(made.median_first_token), "median time to the first token"),
+        Card("First token, slow", seconds(made.p95_first_token), "95th percentile"),
+    ]
+
+
+def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, who: Who, reason_labels: Mapping[str, str] | None = None) -> None:
+    """Fills the tab, within whose context it is called. `reason_labels`: what codes of reasons are called."""
+    on = lay_out_analytics()
+    handlers = AnalyticsHandlers(desk, on, who, reason_labels or {})
+    drawn = [getattr(on, name) for name in Components.__slots__ if name != "live"]
+    chosen = [on.since, on.until, on.model, on.annotator]
+
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> Any:
+        return event(handler, inputs, drawn, show_progress="hidden", api_visibility="private", **how)
+
+    for event in (tab.select, on.refresh.click, on.since.input, on.until.input, on.model.input, on.annotator.input):
+        # Of several changes at once, the last one must win.
+        listen(event, handlers.refresh, chosen, trigger_mode="always_last")
+    listen(on.live.change, handlers.watch, [on.live], trigger_mode="always_last")
+    listen(on.timer.tick, handlers.tick, [on.shown])
+    listen(on.newer.click, handlers.newer, [on.shown])
+    listen(on.older.click, handlers.older, [on.shown])
+    listen(on.table.select, handlers.open, [on.shown], trigger_mode="always_last").then(None, js=SHOW_RATED)
+    listen(on.close.click, handlers.close, []).then(None, js=GO_BACK)

@@ -1,0 +1,217 @@
+"""The panel for reasons and a comment: when it opens, what it quotes, and that nothing typed in it is lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.test_rating import asked
+from openai_server import ScriptedServer
+
+
+def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    expect(chat.panel).not_to_be_visible()
+    chat.vote(0, "like")
+    expect(chat.panel).to_be_visible()
+    expect(chat.quote).to_have_text("You like You said: one")
+    expect(chat.reason("Correct")).to_be_visible()
+    expect(chat.reason("Too long")).to_have_count(0)
+    chat.reason("Correct").check()
+    chat.reason("Good style").check()
+    expect(chat.saved).to_have_text("✓ Saved")
+    chat.vote(0, "dislike")
+    expect(chat.quote).to_have_text("You dislike You said: one")
+    expect(chat.reason("Correct")).to_have_count(0)
+    chat.reason("Too long").check()
+    chat.reason("Unclear").check()
+    chat.reason("Too long").uncheck()
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "message_rated 2: nothing -> like",
+            "message_rated 2: like -> like correct",
+            "message_rated 2: like correct -> like correct, good_style",
+            "message_rated 2: like correct, good_style -> dislike",
+            "message_rated 2: dislike -> dislike too_long",
+            "message_rated 2: dislike too_long -> dislike too_long, unclear",
+            "message_rated 2: dislike too_long, unclear -> dislike unclear",
+        ],
+    )
+    chat.reload()
+    chat.select(0)
+    expect(chat.reason("Unclear")).to_be_checked()
+    expect(chat.reason("Too long")).not_to_be_checked()
+
+
+def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.select(0)
+    expect(chat.quote).to_have_text("Feedback on You said: one")
+    chat.comment.fill("about the first")
+    chat.select(1)
+    expect(chat.quote).to_have_text("Feedback on You said: two")
+    expect(chat.comment).to_have_value("")
+    chat.comment.fill("about the second")
+    chat.page.locator("#feedback-close").click()
+    expect(chat.panel).not_to_be_visible()
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one", "two"),
+            "message_rated 2: nothing -> “about the first”",
+            "message_rated 4: nothing -> “about the second”",
+        ],
+    )
+    chat.select(0)
+    expect(chat.comment).to_have_value("about the first")
+
+
+def test_the_panel_opens_by_keyboard(chat: ChatPage) -> None:
+    chat.ask("one")
+    chat.prompt.focus()
+    for _ in range(30):
+        chat.page.keyboard.press("Shift+Tab")
+        if chat.page.evaluate("document.activeElement.dataset.testid") == "bot":
+            break
+    expect(chat.replies.first).to_be_focused()
+    chat.page.keyboard.press("Enter")
+    expect(chat.quote).to_have_text("Feedback on You said: one")
+
+
+def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.page.locator("#feedback-open").click()
+    expect(chat.quote).to_have_text("Feedback on You said: two")
+    expect(chat.page.locator("#feedback-open")).not_to_be_visible()
+
+
+def test_a_comment_is_saved_when_the_typing_pauses(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.select(0)
+    chat.comment.press_sequentially("short and clear", delay=20)
+    expect(chat.saved).to_have_text("✓ Saved")
+    expect(chat.comment).to_be_focused()
+    application.assert_log(
+        chat.page, chat.conversation_id, [*asked("one"), "message_rated 2: nothing -> “short and clear”"]
+    )
+
+
+@pytest.mark.parametrize("leave", ["blur", "close", "vote", "send", "conversation", "reload", "tab closed"])
+def test_a_comment_is_saved_however_it_is_left(
+    leave: str, chat: ChatPage, context: BrowserContext, application: Application
+) -> None:
+    chat.ask("one")
+    conversation_id = chat.conversation_id
+    chat.select(0)
+    expect(chat.panel).to_be_visible()
+    chat.comment.press_sequentially("do not lose me")
+    log = [*asked("one"), "message_rated 2: nothing -> “do not lose me”"]
+    match leave:
+        case "blur":
+            chat.comment.press("Tab")
+        case "close":
+            chat.page.locator("#feedback-close").click()
+        case "vote":
+            chat.vote(0, "like")
+            log.append("message_rated 2: “do not lose me” -> like “do not lose me”")
+        case "send":
+            chat.ask("two")
+            log += [
+                "message_sent 3 after 2: two",
+                "reply_started 4 after 3, parrot told 1 2 3",
+                "reply_finished 4 complete: You said: two",
+            ]
+        case "conversation":
+            chat.page.locator("#new-conversation").click()
+            log.append("conversation_cleared")
+        case "reload":
+            chat.reload()
+        case "tab closed":
+            chat.page.close()
+    watching = ChatPage(context.new_page(), application.address)
+    application.assert_log(watching.page, conversation_id, log)
+
+
+def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_it(
+    chat: ChatPage, application: Application
+) -> None:
+    chat.ask("one")
+    chat.vote(0, "dislike")
+    chat.reason("Unclear").check()
+    chat.comment.fill("why?")
+    chat.comment.blur()
+    expect(chat.saved).to_have_text("✓ Saved")
+    log = [
+        *asked("one"),
+        "message_rated 2: nothing -> dislike",
+        "message_rated 2: dislike -> dislike unclear",
+        "message_rated 2: dislike unclear -> dislike unclear “why?”",
+    ]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.vote(0, "dislike")
+    expect(chat.quote).to_have_text(re.compile("^\\s*Feedback on"))
+    expect(chat.reason("Unclear")).not_to_be_checked()
+    expect(chat.comment).to_have_value("why?")
+    chat.comment.fill("")
+    chat.comment.blur()
+    log += ["rating_cleared 2: dislike unclear “why?” -> “why?”", "message_rated 2: “why?” -> nothing"]
+    application.assert_log(chat.page, chat.conversation_id, log)
+
+
+def test_a_comment_typed_while_a_reply_streams_stays_with_its_reply(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    script = model.reply("a long answer", hold_after=(1, 2))
+    chat.send("two")
+    chat.shows("one", "You said: one", "two", "a lo")
+    chat.select(0)
+    chat.comment.press_sequentially("about ")
+    script.release()
+    chat.shows("one", "You said: one", "two", "a long a")
+    chat.comment.press_sequentially("the first")
+    script.release()
+    chat.idle()
+    expect(chat.comment).to_have_value("about the first")
+    expect(chat.quote).to_have_text("Feedback on You said: one")
+    chat.comment.blur()
+    expect(chat.saved).to_have_text("✓ Saved")
+    rating = application.conversation(chat.conversation_id).ratings
+    (key,) = rating
+    assert rating[key].comment == "about the first"
+    first_reply = list(application.conversation(chat.conversation_id).messages)[1]
+    assert key[0] == first_reply
+
+
+def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.select(1)
+    chat.comment.press_sequentially("about the second")
+    chat.press("Undo", 1)
+    expect(chat.panel).not_to_be_visible()
+    chat.shows("one", "You said: one")
+    chat.select(0)
+    expect(chat.comment).to_have_value("")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [*asked("one", "two"), "message_rated 4: nothing -> “about the second”", "turn_undone 3"],
+    )
+
+
+def test_a_long_reply_is_quoted_by_its_beginning(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("word " * 200, chunk=100)
+    chat.ask("one")
+    chat.select(0)
+    expect(chat.quote).to_have_text(re.compile("Feedback on word word .* word…$"))

@@ -1,0 +1,224 @@
+"""Thumbs: on any reply, taken back, changed, and kept whatever else happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application, endpoint, eventually
+from browser.chat_page import THUMBS, ChatPage
+from browser.telling import told
+from chatfeedback.store.writer import Work, Writer, open_writer
+from chatfeedback.web import server
+from openai_server import ScriptedServer
+
+CLICK_ALL = """async clicks => {
+    const started = performance.now();
+    for (const [reply, name] of clicks) {
+        const buttons = document.querySelectorAll('#chatbot .message-buttons-left')[reply];
+        buttons.querySelector(`button[aria-label="${name}"], button[aria-label="${name}d"]`).click();
+        await new Promise(resolve => setTimeout(resolve, 60));
+    }
+    return performance.now() - started;
+}"""
+"""Clicks thumbs one after the other, each a moment after the one before; gives the milliseconds that it took."""
+
+
+class SlowWriter:
+    """A writer on a slow disk: each commit takes half a second longer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.close = writer.close
+
+    def submit(self, work: Work[Any]) -> Future[Any]:
+        def slowly(transaction: Any) -> Any:
+            time.sleep(0.5)
+            return work(transaction)
+
+        return self._writer.submit(slowly)
+
+
+@pytest.fixture
+def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+
+
+def asked(*prompts: str) -> list[str]:
+    """The log of a conversation of these prompts, each with its reply."""
+    lines = ["conversation_started"]
+    for at, prompt in enumerate(prompts):
+        before, sent, reply = 2 * at, 2 * at + 1, 2 * at + 2
+        earlier = " ".join(str(number) for number in range(1, sent + 1))
+        lines += [
+            f"message_sent {sent} after {before or 'the start'}: {prompt}",
+            f"reply_started {reply} after {sent}, parrot told {earlier}",
+            f"reply_finished {reply} complete: You said: {prompt}",
+        ]
+    return lines
+
+
+def test_every_reply_can_be_voted_on_also_an_older_one(chat: ChatPage, application: Application) -> None:
+    for prompt in ("one", "two", "three"):
+        chat.ask(prompt)
+    chat.vote(2, "like")
+    chat.thumbs("", "", "like")
+    chat.vote(0, "dislike")
+    chat.thumbs("dislike", "", "like")
+    chat.vote(1, "like")
+    chat.thumbs("dislike", "like", "like")
+    log = asked("one", "two", "three")
+    log += ["message_rated 6: nothing -> like", "message_rated 2: nothing -> dislike"]
+    application.assert_log(chat.page, chat.conversation_id, [*log, "message_rated 4: nothing -> like"])
+
+
+def test_a_vote_can_be_changed_and_a_second_click_takes_it_back(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    chat.vote(0, "dislike")
+    chat.thumbs("dislike")
+    chat.vote(0, "dislike")
+    chat.thumbs("")
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "message_rated 2: nothing -> like",
+            "message_rated 2: like -> dislike",
+            "rating_cleared 2: dislike -> nothing",
+            "message_rated 2: nothing -> like",
+        ],
+    )
+
+
+def test_votes_survive_a_new_message_an_edit_a_reload_and_reopening(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.vote(0, "like")
+    chat.vote(1, "dislike")
+    chat.thumbs("like", "dislike")
+    script = model.reply("a long answer", hold_after=1)
+    chat.send("three")
+    assert script.reached.wait(10)
+    chat.shows("one", "You said: one", "two", "You said: two", "three", "a lo")
+    chat.thumbs("like", "dislike", "")
+    script.release()
+    chat.idle()
+    chat.thumbs("like", "dislike", "")
+    chat.edit(4, "four")
+    chat.shows("one", "You said: one", "two", "You said: two", "four", "You said: four")
+    chat.thumbs("like", "dislike", "")
+    chat.idle()
+    chat.reload()
+    chat.thumbs("like", "dislike", "")
+    chat.clear()
+    chat.listed.first.click()
+    chat.shows("one", "You said: one", "two", "You said: two", "four", "You said: four")
+    chat.thumbs("like", "dislike", "")
+
+
+def test_a_vote_while_a_reply_streams_breaks_neither(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    script = model.reply("a long answer", hold_after=(1, 2))
+    chat.send("two")
+    chat.shows("one", "You said: one", "two", "a lo")
+    chat.vote(0, "like")
+    chat.vote(1, "dislike")
+    chat.thumbs("like", "dislike")
+    script.release()
+    chat.shows("one", "You said: one", "two", "a long a")
+    chat.thumbs("like", "dislike")
+    script.release()
+    chat.idle()
+    chat.shows("one", "You said: one", "two", "a long answer")
+    chat.thumbs("like", "dislike")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "message_sent 3 after 2: two",
+            "reply_started 4 after 3, parrot told 1 2 3",
+            "message_rated 2: nothing -> like",
+            "message_rated 4: nothing -> dislike",
+            "reply_finished 4 complete: a long answer",
+        ],
+    )
+
+
+def test_ten_clicks_in_a_second_with_slow_commits_are_all_in_the_log_in_order(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    for prompt in ("one", "two", "three"):
+        chat.ask(prompt)
+    clicks = [
+        *((0, "Like"), (1, "Dislike"), (2, "Like"), (0, "Dislike"), (1, "Dislike")),
+        *((2, "Dislike"), (0, "Dislike"), (1, "Like"), (2, "Dislike"), (0, "Like")),
+    ]
+    assert chat.page.evaluate(CLICK_ALL, clicks) < 1500
+    wanted = ["like", "like", ""]
+    flickered: list[list[str]] = []
+
+    def look() -> list[str]:
+        if (thumbs := chat.page.evaluate(f"({THUMBS})()")) != wanted:
+            flickered.append(thumbs)
+        return told(application.events(chat.conversation_id))
+
+    log = asked("one", "two", "three")
+    lines = eventually(look, lambda lines: len(lines) >= len(log) + 10, lambda s: chat.page.wait_for_timeout(1000 * s))
+    assert lines == [
+        *log,
+        "message_rated 2: nothing -> like",
+        "message_rated 4: nothing -> dislike",
+        "message_rated 6: nothing -> like",
+        "message_rated 2: like -> dislike",
+        "rating_cleared 4: dislike -> nothing",
+        "message_rated 6: like -> dislike",
+        "rating_cleared 2: dislike -> nothing",
+        "message_rated 4: nothing -> like",
+        "rating_cleared 6: dislike -> nothing",
+        "message_rated 2: nothing -> like",
+    ]
+    assert flickered == [], "the screen took clicks back while they were stored"
+    expect(chat.quote).to_contain_text("You said: one")  # the last click has painted its answer
+    chat.thumbs(*wanted)
+    chat.reload()
+    chat.thumbs(*wanted)
+
+
+def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    chat.ask("one")
+    first = chat.conversation_id
+    chat.clear()
+    chat.ask("two")
+    chat.vote(0, "like")
+    chat.page.locator(f'#conversations [data-conversation="{first}"]').click()
+    chat.shows("one", "You said: one")
+    (_, second) = application.conversation_ids()
+    application.assert_log(chat.page, second, [*asked("two"), "message_rated 2: nothing -> like"])
+    # A later click has been answered: whatever the first one painted is on the screen by now.
+    chat.vote(0, "dislike")
+    application.assert_log(
+        chat.page, first, [*asked("one"), "conversation_cleared", "message_rated 2: nothing -> dislike"]
+    )
+    expect(chat.quote).to_contain_text("You dislike “You said: one”")
+    chat.thumbs("dislike")

@@ -1,0 +1,65 @@
+"""An open store on each database, three people, and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import Engine
+
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.export.stream import stream
+from chatfeedback.store import annotators
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.writer import open_writer
+from export.recording import Export, Read, Rows, TimedTalk
+from talking import People
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[EventStore]:
+    """On connections of its own, so that those in use by exports can be counted."""
+    engine = open_engine(database_url)
+    store = EventStore(engine, open_writer(engine))
+    yield store
+    store.writer.close()
+    engine.dispose()
+
+
+@pytest.fixture
+def people(engine: Engine) -> People:
+    return People(*(annotators.ensure(engine, name) for name in People._fields))
+
+
+@pytest.fixture
+def talk(store: EventStore, people: People) -> TimedTalk:
+    return TimedTalk(store, people.ada)
+
+
+@pytest.fixture
+def export(engine: Engine) -> Export:
+
+    def whole(kind: str, format: str = "csv", **filters: Any) -> bytes:
+        return b"".join(stream(engine, kind, format, Filters(**filters)))
+
+    return whole
+
+
+@pytest.fixture
+def read(export: Export) -> Read:
+    """`read(kind, **filters)`: the rows of an export, by name."""
+
+    def rows(kind: str, **filters: Any) -> Rows:
+        return [orjson.loads(line) for line in export(kind, "jsonl", **filters).split(b"\n")[:-1]]
+
+    return rows

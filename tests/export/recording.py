@@ -1,0 +1,84 @@
+"""Conversations at known instants, and what tests of exports call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from chatfeedback.domain import decisions
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.events import Event, FinalStatus, new_id
+from chatfeedback.store.event_store import Command, Decision, EventStore
+from talking import People, StoredTalk, ending, plan
+
+Rows = list[dict[str, Any]]
+Export = Callable[..., bytes]
+"""`export(kind, format, **filters)`: the whole export."""
+Read = Callable[..., Rows]
+"""`read(kind, **filters)`: the rows of an export, by name."""
+
+START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class TimedTalk(StoredTalk):
+    """A conversation with one model, in which every step happens a minute after the one before."""
+
+    def __init__(self, store: EventStore, actor: str, model: str = "small", at: datetime = START) -> None:
+        super().__init__(store, actor)
+        self.model, self.at = model, at
+
+    def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
+        command = Command(self.conversation_id, actor or self.actor, decide, occurred_at=self.at)
+        self.at += timedelta(minutes=1)
+        return self.store.execute(command).result(timeout=60).events
+
+    def ask(self, text: str, answer: str, status: FinalStatus = "complete") -> str:
+        message_id, reply_id = new_id(), new_id()
+        asked = partial(plan, model=self.model)
+        self.do(lambda c: decisions.send(c, text, asked, message_id=message_id, reply_id=reply_id, seen=None))
+        self.finish(reply_id, answer, status)
+        return reply_id
+
+    def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
+        finished = replace(ending(reply_id, text, status), model=self.model)
+        self.do(lambda c: decisions.finish(c, finished))
+
+    def again(self, reply_id: str, answer: str) -> str:
+        """Another reply in the place of this one."""
+        new = self.retry(reply_id)
+        self.finish(new, answer)
+        return new
+
+    def like(self, reply_id: str, who: str, *reasons: str) -> str:
+        """The id of the event."""
+        return self.rate(reply_id, who, RatingChange("like", reasons))[0].event_id
+
+    def dislike(self, reply_id: str, who: str, *reasons: str) -> str:
+        return self.rate(reply_id, who, RatingChange("dislike", reasons))[0].event_id
+
+    def unrate(self, reply_id: str, who: str) -> str:
+        return self.rate(reply_id, who, RatingChange(""))[0].event_id
+
+    def comment(self, reply_id: str, who: str, text: str) -> str:
+        return self.rate(reply_id, who, RatingChange(comment=text))[0].event_id
+
+
+MODELS = ("small", "large", "org/vast")
+
+
+def gather(store: EventStore, people: People) -> None:
+    """A day with each model, on which everybody talks to it for a while and all three rate some of its replies."""
+    ada, bob, cyd = people
+    for day, model in enumerate(MODELS):
+        for hour, owner in enumerate(people):
+            talk = TimedTalk(store, owner, model, START + timedelta(days=day, hours=hour))
+            first = talk.ask(f"What is {model}?", f"{model} is a model.")
+            talk.like(first, owner, "funny", "accurate")
+            second = talk.again(talk.ask("And why?", "Because."), "Nobody knows.")
+            talk.dislike(second, bob, "wrong")
+            talk.comment(first, cyd, "to be discussed")
+            talk.like(second, ada)
+            talk.unrate(second, ada)

@@ -1,0 +1,167 @@
+"""`chatfeedback export`: files that are whole or not there at all, a clean stdout, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.errors import NotFound, SettingsError
+from chatfeedback.export import command
+from chatfeedback.store.event_store import EventStore
+from export.recording import Export, TimedTalk, gather
+from talking import People
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(database_url: str) -> Run:
+    """`run(kind, format, output, progress)` with the filters left open."""
+
+    def exported(
+        kind: str, format: str, output: Path | None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        command.run(database_url, kind, format, output, Filters(), progress)
+
+    return exported
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _gathered(store: EventStore, people: People) -> None:
+    gather(store, people)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def interrupt(done: int, total: int) -> None:
+    """Ctrl+C at the last row."""
+    if done == total:
+        raise KeyboardInterrupt
+
+
+def process(database_url: str, *arguments: str) -> subprocess.Popen[bytes]:
+    called = [sys.executable, "-m", "chatfeedback", "export", *arguments, "--database-url", database_url]
+    return subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_file_holds_the_export(kind: str, format: str, run: Run, folder: Path, export: Export) -> None:
+    run(kind, format, folder / "out")
+    assert (folder / "out").read_bytes() == export(kind, format)
+    assert names(folder) == ["out"]
+
+
+def test_a_new_file_has_the_usual_rights_and_a_replaced_one_keeps_its_own(run: Run, folder: Path) -> None:
+    usual = folder / "usual"
+    usual.touch()
+    run("events", "csv", folder / "new")
+    assert stat.S_IMODE((folder / "new").stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    usual.chmod(0o600)
+    run("events", "csv", usual)
+    assert stat.S_IMODE(usual.stat().st_mode) == 0o600
+
+
+def test_an_export_that_is_broken_off_leaves_the_old_file(run: Run, folder: Path) -> None:
+    old = folder / "feedback.csv"
+    old.write_text("as it was")
+    with pytest.raises(KeyboardInterrupt):
+        run("feedback", "csv", old, interrupt)
+    assert old.read_text() == "as it was"
+    assert names(folder) == ["feedback.csv"]
+
+
+def test_an_export_that_is_broken_off_leaves_no_new_file(run: Run, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run("feedback", "csv", folder / "feedback.csv", interrupt)
+    assert names(folder) == []
+
+
+def test_the_file_behind_a_link_is_replaced_and_the_link_stays(run: Run, folder: Path, export: Export) -> None:
+    (folder / "elsewhere").mkdir()
+    target, link = folder / "elsewhere" / "feedback.csv", folder / "latest.csv"
+    target.write_text("as it was")
+    link.symlink_to(target)
+    run("feedback", "csv", link)
+    assert link.is_symlink()
+    assert target.read_bytes() == export("feedback")
+
+
+def test_what_is_no_file_is_written_into(run: Run) -> None:
+    run("events", "csv", Path(os.devnull))
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("nowhere/events.csv", r"^The folder .*/nowhere does not exist; make it first\.$"),
+        (".", r"^.* is a folder; name a file in it\.$"),
+        ("x" * 300, r"^x+ cannot be written: File name too long\.$"),
+        ("/dev/full", r"^/dev/full cannot be written: No space left on device\.$"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_said_in_a_sentence(
+    output: str, sentence: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match=sentence):
+        run("events", "csv", Path(output))
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("filters", [Filters(model="smal"), Filters(annotator="nobody")])
+def test_an_unknown_model_or_annotator_leaves_no_file(filters: Filters, database_url: str, folder: Path) -> None:
+    with pytest.raises(NotFound, match=r"^There is no .* in the database\.$"):
+        command.run(database_url, "feedback", "csv", folder / "out.csv", filters)
+    assert names(folder) == []
+
+
+def test_a_database_file_that_is_not_there_is_not_made(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^There is no database at .*/typo\.db; name an existing one\.$"):
+        command.run(f"sqlite:///{folder}/typo.db", "events", "csv", None, Filters())
+    assert names(folder) == []
+
+
+def test_stdout_gets_the_same_bytes_as_a_file(database_url: str, export: Export) -> None:
+    for kind, format in (("feedback", "csv"), ("messages", "jsonl")):
+        running = process(database_url, kind, "--format", format, "--output", "-")
+        stdout, stderr = running.communicate()
+        assert (running.returncode, stderr) == (0, b"")
+        assert stdout == export(kind, format)
+
+
+def test_a_mistake_ends_with_one_sentence_and_nothing_on_stdout(database_url: str) -> None:
+    running = process(database_url, "feedback", "--annotator", "nobody")
+    stdout, stderr = running.communicate()
+    assert (running.returncode, stdout) == (1, b"")
+    assert stderr == b"chatfeedback: There is no annotator with the name or id 'nobody' in the database.\n"
+
+
+def test_a_reader_that_has_gone_is_no_error_to_speak_of(database_url: str, store: EventStore, people: People) -> None:
+    talk = TimedTalk(store, people.ada)
+    for _ in range(4):
+        talk.ask("Tell me all", "word " * 100_000)  # more than a pipe takes
+    running = process(database_url, "messages")
+    assert running.stdout is not None and running.stderr is not None
+    assert running.stdout.read(16) == b"conversation_id,"
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    assert running.wait() == 128 + 13
+    running.stderr.close()

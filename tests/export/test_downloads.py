@@ -1,0 +1,220 @@
+"""Downloads over HTTP, from a real server on 127.0.0.1, on both databases."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import QueuePool
+from starlette.requests import Request
+
+from chatfeedback.errors import NotAllowed
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.web.downloads import downloads
+from export.recording import START, Export, TimedTalk, gather
+from talking import People
+
+
+def who(request: Request) -> str:
+    """Everybody but Mallory may."""
+    name = request.headers.get("x-name", "ada")
+    if name == "mallory":
+        raise NotAllowed("You may not download this.")
+    return name
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[int]:
+    """The port on which `app` is served."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield listening.getsockname()[1]  # who connects before the server runs waits in the queue of the socket
+        server.should_exit = server.force_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Site:
+    """The downloads of a database, on a server."""
+
+    def __init__(self, engine: Engine, port: int) -> None:
+        self.engine, self.port = engine, port
+        self.returned = threading.Event()
+        """Set when a connection has come back to the pool."""
+        event.listen(engine, "checkin", lambda *_: self.returned.set())
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+
+    def begin(self, path: str) -> socket.socket:
+        """Asks, and reads no more than the first bytes of the answer."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", self.port))
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        return client
+
+    def in_use(self) -> int:
+        assert isinstance(self.engine.pool, QueuePool)
+        return self.engine.pool.checkedout()
+
+
+@contextmanager
+def site_of(database_url: str, **options: float) -> Iterator[Site]:
+    engine = open_engine(database_url)
+    app = FastAPI()
+    app.include_router(downloads(engine, who, **options))
+    with serving(app) as port:
+        yield Site(engine, port)
+    engine.dispose()
+
+
+@pytest.fixture
+def site(database_url: str) -> Iterator[Site]:
+    with site_of(database_url) as site:
+        yield site
+
+
+@pytest.fixture
+def gathered(store: EventStore, people: People) -> None:
+    gather(store, people)
+
+
+@pytest.fixture
+def plenty(store: EventStore, people: People) -> None:
+    """More than all buffers between a server and a client that does not read."""
+    talk = TimedTalk(store, people.ada)
+    for _ in range(20):
+        talk.ask("Go on", "on and on " * 100_000)
+
+
+@pytest.mark.usefixtures("gathered")
+@pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
+def test_a_download_is_the_export(kind: str, site: Site, export: Export) -> None:
+    for format, media_type in (("csv", "text/csv; charset=utf-8"), ("jsonl", "application/x-ndjson; charset=utf-8")):
+        answer = site.get(f"/export/{kind}.{format}")
+        assert (answer.status, answer.body) == (200, export(kind, format))
+        assert answer.headers["content-type"] == media_type
+        name = rf'attachment; filename="chatfeedback-{kind}-\d\d\d\d-\d\d-\d\d\.{format}"'
+        assert re.fullmatch(name, answer.headers["content-disposition"])
+    assert site.in_use() == 0
+
+
+@pytest.mark.usefixtures("gathered")
+def test_the_query_filters(site: Site, export: Export) -> None:
+    day = timedelta(days=1)
+    cases = {
+        "model=org/vast&annotator=bob": {"model": "org/vast", "annotator": "bob"},
+        "since=2026-03-02&until=2026-03-03": {
+            "since": datetime(2026, 3, 2, tzinfo=UTC),
+            "until": datetime(2026, 3, 3, tzinfo=UTC),
+        },
+        "since=2026-03-02T12:00:00.123456Z": {"since": START + day},
+        "until=2026-03-02T13:00:00.123456%2B01:00": {"until": START + day},
+        "since=&until=&model=&annotator=": {},
+    }
+    bodies = set()
+    for query, filters in cases.items():
+        answer = site.get(f"/export/feedback.csv?{query}")
+        assert (answer.status, answer.body) == (200, export("feedback", **filters))
+        bodies.add(answer.body)
+    assert len(bodies) == len(cases)
+
+
+@pytest.mark.usefixtures("gathered")
+def test_head_says_what_get_would_without_a_body(site: Site) -> None:
+    got, head = site.get("/export/feedback.csv"), site.get("/export/feedback.csv", "HEAD")
+    assert (head.status, head.body) == (200, b"")
+    for name in ("content-type", "content-disposition", "cache-control"):
+        assert head.headers[name] == got.headers[name]
+    assert site.get("/export/feedback.csv?model=smal", "HEAD").status == 404
+    assert site.in_use() == 0
+
+
+@pytest.mark.usefixtures("gathered")
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        ("feedback.csv?since=yesterday", 400, "'yesterday' is neither a date (2026-11-20) nor a time"),
+        ("feedback.csv?until=0001-01-01T00:00%2B10:00", 400, "is neither a date (2026-11-20) nor a time"),
+        ("feedback.csv?since=2026-03-02&until=2026-03-02", 400, "since must be earlier than until."),
+        ("feedback.csv?modle=small", 400, "'modle' is no filter; there are since, until, model, annotator."),
+        ("feedback.csv?model=smal", 404, "There is no reply by a model named 'smal' in the database."),
+        ("feedback.csv?annotator=%00", 404, "There is no annotator with the name or id '\ufffd' in the database."),
+        ("feedback.xlsx", 404, "There is no 'feedback.xlsx'; exports are events, messages, feedback, each as csv or"),
+        ("users.csv", 404, "There is no 'users.csv'; exports are events, messages, feedback, each as csv or jsonl."),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(path: str, status: int, sentence: str, site: Site) -> None:
+    answer = site.get(f"/export/{path}")
+    assert answer.status == status
+    assert sentence in answer.body.decode()
+    assert answer.body.count(b"\n") == 1
+    assert site.in_use() == 0
+
+
+def test_who_may_not_download_gets_nothing(site: Site) -> None:
+    answer = site.get("/export/events.csv", **{"x-name": "mallory"})
+    assert (answer.status, answer.body) == (403, b"You may not download this.\n")
+
+
+def test_a_database_that_is_behind_is_said_in_a_sentence(empty_database_url: str) -> None:
+    with site_of(empty_database_url) as site:
+        answer = site.get("/export/events.csv")
+    assert (answer.status, answer.body.count(b"\n")) == (500, 1)
+    assert b"chatfeedback db upgrade" in answer.body
+
+
+@pytest.mark.usefixtures("plenty")
+def test_a_reader_that_goes_away_frees_the_connection(site: Site) -> None:
+    client = site.begin("/export/messages.csv")
+    assert site.in_use() == 1
+    site.returned.clear()
+    client.close()
+    assert site.returned.wait(30)
+    assert site.in_use() == 0
+
+
+@pytest.mark.usefixtures("plenty")
+def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) -> None:
+    with site_of(database_url, stalled_seconds=0.2) as site, closing(site.begin("/export/messages.csv")) as client:
+        assert site.returned.wait(30)
+        assert site.in_use() == 0
+        received = b"".join(iter(lambda: client.recv(1 << 20), b""))
+    assert not received.endswith(b"0\r\n\r\n"), "what is only half the file must not look whole"
+
+
+@pytest.mark.usefixtures("plenty")
+def test_only_so_many_run_at_once(database_url: str) -> None:
+    with site_of(database_url, at_once=2) as site:
+        running = [site.begin("/export/messages.csv") for _ in range(2)]
+        refused = site.get("/export/feedback.csv")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "60")
+        assert refused.body == b"Too many downloads are running; try again in a minute.\n"
+        for client in running:
+            client.close()
+        assert any(site.get("/export/feedback.csv").status == 200 for _ in range(1000))

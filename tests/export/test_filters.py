@@ -1,0 +1,98 @@
+"""Filters leave out whole rows, and change nothing in those that stay."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from chatfeedback.errors import NotFound
+from chatfeedback.store.event_store import EventStore
+from export.recording import MODELS, START, Read, TimedTalk, gather
+from talking import People
+
+DAY = timedelta(days=1)
+KINDS = ("events", "messages", "feedback")
+INSTANT = {"events": "occurred_at", "messages": "created_at", "feedback": "rated_at"}
+WHO = {"events": "actor_id", "messages": "annotator_id", "feedback": "annotator_id"}
+
+
+@pytest.fixture(autouse=True)
+def _gathered(store: EventStore, people: People) -> None:
+    gather(store, people)
+
+
+def text(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_since_is_inclusive_and_until_is_not(kind: str, read: Read) -> None:
+    everything = read(kind)
+    instants = sorted({row[INSTANT[kind]] for row in everything})
+    for first, after in ((3, -3), (0, 1), (-2, -1)):
+        since, until = instants[first], instants[after]
+        expected = [row for row in everything if since <= row[INSTANT[kind]] < until]
+        assert expected
+        assert read(kind, since=datetime.fromisoformat(since), until=datetime.fromisoformat(until)) == expected
+    assert read(kind, since=datetime.fromisoformat(instants[-1])) != []
+    assert read(kind, until=datetime.fromisoformat(instants[0])) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_days_put_together_are_the_whole(kind: str, read: Read) -> None:
+    days = [read(kind, since=START + number * DAY, until=START + (number + 1) * DAY) for number in range(3)]
+    assert all(days)
+    key = "position" if kind == "events" else "conversation_id"
+    assert sorted((row for day in days for row in day), key=str) == sorted(read(kind), key=str)
+    assert not {row[key] for row in days[0]} & {row[key] for row in days[1]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_keeps_what_is_about_its_replies(kind: str, model: str, read: Read) -> None:
+    expected = [row for row in read(kind) if row["model"] == model]
+    assert 0 < len(expected) < len(read(kind))
+    assert read(kind, model=model) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", People._fields)
+def test_an_annotator_is_named_or_given_by_id(kind: str, name: str, read: Read, people: People) -> None:
+    annotator_id = getattr(people, name)
+    expected = [row for row in read(kind) if row[WHO[kind]] == annotator_id]
+    assert 0 < len(expected) < len(read(kind))
+    assert read(kind, annotator=name) == read(kind, annotator=annotator_id) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_filters_add_up(kind: str, read: Read, people: People) -> None:
+    since, until = START + DAY, START + 2 * DAY
+    expected = [
+        row
+        for row in read(kind)
+        if text(since) <= row[INSTANT[kind]] < text(until) and row["model"] == "large" and row[WHO[kind]] == people.bob
+    ]
+    assert expected
+    assert read(kind, since=since, until=until, model="large", annotator="bob") == expected
+    assert read(kind, since=since, until=until, model="small", annotator="bob") == []
+
+
+def test_the_instant_of_feedback_is_the_last_change(store: EventStore, people: People, read: Read) -> None:
+    talk = TimedTalk(store, people.ada, at=START - DAY)
+    reply = talk.ask("Hello", "Hi")
+    talk.like(reply, people.ada)
+    talk.at = START + 10 * DAY
+    assert read("feedback", since=START + 9 * DAY) == []
+    talk.comment(reply, people.ada, "on second thoughts")
+    (row,) = read("feedback", since=START + 9 * DAY)
+    assert (row["value"], row["comment"]) == ("like", "on second thoughts")
+    assert row["first_rated_at"] < row["rated_at"] == text(START + 10 * DAY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_model_or_annotator_is_said_in_a_sentence(kind: str, read: Read) -> None:
+    with pytest.raises(NotFound, match=r"^There is no reply by a model named 'smal' in the database\.$"):
+        read(kind, model="smal")
+    with pytest.raises(NotFound, match=r"^There is no annotator with the name or id 'Ada' in the database\.$"):
+        read(kind, annotator="Ada")

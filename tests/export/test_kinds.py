@@ -1,0 +1,322 @@
+"""What is in the three exports."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import orjson
+from sqlalchemy import Engine, select
+
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.schema import events
+from export.recording import START, Export, Read, TimedTalk, gather
+from talking import People
+
+
+def at(minutes: int) -> str:
+    """The instant of the step that came so many minutes after the first."""
+    return f"{START + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+# Events
+
+
+def test_events_are_the_log_as_it_is(engine: Engine, talk: TimedTalk, people: People, read: Read) -> None:
+    reply = talk.ask("Hello", "Hi")
+    talk.like(reply, people.bob, "funny")
+    with engine.connect() as connection:
+        stored = connection.execute(select(events).order_by(events.c.position)).mappings().all()
+    exported = read("events")
+    assert len(exported) == len(stored) == 5
+    for row, was in zip(exported, stored, strict=True):
+        assert list(row) == list(events.c.keys())
+        assert orjson.dumps(row["payload"]).decode() == was["payload"]
+        different = {name for name in row if row[name] != was[name]}
+        assert different == {"occurred_at", "recorded_at", "payload"}
+    assert [row["kind"] for row in exported] == [
+        *("conversation_started", "message_sent", "reply_started", "reply_finished", "message_rated")
+    ]
+    assert [row["occurred_at"] for row in exported] == [at(0), at(0), at(0), at(1), at(2)]
+    assert [row["actor_id"] for row in exported] == [people.ada] * 4 + [people.bob]
+    assert (exported[4]["model"], exported[4]["rating"], exported[4]["message_id"]) == ("small", "like", reply)
+
+
+def test_a_payload_in_csv_is_the_stored_text(engine: Engine, talk: TimedTalk, export: Export) -> None:
+    talk.ask('He said "Hello,\nworld"', "Hi")
+    with engine.connect() as connection:
+        (payload,) = connection.scalars(select(events.c.payload).where(events.c.kind == "message_sent")).all()
+    assert f'"{payload.replace(chr(34), chr(34) * 2)}"\n'.encode() in export("events")
+
+
+# Messages
+
+
+def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, read: Read, people: People) -> None:
+    first = talk.ask("Tell me a joke", "No.")
+    second = talk.again(first, "Knock, knock.")
+    prompt = talk.conversation.messages[first].parent_id
+    assert prompt is not None
+    corrected, _ = talk.edit(second, "Knock, knock!")
+    other_prompt, other_reply = talk.edit(prompt, "Tell me two jokes")
+    talk.finish(other_reply, "One, two.")
+    rows = {row["message_id"]: row for row in read("messages")}
+    assert list(rows) == [prompt, first, second, corrected, other_prompt, other_reply]
+    told = {key: (row["role"], row["parent_id"], row["replaces_id"], row["shown"]) for key, row in rows.items()}
+    assert told == {
+        prompt: ("user", None, None, False),
+        first: ("assistant", prompt, None, False),
+        second: ("assistant", prompt, first, False),
+        corrected: ("assistant", prompt, second, False),
+        other_prompt: ("user", None, prompt, True),
+        other_reply: ("assistant", other_prompt, None, True),
+    }
+    assert [row["author_id"] for row in rows.values()] == [people.ada, None, None, people.ada, people.ada, None]
+    assert [row["version"] for row in rows.values()] == sorted(row["version"] for row in rows.values())
+
+
+def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, people: People) -> None:
+    reply = talk.ask("Hello", "Hi there")
+    prompt, row = read("messages")
+    made = {event["kind"]: event for event in read("events")}
+    assert row == {
+        "conversation_id": talk.conversation_id,
+        "message_id": reply,
+        "version": 3,
+        "annotator_id": people.ada,
+        "parent_id": prompt["message_id"],
+        "replaces_id": None,
+        "shown": True,
+        "role": "assistant",
+        "author_id": None,
+        "text": "Hi there",
+        "altered": False,
+        "status": "complete",
+        "created_at": at(0),
+        "created_event_id": made["reply_started"]["event_id"],
+        "model": "small",
+        "endpoint": "https://models.example/v1",
+        "provider": None,
+        "temperature": 0.95,
+        "top_p": 0.9,
+        "max_tokens": 512,
+        "seed": 7,
+        "system_prompt": "You are a friendly chatbot",
+        "sent_ids": [prompt["message_id"]],
+        "finished_at": at(1),
+        "finished_event_id": made["reply_finished"]["event_id"],
+        "finish_reason": "stop",
+        "error": None,
+        "time_to_first_token": 0.1 + 0.2,
+        "duration": 1.7,
+        "prompt_tokens": None,
+        "completion_tokens": 2,
+    }
+
+
+def test_a_reply_that_is_being_written_is_there_without_text(talk: TimedTalk, read: Read) -> None:
+    talk.send("Hello")
+    _, row = read("messages")
+    assert (row["status"], row["text"], row["finished_at"], row["duration"]) == ("writing", "", None, None)
+
+
+def test_messages_are_by_conversation_and_then_in_the_order_of_their_making(
+    store: EventStore, people: People, read: Read
+) -> None:
+    talks = [TimedTalk(store, actor) for actor in people]
+    for number in range(3):
+        for talk in talks:
+            talk.ask(f"Question {number}", "Answer")
+    rows = read("messages")
+    assert [row["conversation_id"] for row in rows] == [talk.conversation_id for talk in talks for _ in range(6)]
+    assert [row["text"] for row in rows[:6:2]] == ["Question 0", "Question 1", "Question 2"]
+
+
+# Feedback
+
+
+def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, people: People) -> None:
+    talk.ask("Hello", "Hi")
+    reply = talk.ask("Who are you?", "A chatbot")
+    clicks = [
+        talk.dislike(reply, people.bob, "wrong"),
+        talk.like(reply, people.bob, "funny", "accurate"),
+        talk.comment(reply, people.bob, "made me laugh"),
+    ]
+    (row,) = read("feedback")
+    assert row == {
+        "conversation_id": talk.conversation_id,
+        "message_id": reply,
+        "annotator_id": people.bob,
+        "model": "small",
+        "author_id": None,
+        "system_prompt": "You are a friendly chatbot",
+        "thread": [
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": "Hi"},
+            {"role": "user", "content": "Who are you?"},
+        ],
+        "prompt": "Who are you?",
+        "reply": "A chatbot",
+        "status": "complete",
+        "shown": True,
+        "value": "like",
+        "reasons": ["accurate", "funny"],
+        "comment": "made me laugh",
+        "rated_at": at(6),
+        "first_rated_at": at(4),
+        "event_id": clicks[-1],
+        "event_ids": clicks,
+    }
+
+
+def test_each_annotator_has_a_row_of_their_own(talk: TimedTalk, read: Read, people: People) -> None:
+    first, second = talk.ask("One", "1"), talk.ask("Two", "2")
+    for who in (people.cyd, people.ada, people.bob):
+        talk.like(second, who)
+        talk.dislike(first, who)
+    rows = read("feedback")
+    assert [(row["message_id"], row["annotator_id"]) for row in rows] == [
+        (reply, who) for reply in (first, second) for who in sorted(people)
+    ]
+    assert [row["value"] for row in rows] == ["dislike"] * 3 + ["like"] * 3
+    assert len({row["event_id"] for row in rows}) == 6
+    assert all(row["event_ids"] == [row["event_id"]] for row in rows)
+
+
+def test_a_rating_of_a_reply_that_is_no_longer_shown_stays(talk: TimedTalk, read: Read, people: People) -> None:
+    old = talk.ask("Tell me a joke", "No.")
+    talk.dislike(old, people.ada, "wrong")
+    new = talk.again(old, "Knock, knock.")
+    talk.like(new, people.ada)
+    talk.undo()
+    rows = read("feedback")
+    assert [(row["reply"], row["value"], row["shown"]) for row in rows] == [
+        ("No.", "dislike", False),
+        ("Knock, knock.", "like", False),
+    ]
+    assert rows[0]["thread"] == rows[1]["thread"] == [{"role": "user", "content": "Tell me a joke"}]
+
+
+def test_the_thread_is_the_branch_that_the_reply_is_on(talk: TimedTalk, read: Read, people: People) -> None:
+    first = talk.ask("Hello", "Hi")
+    lost = talk.ask("Go on", "No")
+    corrected, _ = talk.edit(first, "Hi, Ada")
+    on_branch = talk.ask("Go on, please", "Gladly")
+    for reply in (lost, corrected, on_branch):
+        talk.like(reply, people.bob)
+    threads = {row["reply"]: [message["content"] for message in row["thread"]] for row in read("feedback")}
+    assert threads == {
+        "No": ["Hello", "Hi", "Go on"],
+        "Hi, Ada": ["Hello"],
+        "Gladly": ["Hello", "Hi, Ada", "Go on, please"],
+    }
+
+
+def test_text_that_a_human_wrote_counts_for_no_model(talk: TimedTalk, read: Read, people: People) -> None:
+    corrected, _ = talk.edit(talk.ask("Hello", "Hi"), "Good morning")
+    talk.like(corrected, people.bob)
+    (row,) = read("feedback")
+    assert (row["model"], row["author_id"], row["system_prompt"]) == (None, people.ada, None)
+
+
+def test_a_failed_reply_without_text_is_left_out_of_the_thread(talk: TimedTalk, read: Read, people: People) -> None:
+    talk.ask("Hello?", "", "failed")
+    talk.like(talk.ask("Hello!", "Hi"), people.ada)
+    (row,) = read("feedback")
+    assert [message["content"] for message in row["thread"]] == ["Hello?", "Hello!"]
+
+
+def test_a_cleared_rating_is_absent_and_its_clicks_come_back_with_a_new_one(
+    talk: TimedTalk, read: Read, people: People
+) -> None:
+    reply = talk.ask("Hello", "Hi")
+    clicks = [talk.like(reply, people.ada, "funny"), talk.unrate(reply, people.ada)]
+    assert read("feedback") == []
+    clicks.append(talk.dislike(reply, people.ada))
+    (row,) = read("feedback")
+    assert (row["value"], row["reasons"], row["event_ids"]) == ("dislike", [], clicks)
+    assert row["first_rated_at"] == row["rated_at"] == at(4)
+
+
+def test_a_comment_stands_alone(talk: TimedTalk, read: Read, people: People) -> None:
+    reply, other = talk.ask("Hello", "Hi"), talk.ask("And?", "Well")
+    talk.comment(reply, people.cyd, "hm")
+    talk.like(other, people.cyd)
+    talk.comment(other, people.cyd, "good")
+    talk.unrate(other, people.cyd)
+    assert [(row["value"], row["reasons"], row["comment"]) for row in read("feedback")] == [
+        (None, [], "hm"),
+        (None, [], "good"),
+    ]
+
+
+def test_many_conversations_keep_their_own_threads_and_reasons(store: EventStore, people: People, read: Read) -> None:
+    # More than are read at once, some without reasons, some without any feedback.
+    for number in range(230):
+        talk = TimedTalk(store, people.ada)
+        reply = talk.ask(f"Question {number}", f"Answer {number}")
+        if number % 5:
+            talk.like(reply, people[number % 3], *(["funny"] if number % 2 else []))
+    rows = read("feedback")
+    expected = [number for number in range(230) if number % 5]
+    assert [row["reply"] for row in rows] == [f"Answer {number}" for number in expected]
+    assert [row["prompt"] for row in rows] == [f"Question {number}" for number in expected]
+    assert [row["reasons"] for row in rows] == [["funny"] if number % 2 else [] for number in expected]
+    assert [row["annotator_id"] for row in rows] == [people[number % 3] for number in expected]
+
+
+# All of them
+
+
+def test_every_click_of_the_feedback_is_in_the_events(store: EventStore, people: People, read: Read) -> None:
+    gather(store, people)
+    log = {row["event_id"]: row for row in read("events")}
+    rows = read("feedback")
+    assert len(rows) == 3 * 3 * 3 - 3  # where Cyd talks, her like and her comment are one row
+    for row in rows:
+        clicks = [log[event_id] for event_id in row["event_ids"]]
+        assert {(click["message_id"], click["actor_id"]) for click in clicks} == {
+            (row["message_id"], row["annotator_id"])
+        }
+        assert row["event_id"] == clicks[-1]["event_id"]
+        assert clicks[-1]["payload"]["value"] == row["value"]
+        assert clicks[-1]["payload"]["reasons"] == row["reasons"]
+    for row in read("messages"):
+        assert log[row["created_event_id"]]["message_id"] == row["message_id"]
+
+
+def test_the_same_state_gives_the_same_bytes(store: EventStore, people: People, export: Export) -> None:
+    gather(store, people)
+    for kind in ("events", "messages", "feedback"):
+        for format in ("csv", "jsonl"):
+            assert export(kind, format) == export(kind, format) != b""
+
+
+def test_an_empty_database_gives_a_header(export: Export) -> None:
+    for kind in ("events", "messages", "feedback"):
+        assert export(kind, "jsonl") == b""
+        assert export(kind, "csv").count(b"\n") == 1
+
+
+def test_text_that_is_hard_to_write_comes_back(talk: TimedTalk, read: Read, people: People) -> None:
+    hard = [
+        '"',
+        "a,b",
+        "x\r\ny\rz\n",
+        "\ufffd",
+        "👩‍👩‍👧 \u2028 שלום",
+        "  x  ",
+        "NA",
+        "null",
+        '""',
+        "=1+1",
+        "'; --",
+        "\\N",
+    ]
+    for text in hard:
+        talk.comment(talk.ask(text, text), people.bob, text)
+    rows = read("feedback")
+    assert [row["prompt"] for row in rows] == hard
+    assert [row["reply"] for row in rows] == hard
+    assert [row["comment"] for row in rows] == hard
+    assert [row["thread"][-1]["content"] for row in rows] == hard

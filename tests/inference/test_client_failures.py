@@ -1,0 +1,245 @@
+"""How a reply ends before it is whole, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from contextlib import aclosing
+
+import pytest
+
+from chatfeedback.errors import (
+    ContextExceeded,
+    KeyRefused,
+    ModelError,
+    ModelFailed,
+    ModelTimeout,
+    ModelUnknown,
+    ModelUnreachable,
+    RateLimited,
+    StreamBroken,
+)
+from chatfeedback.inference.client import Endpoint, ModelClient
+from inference.asking import SHORT_SECONDS, asking, failure, pieces_before_failure, reply
+from openai_server import ScriptedServer, delta
+
+# How it ends early
+
+
+async def test_closing_the_stream_closes_the_connection(server: ScriptedServer, client: ModelClient) -> None:
+    held = server.reply("one two three", hold_after=1)
+    async with aclosing(client.stream(asking())) as pieces:
+        await anext(pieces)
+
+    assert await asyncio.to_thread(held.left.wait, 5)
+
+
+@pytest.mark.parametrize("when", ["before the first piece", "between two pieces", "before any answer"])
+async def test_cancelling_the_reader_closes_the_connection(
+    server: ScriptedServer, client: ModelClient, when: str
+) -> None:
+    if when == "before any answer":
+        held = server.hang()
+    else:
+        held = server.reply("one two three", hold_after=0 if when == "before the first piece" else 1)
+    reader = asyncio.create_task(reply(client))
+    assert await asyncio.to_thread(held.reached.wait, 5)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+
+    assert await asyncio.to_thread(held.left.wait, 5)
+
+
+# How it fails
+
+
+async def test_a_connection_that_breaks_is_told_from_a_reply_that_ends(
+    server: ScriptedServer, client: ModelClient
+) -> None:
+    server.break_after("half a rep")
+    text, error = await pieces_before_failure(client)
+
+    assert text == "half a rep"
+    assert isinstance(error, StreamBroken) and "'m'" in str(error)
+
+
+async def test_a_stream_that_just_stops_is_broken_too(server: ScriptedServer, endpoint: Endpoint) -> None:
+    server.stream(delta("and then"))
+    server.stream()
+    server.stream(breaks=True)
+
+    assert [type(await failure(endpoint)) for _ in range(3)] == [StreamBroken] * 3
+
+
+SILENCES = ["before any answer", "before the first piece", "between two pieces"]
+
+
+@pytest.mark.parametrize("when", SILENCES)
+async def test_silence_ends_in_a_timeout(server: ScriptedServer, endpoint: Endpoint, when: str) -> None:
+    if when == "before any answer":
+        held = server.hang()
+    else:
+        held = server.reply("one two", hold_after=SILENCES.index(when) - 1)
+    error = await failure(dataclasses.replace(endpoint, timeout=SHORT_SECONDS))
+
+    assert isinstance(error, ModelTimeout)
+    assert "0.2 seconds" in str(error)
+    assert await asyncio.to_thread(held.left.wait, 5)
+
+
+async def test_nothing_at_the_address_is_unreachable() -> None:
+    with ScriptedServer() as gone:
+        url = gone.url
+    refused = await failure(Endpoint("m", base_url=url))
+    unknown_host = await failure(Endpoint("m", base_url="http://no-such-host.invalid/v1"))
+
+    assert isinstance(refused, ModelUnreachable) and url in str(refused)
+    assert isinstance(unknown_host, ModelUnreachable) and "no-such-host" in str(unknown_host)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (401, {"error": {"message": "Incorrect API key provided: sk-abcdefgh", "code": "invalid_api_key"}}, KeyRefused),
+        (403, {"error": "Forbidden"}, KeyRefused),
+        (404, {"error": {"message": "The model `m` does not exist.", "type": "NotFoundError"}}, ModelUnknown),
+        (404, "<html><body>404 page not found</body></html>", ModelUnknown),
+        (
+            400,
+            {
+                "error": {
+                    "message": "The requested model 'm' is not supported by any provider you have enabled.",
+                    "code": "model_not_supported",
+                }
+            },
+            ModelUnknown,
+        ),
+        (429, {"error": {"message": "Rate limit reached"}}, RateLimited),
+        (402, {"error": "You have exceeded your monthly included credits"}, RateLimited),
+        (413, {"error": {"message": "Request too large", "code": "rate_limit_exceeded"}}, RateLimited),
+        (504, "upstream timed out", ModelTimeout),
+        (500, {"error": {"message": "CUDA out of memory"}}, ModelFailed),
+        (503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}, ModelFailed),
+        (307, "", ModelFailed),
+        (
+            400,
+            {
+                "error": {
+                    "code": 400,
+                    "message": "request (9000 tokens) exceeds the available context size (8192 tokens)",
+                    "type": "exceed_context_size_error",
+                    "n_ctx": 8192,
+                }
+            },
+            ContextExceeded,
+        ),
+        (
+            400,
+            {
+                "object": "error",
+                "message": "This model's maximum context length is 2048 tokens. However, you requested 2500 tokens "
+                "(1988 in the messages, 512 in the completion).",
+                "type": "BadRequestError",
+                "code": 400,
+            },
+            ContextExceeded,
+        ),
+        (
+            400,
+            {"error": {"message": "Too long.", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+            ContextExceeded,
+        ),
+        (
+            422,
+            {
+                "error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 "
+                "`inputs` tokens and 512 `max_new_tokens`",
+                "error_type": "validation",
+            },
+            ContextExceeded,
+        ),
+        (413, "", ContextExceeded),
+    ],
+)
+async def test_a_refusal_becomes_the_error_that_says_what_it_is(
+    server: ScriptedServer, endpoint: Endpoint, status: int, body: dict[str, object] | str, expected: type[ModelError]
+) -> None:
+    server.fail(status, body, location="http://elsewhere.example/v1")
+    error = await failure(endpoint)
+
+    assert type(error) is expected
+    assert "'m'" in str(error) and "\n" not in str(error)
+    assert "<" not in str(error) and "sk-abcdefgh" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("payload", "more", "expected"),
+    [
+        ({"message": "CUDA error", "type": "InternalServerError", "code": 500}, {}, ModelFailed),
+        ("Model is overloaded", {"error_type": "overloaded"}, RateLimited),
+        ("Input is gone", {"error_type": "incomplete_generation"}, StreamBroken),
+        ("out of memory", {"error_type": "generation"}, ModelFailed),
+        ({"message": "Context size has been exceeded.", "type": "server_error", "code": 500}, {}, ContextExceeded),
+        ({"message": "Rate limit reached", "code": 429}, {}, RateLimited),
+        ("Request failed during generation", {}, ModelFailed),
+    ],
+)
+async def test_an_error_inside_the_stream_is_recognised(
+    server: ScriptedServer, client: ModelClient, payload: dict[str, object] | str, more: dict[str, str], expected: type
+) -> None:
+    server.error_in_stream(payload, after="so far", **more)
+    text, error = await pieces_before_failure(client)
+
+    assert text == "so far"
+    assert type(error) is expected
+
+
+async def test_the_older_shape_of_an_error_inside_the_stream_is_recognised(
+    server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    server.stream(
+        delta("so far"), {"object": "error", "message": "maximum context length is 10", "code": 400}, "[DONE]"
+    )
+
+    assert isinstance(await failure(endpoint), ContextExceeded)
+
+
+@pytest.mark.parametrize("event", ["not json", "[1, 2]", "null", '"text"', {"choices": [None]}, {"choices": ["x"]}])
+async def test_what_is_no_chat_completion_is_a_failure(
+    server: ScriptedServer, endpoint: Endpoint, event: dict[str, object] | str
+) -> None:
+    server.stream(event, "[DONE]")
+
+    assert type(await failure(endpoint)) is ModelFailed
+
+
+@pytest.mark.parametrize("body", ["<html>Please log in</html>", {"choices": [{"message": {"content": "whole"}}]}])
+async def test_an_answer_that_is_no_stream_says_to_look_at_the_address(
+    server: ScriptedServer, endpoint: Endpoint, body: dict[str, object] | str
+) -> None:
+    server.fail(200, body)
+    error = await failure(endpoint)
+
+    assert type(error) is ModelFailed
+    assert "/v1" in str(error) and "<html>" not in str(error)
+
+
+async def test_a_server_that_says_when_to_come_back_is_quoted(server: ScriptedServer, endpoint: Endpoint) -> None:
+    server.fail(429, {"error": "slow down"}, retry_after="17")
+
+    assert "in 17 seconds" in str(await failure(endpoint))
+
+
+async def test_an_error_quotes_the_server_in_one_short_line_without_keys(
+    server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    key = "sosecret-1234"
+    said = f"Bad thing with {key}\n and Bearer abc.def and hf_aaaaaaaaaaaa at http://me:pw@host/ " + "very " * 100
+    server.fail(500, {"error": {"message": said}})
+    basic = endpoint.base_url or ""
+    error = str(await failure(dataclasses.replace(endpoint, api_key=key, base_url=basic.replace("//", "//me:pw@"))))
+
+    assert "Bad thing with" in error
+    assert not [secret for secret in (key, "abc.def", "hf_aaaa", "me:pw") if secret in error]
+    assert "\n" not in error and len(error) < 400
