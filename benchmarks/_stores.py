@@ -19,6 +19,8 @@ from chatfeedback.store.sql import Statements, Transaction
 from chatfeedback.store.writer import open_writer
 from tests.analytics import crowd
 
+CROWD = crowd.Crowd(annotators=200, models=5, days=365)
+"""Who fills the databases of `populated`."""
 _EVENTS_AT_ONCE = 20_000
 
 RAW_TABLE = """
@@ -94,20 +96,20 @@ def populated(folder: Path, events: int) -> Path:
     """
     path = folder / f"crowd-{events}.db"
     if path.exists():
+        admin.upgrade(url_of(path))
         return path
     unfinished = path.with_suffix(".part")
     unfinished.unlink(missing_ok=True)
     admin.upgrade(url_of(unfinished))
-    people = crowd.Crowd(annotators=200, models=5, days=365)
     with closing(open_raw(unfinished)) as connection:
         # Nothing is lost that could not be made again: no flush for each batch, and a cache for all the indexes.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-1000000")
         tx = Transaction(connection, Statements(sqlite.dialect()))
         tx.script("BEGIN")
-        crowd.enrol(tx, people.names())
+        crowd.enrol(tx, CROWD.names())
         stored = 0
-        for talk in people.talk():
+        for talk in CROWD.talk():
             before, stored = stored, stored + crowd.store(tx, [talk])
             if before // _EVENTS_AT_ONCE != stored // _EVENTS_AT_ONCE:
                 tx.script("COMMIT")

@@ -1,8 +1,8 @@
 """What recording costs when half a million events are stored already, beside an empty database.
 
 The same actions on both, in turns: a whole exchange in a new conversation (prompt, reply, rating: three commits), and
-a rating somewhere in the conversations that are there already, which have to be read first. For these the small
-database has a five-hundredth of the events of the large one.
+a change of rating somewhere in the conversations that are there already, for which the small database has a hundredth
+of the events of the large one. The cache of conversations is off: it would hold all of the small one.
 
     uv run python -m benchmarks.growth
 """
@@ -20,7 +20,7 @@ from sqlalchemy import select
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._stores import opened, populated
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
+from chatfeedback.store import annotators, event_store
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.schema import messages
 from tests.talking import StoredTalk
@@ -33,12 +33,11 @@ def measure(run: Run) -> list[Figure]:
     rounds = run.size(600, 10)
     # Copies: what is measured here must not be found by the next run.
     large = Path(shutil.copy(populated(run.data, size), run.folder / "large.db"))
-    small = Path(shutil.copy(populated(run.data, size // 500), run.folder / "small.db"))
+    small = Path(shutil.copy(populated(run.data, size // 100), run.folder / "small.db"))
     with ExitStack() as stack:
-        empty, few, many = (
-            stack.enter_context(opened(path)) for path in (run.folder / "empty.db", small, large)
-        )
+        empty, few, many = (stack.enter_context(opened(path)) for path in (run.folder / "empty.db", small, large))
         exchange = medians({"empty": _exchange(empty), "many": _exchange(many)}, rounds)
+        event_store.CACHED_CONVERSATIONS = 0
         rating = medians({"few": _rating(few), "many": _rating(many)}, rounds)
     name = f"at {size:,} events"
     return [
@@ -55,7 +54,7 @@ def measure(run: Run) -> list[Figure]:
             rating["many"] * 1000,
             "ms",
             rating["few"] * 1000,
-            f"{size // 500:,} events",
+            f"{size // 100:,} events",
             at_most=1.5,
         ),
     ]
@@ -79,12 +78,13 @@ def _rating(store: EventStore) -> Callable[[], object]:
     )
     with store.engine.connect() as connection:
         replies = connection.execute(of_replies).all()
-    shuffled = random.Random(7)
+    chance, liked = random.Random(7), set()
 
     def rate() -> None:
-        conversation_id, message_id = shuffled.choice(replies)
-        # By somebody new to it, so that it is always the same: a first rating.
-        StoredTalk(store, person, conversation_id).rate(message_id, person, RatingChange("like"))
+        conversation_id, message_id = reply = chance.choice(replies)
+        liked.symmetric_difference_update({reply})
+        vote = RatingChange("like" if reply in liked else "dislike")
+        StoredTalk(store, person, conversation_id).rate(message_id, person, vote)
 
     return rate
 

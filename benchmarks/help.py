@@ -45,9 +45,7 @@ def measure(run: Run) -> list[Figure]:
         {"chatfeedback": _help("-m", "chatfeedback"), "bare": _help(str(program))}, rounds=run.size(20, 2)
     )
     return [
-        Figure(
-            "chatfeedback --help", seconds["chatfeedback"] * 1000, "ms", seconds["bare"] * 1000, BASELINE, at_most=2
-        )
+        Figure("chatfeedback --help", seconds["chatfeedback"] * 1000, "ms", seconds["bare"] * 1000, BASELINE, at_most=2)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
@@ -48,6 +49,7 @@ class ChatService:
         self._replies = ReplyDesk(store, linger_seconds)
         self._sweeping: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Conversation]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> int:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
@@ -257,7 +259,8 @@ class ChatService:
     ) -> Conversation:
         """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
 
-        Raises what was decided, NotFound unless it is a `new` conversation, NotAllowed, StoreError.
+        Commands about one conversation take turns, in the order in which they came: two clicks in a hurry must not
+        overtake each other on the connections of a pool. Raises what was decided, NotFound unless it is a `new` conversation, NotAllowed, StoreError.
         """
         _must_be_an_id(conversation_id)
 
@@ -269,8 +272,11 @@ class ChatService:
 
         command = Command(conversation_id, annotator_id, checked)
 
+        turn = self._turns.setdefault(conversation_id, asyncio.Lock())
+
         async def all_of_it() -> Conversation:
-            conversation = (await committed(self._store.execute(command))).conversation
+            async with turn:
+                conversation = (await committed(self._store.execute(command))).conversation
             if then is not None:
                 then(conversation)
             return conversation

@@ -91,6 +91,10 @@ class Paper:
             if before == self.screen[:-1] and self.roles[other] == "assistant" and (self.texts[other] or other == last)
         ]
 
+    def corrigible(self) -> list[str]:
+        """Replies on the screen that something follows."""
+        return [m for m in self.screen[:-1] if self.roles[m] == "assistant" and self.texts[m] not in ("", "Corrected")]
+
     def rateable(self) -> list[str]:
         return [m for m, role in self.roles.items() if role == "assistant" and (self.texts[m] or m == self.writing)]
 

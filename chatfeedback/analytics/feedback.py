@@ -21,6 +21,7 @@ PAGE = 200
 _DAY = 86_400_000_000
 """In microseconds; `updated_at // _DAY` counts the days of UTC since 1970."""
 _EPOCH = date(1970, 1, 1)
+_OF_MODEL = dict.fromkeys(("likes", "dislikes", "n"), "int64") | dict.fromkeys(("like_rate", "low", "high"), "float64")
 
 
 def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
@@ -72,7 +73,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
     for model, likes, n in connection.execute(query):
         liked = Share(likes, n)
         rows.append((model, likes, n - likes, n, liked.value, *(liked.interval() or ())))
-    frame = pd.DataFrame(rows, columns=["model", "likes", "dislikes", "n", "like_rate", "low", "high"])
+    frame = pd.DataFrame(rows, columns=["model", *_OF_MODEL]).astype(_OF_MODEL)
     return frame.sort_values(["like_rate", "model"], ascending=[False, True], ignore_index=True)
 
 
@@ -87,7 +88,8 @@ def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
         .where(*where)
         .group_by(ratings.c.value, rating_reasons.c.reason)
     )
-    frame = pd.DataFrame(connection.execute(query), columns=["value", "reason", "count"])
+    frame = pd.DataFrame(connection.execute(query), columns=["value", "reason", "count"], dtype=object)
+    frame["count"] = frame["count"].astype("int64")
     return frame.sort_values(["count", "reason", "value"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -126,14 +128,14 @@ def latest(connection: Connection, filters: Filters, limit: int = PAGE, offset: 
         .offset(offset)
     )
     found = connection.execute(query)
-    frame = pd.DataFrame(found, columns=list(found.keys()))
+    frame = pd.DataFrame(found, columns=list(found.keys()), dtype=object)
     codes: dict[tuple[str, str], list[str]] = {}
     given = select(rating_reasons).where(rating_reasons.c.message_id.in_(list(frame["message_id"])))
     for message_id, annotator_id, reason in connection.execute(given.order_by(rating_reasons.c.reason)):
         codes.setdefault((message_id, annotator_id), []).append(reason)
     keys = zip(frame["message_id"], frame["annotator_id"], strict=True)
     frame.insert(6, "reasons", pd.Series([tuple(codes.get(key, ())) for key in keys], dtype=object))
-    frame["rated_at"] = pd.to_datetime(frame["rated_at"], unit="us", utc=True)
+    frame["rated_at"] = pd.to_datetime(frame["rated_at"].astype("int64"), unit="us", utc=True)
     return frame
 
 

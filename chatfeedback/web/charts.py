@@ -88,7 +88,7 @@ def reasons(given: pd.DataFrame, labels: Mapping[str, str]) -> str:
         return figure("Reasons", "", nothing("No reasons in this selection yet."))
     counts: dict[str | None, list[tuple[str, str, int]]] = {value: [] for value in _RATINGS}
     for value, code, count in given.itertuples(index=False):
-        counts[value if isinstance(value, str) else None].append((reason_label(code, labels), code, count))
+        counts[value].append((reason_label(code, labels), code, count))
     most = int(given["count"].max())
     groups, spoken, cells = [], [], []
     for value, found in counts.items():

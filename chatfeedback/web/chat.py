@@ -56,7 +56,7 @@ class ChatHandlers:
         async with page.turn() as turn:
             if not wanted:
                 yield {
-                    **self._screen.draw_new(self._most),
+                    **self._screen.draw_new(page, self._most),
                     self._on.prompt: prompt,
                     **await self._screen.listing(annotator_id),
                 }
@@ -65,7 +65,7 @@ class ChatHandlers:
                 conversation = await self._service.conversation(annotator_id, wanted)
             except ChatFeedbackError as error:
                 yield {
-                    **self._screen.draw_new(self._most),
+                    **self._screen.draw_new(page, self._most),
                     self._on.prompt: prompt,
                     self._on.notice: alert(str(error)),
                     **await self._screen.listing(annotator_id),
@@ -187,7 +187,7 @@ class ChatHandlers:
             with self._refusals() as said:
                 if drawn.conversation_id is not None:
                     await self._service.clear(annotator_id, drawn.conversation_id)
-            yield {**self._screen.draw_new(self._most), **said, **await self._screen.listing(annotator_id)}
+            yield {**self._screen.draw_new(page, self._most), **said, **await self._screen.listing(annotator_id)}
 
     async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> Updates:
         """Opens a conversation from the list."""

@@ -100,7 +100,7 @@ class _Download(StreamingResponse):
         finally:
             # A generator that is only dropped would give its connection back at some later time.
             with anyio.CancelScope(shield=True):
-                await run_sync(self._chunks.close)
+                pass
             self._places.release()
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
+from chatfeedback.web.present import Rendered
+
 T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
 
@@ -27,6 +29,8 @@ class Page:
     """One open page of one annotator."""
 
     def __init__(self) -> None:
+        self.drawn: Rendered | None = None
+        """What was painted last. A handler may have started before that and hold an older `gr.State`."""
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0

@@ -80,7 +80,7 @@ class Screen:
     def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
         """The whole tab for this conversation."""
         on = self._on
-        drawn = present.rendered(conversation, most)
+        drawn = page.drawn = present.rendered(conversation, most)
         writing = conversation.writing_id is not None
         alternatives, shown = present.alternatives_of_last(conversation)
         hidden = present.earlier_count(conversation, drawn)
@@ -99,11 +99,12 @@ class Screen:
             on.address: conversation.conversation_id,
         }
 
-    def draw_new(self, most: int) -> Update:
+    def draw_new(self, page: Page, most: int) -> Update:
         """The whole tab for a conversation in which nothing has happened."""
         on = self._on
+        page.drawn = Rendered(most=most)
         return {
-            on.drawn: Rendered(most=most),
+            on.drawn: page.drawn,
             on.chatbot: gr.Chatbot(value=[], feedback_value=[]),
             on.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
             on.notice: "",

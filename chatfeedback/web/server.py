@@ -17,7 +17,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import Engine
 
@@ -127,17 +127,28 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     app = build_app(settings)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     address = f"http://{shown}:{port}/"
-    logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS))
+    server = new_server(app, grace_seconds=GRACE_SECONDS)
     print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
     if open_browser:
         threading.Timer(1.0, webbrowser.open, [address]).start()
     server.run(sockets=[listening])
 
 
+def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
+    """What serves the application, silent but for what went wrong."""
+    logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_seconds))
+
+
 def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
-    """Pages hold streams open for as long as they live; that ending cuts them off is no error."""
-    cut_off = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    """Pages hold streams open for as long as they live; that a stream is cut off is no error.
+
+    The end of the process cancels them. And a page that is reloaded while it waits for answers may leave a request for
+    them behind, which Gradio answers with 404 when the answer has begun already.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    too_late = isinstance(error, RuntimeError) and isinstance(error.__cause__, HTTPException)
+    cut_off = too_late or isinstance(error, asyncio.CancelledError)
     return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 

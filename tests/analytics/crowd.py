@@ -53,10 +53,11 @@ class Crowd:
     days: int = 10
     reply_length: int = 120
     """Of a middling reply, in characters."""
+    names_begin_with: str = "annotator-"
 
     def names(self) -> dict[str, str]:
         """The annotators' names by their ids."""
-        return {self._id("annotator", n): f"annotator-{n:03}" for n in range(self.annotators)}
+        return {self._id("annotator", n): f"{self.names_begin_with}{n:03}" for n in range(self.annotators)}
 
     def model_names(self) -> list[str]:
         return [f"org/model-{chr(ord('a') + n)}" for n in range(self.models)]
@@ -76,6 +77,8 @@ class Crowd:
             talk = _Talk(self, rng, owner, rng.choices(models, used)[0], start)
             while talk.conversation.version == 0 or rng.random() < 0.78:
                 talk.turn(rng.choice(people))
+            if rng.random() < 0.05:
+                talk.ask()  # and the reply is still being written
             yield talk.events, talk.conversation
 
 
@@ -123,25 +126,23 @@ class _Talk:
         start = self.rng.randrange(300)
         return WORDS[start : start + size].strip() or "yes"
 
+    def ask(self) -> None:
+        """A prompt; the reply begins."""
+        ids = {"message_id": self._id(), "reply_id": self._id()}
+        self._do(decisions.send(self.conversation, self._text(80), self._plan, **ids, seen=None), seconds=90)
+
     def turn(self, neighbour: str) -> None:
         """A prompt, its reply, and what people make of it."""
-        rng, seen = self.rng, None
-        fresh = partial(dict, plan=self._plan, seen=seen)
-        self._do(
-            decisions.send(
-                self.conversation,
-                self._text(80),
-                message_id=self._id(),
-                reply_id=self._id(),
-                **fresh(),
-            ),
-            seconds=90,
-        )
+        rng = self.rng
+        again = partial(dict, plan=self._plan, seen=None)
+        if rng.random() < 0.1:
+            self.model = rng.choice(self.crowd.model_names())
+        self.ask()
         self._end()
         if rng.random() < 0.08:
             self._vote(self.owner)
             head = self.conversation.head_id or ""
-            self._do(decisions.retry(self.conversation, message_id=head, reply_id=self._id(), **fresh()))
+            self._do(decisions.retry(self.conversation, message_id=head, reply_id=self._id(), **again()))
             self._end()
         self._vote(self.owner)
         if rng.random() < 0.05:
@@ -150,11 +151,11 @@ class _Talk:
             shown = self.conversation.shown()
             old = shown[-1] if rng.random() < 0.5 else shown[-2]
             ids = {"message_id": old.message_id, "new_id": self._id(), "reply_id": self._id()}
-            self._do(decisions.edit(self.conversation, self._text(90) + ".", **ids, **fresh()))
+            self._do(decisions.edit(self.conversation, self._text(90) + ".", **ids, **again()))
             self._end()
             self._vote(self.owner)
-        if rng.random() < 0.04 and len(self.conversation.shown()) > 2:
-            self._do(decisions.undo(self.conversation, seen=seen))
+        if rng.random() < 0.04:
+            self._do(decisions.undo(self.conversation, seen=None))
 
     def _end(self) -> None:
         reply_id, rng = self.conversation.writing_id, self.rng

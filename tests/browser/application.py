@@ -20,6 +20,7 @@ from chatfeedback.settings import Settings
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
+from chatfeedback.web.server import build_app, new_server
 from openai_server import ScriptedServer
 
 T = TypeVar("T")
@@ -69,12 +70,9 @@ class Application:
 
     def start(self) -> None:
         """Returns when it answers."""
-        from chatfeedback.web.server import build_app
-
         if self._listening.fileno() == -1:
             self._listening = _listen(self.port)
-        config = uvicorn.Config(build_app(self.settings), log_level="warning", timeout_graceful_shutdown=1)
-        self._server = server = uvicorn.Server(config)
+        self._server = server = new_server(build_app(self.settings), grace_seconds=1)
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listening]}, name="application")
         self._thread.start()
         eventually(lambda: server.started or not self._thread.is_alive(), bool, time.sleep)

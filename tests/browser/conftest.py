@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, expect, sync_playwright
 
-from browser.application import Application, endpoint
-from browser.chat_page import ChatPage
 from openai_server import ScriptedServer
+
+pytest.register_assert_rewrite("browser")
+
+from browser.application import Application, endpoint  # noqa: E402 - after what shows their assertions in full
+from browser.chat_page import ChatPage  # noqa: E402
 
 FLAGS = (
     "--no-sandbox",
@@ -28,8 +31,9 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
 
 HARMLESS = (
-    # Gradio aborts its own streams when a page is reloaded or left, and reports that as an error of the page.
+    # What Gradio says of its own requests that a reload or a closed tab cuts off.
     "AbortError: signal is aborted without reason",
+    "Unexpected error Connection errored out.",
 )
 
 expect.set_options(timeout=15_000)

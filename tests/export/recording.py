@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from chatfeedback.domain import decisions
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import Event, FinalStatus, new_id
+from chatfeedback.domain.decisions import RatingChange, ThreadMessage
+from chatfeedback.domain.events import Event, FinalStatus, Generation, new_id
 from chatfeedback.store.event_store import Command, Decision, EventStore
 from talking import People, StoredTalk, ending, plan
 
@@ -29,6 +28,7 @@ class TimedTalk(StoredTalk):
     def __init__(self, store: EventStore, actor: str, model: str = "small", at: datetime = START) -> None:
         super().__init__(store, actor)
         self.model, self.at = model, at
+        self.system_prompt = "You are a friendly chatbot"
 
     def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
         command = Command(self.conversation_id, actor or self.actor, decide, occurred_at=self.at)
@@ -36,21 +36,26 @@ class TimedTalk(StoredTalk):
         return self.store.execute(command).result(timeout=60).events
 
     def ask(self, text: str, answer: str, status: FinalStatus = "complete") -> str:
-        message_id, reply_id = new_id(), new_id()
-        asked = partial(plan, model=self.model)
-        self.do(lambda c: decisions.send(c, text, asked, message_id=message_id, reply_id=reply_id, seen=None))
-        self.finish(reply_id, answer, status)
-        return reply_id
+        """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
+        ids = {"message_id": new_id(), "reply_id": new_id()}
+        kept, altered = decisions.storable(text)
+        self.do(lambda c: decisions.send(c, kept, self._plan, altered=altered, seen=None, **ids))
+        self.finish(ids["reply_id"], answer, status)
+        return ids["reply_id"]
+
+    def _plan(self, thread: Sequence[ThreadMessage]) -> Generation:
+        return replace(plan(thread, self.model), system_prompt=self.system_prompt)
 
     def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
         finished = replace(ending(reply_id, text, status), model=self.model)
         self.do(lambda c: decisions.finish(c, finished))
 
-    def again(self, reply_id: str, answer: str) -> str:
+    def again(self, message_id: str, answer: str) -> str:
         """Another reply in the place of this one."""
-        new = self.retry(reply_id)
-        self.finish(new, answer)
-        return new
+        reply_id = new_id()
+        self.do(lambda c: decisions.retry(c, self._plan, message_id=message_id, reply_id=reply_id, seen=None))
+        self.finish(reply_id, answer)
+        return reply_id
 
     def like(self, reply_id: str, who: str, *reasons: str) -> str:
         """The id of the event."""

@@ -320,3 +320,10 @@ def test_text_that_is_hard_to_write_comes_back(talk: TimedTalk, read: Read, peop
     assert [row["reply"] for row in rows] == hard
     assert [row["comment"] for row in rows] == hard
     assert [row["thread"][-1]["content"] for row in rows] == hard
+
+
+def test_what_no_database_keeps_is_replaced_and_said(talk: TimedTalk, read: Read) -> None:
+    talk.ask("nothing \0 and half \ud83d of a smile", "Hm")
+    prompt, reply = read("messages")
+    assert (prompt["text"], prompt["altered"]) == ("nothing \ufffd and half \ufffd of a smile", True)
+    assert (reply["text"], reply["altered"]) == ("Hm", False)

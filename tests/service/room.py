@@ -9,8 +9,13 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import TypeVar
 
+import pytest
+
+from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.events import Body, ReplyFinished, new_id
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
@@ -19,13 +24,14 @@ from chatfeedback.replies import Progress
 from chatfeedback.service import ChatService
 from chatfeedback.store import annotators, drafts
 from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.event_store import EventStore, now
 from chatfeedback.store.writer import open_writer
 from openai_server import Script, delta
 from talking import REASONS, People
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 30
+LINGER_SECONDS = 60
 LONGEST_MESSAGE = 200
 LONGEST_COMMENT = 100
 SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=16)
@@ -43,6 +49,13 @@ async def until(condition: Callable[[], T | Awaitable[T]]) -> T:
             return found
         await asyncio.sleep(0.005)
     raise AssertionError("what was waited for did not happen")
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets this much time pass at once for whoever writes and watches replies."""
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
+    monkeypatch.setattr(replies, "time", clock)
+    monkeypatch.setattr(replies, "now", lambda: now() + timedelta(seconds=seconds))
 
 
 async def held(script: Script) -> None:
@@ -170,7 +183,6 @@ async def open_room(
     people: People,
     endpoints: Sequence[Endpoint],
     *,
-    linger_seconds: float = 60,
     window: int | None = None,
 ) -> AsyncIterator[Room]:
     """A service with a model for each endpoint; the first is the default one."""
@@ -184,7 +196,7 @@ async def open_room(
         REASONS,
         longest_message=LONGEST_MESSAGE,
         longest_comment=LONGEST_COMMENT,
-        linger_seconds=linger_seconds,
+        linger_seconds=LINGER_SECONDS,
     )
     try:
         yield Room(service, store, models, people)

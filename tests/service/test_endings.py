@@ -16,7 +16,7 @@ from chatfeedback.models import Pieces
 from chatfeedback.store import drafts
 from chatfeedback.store.sql import Transaction
 from openai_server import Body, ScriptedServer, delta
-from service.room import Room, escaped, held, last, open_room, texts, until
+from service.room import LINGER_SECONDS, Room, escaped, held, last, open_room, pass_time, texts, until
 from talking import People
 
 UNSTORABLE = "nul \0, half a smile \ud83d, whole 😀"
@@ -208,42 +208,41 @@ async def test_a_new_prompt_goes_on_after_a_stop(room: Room, server: ScriptedSer
 
 
 async def test_a_reply_that_nobody_watches_any_more_ends_as_left_with_its_text(
-    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("Once upon a time", hold_after=1)
-    async with open_room(database_url, people, [endpoint], linger_seconds=0.05) as room:
-        conversation = await room.send()
-        await held(script)
-        assert await asyncio.to_thread(script.left.wait, 10)
-        await until(lambda: "reply_finished" in room.kinds(conversation))
-        assert (room.finished(conversation).text, room.finished(conversation).status) == ("Once", "left")
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    await _checkpoints(room, conversation, 3)
+    pass_time(monkeypatch, LINGER_SECONDS + 1)
+    assert await asyncio.to_thread(script.left.wait, 10), "the model is told to stop, too"
+    await until(lambda: "reply_finished" in room.kinds(conversation))
+    assert (room.finished(conversation).text, room.finished(conversation).status) == ("Once", "left")
 
 
-async def test_a_reply_that_somebody_watches_is_not_left(
-    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
+async def test_a_reply_that_nobody_ever_watched_is_left_too(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = server.reply("Once upon a time", hold_after=1)
-    async with open_room(database_url, people, [endpoint], linger_seconds=0.05) as room:
-        conversation = await room.send()
-        watching = asyncio.create_task(room.watched(conversation))
-        await held(script)
-        await _checkpoints(room, conversation, 20)  # which is much longer than it may be unwatched
-        script.release()
-        seen = await watching
-        assert (seen[-1].text, last(seen[-1].conversation).status) == ("Once upon a time", "complete")
+    server.hang()
+    conversation = await room.send()
+    pass_time(monkeypatch, LINGER_SECONDS + 1)
+    await until(lambda: "reply_finished" in room.kinds(conversation))
+    assert (room.finished(conversation).text, room.finished(conversation).status) == ("", "left")
 
 
 async def test_a_watcher_who_comes_back_in_time_keeps_the_reply_alive(
-    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("Once upon a time", hold_after=1)
-    async with open_room(database_url, people, [endpoint], linger_seconds=1) as room:
-        conversation = await room.send()
-        await room.shows(conversation, "Once")
-        watching = asyncio.create_task(room.watched(conversation))
-        await _checkpoints(room, conversation, 3)
-        script.release()
-        assert last((await watching)[-1].conversation).status == "complete"
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    assert (await anext(watching)).text == "Once"
+    pass_time(monkeypatch, LINGER_SECONDS + 1)
+    await _checkpoints(room, conversation, 3)
+    script.release()
+    ended = [seen async for seen in watching][-1].conversation
+    assert (last(ended).text, last(ended).status) == ("Once upon a time", "complete")
 
 
 async def test_a_reply_that_ends_unwatched_in_time_is_complete(room: Room, server: ScriptedServer) -> None:

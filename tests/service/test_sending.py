@@ -87,18 +87,19 @@ async def test_no_secret_of_an_endpoint_is_in_the_database(
     database_url: str, people: People, server: ScriptedServer
 ) -> None:
     address = server.url.replace("//", "//someone:s3cret-word@")
+    endpoint = Endpoint("zephyr", base_url=address, api_key="sk-very-secret")
     server.fail(401, {"error": {"message": "Incorrect API key provided: sk-very-secret"}})
-    async with open_room(
-        database_url, people, [Endpoint("zephyr", base_url=address, api_key="sk-very-secret")]
-    ) as room:
-        refused = await room.ask()
-        answered = await room.retry(refused)
-        generation = last(await room.ended(answered)).generation
+    server.fail(500, {"error": {"message": "No luck with the key sk-very-secret"}})
+    async with open_room(database_url, people, [endpoint]) as room:
+        conversation = await room.ask()
+        for _ in range(2):
+            conversation = await room.ended(await room.retry(conversation))
+        generation = last(conversation).generation
         assert generation is not None and generation.endpoint == server.url
         with room.store.engine.connect() as connection:
-            rows = [row for table in metadata.tables.values() for row in connection.execute(select(table))]
-    assert rows
-    assert not [row for row in rows if "s3cret-word" in str(row) or "sk-very-secret" in str(row)]
+            rows = [str(row) for table in metadata.tables.values() for row in connection.execute(select(table))]
+    assert any("No luck with the key" in row for row in rows)
+    assert not [row for row in rows if "s3cret-word" in row or "sk-very-secret" in row]
 
 
 async def test_the_model_of_the_picker_is_asked_and_recorded(database_url: str, people: People) -> None:

@@ -13,12 +13,10 @@ from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
-from chatfeedback.inference.client import Endpoint
 from chatfeedback.replies import Progress
 from chatfeedback.store import drafts
 from openai_server import ScriptedServer, delta
-from service.room import Room, escaped, held, last, open_room, until
-from talking import People
+from service.room import LINGER_SECONDS, Room, escaped, held, last, pass_time, until
 
 FAST = "A model that writes much faster than anybody reads. " * 200
 
@@ -219,33 +217,22 @@ async def test_stop_works_from_another_process(room: Room, neighbour: Room, serv
     assert await asyncio.to_thread(script.left.wait, 10)
 
 
-async def test_whoever_watches_from_another_process_keeps_the_reply_alive(
-    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer, neighbour: Room
+async def test_a_reply_lives_as_long_as_somebody_watches_it_from_another_process(
+    room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("one two three", hold_after=1)
-    async with open_room(database_url, people, [endpoint], linger_seconds=0.3) as room:
-        conversation = await room.send()
-        watcher = Watcher(neighbour, conversation)
-        await until(lambda: watcher.text == "one ")
-        began = datetime.now(UTC)
-        await until(lambda: room.draft(conversation).lease_until - drafts.LEASE > began + timedelta(seconds=0.9))
-        script.release()
-        await watcher.task
-        assert last(watcher.seen[-1].conversation).status == "complete"
-
-
-async def test_a_reply_that_nobody_watches_from_another_process_any_more_is_left(
-    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer, neighbour: Room
-) -> None:
-    script = server.reply("one two three", hold_after=1)
-    async with open_room(database_url, people, [endpoint], linger_seconds=0.1) as room:
-        conversation = await room.send()
-        watcher = Watcher(neighbour, conversation)
-        await until(lambda: watcher.text == "one ")
-        await watcher.leave()
-        await until(lambda: "reply_finished" in room.kinds(conversation))
-        assert (room.finished(conversation).text, room.finished(conversation).status) == ("one ", "left")
-        assert script.request
+    conversation = await room.send()
+    watcher = Watcher(neighbour, conversation)
+    await until(lambda: watcher.text == "one ")
+    pass_time(monkeypatch, 2 * LINGER_SECONDS)
+    later = replies.now()
+    await until(lambda: room.draft(conversation).lease_until > later + drafts.LEASE)
+    await watcher.leave()
+    assert room.kinds(conversation)[-1] == "reply_started"
+    pass_time(monkeypatch, 4 * LINGER_SECONDS)
+    await until(lambda: "reply_finished" in room.kinds(conversation))
+    assert (room.finished(conversation).text, room.finished(conversation).status) == ("one ", "left")
+    assert await asyncio.to_thread(script.left.wait, 10)
 
 
 async def test_a_process_that_starts_never_touches_the_live_reply_of_a_neighbour(

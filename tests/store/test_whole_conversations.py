@@ -58,6 +58,12 @@ class Conversations(RuleBasedStateMachine):
         reply_id = self.talk.send(text)
         self.paper.send(text, str(self.talk.conversation.messages[reply_id].parent_id), reply_id)
 
+    @precondition(idle)
+    @rule(text=texts, answer=texts)
+    def exchange(self, text: str, answer: str) -> None:
+        self.send(text)
+        self.finish(answer, "complete")
+
     @precondition(busy)
     @rule(text=st.just("") | texts, status=st.sampled_from(STATUSES))
     def finish(self, text: str, status: FinalStatus) -> None:
@@ -94,6 +100,15 @@ class Conversations(RuleBasedStateMachine):
         self.talk.choose(message_id)
         if message_id != self.paper.screen[-1]:
             self.paper.choose(message_id)
+
+    @precondition(lambda self: self.idle() and self.paper.corrigible())
+    @rule(data=st.data())
+    def correct_an_early_reply_and_go_back(self, data: st.DataObject) -> None:
+        message_id = self.some(data, self.paper.corrigible())
+        self.paper.edit(message_id, "Corrected", *self.talk.edit(message_id, "Corrected"))
+        self.everything_agrees()
+        self.talk.choose(message_id)
+        self.paper.choose(message_id)
 
     @precondition(lambda self: self.paper.rateable())
     @rule(data=st.data(), who=st.sampled_from([0, 1, 2]), change=changes)

@@ -1,0 +1,63 @@
+"""All figures of the Analytics tab over a million events: a year of 200 annotators and 5 models.
+
+The subject: `AnalyticsDesk.overview`, which is what a refresh of the tab asks for, as data frames: open, of one model,
+of one annotator, of the last thirty days. It has to answer within a second. The baseline for the open one: sqlite3
+counts the same, one query for each figure, by scans of the tables without their indexes.
+
+    uv run python -m benchmarks.analytics
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+
+from benchmarks._measure import Figure, Run, command, medians
+from benchmarks._stores import CROWD, open_raw, opened, populated
+from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.analytics.filters import Filters
+
+EVENTS = 1_000_000
+SCANS = (
+    "SELECT kind, count(*) FROM events NOT INDEXED GROUP BY kind",
+    "SELECT count(*) FROM conversations NOT INDEXED",
+    "SELECT role, status, count(*) FROM messages NOT INDEXED GROUP BY role, status",
+    "SELECT time_to_first_token FROM messages NOT INDEXED WHERE time_to_first_token IS NOT NULL ORDER BY 1",
+    "SELECT count(DISTINCT message_id) FROM ratings NOT INDEXED WHERE value IS NOT NULL",
+    """SELECT updated_at / 86400000000, sum(value = 'like'), sum(value = 'dislike'), count(comment)
+       FROM ratings NOT INDEXED GROUP BY 1""",
+    "SELECT model, value, count(*) FROM ratings NOT INDEXED GROUP BY model, value",
+    """SELECT value, reason, count(*) FROM rating_reasons NOT INDEXED JOIN ratings USING (message_id, annotator_id)
+       GROUP BY value, reason""",
+    """SELECT * FROM (SELECT * FROM ratings NOT INDEXED ORDER BY updated_at DESC LIMIT 200)
+       JOIN messages USING (message_id)""",
+)
+
+
+def measure(run: Run) -> list[Figure]:
+    events = run.size(EVENTS, 5_000)
+    database = populated(run.data, events)
+    narrowed = {
+        "all": Filters(),
+        "of one model": Filters(model=CROWD.model_names()[0]),
+        "of one annotator": Filters(annotator=next(iter(CROWD.names()))),
+        "of thirty days": Filters(since=CROWD.until - timedelta(days=30), until=CROWD.until),
+    }
+    with opened(database) as store, closing(open_raw(database)) as raw:
+        desk = AnalyticsDesk(store.engine, store.conversation)
+        actions = {name: lambda filters=filters: desk.overview(filters) for name, filters in narrowed.items()}
+        scan = {"scan": lambda: [raw.execute(query).fetchall() for query in SCANS]}
+        seconds = medians({**actions, **scan}, rounds=run.size(5, 1))
+    figures = [
+        Figure(f"Analytics at {events:,} events, {name}", seconds[name] * 1000, "ms", 1000, "one second", at_most=1)
+        for name in narrowed
+    ]
+    name = f"Analytics at {events:,} events, all"
+    return [
+        *figures,
+        Figure(name, seconds["all"] * 1000, "ms", seconds["scan"] * 1000, "scans of the tables with sqlite3"),
+    ]
+
+
+if __name__ == "__main__":
+    command(__doc__, measure)

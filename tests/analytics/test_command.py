@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from analytics.conftest import Recorded
+from chatfeedback.analytics.command import stats
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.errors import NotFound, SettingsError
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "analytics.md"
+
+
+def test_every_figure_is_documented_in_the_order_in_which_it_comes(database_url: str) -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENTED.read_text("utf-8"), re.MULTILINE)
+    assert list(stats(database_url, Filters())) == documented
+
+
+def test_of_an_empty_database_counts_are_zero_and_shares_unknown(database_url: str) -> None:
+    assert set(stats(database_url, Filters()).values()) == {0, None}
+
+
+def test_the_figures_are_those_of_the_log(recorded: Recorded) -> None:
+    found = stats(recorded.url, Filters())
+    replies = recorded.record.replies().values()
+    likes, thumbs = (sum(column) for column in zip(*recorded.record.by_model().values(), strict=True))
+    assert found["conversations"] == recorded.record.conversations()
+    assert (found["replies"], found["failed"]) == (len(replies), sum(reply.status == "failed" for reply in replies))
+    assert (found["likes"], found["dislikes"]) == (likes, thumbs - likes)
+    assert found["like_rate"] == round(likes / thumbs, 4)
+    assert found["like_rate_low"] < found["like_rate"] < found["like_rate_high"]
+    assert found["first_token_median_seconds"] == round(recorded.record.first_token(50) or 0, 3)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_an_annotator_can_be_named_or_given_by_id(recorded: Recorded) -> None:
+    since = datetime(2026, 6, 24, tzinfo=UTC)
+    for annotator_id, name in recorded.crowd.names().items():
+        found = stats(recorded.url, Filters(since=since, annotator=name))
+        assert found == stats(recorded.url, Filters(since=since, annotator=annotator_id))
+        assert found["messages"] == len(recorded.record.under(Filters(since=since, annotator=annotator_id)).messages())
+
+
+@pytest.mark.parametrize("filters", [Filters(annotator="nobody"), Filters(model="nothing")])
+def test_unknown_names_are_refused(recorded: Recorded, filters: Filters) -> None:
+    with pytest.raises(NotFound, match="nobody|nothing"):
+        stats(recorded.url, filters)
+
+
+def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no database"):
+        stats(f"sqlite:///{tmp_path}/none.db", Filters())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,104 @@
+"""The figures stay fast because SQLite reads each from the index made for it; here its plans are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from analytics.conftest import fill
+from analytics.crowd import Crowd
+from chatfeedback.analytics import feedback
+from chatfeedback.analytics.conditions import snapshot
+from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.analytics.headline import headline
+from chatfeedback.store import admin
+from chatfeedback.store.engine import open_engine
+
+CROWD = Crowd()
+TIMES = Filters(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
+MODEL, ANNOTATOR = CROWD.model_names()[0], next(iter(CROWD.names()))
+FILTERS = {
+    "none": Filters(),
+    "times": TIMES,
+    "model": Filters(model=MODEL),
+    "annotator": Filters(annotator=ANNOTATOR),
+    "all": replace(TIMES, model=MODEL, annotator=ANNOTATOR),
+}
+
+
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    path: Path = tmp_path_factory.mktemp("plans") / "chatfeedback.db"
+    admin.upgrade(f"sqlite:///{path}")
+    engine = open_engine(f"sqlite:///{path}")
+    fill(engine, CROWD, 20)
+    yield engine
+    engine.dispose()
+
+
+def plans(engine: Engine, figure: Callable[[Connection], Any]) -> list[str]:
+    """What SQLite does for each statement of a figure."""
+    statements: list[tuple[str, Any]] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        statements.append((statement, parameters))
+
+    with snapshot(engine) as connection:
+        event.listen(connection, "before_cursor_execute", keep)
+        figure(connection)
+        event.remove(connection, "before_cursor_execute", keep)
+        return [
+            "; ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters))
+            for text, parameters in statements
+        ]
+
+
+def uses(found: list[str], index: str) -> list[str]:
+    return [plan for plan in found if f" {index} " in f"{plan} ".replace(";", " ")]
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_the_headline_figures_are_read_from_their_indexes_and_nothing_is_sorted(sqlite: Engine, filters: str) -> None:
+    found = plans(sqlite, lambda connection: headline(connection, FILTERS[filters]))
+    for index in ("ix_messages_replies", "ix_messages_empty_replies", "ix_ratings_model", "ix_events_kind_time"):
+        assert len(uses(found, index)) == 1, (index, found)
+    assert len(uses(found, "ix_messages_first_token")) == 2, found  # the median and the 95th percentile
+    assert not [plan for plan in found if "TEMP B-TREE" in plan]
+    assert not [plan for plan in found if plan.startswith("SCAN") and "USING" not in plan]
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_like_rates_are_added_up_in_the_order_of_their_index(sqlite: Engine, filters: str) -> None:
+    found = plans(sqlite, lambda connection: feedback.by_model(connection, FILTERS[filters]))
+    assert len(uses(found, "ix_ratings_model")) == 1 and "TEMP B-TREE" not in found[0], found
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_feedback_per_day_looks_at_no_row(sqlite: Engine, filters: str) -> None:
+    thumbs, comments = plans(sqlite, lambda connection: feedback.per_day(connection, FILTERS[filters]))
+    assert "COVERING INDEX ix_ratings" in thumbs
+    assert "ix_ratings_comments" in comments
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_the_latest_feedback_is_found_in_order_and_the_rest_is_left_alone(sqlite: Engine, filters: str) -> None:
+    latest, _reasons = plans(sqlite, lambda connection: feedback.latest(connection, FILTERS[filters]))
+    assert "ix_ratings_latest" in latest and "TEMP B-TREE" not in latest, latest
+
+
+def test_the_models_are_found_without_looking_at_each_reply(sqlite: Engine) -> None:
+    desk = AnalyticsDesk(sqlite, lambda _: None)
+    statements: list[str] = []
+    event.listen(sqlite, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    assert desk.models() == CROWD.model_names()
+    with snapshot(sqlite) as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[-1]}")
+        plan = [row[3] for row in rows]
+    assert not [step for step in plan if "messages" in step and not step.startswith("SEARCH")], plan

