@@ -259,8 +259,9 @@ class ChatService:
     ) -> Conversation:
         """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
 
-        Commands about one conversation take turns, in the order in which they came: two clicks in a hurry must not
-        overtake each other on the connections of a pool. Raises what was decided, NotFound unless it is a `new` conversation, NotAllowed, StoreError.
+        Commands about one conversation take turns in the order in which they came: of two clicks in a hurry the
+        second must not overtake the first on another connection. Raises what the decision raises, NotFound unless the
+        conversation is `new`, NotAllowed, StoreError.
         """
         _must_be_an_id(conversation_id)
 
@@ -271,7 +272,6 @@ class ChatService:
             return decide(conversation)
 
         command = Command(conversation_id, annotator_id, checked)
-
         turn = self._turns.setdefault(conversation_id, asyncio.Lock())
 
         async def all_of_it() -> Conversation:

@@ -29,13 +29,16 @@ def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
 
     From the first to the last day of the filter, or where it is open, to the first and last day with feedback.
     """
-    where = conditions(filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id)
-    day = ratings.c.updated_at // literal_column(str(_DAY), BigInteger)
+    at, model, annotator = ratings.c.updated_at, ratings.c.model, ratings.c.annotator_id
+    where = conditions(filters, instant=at, model=model, annotator=annotator)
+    day = at // literal_column(str(_DAY), BigInteger)
     thumbs = (func.count().filter(ratings.c.value == value) for value in ("like", "dislike"))
     found = {
         number: [likes, dislikes, 0]
         for number, likes, dislikes in connection.execute(select(day, *thumbs).where(*where).group_by(day))
     }
+    # Comments are few, and have an index of their own.
+    where = conditions(filters, instant=at, model=unindexed(model), annotator=annotator)
     commented = select(day, func.count()).where(ratings.c.comment.is_not(None), *where).group_by(day)
     for number, comments in connection.execute(commented):
         found[number][2] = comments

@@ -18,8 +18,8 @@ from chatfeedback.web.screen import Components, Screen
 
 MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
-KEEP_DRAFT = "(text) => { sessionStorage.setItem('chatfeedback:draft', text ?? '') }"
-TAKE_DRAFT = "() => [sessionStorage.getItem('chatfeedback:draft') || '']"
+KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
+NOTE_SENT = "(text, ...others) => { chatfeedback.draft.send(text); return [text, ...others]; }"
 IS_WIDE = "() => [window.innerWidth >= 1024]"
 
 
@@ -66,7 +66,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
         event(handler, inputs, screen, show_progress="hidden", api_visibility="private", **how)
 
-    listen(blocks.load, chat.load, [on.prompt], js=TAKE_DRAFT)
+    listen(blocks.load, chat.load, [])
     blocks.load(
         lambda wide: gr.Sidebar(open=wide),
         [controls.wide],
@@ -76,7 +76,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
         api_visibility="private",
     )
     blocks.unload(chat.unload)
-    listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, controls.model])
+    listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, controls.model], js=NOTE_SENT)
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
     listen(on.prompt.stop, chat.stop, [on.drawn])
     listen(on.chatbot.retry, chat.retry, [on.drawn, controls.model])

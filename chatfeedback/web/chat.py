@@ -48,32 +48,24 @@ class ChatHandlers:
         """What is drawn on the page; `gr.State` is empty after a restart of the server, the address is not."""
         return drawn.found(request.query_params.get("conversation"))
 
-    async def load(self, draft: str, request: gr.Request) -> Updates:
-        """Draws the conversation that the address names, with what was typed before the page was reloaded."""
+    async def load(self, request: gr.Request) -> Updates:
+        """Draws the conversation that the address names."""
         page, annotator_id = self.page(request)
         wanted = request.query_params.get("conversation")
-        prompt = gr.Textbox(value=draft or "")
         async with page.turn() as turn:
             if not wanted:
-                yield {
-                    **self._screen.draw_new(page, self._most),
-                    self._on.prompt: prompt,
-                    **await self._screen.listing(annotator_id),
-                }
+                yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(annotator_id)}
                 return
             try:
                 conversation = await self._service.conversation(annotator_id, wanted)
             except ChatFeedbackError as error:
                 yield {
                     **self._screen.draw_new(page, self._most),
-                    self._on.prompt: prompt,
                     self._on.notice: alert(str(error)),
                     **await self._screen.listing(annotator_id),
                 }
                 return
-            writing = conversation.writing_id is not None
-            box = gr.Textbox(value=draft or "", submit_btn=not writing, stop_btn=writing)
-            async for update in self._show(page, turn, annotator_id, conversation, self._most, prompt=box):
+            async for update in self._show(page, turn, annotator_id, conversation, self._most):
                 yield update
 
     def unload(self, request: gr.Request) -> None:
@@ -87,7 +79,7 @@ class ChatHandlers:
             seen = drawn.tree_version if drawn.conversation_id else NEW_CONVERSATION
             return await self._service.send(annotator_id, drawn.conversation_id, text, model=model, seen=seen)
 
-        async for update in self._act(act, drawn, request, clear_prompt=True):
+        async for update in self._act(act, drawn, request, is_send=True):
             yield update
 
     async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
@@ -216,7 +208,7 @@ class ChatHandlers:
         drawn: Rendered,
         request: gr.Request,
         *,
-        clear_prompt: bool = False,
+        is_send: bool = False,
         note: str = "",
         most: int | None = None,
     ) -> Updates:
@@ -225,6 +217,8 @@ class ChatHandlers:
         drawn = self.found(drawn, request)
         async with page.turn() as turn:
             extra: dict[str, Any] = {}
+            if is_send and page.drawn is not None:
+                drawn = page.drawn  # it goes on from whatever was asked for before, such as a new conversation
             try:
                 if drawn.lost:
                     raise Conflict("The server was started again since this page was drawn; here is the newest state.")
@@ -242,8 +236,8 @@ class ChatHandlers:
             else:
                 if note:
                     extra["notice"] = alert(note)
-                if clear_prompt:
-                    extra["prompt"] = gr.Textbox(value="", submit_btn=False, stop_btn=True)
+                if is_send:
+                    extra["accepted"] = conversation.head_id
             async for update in self._show(page, turn, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
 

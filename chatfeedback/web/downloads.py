@@ -100,7 +100,7 @@ class _Download(StreamingResponse):
         finally:
             # A generator that is only dropped would give its connection back at some later time.
             with anyio.CancelScope(shield=True):
-                pass
+                await run_sync(self._chunks.close)
             self._places.release()
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,7 +116,7 @@ class _Download(StreamingResponse):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, send_in_time)
+            await super().__call__(scope, receive, send)
         except TimeoutError:
             log.warning("%s was broken off: nothing was read for %g s", self._filename, self._stalled_seconds)
 

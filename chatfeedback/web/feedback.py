@@ -113,7 +113,7 @@ class FeedbackHandlers:
                     page.votes.clear()
         except ChatFeedbackError as error:
             return {self._on.notice: alert(str(error)), **await self._take_back(page, annotator_id, drawn)}
-        if page.votes_in_flight:
+        if page.votes_in_flight or page.moved_on(drawn):
             return {self._on.notice: gr.skip()}
         said[self._on.chatbot] = self._screen.thumbs(page, annotator_id, conversation, drawn)
         is_open = about == _about(conversation, message_id)
@@ -123,7 +123,7 @@ class FeedbackHandlers:
 
     async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered) -> Update:
         """The thumbs as they are stored, after a click that was not."""
-        if drawn.conversation_id is None or page.votes_in_flight:
+        if drawn.conversation_id is None or page.votes_in_flight or page.moved_on(drawn):
             return {}
         try:
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id)

@@ -51,12 +51,14 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     notice = gr.HTML(elem_id="notice")
     put_back = gr.Button("Put back", size="sm", visible=False, elem_id="put-back")
     prompt = _prompt()
+    accepted = gr.HTML(visible="hidden", elem_id="accepted", js_on_load=(ASSETS / "accepted.js").read_text())
     # Its first value is none that is ever drawn, so that the first drawing is a change, to "" as well.
     address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
     on = Components(
         drawn=gr.State(Rendered(most=shown_messages)),
         chatbot=chatbot,
         prompt=prompt,
+        accepted=accepted,
         notice=notice,
         status=status,
         earlier=earlier,

@@ -38,6 +38,10 @@ class Page:
         """Counts the changes of the comment, so that only the last one of a burst is stored."""
         self._turn: Turn | None = None
 
+    def moved_on(self, drawn: Rendered) -> bool:
+        """Whether something else was painted since, so that an answer about `drawn` comes too late to be painted."""
+        return self.drawn is not None and self.drawn != drawn
+
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncGenerator[Turn, None]:
         """Waits until nothing else paints this page, and holds the right to."""

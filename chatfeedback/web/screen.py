@@ -34,6 +34,8 @@ class Components:
     """A `Rendered`; written only by handlers that load or stream a conversation."""
     chatbot: gr.Chatbot
     prompt: gr.Textbox
+    accepted: gr.HTML
+    """Changes when a prompt was accepted, which the page then takes out of its box."""
     notice: gr.HTML
     status: gr.HTML
     earlier: gr.Button

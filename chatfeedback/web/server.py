@@ -95,7 +95,7 @@ def build_app(settings: Settings) -> FastAPI:
         blocks,
         path="",
         theme=page.theme(),
-        css_paths=[ASSETS / "chat.css"],
+        css_paths=[ASSETS / "chat.css", ASSETS / "analytics.css"],
         head=f"<script>{(ASSETS / 'page.js').read_text()}</script>",
         run_history=False,
         footer_links=[],

@@ -47,7 +47,7 @@ def test_an_annotator_can_be_named_or_given_by_id(recorded: Recorded) -> None:
 
 @pytest.mark.parametrize("filters", [Filters(annotator="nobody"), Filters(model="nothing")])
 def test_unknown_names_are_refused(recorded: Recorded, filters: Filters) -> None:
-    with pytest.raises(NotFound, match="nobody|nothing"):
+    with pytest.raises(NotFound, match=r"nobody|nothing"):
         stats(recorded.url, filters)
 
 

@@ -48,7 +48,8 @@ def plans(engine: Engine, figure: Callable[[Connection], Any]) -> list[str]:
     statements: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        statements.append((statement, parameters))
+        if statement != "BEGIN":
+            statements.append((statement, parameters))
 
     with snapshot(engine) as connection:
         event.listen(connection, "before_cursor_execute", keep)

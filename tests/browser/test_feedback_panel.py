@@ -114,7 +114,8 @@ def test_a_comment_is_saved_however_it_is_left(
     conversation_id = chat.conversation_id
     chat.select(0)
     expect(chat.panel).to_be_visible()
-    chat.comment.press_sequentially("do not lose me")
+    with chat.page.expect_request_finished(lambda request: '"do not lose me"' in (request.post_data or "")):
+        chat.comment.press_sequentially("do not lose me")
     log = [*asked("one"), "message_rated 2: nothing -> “do not lose me”"]
     match leave:
         case "blur":
@@ -148,23 +149,25 @@ def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_i
     chat.ask("one")
     chat.vote(0, "dislike")
     chat.reason("Unclear").check()
-    chat.comment.fill("why?")
-    chat.comment.blur()
-    expect(chat.saved).to_have_text("✓ Saved")
     log = [
         *asked("one"),
         "message_rated 2: nothing -> dislike",
         "message_rated 2: dislike -> dislike unclear",
-        "message_rated 2: dislike unclear -> dislike unclear “why?”",
     ]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.comment.fill("why?")
+    chat.comment.blur()
+    log.append("message_rated 2: dislike unclear -> dislike unclear “why?”")
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "dislike")
     expect(chat.quote).to_have_text(re.compile("^\\s*Feedback on"))
     expect(chat.reason("Unclear")).not_to_be_checked()
     expect(chat.comment).to_have_value("why?")
+    log.append("rating_cleared 2: dislike unclear “why?” -> “why?”")
+    application.assert_log(chat.page, chat.conversation_id, log)
     chat.comment.fill("")
     chat.comment.blur()
-    log += ["rating_cleared 2: dislike unclear “why?” -> “why?”", "message_rated 2: “why?” -> nothing"]
+    log.append("message_rated 2: “why?” -> nothing")
     application.assert_log(chat.page, chat.conversation_id, log)
 
 

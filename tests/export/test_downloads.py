@@ -195,14 +195,14 @@ def test_a_reader_that_goes_away_frees_the_connection(site: Site) -> None:
     assert site.in_use() == 1
     site.returned.clear()
     client.close()
-    assert site.returned.wait(30)
+    assert site.returned.wait(5)
     assert site.in_use() == 0
 
 
 @pytest.mark.usefixtures("plenty")
 def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) -> None:
     with site_of(database_url, stalled_seconds=0.2) as site, closing(site.begin("/export/messages.csv")) as client:
-        assert site.returned.wait(30)
+        assert site.returned.wait(5)
         assert site.in_use() == 0
         received = b"".join(iter(lambda: client.recv(1 << 20), b""))
     assert not received.endswith(b"0\r\n\r\n"), "what is only half the file must not look whole"

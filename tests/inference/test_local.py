@@ -153,6 +153,19 @@ async def test_after_the_stop_nothing_is_left_running() -> None:
 # How the program around it ends
 
 
+async def test_ctrl_c_leaves_the_model_to_its_program() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told us to ignore it
+    model = LocalModel.start(context_tokens=256)
+    signal.signal(signal.SIGINT, before)
+    try:
+        os.kill(model._process.pid, signal.SIGINT)
+        text, _ = await reply_from(model.endpoint, asking("Hello?", sampling=SHORT))
+    finally:
+        model.stop()
+
+    assert text
+
+
 PROGRAM = """
 import contextlib, gc, json, signal, sys, threading, urllib.request
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its children to ignore it

@@ -51,10 +51,14 @@ async def until(condition: Callable[[], T | Awaitable[T]]) -> T:
     raise AssertionError("what was waited for did not happen")
 
 
+def nobody_watches_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets it seem so long ago that somebody watched, as far as a process knows of its own watchers."""
+    monkeypatch.setattr(replies, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
+
+
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets this much time pass at once for whoever writes and watches replies."""
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
-    monkeypatch.setattr(replies, "time", clock)
+    nobody_watches_for(monkeypatch, seconds)
     monkeypatch.setattr(replies, "now", lambda: now() + timedelta(seconds=seconds))
 
 

@@ -16,7 +16,7 @@ from chatfeedback.errors import NotFound
 from chatfeedback.replies import Progress
 from chatfeedback.store import drafts
 from openai_server import ScriptedServer, delta
-from service.room import LINGER_SECONDS, Room, escaped, held, last, pass_time, until
+from service.room import LINGER_SECONDS, Room, nobody_watches_for, escaped, held, last, pass_time, until
 
 FAST = "A model that writes much faster than anybody reads. " * 200
 
@@ -224,12 +224,12 @@ async def test_a_reply_lives_as_long_as_somebody_watches_it_from_another_process
     conversation = await room.send()
     watcher = Watcher(neighbour, conversation)
     await until(lambda: watcher.text == "one ")
-    pass_time(monkeypatch, 2 * LINGER_SECONDS)
-    later = replies.now()
-    await until(lambda: room.draft(conversation).lease_until > later + drafts.LEASE)
+    nobody_watches_for(monkeypatch, 2 * LINGER_SECONDS)
+    before = room.draft(conversation).lease_until
+    await until(lambda: room.draft(conversation).lease_until > before + timedelta(seconds=0.2))
     await watcher.leave()
     assert room.kinds(conversation)[-1] == "reply_started"
-    pass_time(monkeypatch, 4 * LINGER_SECONDS)
+    pass_time(monkeypatch, 2 * LINGER_SECONDS)
     await until(lambda: "reply_finished" in room.kinds(conversation))
     assert (room.finished(conversation).text, room.finished(conversation).status) == ("one ", "left")
     assert await asyncio.to_thread(script.left.wait, 10)

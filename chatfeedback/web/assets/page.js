@@ -1,8 +1,34 @@
 // What Gradio leaves out for keyboards and screen readers. Nothing here talks to the server.
 (() => {
+  // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays.
+  const box = () => document.querySelector("#prompt textarea");
+  const type = (text) => {
+    const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
+    set.call(box(), text);
+    box().dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  let restored = false;
+  let sending = null;
+  const draft = {
+    keep: (text) => sessionStorage.setItem("chatfeedback:draft", text ?? ""),
+    restore: () => {
+      if (restored || !box()) return;
+      restored = true;
+      const kept = sessionStorage.getItem("chatfeedback:draft");
+      if (kept && !box().value) type(kept);
+    },
+    send: (text) => { sending = text; },
+    sent: () => {
+      if (box()?.value === sending) type("");
+      sending = null;
+    },
+  };
+  window.chatfeedback = { draft };
+
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
   const improve = () => {
+    draft.restore();
     for (const [id, name] of Object.entries(names)) {
       document.querySelector(`#prompt [data-testid="${id}"], #prompt .${id}`)?.setAttribute("aria-label", name);
     }

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.markup import Element, parse
+from chatfeedback.analytics.statistics import Share
+from chatfeedback.web import charts, timeline
+from chatfeedback.web.feedback_table import feedback_table
+
+NASTY = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1) | st.sampled_from(
+    ["<script>alert(1)</script>", '" onmouseover="alert(1)', "a&amp;b", "</svg>", "'"]
+)
+
+
+def days(*counts: tuple[int, int, int], start: str = "2026-06-01") -> pd.DataFrame:
+    frame = pd.DataFrame(counts, columns=["likes", "dislikes", "comments"])
+    frame.insert(0, "day", pd.date_range(start, periods=len(counts)))
+    return frame
+
+
+def models(*rows: tuple[str, int, int]) -> pd.DataFrame:
+    found = [(name, likes, n - likes, n, likes / n, *(Share(likes, n).interval() or ())) for name, likes, n in rows]
+    return pd.DataFrame(found, columns=["model", "likes", "dislikes", "n", "like_rate", "low", "high"])
+
+
+def given_reasons(*rows: tuple[str | None, str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["value", "reason", "count"], dtype=object)
+
+
+def spoken(page: Element) -> str:
+    """What a screen reader says of a chart."""
+    (picture,) = [element for element in page.all() if element.attributes.get("role") == "img"]
+    return picture.attributes["aria-label"] or ""
+
+
+# Feedback per day
+
+
+def test_bars_stand_on_zero_and_are_as_high_as_the_axis_says() -> None:
+    page = parse(timeline.per_day(days((3, 1, 2), (0, 0, 0), (0, 5, 0))))
+    lines = [line.text for line in page.all(cls="cf-lines")[0].children]
+    assert lines == ["0", "1", "2", "3", "4", "5"]
+    likes, dislikes = page.all("rect", "cf-like"), page.all("rect", "cf-dislike")
+    assert [bar.number("height") for bar in likes] == [60, 0, 0]
+    assert [bar.number("height") for bar in dislikes] == [20, 0, 100]
+    for lower, upper in zip(likes, dislikes, strict=True):
+        assert lower.number("y") + lower.number("height") == 100
+        assert upper.number("y") + upper.number("height") == lower.number("y")
+    assert [line.number("y1") for line in page.all("line")] == [60]
+
+
+def test_the_chart_is_told_in_words_and_as_a_table() -> None:
+    page = parse(timeline.per_day(days((3, 1, 2), (1, 1, 0))))
+    assert spoken(page) == "Feedback per day from 2026-06-01 to 2026-06-02: 4 likes, 2 dislikes, 2 comments."
+    assert page.rows() == [
+        ["Day from", "Likes", "Dislikes", "Comments"],
+        ["2026-06-01", "3", "1", "2"],
+        ["2026-06-02", "1", "1", "0"],
+    ]
+    assert [title.text for title in page.all("title")] == [
+        "Monday, 1 June 2026: 3 likes, 1 dislike, 2 comments",
+        "Tuesday, 2 June 2026: 1 like, 1 dislike, 0 comments",
+    ]
+    assert [item.text for item in page.all("li")] == ["Likes", "Dislikes", "Comments"]
+
+
+@pytest.mark.parametrize(
+    ("number", "period"), [(1, "day"), (92, "day"), (93, "week"), (600, "week"), (700, "month"), (3000, "year")]
+)
+def test_many_days_are_added_up_until_they_can_be_read(number: int, period: str) -> None:
+    page = parse(timeline.per_day(days(*[(2, 1, 1)] * number, start="2019-01-01")))
+    _header, *rows = page.rows()
+    assert len(rows) == len(page.all("rect", "cf-like")) <= timeline.MOST_BARS
+    assert [sum(int(row[column].replace(",", "")) for row in rows) for column in (1, 2, 3)] == [
+        2 * number,
+        number,
+        number,
+    ]
+    assert page.all("h3")[0].text == f"Feedback per {period}"
+    assert (f"there are {number:,} days" in page.all("p")[0].text) == (period != "day")
+
+
+@given(counts=st.lists(st.tuples(*[st.integers(0, 10**7)] * 3), min_size=1, max_size=120))
+def test_no_bar_leaves_the_chart(counts: list[tuple[int, int, int]]) -> None:
+    page = parse(timeline.per_day(days(*counts)))
+    if not any(map(any, counts)):
+        assert not page.all("svg") and "No feedback" in page.text
+        return
+    _, _, width, height = map(float, (page.all("svg")[0].attributes["viewbox"] or "").split())
+    for bar in page.all("rect"):
+        assert bar.number("x") >= 0 and bar.number("x") + bar.number("width") <= width + 1e-6
+        assert bar.number("y") >= -0.02 and bar.number("y") + bar.number("height") <= height + 0.02
+    ticks = [int(line.text.replace(",", "")) for line in page.all(cls="cf-lines")[0].children]
+    assert ticks[0] == 0 and len(ticks) <= 7 and len({after - before for before, after in pairwise(ticks)}) == 1
+    places = [label.style("left") for label in page.all(cls="cf-dates")[0].children]
+    assert places == sorted(set(places)) and places[0] > 0 and places[-1] < 100
+
+
+def test_a_single_day_is_a_bar_and_not_a_wall() -> None:
+    page = parse(timeline.per_day(days((1, 0, 0))))
+    (bar,) = page.all("rect", "cf-like")
+    _, _, width, _ = map(float, (page.all("svg")[0].attributes["viewbox"] or "").split())
+    assert bar.number("width") / width < 0.1
+    assert bar.number("x") + bar.number("width") / 2 == pytest.approx(width / 2)
+
+
+# Like rate by model
+
+
+def test_whiskers_reach_from_one_end_of_the_interval_to_the_other() -> None:
+    page = parse(charts.by_model(models(("a", 8, 10), ("b", 0, 1))))
+    for row, share in zip(page.all(cls="cf-row"), (Share(8, 10), Share(0, 1)), strict=False):
+        low, high = share.interval() or (0, 0)
+        (whisker,), (dot,) = row.all(cls="cf-whisker"), row.all(cls="cf-dot")
+        assert whisker.style("left") == pytest.approx(100 * low, abs=0.01)
+        assert whisker.style("left") + whisker.style("width") == pytest.approx(100 * high, abs=0.02)
+        assert dot.style("left") == pytest.approx(100 * (share.value or 0), abs=0.01)
+    axis = page.all(cls="cf-axis")[0].all("span")
+    assert [(tick.text, tick.style("left")) for tick in axis] == [(f"{n}%", n) for n in (0, 25, 50, 75, 100)]
+    assert spoken(page) == "a 80.0%, interval 49.0–94.3%, n = 10; b 0.0%, interval 0.0–79.3%, n = 1"
+    assert page.rows()[1] == ["a", "8", "2", "80.0%", "49.0%", "94.3%"]
+
+
+@given(name=NASTY)
+def test_names_of_models_are_text_and_nothing_else(name: str) -> None:
+    page = parse(charts.by_model(models((name, 1, 2))))
+    assert page.all(cls="cf-name")[0].text == name
+    assert spoken(page).startswith(name)
+    assert page.all("script") == [] and not any(k.startswith("on") for e in page.all() for k in e.attributes)
+
+
+def test_more_models_than_fit_are_left_to_the_table() -> None:
+    page = parse(charts.by_model(models(*((f"m{n}", n, 100) for n in range(1, 31)))))
+    assert len(page.all(cls="cf-whisker")) == charts.MOST_ROWS
+    assert len(page.rows()) == 31
+    assert "the table has all 30" in page.text
+
+
+# Reasons
+
+
+def test_reasons_are_grouped_by_rating_and_drawn_on_one_scale_from_zero() -> None:
+    frame = given_reasons(("dislike", "too_long", 8), ("like", "clear", 4), ("like", "new_one", 2), (None, "clear", 1))
+    page = parse(charts.reasons(frame, {"clear": "Clear", "too_long": "Too long & more"}))
+    groups = {
+        group.all("h4")[0].text: [
+            (row.all(cls="cf-name")[0].text, row.all(cls="cf-bar")[0].style("width")) for row in group.all(cls="cf-row")
+        ]
+        for group in page.all("section")
+    }
+    assert groups == {
+        "Likes": [("Clear", 50), ("New one", 25)],
+        "Dislikes": [("Too long & more", 100)],
+        "Without a thumb": [("Clear", 12.5)],
+    }
+    assert page.rows()[1:3] == [["Likes", "Clear", "clear", "4"], ["Likes", "New one", "new_one", "2"]]
+    assert spoken(page) == "Likes: Clear 4, New one 2; Dislikes: Too long & more 8; Without a thumb: Clear 1"
+
+
+@given(code=NASTY, label=NASTY)
+def test_labels_of_reasons_are_text_and_nothing_else(code: str, label: str) -> None:
+    page = parse(charts.reasons(given_reasons(("like", code, 1)), {code: label}))
+    assert page.all(cls="cf-name")[0].text == label
+    assert page.all("script") == []
+
+
+# Cards, and nothing at all
+
+
+@given(texts=st.tuples(NASTY, NASTY, NASTY))
+def test_a_card_shows_its_texts(texts: tuple[str, str, str]) -> None:
+    page = parse(charts.cards([charts.Card(*texts)]))
+    assert page.text == "".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("html", "sentence"),
+    [
+        (timeline.per_day(days()), "No feedback"),
+        (timeline.per_day(days((0, 0, 0), (0, 0, 0))), "No feedback"),
+        (charts.by_model(models()), "No likes or dislikes"),
+        (charts.reasons(given_reasons(), {}), "No reasons"),
+        (feedback_table(pd.DataFrame(), {}), "No feedback"),
+    ],
+)
+def test_where_there_is_nothing_to_draw_a_sentence_says_so(html: str, sentence: str) -> None:
+    page = parse(html)
+    assert sentence in page.text
+    assert not page.all("svg") and not page.all("table")
+
+
+def test_figures_are_written_as_people_write_them() -> None:
+    assert [charts.percent(None), charts.percent(0.6104), charts.percent(1.25)] == ["–", "61.0%", "125.0%"]
+    assert [charts.seconds(None), charts.seconds(0.549), charts.seconds(1234.5)] == ["–", "0.55 s", "1,234.5 s"]

@@ -1,0 +1,200 @@
+"""The handlers of the Analytics tab, called as Gradio calls them, on a real database."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import gradio as gr
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.conftest import Recorded, fill
+from analytics.crowd import Crowd
+from analytics.markup import parse
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.errors import InputError, NotAllowed
+from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, download_link, filters_from
+from chatfeedback.web.analytics_layout import Components, Shown, lay_out_analytics
+
+REQUEST = gr.Request()
+
+
+class Tab:
+    """The tab of a page: what it has drawn, by the name of the component."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self.allowed = True
+        with gr.Blocks():
+            self.on = lay_out_analytics()
+        self.names = {getattr(self.on, name): name for name in Components.__slots__}
+        self.handlers = AnalyticsHandlers(recorded.desk, self.on, self.who, {"clear": "Clear as day"})
+        self.drawn: dict[str, Any] = {"shown": Shown()}
+
+    def who(self, _request: gr.Request) -> str:
+        if not self.allowed:
+            raise NotAllowed("Sign in first.")
+        return "someone"
+
+    def do(self, update: dict[Any, Any]) -> set[str]:
+        """Draws what a handler answered; the names of what changed."""
+        changed = {self.names[component]: value for component, value in update.items()}
+        if changed == {"drawn_at": gr.skip()}:
+            return set()
+        self.drawn |= changed
+        return changed.keys()
+
+    def refresh(self, since: str = "", until: str = "", model: str = "", annotator: str = "") -> set[str]:
+        return self.do(self.handlers.refresh(since, until, model, annotator, REQUEST))
+
+    def open(self, **data: Any) -> set[str]:
+        return self.do(self.handlers.open(self.drawn["shown"], gr.EventData(None, data), REQUEST))
+
+    def card(self, name: str) -> str:
+        shown = parse(self.drawn["cards"])
+        return next(card.all("dd")[0].text for card in shown.all(cls="cf-card") if card.all("dt")[0].text == name)
+
+
+@pytest.fixture
+def tab(recorded: Recorded) -> Iterator[Tab]:
+    yield Tab(recorded)
+
+
+def test_opening_the_tab_draws_all_figures_and_offers_what_can_be_chosen(tab: Tab, recorded: Recorded) -> None:
+    tab.refresh()
+    record = recorded.record
+    assert tab.card("Conversations").startswith(f"{record.conversations()}")
+    assert parse(tab.drawn["per_day"]).all("svg")
+    assert parse(tab.drawn["by_model"]).all(cls="cf-whisker")
+    assert "Clear as day" in parse(tab.drawn["reasons"]).text
+    assert len(parse(tab.drawn["table"]).all("button")) == min(ROWS, len(record.judged))
+    assert [value for _, value in tab.drawn["model"].choices] == ["", *recorded.crowd.model_names()]
+    assert dict(tab.drawn["annotator"].choices) == {"Everybody": ""} | {v: k for k, v in recorded.crowd.names().items()}
+
+
+def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded: Recorded) -> None:
+    for model in recorded.crowd.model_names():
+        for annotator, name in recorded.crowd.names().items():
+            tab.refresh("2026-06-25", "2026-06-28", model, annotator)
+            filters = Filters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 29, tzinfo=UTC), model, annotator)
+            naive = recorded.record.under(filters)
+            assert tab.drawn["shown"].filters == filters
+            assert tab.card("Conversations").startswith(f"{naive.conversations()}")
+            rows = parse(tab.drawn["table"]).all("tr")[1:]
+            assert {row.children[1].text for row in rows} <= {name}
+            assert len(rows) == len(naive.feedback())
+            href = parse(tab.drawn["download"]).all("a")[0].attributes["href"] or ""
+            assert parse_qs(urlsplit(href).query) == {
+                "since": ["2026-06-25T00:00:00+00:00"],
+                "until": ["2026-06-29T00:00:00+00:00"],
+                "model": [model],
+                "annotator": [annotator],
+            }
+
+
+def test_the_table_is_turned_page_by_page(tab: Tab, recorded: Recorded) -> None:
+    total = len(recorded.record.judged)
+    assert ROWS < total
+    tab.refresh()
+    seen = list(tab.drawn["shown"].rows)
+    assert not tab.drawn["newer"].interactive
+    while tab.drawn["older"].interactive:
+        tab.do(tab.handlers.older(tab.drawn["shown"], REQUEST))
+        seen += tab.drawn["shown"].rows
+    assert {(message_id, annotator) for _, message_id, annotator in seen} == recorded.record.judged.keys()
+    assert len(seen) == total
+    assert tab.drawn["range"].endswith(f"–{total} of {total}")
+    tab.do(tab.handlers.newer(tab.drawn["shown"], REQUEST))
+    assert tab.drawn["shown"].offset == (total - 1) // ROWS * ROWS - ROWS
+
+
+def test_a_row_opens_its_conversation_with_the_rated_reply_marked(tab: Tab, recorded: Recorded) -> None:
+    tab.refresh()
+    names = recorded.crowd.names()
+    for row, (conversation_id, message_id, annotator) in enumerate(tab.drawn["shown"].rows):
+        assert tab.open(row=row) == {"side", "about", "chatbot"}
+        about = parse(tab.drawn["about"])
+        marked = int(about.all("h3")[0].attributes["data-rated"] or "")
+        assert tab.drawn["side"].visible
+        assert tab.drawn["chatbot"][marked]["content"][0]["text"] == recorded.record.said[message_id].text
+        assert about.all("h3")[0].text == recorded.talks[conversation_id].title
+        assert about.all("p")[0].text.startswith(f"{names[annotator]}:")
+    tab.do(tab.handlers.close(REQUEST))
+    assert not tab.drawn["side"].visible
+
+
+@pytest.mark.parametrize("row", [-1, ROWS, "0", None, True, 1.0])
+def test_a_row_that_was_not_drawn_opens_nothing(tab: Tab, row: object) -> None:
+    tab.refresh()
+    with pytest.warns(UserWarning, match="not on the screen"):
+        assert tab.open(row=row) == set()
+
+
+def test_live_draws_again_only_when_something_has_happened(tab: Tab, recorded: Recorded) -> None:
+    tab.refresh(model=recorded.crowd.model_names()[1])
+    before = tab.drawn["shown"]
+    assert tab.do(tab.handlers.tick(before, REQUEST)) == set()
+    fill(recorded.engine, Crowd(seed=2, names_begin_with="late-"), 20)
+    assert "cards" in tab.do(tab.handlers.tick(before, REQUEST))
+    assert tab.drawn["shown"].position > before.position
+    assert tab.drawn["shown"].filters == before.filters
+
+
+def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
+    tab.refresh()
+    shown, data = tab.drawn["shown"], gr.EventData(None, {"row": 0})
+    tab.allowed = False
+    calls = {
+        "refresh": ("", "", "", "", REQUEST),
+        "tick": (shown, REQUEST),
+        "watch": (True, REQUEST),
+        "newer": (shown, REQUEST),
+        "older": (shown, REQUEST),
+        "open": (shown, data, REQUEST),
+        "close": (REQUEST,),
+    }
+    handlers = inspect.getmembers(AnalyticsHandlers, inspect.isfunction)
+    assert calls.keys() == {name for name, _ in handlers if not name.startswith("_")}
+    for name, arguments in calls.items():
+        with pytest.warns(UserWarning, match="Sign in first"):
+            assert tab.do(getattr(tab.handlers, name)(*arguments)) == set()
+
+
+def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:
+    tab.refresh()
+    with pytest.warns(UserWarning, match="first day"):
+        assert tab.refresh("2026-06-25", "2026-06-24") == set()
+
+
+def test_both_days_belong_to_the_time() -> None:
+    day = filters_from("2026-06-25", "2026-06-25", "", None)
+    assert day == Filters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 26, tzinfo=UTC))
+
+
+@given(text=st.text(max_size=12) | st.dates().map(str))
+def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
+    try:
+        found = filters_from(text, None, None, None)
+    except InputError:
+        return
+    assert found.since is None if not text.strip() else 2000 <= (found.since or datetime.min).year <= 2100
+
+
+@given(model=st.text(), annotator=st.text(st.characters(codec="utf-8")))
+def test_the_link_of_the_download_carries_any_name(model: str, annotator: str) -> None:
+    model = model.encode("utf-8", "replace").decode()
+    (link,) = parse(download_link(Filters(model=model or None, annotator=annotator or None))).all("a")
+    parts = urlsplit(link.attributes["href"] or "")
+    assert parts.path == "/export/feedback.csv"
+    wanted = {"model": [model], "annotator": [annotator]}
+    assert parse_qs(parts.query) == {name: value for name, value in wanted.items() if value[0]}
+
+
+def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded) -> None:
+    nothing = recorded.desk.overview(Filters(model="none")).headline
+    assert {card.value for card in cards(nothing)} == {"0", "–"}
+    assert len({card.name for card in cards(nothing)}) == 12

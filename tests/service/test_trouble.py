@@ -1,0 +1,314 @@
+"""Pages that go away, stores that do: nothing is half written, nothing is pretended, no text is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from openai_server import ScriptedServer
+from service.room import PATIENCE_SECONDS, Room, held, last, open_room, texts, until
+from sqlalchemy import create_engine, make_url, text
+
+from chatfeedback import replies
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
+from chatfeedback.inference.client import Endpoint
+from talking import People
+
+STORY = "Once upon a time"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+
+
+class Outage:
+    """The database refuses to be written from `begin` to `end`: a Postgres that is away, a SQLite that is read-only."""
+
+    def __init__(self, room: Room) -> None:
+        self._store = room.store
+        url = make_url(room.store.engine.url)
+        self._name = url.database
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._elsewhere = url.set(database="postgres")
+
+    def begin(self) -> None:
+        if self._is_sqlite:
+            self._sqlite("PRAGMA query_only=ON")
+        else:
+            self._postgres(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false', TERMINATE)
+
+    def end(self) -> None:
+        if self._is_sqlite:
+            self._sqlite("PRAGMA query_only=OFF")
+        else:
+            self._postgres(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+
+    def _sqlite(self, pragma: str) -> None:
+        self._store.writer.submit(lambda tx: tx.script(pragma)).result(PATIENCE_SECONDS)
+
+    def _postgres(self, *statements: str) -> None:
+        engine = create_engine(self._elsewhere, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement), {"name": self._name} if ":name" in statement else {})
+        engine.dispose()
+
+
+@pytest.fixture
+def outage(room: Room) -> Iterator[Outage]:
+    made = Outage(room)
+    yield made
+    made.end()
+
+
+@contextlib.contextmanager
+def stuck_writes(room: Room) -> Iterator[None]:
+    """The database neither writes drafts nor refuses to."""
+    if room.store.engine.dialect.name == "sqlite":
+        go_on = threading.Event()
+        room.store.writer.submit(lambda _tx: go_on.wait(PATIENCE_SECONDS))
+        yield
+        go_on.set()
+    else:
+        with room.store.engine.begin() as connection:
+            connection.execute(text("LOCK TABLE reply_drafts IN EXCLUSIVE MODE"))
+            yield
+
+
+# Pages that go away
+
+
+async def test_a_page_that_goes_away_at_any_moment_of_a_send_leaves_no_reply_that_nobody_writes(
+    room: Room, server: ScriptedServer
+) -> None:
+    first = await room.ask("Still there?")
+    for steps in range(40):
+        sending = asyncio.create_task(room.send(f"After {steps} steps"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait([sending])
+    with stuck_writes(room):
+        sending = asyncio.create_task(room.send("While it is committed"))
+        await asyncio.sleep(0.01)
+        sending.cancel()
+        await asyncio.wait([sending])
+        assert sending.cancelled()
+    await room.ask("And now?", first)  # whoever was before this in the queue is stored by now
+    for line in await room.service.conversations(room.ada, 100):
+        conversation = await room.service.conversation(room.ada, line.conversation_id)
+        if conversation.writing_id is not None:
+            conversation = await room.ended(conversation)
+        assert last(conversation).status == "complete"
+        assert room.kinds(conversation).count("reply_finished") == len(conversation.shown()) / 2
+    titles = [line.title for line in await room.service.conversations(room.ada, 100)]
+    assert "While it is committed" in titles and "After 39 steps" in titles
+    assert len(server.requests) == len(titles) + 1
+
+
+async def test_a_vote_of_a_page_that_goes_away_is_stored_all_the_same(room: Room) -> None:
+    conversation = await room.ask()
+    reply_id = conversation.head_id
+    with stuck_writes(room):
+        voting = [asyncio.create_task(room.rate(conversation, reply_id, value=value)) for value in ("like", "dislike")]
+        await asyncio.sleep(0)
+        for vote in voting:
+            vote.cancel()
+        await asyncio.wait(voting)
+    await room.rate(conversation, reply_id, comment="And this one waited")
+    rated = [(body.value, body.comment) for body in room.log(conversation)[4:]]
+    assert rated == [("like", None), ("dislike", None), ("dislike", "And this one waited")]
+
+
+async def test_closing_waits_for_what_is_under_way(
+    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
+) -> None:
+    async with open_room(database_url, people, [endpoint]) as room:
+        conversation = await room.ask()
+        with stuck_writes(room):
+            voting = asyncio.create_task(room.rate(conversation, conversation.head_id, value="like"))
+            sending = asyncio.create_task(room.send("Just in time"))
+            await asyncio.sleep(0)
+            for page in (voting, sending):
+                page.cancel()
+            closing = asyncio.create_task(room.service.close())
+            await asyncio.sleep(0)
+        await closing
+        assert (await room.now(conversation)).ratings
+        (newest, _) = await room.service.conversations(room.ada, 10)
+        assert newest.title == "Just in time"
+        assert (await room.service.conversation(room.ada, newest.conversation_id)).writing_id is None
+
+
+# Stores that go away
+
+
+def commands(room: Room, conversation: Conversation) -> dict[str, Callable[[], Awaitable[object]]]:
+    of = (room.ada, conversation.conversation_id)
+    prompt, reply = (message.message_id for message in conversation.shown())
+    return {
+        "send": lambda: room.service.send(*of, "Two", seen=None),
+        "send the first": lambda: room.service.send(room.ada, None, "One", seen=0),
+        "retry": lambda: room.service.retry(*of, reply, seen=None),
+        "edit a prompt": lambda: room.service.edit(*of, prompt, "Uno", seen=None),
+        "edit a reply": lambda: room.service.edit(*of, reply, "Better", seen=None),
+        "undo": lambda: room.service.undo(*of, seen=None),
+        "clear": lambda: room.service.clear(*of),
+        "rate": lambda: room.service.rate(*of, reply, value="like", reasons=["accurate"], comment="Nice"),
+    }
+
+
+async def test_while_the_store_cannot_be_written_everything_is_refused_and_nothing_is_half_written(
+    room: Room, server: ScriptedServer, outage: Outage
+) -> None:
+    conversation = await room.ask("One")
+    outage.begin()
+    for name, command in commands(room, conversation).items():
+        with pytest.raises(StoreUnavailable, match="nothing was stored"):
+            await command()
+            pytest.fail(name)
+    outage.end()
+    assert await room.now(conversation) == conversation
+    assert len(await room.service.conversations(room.ada, 10)) == len(server.requests) == 1
+    assert texts(await room.ask("Two", conversation))[-1] == "Answer 2 to: Two"
+
+
+async def test_a_closed_store_refuses_everything_at_once(
+    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
+) -> None:
+    async with open_room(database_url, people, [endpoint]) as room:
+        conversation = await room.ask("One")
+        room.store.writer.close()
+        for name, command in commands(room, conversation).items():
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await command()
+                pytest.fail(name)
+        assert await room.now(conversation) == conversation
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+async def test_connections_that_die_are_replaced_and_nobody_notices(room: Room, server: ScriptedServer) -> None:
+    script = server.reply(STORY, hold_after=1)
+    first = await room.ask("One")
+    running = await room.send("Two", first)
+    await room.shows(running, "Answ")
+    engine = create_engine(room.store.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    for _ in range(3):
+        with engine.connect() as connection:
+            connection.execute(text(TERMINATE), {"name": room.store.engine.url.database})
+        await room.rate(running, first.head_id, value="like")
+        await room.rate(running, first.head_id, value="")
+    engine.dispose()
+    assert script.ended.is_set() or script.release() is None
+    assert last(await room.ended(running)).status == "complete"
+    assert len(room.log(running)) == 6 + 6
+
+
+async def test_the_end_of_a_reply_is_stored_when_the_store_comes_back(
+    room: Room, server: ScriptedServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    assert (await until_text(watching, "Once")).notice is None
+    outage.begin()
+    script.release()
+    told = await until_text(watching, STORY, with_notice=True)
+    assert "nothing was stored" in told.notice
+    tried = asyncio.Event()
+    counted = 0
+
+    async def counting(future: object) -> object:
+        nonlocal counted
+        counted += 1
+        if counted == 20:
+            tried.set()
+        return await committed(future)
+
+    committed = replies.committed
+    monkeypatch.setattr(replies, "committed", counting)
+    await tried.wait()
+    outage.end()
+    *_, seen = [progress async for progress in watching]
+    assert (seen.text, seen.notice) == (STORY, None)
+    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+    assert await room.now(conversation) == seen.conversation
+    assert room.kinds(conversation).count("reply_finished") == 1
+
+
+async def until_text(watching: AsyncIterator[replies.Progress], text: str, with_notice: bool = False) -> replies.Progress:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for seen in watching:
+            if seen.text == text and bool(seen.notice) >= with_notice:
+                return seen
+    raise AssertionError(f"the reply ended without {text!r}")
+
+
+async def test_trouble_that_passes_while_a_reply_is_written_is_told_and_untold(
+    room: Room, server: ScriptedServer, outage: Outage
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await until_text(watching, "Once")
+    outage.begin()
+    await until_text(watching, "Once", with_notice=True)
+    outage.end()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert [seen.notice async for seen in watching if not seen.notice or script.release()][:1] or True
+    after = await room.now(conversation)
+    assert (last(after).text, last(after).status) == (STORY, "complete")
+
+
+async def test_stop_while_the_store_is_away_says_so_and_is_stored_later(
+    room: Room, server: ScriptedServer, outage: Outage
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    outage.begin()
+    with pytest.raises(StoreUnavailable):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await room.stop(conversation)
+    if room.store.engine.dialect.name == "sqlite":  # reading still works there, so the wish was heard
+        assert await asyncio.to_thread(script.left.wait, 10), "the model has stopped"
+    outage.end()
+    await until(lambda: room.stop(conversation))
+    after = await room.now(conversation)
+    assert (last(after).text, last(after).status) == ("Once", "stopped")
+
+
+async def test_stop_is_obeyed_while_the_store_hangs(room: Room, server: ScriptedServer) -> None:
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    with stuck_writes(room):
+        await asyncio.sleep(5 * replies.CHECKPOINT_SECONDS)  # a checkpoint hangs by now
+        stopping = asyncio.create_task(room.stop(conversation))
+        assert await asyncio.to_thread(script.left.wait, 5)
+        assert not stopping.done()
+    stopped = await stopping
+    assert (last(stopped).text, last(stopped).status) == ("Once", "stopped")
+
+
+async def test_closing_does_not_wait_for_a_store_that_is_away_and_the_next_start_ends_the_reply(
+    database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "STORE_RETRY_SECONDS", (3600,))
+    server.reply(STORY, hold_after=1)
+    async with open_room(database_url, people, [endpoint]) as room:
+        outage = Outage(room)
+        conversation = await room.send()
+        await room.draft_says(conversation, "Once")
+        outage.begin()
+        with contextlib.suppress(ChatFeedbackError):
+            await room.stop(conversation)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await room.service.close()
+        finally:
+            outage.end()
+        assert "reply_finished" not in room.kinds(conversation)
+    assert held
