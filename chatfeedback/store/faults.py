@@ -71,8 +71,8 @@ _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
     ),
     sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "The database file is damaged; restore it from a backup."),
 }
-_NOT_NOW = ("53", "25006")
-"""No disk, memory or connection left; a server that may only be read, such as a standby."""
+_NOT_NOW = ("53", "25006", "55P03")
+"""No disk, memory or connection left; a server that may only be read, such as a standby; a lock not had in time."""
 _REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
