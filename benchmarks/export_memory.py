@@ -1,7 +1,7 @@
 """The peak memory of a CSV export, and its time.
 
-Each export runs in a process of its own, which reports its peak resident memory; ten times as many rows must not take
-more. For the time, sqlite3's own command line writes the columns of the log as CSV, where it is installed; and a
+Each export runs in a process of its own, which reports its peak resident memory (from /proc, so this needs Linux); ten
+times as many rows must not take more. For the time, sqlite3's own command line writes the columns of the log as CSV, where it is installed; and a
 program of the usual kind, `csv.writer` over a cursor of sqlite3.
 
     uv run python -m benchmarks.export_memory
@@ -21,15 +21,16 @@ from benchmarks._stores import populated, url_of
 from chatfeedback.export.kinds import KINDS
 
 FEW, MANY = 100_000, 1_000_000
+# VmHWM and not ru_maxrss, which on Linux begins with what the parent process had in memory.
 _EXPORT = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.export.command import run
 
 url, kind, output = sys.argv[1:]
 run(url, kind, "csv", Path(output), Filters())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 _WRITER = """
 import csv, sqlite3, sys

@@ -293,6 +293,11 @@ def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Cha
     changes.finished.add(body.message_id)
     if state.writing_id == body.message_id:
         state.writing_id = None
+    if not body.text:
+        # There is nothing that could have been rated; what was said of the promise does not count.
+        for key in [key for key in state.ratings if key[0] == body.message_id]:
+            del state.ratings[key]
+            changes.rated.add(key)
     # A retry that brought nothing leaves the old reply on the screen.
     old = state.messages.get(reply.replaces_id) if reply.replaces_id else None
     if not body.text and state.head_id == body.message_id and old is not None and old.text:

@@ -100,7 +100,7 @@ class AnalyticsHandlers:
 
         def act() -> Update:
             row = getattr(data, "row", None)
-            if not isinstance(row, int) or not 0 <= row < len(shown.rows):
+            if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(shown.rows):
                 raise InputError("This row is not on the screen any more; press Refresh.")
             conversation_id, message_id, annotator_id = shown.rows[row]
             conversation = self._desk.conversation(conversation_id)
@@ -183,7 +183,7 @@ class AnalyticsHandlers:
         )
 
 
-def filters_from(since: str | None, until: str | None, model: str | None, annotator: str | None) -> Filters:
+def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
     """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
     first, last = _day(since), _day(until)
     if first and last and first > last:
@@ -196,13 +196,14 @@ def filters_from(since: str | None, until: str | None, model: str | None, annota
     )
 
 
-def _day(text: str | None) -> date | None:
-    if not text or not text.strip():
+def _day(text: object) -> date | None:
+    text = str(text or "").strip()
+    if not text:
         return None
     try:
-        day = date.fromisoformat(text.strip())
+        day = date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{text.strip()!r} is not a date; write it as in 2026-11-20.") from None
+        raise InputError(f"{text!r} is not a date; write it as in 2026-11-20.") from None
     if not YEARS[0] <= day.year <= YEARS[1]:
         raise InputError(f"Choose a day between {YEARS[0]} and {YEARS[1]}.")
     return day

@@ -117,13 +117,15 @@ class Application:
                 connection.execute(text("SELECT conversation_id FROM conversations ORDER BY started_at")).scalars()
             )
 
-    def assert_log(self, page: Page, conversation_id: str, expected: Sequence[str]) -> None:
+    def assert_log(self, page: Page, conversation_id: str, expected: Sequence[str], *, in_order: bool = True) -> None:
         """The events of a conversation, told line by line, are these as soon as they are as many."""
         seen = eventually(
             lambda: told(self.events(conversation_id)),
             lambda lines: len(lines) >= len(expected),
             lambda seconds: page.wait_for_timeout(seconds * 1000),
         )
+        if not in_order:
+            seen, expected = sorted(seen), sorted(expected)
         assert seen == list(expected)
 
 

@@ -67,3 +67,17 @@ def _rest(body: Body, numbers: dict[str | None, str]) -> str:
 def _rating(value: str | None, reasons: Iterable[str], comment: str | None) -> str:
     parts = [value or "", ", ".join(reasons), f"“{comment}”" if comment is not None else ""]
     return " ".join(part for part in parts if part) or "nothing"
+
+
+def asked(*prompts: str) -> list[str]:
+    """The log of a conversation of these prompts, each with its reply."""
+    lines = ["conversation_started"]
+    for at, prompt in enumerate(prompts):
+        before, sent, reply = 2 * at, 2 * at + 1, 2 * at + 2
+        earlier = " ".join(str(number) for number in range(1, sent + 1))
+        lines += [
+            f"message_sent {sent} after {before or 'the start'}: {prompt}",
+            f"reply_started {reply} after {sent}, parrot told {earlier}",
+            f"reply_finished {reply} complete: You said: {prompt}",
+        ]
+    return lines

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint, eventually
 from browser.chat_page import THUMBS, ChatPage
-from browser.telling import told
+from browser.telling import asked, told
 from chatfeedback.store.writer import Work, Writer, open_writer
 from chatfeedback.web import server
 from openai_server import ScriptedServer
@@ -47,20 +47,6 @@ class SlowWriter:
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
-
-
-def asked(*prompts: str) -> list[str]:
-    """The log of a conversation of these prompts, each with its reply."""
-    lines = ["conversation_started"]
-    for at, prompt in enumerate(prompts):
-        before, sent, reply = 2 * at, 2 * at + 1, 2 * at + 2
-        earlier = " ".join(str(number) for number in range(1, sent + 1))
-        lines += [
-            f"message_sent {sent} after {before or 'the start'}: {prompt}",
-            f"reply_started {reply} after {sent}, parrot told {earlier}",
-            f"reply_finished {reply} complete: You said: {prompt}",
-        ]
-    return lines
 
 
 def test_every_reply_can_be_voted_on_also_an_older_one(chat: ChatPage, application: Application) -> None:
@@ -215,10 +201,8 @@ def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(
     chat.shows("one", "You said: one")
     (_, second) = application.conversation_ids()
     application.assert_log(chat.page, second, [*asked("two"), "message_rated 2: nothing -> like"])
-    # A later click has been answered: whatever the first one painted is on the screen by now.
-    chat.vote(0, "dislike")
-    application.assert_log(
-        chat.page, first, [*asked("one"), "conversation_cleared", "message_rated 2: nothing -> dislike"]
-    )
-    expect(chat.quote).to_contain_text("You dislike “You said: one”")
-    chat.thumbs("dislike")
+    # A later click is answered: whatever the vote painted is on the screen by now.
+    chat.select(0)
+    expect(chat.quote).to_contain_text("Feedback on You said: one")
+    chat.thumbs("")
+    application.assert_log(chat.page, first, [*asked("one"), "conversation_cleared"])

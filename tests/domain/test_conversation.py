@@ -160,6 +160,15 @@ def test_the_last_word_of_each_annotator_is_the_rating(talk: FoldedTalk) -> None
     assert (reply, "ada") not in talk.conversation.ratings
 
 
+def test_a_reply_that_ends_without_text_has_no_rating_even_if_it_was_rated_while_it_was_written(
+    talk: FoldedTalk,
+) -> None:
+    reply = talk.send("Hello")
+    talk.rate(reply, "ada", RatingChange(value="like"))
+    talk.finish(reply, "", "failed")
+    assert talk.conversation.ratings == {}
+
+
 def test_a_conversation_remembers_what_an_evolution_left_alone(talk: FoldedTalk) -> None:
     talk.ask("Hello", "Hi")
     before = talk.conversation

@@ -1,0 +1,154 @@
+"""Several conversations of one person: started, listed, opened again, and named by the address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+from browser.conftest import DESKTOP, PHONE, Watched
+from browser.telling import asked
+from chatfeedback.store import annotators
+from openai_server import ScriptedServer
+from talking import StoredTalk
+
+
+@pytest.mark.parametrize("how", ["Clear", "New conversation"])
+def test_a_new_conversation_is_started_and_the_old_one_kept(chat: ChatPage, application: Application, how: str) -> None:
+    chat.ask("one")
+    first = chat.conversation_id
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    chat.page.get_by_role("button", name=how, exact=True).click()
+    chat.shows()
+    expect(chat.page).to_have_url(application.address)
+    application.assert_log(
+        chat.page, first, [*asked("one"), "message_rated 2: nothing -> like", "conversation_cleared"]
+    )
+    chat.ask("two")
+    second = chat.conversation_id
+    assert second != first
+    application.assert_log(chat.page, second, asked("two"))
+    chat.page.locator(f'[data-conversation="{first}"]').click()
+    chat.shows("one", "You said: one")
+    chat.thumbs("like")
+    expect(chat.page).to_have_url(f"{application.address}?conversation={first}")
+
+
+def test_a_prompt_sent_right_after_clear_goes_into_the_new_conversation(
+    chat: ChatPage, application: Application
+) -> None:
+    chat.ask("one")
+    first = chat.conversation_id
+    # Both in one go, before the server can have answered the first.
+    chat.prompt.fill("two")
+    chat.page.evaluate(
+        """() => {
+            document.querySelector('#chatbot button[aria-label=Clear]').click();
+            document.querySelector('#prompt [data-testid=submit-button]').click();
+        }"""
+    )
+    chat.shows("two", "You said: two")
+    chat.idle()
+    application.assert_log(chat.page, chat.conversation_id, asked("two"))
+    application.assert_log(chat.page, first, [*asked("one"), "conversation_cleared"])
+
+
+def test_conversations_are_listed_newest_first_and_the_open_one_is_marked(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    expect(chat.page.locator("#conversations")).to_have_text(re.compile("Nothing here yet"))
+    for prompt in ("one", "two", "three"):
+        chat.ask(prompt)
+        chat.page.get_by_role("button", name="New conversation").click()
+        chat.shows()
+    expect(chat.listed).to_have_text(["three", "two", "one"])
+    chat.page.get_by_role("button", name="one").click()
+    chat.shows("one", "You said: one")
+    current = chat.page.locator("#conversations [aria-current=true]")
+    expect(current).to_have_text(re.compile("^one"))
+    chat.ask("more")
+    expect(chat.listed).to_have_text(["one", "three", "two"])
+    expect(current).to_have_text(re.compile("^one"))
+
+
+def test_the_list_is_open_on_a_desktop_and_closed_on_a_phone(watched: Watched, application: Application) -> None:
+    wide = ChatPage(watched.context(viewport=DESKTOP).new_page(), application.address).open()
+    expect(wide.page.locator("#new-conversation")).to_be_in_viewport()
+    narrow = ChatPage(watched.context(viewport=PHONE, has_touch=True).new_page(), application.address).open()
+    expect(narrow.page.locator("#new-conversation")).not_to_be_in_viewport()
+    narrow.prompt.tap()
+    narrow.ask("one")
+    narrow.page.locator("#sidebar .toggle-button").tap()
+    expect(narrow.page.locator("#new-conversation")).to_be_in_viewport()
+
+
+def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_afresh(
+    chat: ChatPage, application: Application
+) -> None:
+    bob = annotators.ensure(application.store.engine, "bob")
+    bobs = StoredTalk(application.store, bob)
+    bobs.ask("Bob's secret", "A reply to Bob")
+    expect(chat.page.locator("#conversations")).not_to_contain_text("Bob's secret")
+    for conversation_id, sentence in (
+        (bobs.conversation_id, "This conversation belongs to somebody else."),
+        ("01890000-0000-7000-8000-000000000000", "There is no such conversation."),
+        ("nonsense", "There is no such conversation."),
+    ):
+        chat.open(conversation_id)
+        expect(chat.notice).to_have_text(sentence)
+        chat.shows()
+        expect(chat.page).to_have_url(application.address)
+    chat.ask("mine")
+    application.assert_log(chat.page, chat.conversation_id, asked("mine"))
+    assert bobs.shown() == ["Bob's secret", "A reply to Bob"]
+
+
+def test_another_conversation_is_never_painted_over_by_a_reply_that_still_streams(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    first = chat.conversation_id
+    chat.page.get_by_role("button", name="New conversation").click()
+    chat.shows()
+    script = model.reply("a long answer", hold_after=(1, 2))
+    chat.send("two")
+    chat.shows("two", "a lo")
+    second = chat.conversation_id
+    chat.page.locator(f'[data-conversation="{first}"]').click()
+    chat.shows("one", "You said: one")
+    chat.idle()
+    script.release()
+    script.release()
+    log = [line.replace("You said: two", "a long answer") for line in asked("two")]
+    application.assert_log(chat.page, second, log)
+    chat.shows("one", "You said: one")
+    chat.ask("more")
+    chat.shows("one", "You said: one", "more", "You said: more")
+    chat.page.locator(f'[data-conversation="{second}"]').click()
+    chat.shows("two", "a long answer")
+    chat.idle()
+
+
+def test_a_conversation_whose_reply_still_streams_can_be_opened_again(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    script = model.reply("a long answer", hold_after=1)
+    chat.send("two")
+    chat.shows("two", "a lo")
+    streaming = chat.conversation_id
+    chat.page.get_by_role("button", name="New conversation").click()
+    chat.shows()
+    chat.idle()
+    chat.page.locator(f'[data-conversation="{streaming}"]').click()
+    chat.shows("two", "a lo")
+    expect(chat.stop_button).to_be_visible()
+    script.release()
+    chat.shows("two", "a long answer")
+    chat.idle()

@@ -1,0 +1,247 @@
+"""Retry, undo and edit: nothing is thrown away, and the log says what was done."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.telling import asked
+from openai_server import ScriptedServer
+
+
+def test_a_retry_gives_a_really_new_answer_beside_the_old_one(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    model.reply("first answer")
+    chat.ask("one")
+    expect(chat.position).not_to_be_visible()
+    model.reply("second answer")
+    chat.press("Retry")
+    chat.shows("one", "second answer")
+    chat.idle()
+    expect(chat.position).to_have_text("Reply 2 of 2")
+    expect(chat.following).to_be_disabled()
+    first, second = model.requests[-2:]
+    assert first["messages"] == second["messages"]
+    assert first["seed"] != second["seed"]
+    assert model.headers[-1]["x-use-cache"] == "false"
+    assert model.headers[-1]["cache-control"] == "no-cache"
+    chat.previous.click()
+    chat.shows("one", "first answer")
+    expect(chat.position).to_have_text("Reply 1 of 2")
+    expect(chat.previous).to_be_disabled()
+    chat.following.click()
+    chat.shows("one", "second answer")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            "conversation_started",
+            "message_sent 1 after the start: one",
+            "reply_started 2 after 1, parrot told 1",
+            "reply_finished 2 complete: first answer",
+            "reply_retried 2",
+            "reply_started 3 after 1 instead of 2, parrot told 1",
+            "reply_finished 3 complete: second answer",
+            "alternative_chosen 2 instead of 3",
+            "alternative_chosen 3 instead of 2",
+        ],
+    )
+
+
+def test_each_alternative_keeps_its_own_rating(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("first answer")
+    chat.ask("one")
+    chat.vote(0, "dislike")
+    chat.thumbs("dislike")
+    model.reply("second answer")
+    chat.press("Retry")
+    chat.shows("one", "second answer")
+    chat.idle()
+    chat.thumbs("")
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    chat.previous.click()
+    chat.shows("one", "first answer")
+    chat.thumbs("dislike")
+    chat.following.click()
+    chat.shows("one", "second answer")
+    chat.thumbs("like")
+
+
+def test_a_conversation_goes_on_from_the_alternative_that_is_shown(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    model.reply("first answer")
+    chat.ask("one")
+    model.reply("second answer")
+    chat.press("Retry")
+    chat.shows("one", "second answer")
+    chat.idle()
+    chat.previous.click()
+    chat.shows("one", "first answer")
+    chat.ask("two")
+    said = [message["content"] for message in model.requests[-1]["messages"]]
+    assert said == ["You are a friendly chatbot", "one", "first answer", "two"]
+    chat.shows("one", "first answer", "two", "You said: two")
+    expect(chat.position).not_to_be_visible()
+
+
+def test_a_retry_that_fails_leaves_the_old_reply_and_says_why(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    model.fail(500, {"error": {"message": "out of memory"}})
+    chat.press("Retry")
+    sentence = f"The model 'parrot' at {model.url} failed with HTTP status 500: “out of memory”; try Retry."
+    expect(chat.notice).to_contain_text(sentence)
+    chat.shows("one", "You said: one")
+    chat.idle()
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "reply_retried 2",
+            "reply_started 3 after 1 instead of 2, parrot told 1",
+            f"reply_finished 3 failed ({sentence}): ",
+        ],
+    )
+    model.reply("at last")
+    chat.press("Retry")
+    chat.shows("one", "at last")
+    expect(chat.position).to_have_text("Reply 2 of 2")
+    expect(chat.notice).not_to_be_visible()
+
+
+def test_undo_puts_the_prompt_back_into_the_empty_box(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.ask("two, with\na second line")
+    chat.press("Undo")
+    chat.shows("one", "You said: one")
+    expect(chat.prompt).to_have_value("two, with\na second line")
+    expect(chat.put_back).not_to_be_visible()
+    chat.prompt.press("Enter")
+    chat.idle()
+    expect(chat.messages).to_have_count(4)
+    log = [*asked("one", "two, with\na second line"), "turn_undone 3"]
+    log += ["message_sent 5 after 2: two, with\na second line", "reply_started 6 after 5, parrot told 1 2 5"]
+    log += ["reply_finished 6 complete: You said: two, with\na second line"]
+    application.assert_log(chat.page, chat.conversation_id, log)
+
+
+def test_undo_offers_the_prompt_when_something_is_typed_and_loses_neither(
+    chat: ChatPage, application: Application
+) -> None:
+    chat.ask("one")
+    chat.prompt.fill("half a thought")
+    chat.press("Undo")
+    chat.shows()
+    expect(chat.prompt).to_have_value("half a thought")
+    expect(chat.put_back).to_have_text("Put back: “one”")
+    chat.put_back.click()
+    expect(chat.prompt).to_have_value("one")
+    expect(chat.put_back).to_have_text("Put back: “half a thought”")
+    chat.put_back.click()
+    expect(chat.prompt).to_have_value("half a thought")
+    application.assert_log(chat.page, chat.conversation_id, [*asked("one"), "turn_undone 1"])
+
+
+def test_undo_of_everything_and_a_reload_show_an_empty_conversation_that_goes_on(
+    chat: ChatPage, application: Application
+) -> None:
+    chat.ask("one")
+    conversation_id = chat.conversation_id
+    chat.press("Undo")
+    chat.shows()
+    chat.reload()
+    chat.shows()
+    expect(chat.prompt).to_have_value("one")
+    chat.ask("two")
+    assert chat.conversation_id == conversation_id
+    application.assert_log(
+        chat.page,
+        conversation_id,
+        [
+            *asked("one"),
+            "turn_undone 1",
+            "message_sent 3 after the start: two",
+            "reply_started 4 after 3, parrot told 3",
+            "reply_finished 4 complete: You said: two",
+        ],
+    )
+
+
+def test_an_edited_prompt_branches_and_gets_a_new_reply(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.prompt.fill("a draft")
+    chat.edit(0, "uno")
+    chat.shows("uno", "You said: uno")
+    chat.idle()
+    assert [message["content"] for message in model.requests[-1]["messages"]] == ["You are a friendly chatbot", "uno"]
+    expect(chat.prompt).to_have_value("a draft")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one", "two"),
+            "message_edited 5 after the start instead of 1 as user: uno",
+            "reply_started 6 after 5, parrot told 5",
+            "reply_finished 6 complete: You said: uno",
+        ],
+    )
+
+
+def test_an_edited_reply_is_stored_with_its_human_author_next_to_the_original(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.edit(1, "What I would have said")
+    chat.shows("one", "What I would have said")
+    expect(chat.position).to_have_text("Reply 2 of 2")
+    log = [*asked("one", "two"), "message_edited 5 after 1 instead of 2 as assistant: What I would have said"]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    conversation = application.conversation(chat.conversation_id)
+    corrected = conversation.messages[conversation.head_id or ""]
+    assert corrected.author_id == application.annotator_id
+    assert corrected.model is None
+    chat.ask("three")
+    said = [message["content"] for message in model.requests[-1]["messages"]]
+    assert said == ["You are a friendly chatbot", "one", "What I would have said", "three"]
+    chat.press("Undo")
+    chat.shows("one", "What I would have said")
+    chat.previous.click()
+    chat.shows("one", "You said: one", "two", "You said: two")
+
+
+@pytest.mark.parametrize("message", [0, 1])
+def test_an_edit_to_the_same_text_changes_nothing(chat: ChatPage, application: Application, message: int) -> None:
+    chat.ask("one")
+    chat.edit(message, ["one", "You said: one"][message])
+    chat.vote(0, "like")
+    application.assert_log(chat.page, chat.conversation_id, [*asked("one"), "message_rated 2: nothing -> like"])
+    chat.shows("one", "You said: one")
+
+
+def test_a_cancelled_edit_changes_nothing(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.page.locator("#chatbot .message-buttons").first.get_by_role("button", name="Edit").click()
+    chat.page.locator("#chatbot textarea.edit-textarea").fill("other")
+    chat.page.locator("#chatbot").get_by_role("button", name="Cancel").click()
+    chat.vote(0, "like")
+    application.assert_log(chat.page, chat.conversation_id, [*asked("one"), "message_rated 2: nothing -> like"])
+    chat.shows("one", "You said: one")
+
+
+def test_an_edit_that_is_refused_shows_the_message_as_it_is_stored(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.edit(1, "   ")
+    expect(chat.notice).to_have_text("There is nothing to send: type a message first.")
+    chat.shows("one", "You said: one")
+    application.assert_log(chat.page, chat.conversation_id, asked("one"))
