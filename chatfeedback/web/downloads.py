@@ -116,7 +116,7 @@ class _Download(StreamingResponse):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_in_time)
         except TimeoutError:
             log.warning("%s was broken off: nothing was read for %g s", self._filename, self._stalled_seconds)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from openai_server import ScriptedServer
 
-pytest.register_assert_rewrite("browser")
+pytest.register_assert_rewrite("browser.application", "browser.chat_page")
 
-from browser.application import Application, endpoint  # noqa: E402 - after what shows their assertions in full
+from browser.application import Application, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
+from browser.watched import Watched  # noqa: E402
 
 FLAGS = (
     "--no-sandbox",
@@ -26,14 +27,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-)
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 800}
-
-HARMLESS = (
-    # What Gradio says of its own requests that a reload or a closed tab cuts off.
-    "AbortError: signal is aborted without reason",
-    "Unexpected error Connection errored out.",
 )
 
 expect.set_options(timeout=15_000)
@@ -83,37 +76,6 @@ def application(new_database: Callable[[], str], model: ScriptedServer) -> Itera
         yield application
 
 
-class Watched:
-    """Contexts of the browser, in which an error on a page fails the test."""
-
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self.errors: list[str] = []
-        self.contexts: list[BrowserContext] = []
-
-    def context(self, **options: Any) -> BrowserContext:
-        """A person of her own: nothing is shared with other contexts."""
-        context = self._browser.new_context(**{"locale": "en-US", "viewport": DESKTOP, **options})
-        context.set_default_timeout(15_000)
-        context.on("console", self._note)
-        context.on("weberror", lambda error: self._add(str(error.error)))
-        context.on("dialog", self._refuse)
-        self.contexts.append(context)
-        return context
-
-    def _refuse(self, dialog: Dialog) -> None:
-        self.errors.append(f"a dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def _note(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self._add(f"{message.text} ({message.location.get('url')})")
-
-    def _add(self, error: str) -> None:
-        if not error.startswith(HARMLESS):
-            self.errors.append(error)
-
-
 @pytest.fixture
 def serve(new_database: Callable[[], str]) -> Iterator[Callable[..., Application]]:
     """Starts an application of the test's own: its settings, and a database if not a new one is wanted."""
@@ -125,13 +87,11 @@ def serve(new_database: Callable[[], str]) -> Iterator[Callable[..., Application
         yield start
 
 
-# After `serve`, so that its pages are closed before an application ends.
+# After `serve`, so that the pages are closed before an application ends.
 @pytest.fixture
 def watched(browser: Browser, serve: Callable[..., Application]) -> Iterator[Watched]:
-    watched = Watched(browser)
-    with ExitStack() as closing_all:
-        for_all = watched.contexts
-        closing_all.callback(lambda: [context.close() for context in for_all])
+    """Makes contexts; an error on one of their pages fails the test."""
+    with closing(Watched(browser)) as watched:
         yield watched
     assert watched.errors == []
 

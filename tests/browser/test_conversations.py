@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
-from browser.conftest import DESKTOP, PHONE, Watched
 from browser.telling import asked
+from browser.watched import DESKTOP, PHONE, Watched
 from chatfeedback.store import annotators
 from openai_server import ScriptedServer
 from talking import StoredTalk

@@ -41,9 +41,11 @@ def serving(app: FastAPI) -> Iterator[int]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield listening.getsockname()[1]  # who connects before the server runs waits in the queue of the socket
-        server.should_exit = server.force_exit = True
-        thread.join(30)
+        try:
+            yield listening.getsockname()[1]  # who connects before the server runs waits in the queue of the socket
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(30)
         assert not thread.is_alive()
 
 
@@ -88,9 +90,11 @@ def site_of(database_url: str, **options: float) -> Iterator[Site]:
     engine = open_engine(database_url)
     app = FastAPI()
     app.include_router(downloads(engine, who, **options))
-    with serving(app) as port:
-        yield Site(engine, port)
-    engine.dispose()
+    try:
+        with serving(app) as port:
+            yield Site(engine, port)
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture
@@ -195,14 +199,14 @@ def test_a_reader_that_goes_away_frees_the_connection(site: Site) -> None:
     assert site.in_use() == 1
     site.returned.clear()
     client.close()
-    assert site.returned.wait(5)
+    assert site.returned.wait(30)
     assert site.in_use() == 0
 
 
 @pytest.mark.usefixtures("plenty")
 def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) -> None:
     with site_of(database_url, stalled_seconds=0.2) as site, closing(site.begin("/export/messages.csv")) as client:
-        assert site.returned.wait(5)
+        assert site.returned.wait(30)
         assert site.in_use() == 0
         received = b"".join(iter(lambda: client.recv(1 << 20), b""))
     assert not received.endswith(b"0\r\n\r\n"), "what is only half the file must not look whole"
