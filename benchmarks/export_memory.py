@@ -1,8 +1,8 @@
 """The peak memory of a CSV export, and its time.
 
-Each export runs in a process of its own, which reports its peak resident memory (from /proc, so this needs Linux); ten
-times as many rows must not take more. For the time, sqlite3's own command line writes the columns of the log as CSV, where it is installed; and a
-program of the usual kind, `csv.writer` over a cursor of sqlite3.
+Each export runs in a process of its own, which reports its peak resident memory (from /proc: this needs Linux); ten
+times as many rows must not take more. For the time, sqlite3's own command line writes the columns of the log as CSV,
+where it is installed; and a program of the usual kind, `csv.writer` over a cursor of sqlite3.
 
     uv run python -m benchmarks.export_memory
 """

@@ -135,7 +135,8 @@ def test_postgres_hands_the_rows_over_in_portions(
         next(chunks)
         with psycopg.connect(database_url.replace("+psycopg", "")) as neighbour:
             seen = neighbour.execute(
-                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+                "SELECT query FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state = 'idle in transaction'"
             ).fetchall()
     assert [query.split()[0] for (query,) in seen] == ["FETCH"]
 

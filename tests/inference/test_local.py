@@ -101,16 +101,16 @@ def test_it_is_called_what_it_is_and_one_chat_has_the_whole_window_it_was_traine
 
 
 async def test_a_conversation_that_fills_the_window_is_answered_and_a_longer_one_is_refused() -> None:
-    small = LocalModel.start(context_tokens=256)
+    small = LocalModel.start(context_tokens=768)
     try:
-        assert small.context_tokens == 256
-        _, finish = await reply_from(small.endpoint, asking("word " * 180, sampling=SHORT))
+        assert small.context_tokens == 768
+        _, finish = await reply_from(small.endpoint, asking("word " * 600, sampling=SHORT))
         with pytest.raises(ContextExceeded):
-            await reply_from(small.endpoint, asking("word " * 300, sampling=SHORT))
+            await reply_from(small.endpoint, asking("word " * 800, sampling=SHORT))
     finally:
         small.stop()
 
-    assert finish.prompt_tokens and finish.prompt_tokens > 180
+    assert finish.prompt_tokens and finish.prompt_tokens > 600
 
 
 async def test_it_listens_on_this_machine_only_and_to_nobody_without_its_key(model: LocalModel) -> None:

@@ -35,23 +35,24 @@ def damaged(weights: Path, kind: str) -> bytes:
     }[kind]
 
 
-DAMAGES = [
-    "empty",
-    "some text",
-    "only the magic",
-    "of a version to come",
-    "with a count out of bounds",
-    "with an empty header",
-    "with garbled keys",
-    "cut off",
-]
+# kind -> who notices: we in the header, or llama.cpp when it loads the file
+DAMAGES = {
+    "empty": "GGUF format",
+    "some text": "GGUF format",
+    "only the magic": "GGUF format",
+    "of a version to come": "GGUF format",
+    "with an empty header": "GGUF format",
+    "with garbled keys": "GGUF format",
+    "with a count out of bounds": "could not be loaded",
+    "cut off": "could not be loaded",
+}
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_weights_that_are_damaged_are_one_sentence(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "said"), DAMAGES.items())
+def test_weights_that_are_damaged_are_one_sentence(tmp_path: Path, kind: str, said: str) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(damaged(find_weights(), kind))
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError, match=said) as caught:
         LocalModel.start(path)
 
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from openai_server import ScriptedServer
 from service.room import PATIENCE_SECONDS, Room, held, last, open_room, texts, until
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 
 from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
@@ -23,36 +24,46 @@ TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datnam
 
 
 class Outage:
-    """The database refuses to be written from `begin` to `end`: a Postgres that is away, a SQLite that is read-only."""
+    """From `begin` to `end` nothing can be written: SQLite is read-only, Postgres is away altogether."""
 
     def __init__(self, room: Room) -> None:
-        self._store = room.store
-        url = make_url(room.store.engine.url)
-        self._name = url.database
-        self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._elsewhere = url.set(database="postgres")
+        self._room = room
+        self._url = make_url(room.store.engine.url)
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._away = False
+        if self._is_sqlite:
+            event.listen(room.store.engine, "checkout", self._prepare)
 
     def begin(self) -> None:
+        self._away = True
         if self._is_sqlite:
-            self._sqlite("PRAGMA query_only=ON")
+            self._room.store.writer.submit(lambda tx: self._prepare(tx.connection)).result(PATIENCE_SECONDS)
         else:
-            self._postgres(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false', TERMINATE)
+            self._allow_connections(False)
 
     def end(self) -> None:
+        self._away = False
         if self._is_sqlite:
-            self._sqlite("PRAGMA query_only=OFF")
+            with contextlib.suppress(StoreUnavailable):  # then the writer has dropped its connection
+                self._room.store.writer.submit(lambda tx: self._prepare(tx.connection)).result(PATIENCE_SECONDS)
         else:
-            self._postgres(f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+            self._allow_connections(True)
 
-    def _sqlite(self, pragma: str) -> None:
-        self._store.writer.submit(lambda tx: tx.script(pragma)).result(PATIENCE_SECONDS)
+    def _prepare(self, connection: sqlite3.Connection, *_pooled: object) -> None:
+        connection.execute(f"PRAGMA query_only={self._away}")
 
-    def _postgres(self, *statements: str) -> None:
-        engine = create_engine(self._elsewhere, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            for statement in statements:
-                connection.execute(text(statement), {"name": self._name} if ":name" in statement else {})
-        engine.dispose()
+    def _allow_connections(self, allowed: bool) -> None:
+        on_server(self._room, f'ALTER DATABASE "{self._url.database}" ALLOW_CONNECTIONS {allowed}', TERMINATE)
+
+
+def on_server(room: Room, *statements: str) -> None:
+    """Runs statements on the Postgres server of the room, outside its database."""
+    url = make_url(room.store.engine.url)
+    engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement), {"name": url.database})
+    engine.dispose()
 
 
 @pytest.fixture
@@ -68,8 +79,10 @@ def stuck_writes(room: Room) -> Iterator[None]:
     if room.store.engine.dialect.name == "sqlite":
         go_on = threading.Event()
         room.store.writer.submit(lambda _tx: go_on.wait(PATIENCE_SECONDS))
-        yield
-        go_on.set()
+        try:
+            yield
+        finally:
+            go_on.set()
     else:
         with room.store.engine.begin() as connection:
             connection.execute(text("LOCK TABLE reply_drafts IN EXCLUSIVE MODE"))
@@ -194,13 +207,10 @@ async def test_connections_that_die_are_replaced_and_nobody_notices(room: Room, 
     first = await room.ask("One")
     running = await room.send("Two", first)
     await room.shows(running, "Answ")
-    engine = create_engine(room.store.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     for _ in range(3):
-        with engine.connect() as connection:
-            connection.execute(text(TERMINATE), {"name": room.store.engine.url.database})
+        on_server(room, TERMINATE)
         await room.rate(running, first.head_id, value="like")
         await room.rate(running, first.head_id, value="")
-    engine.dispose()
     assert script.ended.is_set() or script.release() is None
     assert last(await room.ended(running)).status == "complete"
     assert len(room.log(running)) == 6 + 6

@@ -1,0 +1,73 @@
+"""Servers in processes of their own, on 127.0.0.1 and a free port, and what the web is measured with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE = 120.0
+"""Seconds within which a server has to answer."""
+
+
+class Server:
+    """`python -m` with these arguments, in which PORT stands for the port."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.port = _free_port()
+        started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *(argument.replace("PORT", str(self.port)) for argument in arguments)],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+        )
+        try:
+            while not self._answers():
+                if self._process.poll() is not None or time.perf_counter() > started + PATIENCE:
+                    raise SystemExit(f"no answer from: {' '.join(arguments)}")
+                time.sleep(0.01)
+        except BaseException:
+            self.stop()
+            raise
+        self.seconds_to_first_page = time.perf_counter() - started
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def page(self) -> bytes:
+        """The page as it is served: Gradio puts the whole configuration into it."""
+        with urllib.request.urlopen(self.address, timeout=PATIENCE) as response:
+            return bytes(response.read())
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.page())
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[Server]:
+    """A `Server` to the end of the block."""
+    server = Server(*arguments)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

@@ -1,0 +1,146 @@
+"""The web page beside bare Gradio: how soon it is served, how soon one can type, and how soon a reply appears.
+
+The page is measured beside an app of one `gr.Chatbot` and one `gr.Textbox`: from the start of the process to the first
+page served; from request to page on a running server; and in Chromium, with nothing in its cache, from the visit to a
+prompt that takes text. The time to the first token runs in Chromium from Enter to the first text of the reply on the
+screen, beside a `gr.ChatInterface`; a loopback server answers both at once, so that all of it is ours. What we do and
+the other does not: the prompt, the conversation and the reply are committed to disk.
+
+    uv run python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from benchmarks._measure import Figure, Run, command, medians
+from benchmarks._servers import Server, serving
+from tests.chromium import executable
+from tests.openai_server import ScriptedServer
+
+APP, BARE = "a bare one-Chatbot Gradio app", "a bare gr.ChatInterface"
+_BARE_PAGE = ("benchmarks._bare_gradio", "one-chatbot", "PORT")
+PROMPTS = {"ours": "#prompt textarea", "bare": "textarea"}
+
+# Noted in the page itself: what the browser's driver sees comes later.
+USABLE = """
+const look = () => {
+  const prompt = document.querySelector("%s");
+  if (prompt && !prompt.disabled && prompt.offsetParent) window.usableAt = performance.now();
+  else requestAnimationFrame(look);
+};
+look();
+"""
+FIRST_TOKEN = """
+() => {
+  let entered;
+  addEventListener("keydown", (event) => { if (event.key === "Enter") entered ??= performance.now(); }, true);
+  const observer = new MutationObserver(() => {
+    const replies = [...document.querySelectorAll("[data-testid=bot]")];
+    if (entered !== undefined && replies.length === 2 && replies[1].textContent.includes("Answ")) {
+      window.firstToken = performance.now() - entered;
+      observer.disconnect();
+    }
+  });
+  observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+}
+"""
+
+
+def measure(run: Run) -> list[Figure]:
+    with ScriptedServer() as model, sync_playwright() as playwright:
+        ours = _ours(run.folder, model)
+        started = medians(
+            {"ours": lambda: _start_and_stop(*ours(new=True)), "bare": lambda: _start_and_stop(*_BARE_PAGE)},
+            rounds=run.size(3, 1),
+        )
+        browser = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox", "--disable-gpu"])
+        chat = ("benchmarks._bare_gradio", "chat-interface", "PORT", model.url)
+        with serving(*ours()) as app, serving(*_BARE_PAGE) as bare, serving(*chat) as interface:
+            served = medians({"ours": app.page, "bare": bare.page}, rounds=run.size(100, 2))
+            usable = _in_turns(
+                {
+                    name: lambda name=name, server=server: _usable(browser, server, PROMPTS[name])
+                    for name, server in {"ours": app, "bare": bare}.items()
+                },
+                run.size(10, 1),
+            )
+            token = _in_turns(
+                {
+                    name: lambda name=name, server=server: _first_token(browser, server, PROMPTS[name])
+                    for name, server in {"ours": app, "bare": interface}.items()
+                },
+                run.size(10, 1),
+            )
+        browser.close()
+    return [
+        Figure("From the start of the server to its first page", started["ours"], "s", started["bare"], APP, 1.3),
+        Figure("The page from a running server", served["ours"] * 1000, "ms", served["bare"] * 1000, APP, 1.3),
+        Figure("From the visit to a prompt that takes text", usable["ours"], "ms", usable["bare"], APP, 1.3),
+        Figure("From Enter to the first token on the screen", token["ours"], "ms", token["bare"], BARE),
+    ]
+
+
+def _ours(folder: Path, model: ScriptedServer) -> Callable[..., tuple[str, ...]]:
+    numbers = iter(range(1_000_000))
+
+    def arguments(new: bool = False) -> tuple[str, ...]:
+        database = folder / f"page-{next(numbers) if new else 'served'}.db"
+        return (
+            "chatfeedback", "serve", "--port", "PORT", "--no-open", "--database-url", f"sqlite:///{database}",
+            "--model", "m", "--base-url", model.url,
+        )  # fmt: skip
+
+    return arguments
+
+
+def _start_and_stop(*arguments: str) -> None:
+    Server(*arguments).stop()
+
+
+def _in_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The medians of what the actions give, the first round left out."""
+    seen: dict[str, list[float]] = {name: [] for name in actions}
+    for round_number in range(rounds + 1):
+        for name, action in actions.items():
+            value = action()
+            if round_number:
+                seen[name].append(value)
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def _usable(browser: Browser, server: Server, prompt: str) -> float:
+    """Milliseconds, in a new browser profile."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(USABLE % prompt)
+    page.goto(server.address)
+    page.wait_for_function("window.usableAt")
+    usable = float(page.evaluate("window.usableAt"))
+    context.close()
+    return usable
+
+
+def _first_token(browser: Browser, server: Server, prompt: str) -> float:
+    """Milliseconds, for the second prompt of a conversation: everything that comes late has come."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.address)
+    page.locator(prompt).first.fill("What is a monad?")
+    page.locator(prompt).first.press("Enter")
+    expect(page.get_by_role("button", name="Retry")).to_be_enabled(timeout=30_000)
+    page.evaluate(FIRST_TOKEN)
+    page.locator(prompt).first.fill("And what is an example of it?")
+    page.locator(prompt).first.press("Enter")
+    page.wait_for_function("window.firstToken")
+    token = float(page.evaluate("window.firstToken"))
+    context.close()
+    return token
+
+
+if __name__ == "__main__":
+    command(__doc__, measure)
