@@ -15,18 +15,18 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from chatfeedback.domain import decisions
-from chatfeedback.domain.conversation import Conversation, Message
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, NotFound
-from chatfeedback.inference.client import Delta, Finish
+from chatfeedback.inference.client import Delta
 from chatfeedback.models import ChatModel
+from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
 from chatfeedback.store.event_store import Command, EventStore, now
 from chatfeedback.store.sql import Transaction
@@ -40,74 +40,11 @@ SCREEN_SECONDS = 0.22
 POLL_SECONDS = 0.5
 STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Between attempts to store the end of a reply; the last one again and again."""
-MOST_TOKENS = 2**31 - 1
-"""That a count can have in every database."""
 
 
 async def committed(future: Future[T]) -> T:
     """Waits for the store; whoever stops waiting does not stop what was asked for."""
     return await asyncio.shield(asyncio.wrap_future(future))
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a watcher sees of a reply. `conversation` is set once, at the end: where it stands then."""
-
-    text: str
-    conversation: Conversation | None = None
-    notice: str | None = None
-    """A sentence about trouble that does not end the reply."""
-
-
-@dataclass(slots=True)
-class RunningReply:
-    """A reply that this process writes."""
-
-    conversation_id: str
-    actor_id: str
-    reply: Message
-    thread: Sequence[ThreadMessage]
-    model: ChatModel
-    fresh: bool
-    parts: list[str] = field(default_factory=list)
-    finish: Finish | None = None
-    sent_ids: tuple[str, ...] | None = None
-    started: float = field(default_factory=time.monotonic)
-    first_token: float | None = None
-    watchers: int = 0
-    unwatched_since: float = field(default_factory=time.monotonic)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    trouble: ChatFeedbackError | None = None
-    """Why the store did not take the text so far, or the end; None as soon as it does."""
-    over: bool = False
-    conversation: Conversation | None = None
-    """Set when the end is stored; None afterwards means that this process had to end before the store was back."""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once, at the next change; take it before looking, then nothing is missed."""
-
-    @property
-    def text(self) -> str:
-        """What has come so far; halves of a character that came apart are together."""
-        if len(self.parts) > 1:
-            self.parts[:] = ["".join(self.parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")]
-        return self.parts[0] if self.parts else ""
-
-    @property
-    def progress(self) -> Progress:
-        """What a watcher sees of it now."""
-        notice = str(self.trouble) if self.trouble else None
-        return Progress(decisions.storable(self.text)[0], self.conversation, notice)
-
-    def announce(self) -> None:
-        """Wakes whoever waits for news."""
-        self.news.set()
-        self.news = asyncio.Event()
-
-    def note(self, trouble: ChatFeedbackError | None) -> None:
-        """Notes how the store is, and announces it when that is new."""
-        if trouble is not self.trouble:
-            self.trouble = trouble
-            self.announce()
 
 
 class ReplyDesk:
@@ -149,9 +86,10 @@ class ReplyDesk:
         if running is None:
             await committed(self._store.writer.submit(lambda tx: drafts.ask_to_stop(tx, message_id)))
             return
+        before = running.trouble
         running.stop.set()
         while not running.over:
-            if running.trouble is not None:
+            if running.trouble is not None and running.trouble is not before:
                 raise running.trouble
             await running.news.wait()
 
@@ -274,7 +212,7 @@ class ReplyDesk:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._end(running, _ended(running, status, error))
+            await self._end(running, running.ended(status, error))
         finally:
             del self._running[message_id], self._tasks[message_id]
             running.over = True
@@ -352,36 +290,6 @@ class ReplyDesk:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
-
-
-def _ended(running: RunningReply, status: FinalStatus, error: str | None) -> ReplyFinished:
-    text, altered = decisions.storable(running.text)
-    finish, first, generation = running.finish, running.first_token, running.reply.generation
-    assert generation is not None
-    if not text.strip():
-        text = ""
-        if status == "complete":
-            status, error = "failed", "The model sent an empty reply; try Retry."
-    reason = finish.finish_reason if finish else None
-    return ReplyFinished(
-        message_id=running.reply.message_id,
-        status=status,
-        text=text,
-        model=generation.model,
-        altered=altered,
-        # What a server says beside the text is not worth the text: nonsense counts as nothing.
-        finish_reason=decisions.storable(reason)[0] if isinstance(reason, str) else None,
-        error=decisions.storable(error)[0] if error else None,
-        time_to_first_token=round(first - running.started, 6) if first is not None else None,
-        duration=round(time.monotonic() - running.started, 6),
-        prompt_tokens=_count(finish.prompt_tokens) if finish else None,
-        completion_tokens=_count(finish.completion_tokens) if finish else None,
-        sent_ids=running.sent_ids,
-    )
-
-
-def _count(reported: object) -> int | None:
-    return reported if type(reported) is int and 0 <= reported <= MOST_TOKENS else None
 
 
 def _watched(tx: Transaction, message_id: str) -> drafts.Draft | None:

@@ -16,7 +16,8 @@ from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
 from chatfeedback.errors import MessageRejected, NotAllowed, NotFound
 from chatfeedback.models import ChatModel
-from chatfeedback.replies import Progress, ReplyDesk, committed
+from chatfeedback.replies import ReplyDesk, committed
+from chatfeedback.running import Progress
 from chatfeedback.store import listing
 from chatfeedback.store.event_store import Command, Decision, EventStore
 

@@ -20,7 +20,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters"}
-SERVICE = STORE | {"inference", "service", "replies", "models"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "inference": set(),
     "store": STORE,
     "models": SERVICE,
+    "running": SERVICE,
     "replies": SERVICE,
     "service": SERVICE,
     "analytics": READERS,

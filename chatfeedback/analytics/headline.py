@@ -112,7 +112,6 @@ def replies(connection: Connection, filters: Filters) -> Replies:
     where = conditions(
         bounded, instant=messages.c.created_at, model=unindexed(messages.c.model), annotator=messages.c.annotator_id
     )
-    is_rated = exists().where(ratings.c.message_id == messages.c.message_id, ratings.c.value.is_not(None))
     endings = (
         func.count().label("made"),
         *(
@@ -121,10 +120,11 @@ def replies(connection: Connection, filters: Filters) -> Replies:
         ),
         func.count(messages.c.time_to_first_token).label("timed"),
     )
-    full = connection.execute(
-        select(*endings, func.count().filter(is_rated).label("rated")).where(text(REPLY_WITH_TEXT), *where)
-    ).one()
+    full = connection.execute(select(*endings).where(text(REPLY_WITH_TEXT), *where)).one()
     empty = connection.execute(select(*endings).where(text(REPLY_WITHOUT_TEXT), *where)).one()
+    # Of its own, and not one more count above: Postgres then compares two sets, and does not look up reply by reply.
+    is_rated = exists().where(ratings.c.message_id == messages.c.message_id, ratings.c.value.is_not(None))
+    rated = _counted(connection, select(func.count()).where(text(REPLY_WITH_TEXT), is_rated, *where))
     timed = full.timed + empty.timed
     return Replies(
         asked=full.made + empty.made,
@@ -132,7 +132,7 @@ def replies(connection: Connection, filters: Filters) -> Replies:
         writing=full.writing + empty.writing,
         stopped=full.stopped + empty.stopped,
         failed=full.failed + empty.failed,
-        rated=full.rated,
+        rated=rated,
         median_first_token=_first_token(connection, filters, timed, 50),
         p95_first_token=_first_token(connection, filters, timed, 95),
     )

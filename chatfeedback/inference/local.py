@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -154,10 +155,12 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
 
 def _explain(path: Path, status: int, errors: IO[str]) -> str:
     errors.seek(0)
-    log.warning("llama.cpp could not load %s (exit status %s):\n%s", path, status, errors.read().strip())
+    said = errors.read()
+    log.debug("llama.cpp could not load %s (exit status %s):\n%s", path, status, said)
+    reason = re.search(r"error loading model: (.+)", said)
     return (
-        f"The weights {path} could not be loaded: the file is damaged, of a kind that this llama.cpp does not know, or "
-        "too large for the memory; the log says more."
+        f"The weights {path} could not be loaded ({reason[1] if reason else f'llama.cpp ended with status {status}'}); "
+        "get the file again, or name another."
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from service.room import open_room
-
 from chatfeedback.inference.client import Endpoint
+from service.room import open_room
 from talking import People
 
 

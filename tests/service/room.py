@@ -20,7 +20,7 @@ from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.events import Body, ReplyFinished, new_id
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.models import ChatModel
-from chatfeedback.replies import Progress
+from chatfeedback.running import Progress
 from chatfeedback.service import ChatService
 from chatfeedback.store import annotators, drafts
 from chatfeedback.store.engine import open_engine

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from openai_server import ScriptedServer
-from service.room import Room, held, last, open_room, pass_time, texts, until
 
 from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store import drafts
+from openai_server import ScriptedServer
+from service.room import Room, held, last, open_room, pass_time, texts, until
 from talking import People
 
 TESTS = Path(__file__).parent.parent

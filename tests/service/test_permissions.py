@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from openai_server import ScriptedServer
-from service.room import Room, held, texts
 
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotAllowed, NotFound
+from openai_server import ScriptedServer
+from service.room import Room, held, texts
 
 UseCase = Callable[[Room, str, str, Conversation], Awaitable[object]]
 """(room, who asks, conversation id, the conversation that its messages are from)."""

@@ -13,10 +13,10 @@ from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
-from chatfeedback.replies import Progress
+from chatfeedback.running import Progress
 from chatfeedback.store import drafts
 from openai_server import ScriptedServer, delta
-from service.room import LINGER_SECONDS, Room, nobody_watches_for, escaped, held, last, pass_time, until
+from service.room import LINGER_SECONDS, Room, escaped, held, last, nobody_watches_for, pass_time, until
 
 FAST = "A model that writes much faster than anybody reads. " * 200
 

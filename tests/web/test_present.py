@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.errors import InputError
 from chatfeedback.web import present
-from chatfeedback.domain.decisions import RatingChange
 from talking import FoldedTalk
 
 

@@ -1,0 +1,110 @@
+"""A reply of which the end is not stored yet: what has come, who watches, and how it will be recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chatfeedback.domain import decisions
+from chatfeedback.domain.conversation import Conversation, Message
+from chatfeedback.domain.decisions import ThreadMessage
+from chatfeedback.domain.events import FinalStatus, ReplyFinished
+from chatfeedback.errors import ChatFeedbackError
+from chatfeedback.inference.client import Finish
+from chatfeedback.models import ChatModel
+
+MOST_TOKENS = 2**31 - 1
+"""That a count can have in every database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a watcher sees of a reply. `conversation` is set once, at the end: where it stands then."""
+
+    text: str
+    conversation: Conversation | None = None
+    notice: str | None = None
+    """A sentence about trouble that does not end the reply."""
+
+
+@dataclass(slots=True)
+class RunningReply:
+    """A reply that this process writes."""
+
+    conversation_id: str
+    actor_id: str
+    reply: Message
+    thread: Sequence[ThreadMessage]
+    model: ChatModel
+    fresh: bool
+    parts: list[str] = field(default_factory=list)
+    finish: Finish | None = None
+    sent_ids: tuple[str, ...] | None = None
+    started: float = field(default_factory=time.monotonic)
+    first_token: float | None = None
+    watchers: int = 0
+    unwatched_since: float = field(default_factory=time.monotonic)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: ChatFeedbackError | None = None
+    """Why the store did not take the text so far, or the end; None as soon as it does."""
+    over: bool = False
+    conversation: Conversation | None = None
+    """Set when the end is stored; None afterwards means that this process had to end before the store was back."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once, at the next change; take it before looking, then nothing is missed."""
+
+    @property
+    def text(self) -> str:
+        """What has come so far; halves of a character that came apart are together."""
+        if len(self.parts) > 1:
+            self.parts[:] = ["".join(self.parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")]
+        return self.parts[0] if self.parts else ""
+
+    @property
+    def progress(self) -> Progress:
+        """What a watcher sees of it now."""
+        notice = str(self.trouble) if self.trouble else None
+        return Progress(decisions.storable(self.text)[0], self.conversation, notice)
+
+    def announce(self) -> None:
+        """Wakes whoever waits for news."""
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def note(self, trouble: ChatFeedbackError | None) -> None:
+        """Notes how the store is, and announces it when that is new."""
+        if trouble is not self.trouble:
+            self.trouble = trouble
+            self.announce()
+
+    def ended(self, status: FinalStatus, error: str | None) -> ReplyFinished:
+        """Its end, as it goes into the log, with all the text that has come."""
+        text, altered = decisions.storable(self.text)
+        finish, first, generation = self.finish, self.first_token, self.reply.generation
+        assert generation is not None
+        if not text.strip():
+            text = ""
+            if status == "complete":
+                status, error = "failed", "The model sent an empty reply; try Retry."
+        reason = finish.finish_reason if finish else None
+        return ReplyFinished(
+            message_id=self.reply.message_id,
+            status=status,
+            text=text,
+            model=generation.model,
+            altered=altered,
+            # What a server says beside the text is not worth the text: nonsense counts as nothing.
+            finish_reason=decisions.storable(reason)[0] if isinstance(reason, str) else None,
+            error=decisions.storable(error)[0] if error else None,
+            time_to_first_token=round(first - self.started, 6) if first is not None else None,
+            duration=round(time.monotonic() - self.started, 6),
+            prompt_tokens=_count(finish.prompt_tokens) if finish else None,
+            completion_tokens=_count(finish.completion_tokens) if finish else None,
+            sent_ids=self.sent_ids,
+        )
+
+
+def _count(reported: object) -> int | None:
+    return reported if type(reported) is int and 0 <= reported <= MOST_TOKENS else None

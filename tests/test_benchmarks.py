@@ -1,0 +1,35 @@
+"""Each benchmark runs, at a size at which its figures mean nothing, and says what it measured as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.run import ALL, table
+
+ROOT = Path(__file__).parents[1]
+FILES = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")} - {"run"}
+
+
+def test_the_command_that_runs_all_benchmarks_leaves_none_out() -> None:
+    assert sorted(ALL) == sorted(FILES)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", "-"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert result["benchmark"] == name and result["quick"] is True
+    assert result["figures"]
+    for figure in result["figures"]:
+        assert figure["value"] > 0 and figure["baseline"] > 0
+        assert figure["ratio"] == pytest.approx(figure["value"] / figure["baseline"])
+        assert figure["name"] in found.stderr
+        assert figure["name"] in table([result])
