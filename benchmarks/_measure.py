@@ -79,22 +79,21 @@ class Figure:
 Action = Callable[[], object]
 
 
-def take_turns(actions: Mapping[str, Action], rounds: int, at_once: int = 1) -> dict[str, list[float]]:
-    """The seconds that each call of each action took; in each of the rounds every action runs `at_once` times."""
+def take_turns(actions: Mapping[str, Action], rounds: int) -> dict[str, list[float]]:
+    """The seconds that each call of each action took; every round runs each action once."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            for _ in range(at_once):
-                started = time.perf_counter()
-                action()
-                seconds[name].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            action()
+            seconds[name].append(time.perf_counter() - started)
     return seconds
 
 
-def medians(actions: Mapping[str, Action], rounds: int, at_once: int = 1) -> dict[str, float]:
+def medians(actions: Mapping[str, Action], rounds: int) -> dict[str, float]:
     """The median seconds of each action, after a warm-up of a tenth of the rounds."""
-    take_turns(actions, max(1, rounds // 10), at_once)
-    return {name: statistics.median(taken) for name, taken in take_turns(actions, rounds, at_once).items()}
+    take_turns(actions, rounds // 10)
+    return {name: statistics.median(taken) for name, taken in take_turns(actions, rounds).items()}
 
 
 def percentile(values: Sequence[float], share: float) -> float:

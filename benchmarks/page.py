@@ -103,13 +103,11 @@ def _start_and_stop(*arguments: str) -> None:
 
 
 def _in_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The medians of what the actions give, the first round left out."""
+    """The medians of what the actions give."""
     seen: dict[str, list[float]] = {name: [] for name in actions}
-    for round_number in range(rounds + 1):
+    for _ in range(rounds):
         for name, action in actions.items():
-            value = action()
-            if round_number:
-                seen[name].append(value)
+            seen[name].append(action())
     return {name: statistics.median(values) for name, values in seen.items()}
 
 

@@ -167,6 +167,9 @@ class ReplyDesk:
                 if reply.status != "writing":
                     yield Progress(reply.text, conversation)
                     return
+                if draft is None:  # the log came from elsewhere, a dump for one, and drafts are not part of it
+                    await self._interrupted(conversation, message_id, "")
+                    continue
             elif draft.text != shown:
                 shown = draft.text
                 yield Progress(draft.text)
@@ -180,13 +183,13 @@ class ReplyDesk:
             return
         conversation = await asyncio.to_thread(self._store.conversation, draft.conversation_id)
         assert conversation is not None
-        reply = conversation.messages[message_id]
-        ended = ReplyFinished(message_id=message_id, status="interrupted", text=draft.text, model=reply.model or "")
-        await committed(
-            self._store.execute(
-                Command(draft.conversation_id, conversation.annotator_id, lambda c: decisions.finish(c, ended))
-            )
-        )
+        await self._interrupted(conversation, message_id, draft.text)
+
+    async def _interrupted(self, conversation: Conversation, message_id: str, text: str) -> None:
+        model = conversation.messages[message_id].model or ""
+        ended = ReplyFinished(message_id=message_id, status="interrupted", text=text, model=model)
+        command = Command(conversation.conversation_id, conversation.annotator_id, lambda c: decisions.finish(c, ended))
+        await committed(self._store.execute(command))
 
     # Writing
 

@@ -1,7 +1,7 @@
 """The use cases of the chat: what a person can do, each as one coroutine.
 
-`ChatService` is the only caller of append. Every command checks who asks, decides on the state in the store (never
-on what a page says), and returns after the commit. A prompt is stored before a model is asked.
+Nothing is appended but by `ChatService` and its `ReplyDesk`. Every command checks who asks, decides on the state in
+the store (never on what a page says), and returns after the commit. A prompt is stored before a model is asked.
 """
 
 from __future__ import annotations

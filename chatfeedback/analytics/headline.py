@@ -124,7 +124,9 @@ def replies(connection: Connection, filters: Filters) -> Replies:
     empty = connection.execute(select(*endings).where(text(REPLY_WITHOUT_TEXT), *where)).one()
     # Of its own, and not one more count above: Postgres then compares two sets, and does not look up reply by reply.
     is_rated = exists().where(ratings.c.message_id == messages.c.message_id, ratings.c.value.is_not(None))
-    rated = _counted(connection, select(func.count()).where(text(REPLY_WITH_TEXT), is_rated, *where))
+    rated = _counted(
+        connection, select(func.count()).select_from(messages).where(text(REPLY_WITH_TEXT), is_rated, *where)
+    )
     timed = full.timed + empty.timed
     return Replies(
         asked=full.made + empty.made,

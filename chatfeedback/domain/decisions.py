@@ -209,10 +209,13 @@ def rate(
 
 
 def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, ...]:
-    """The end of a reply; whoever comes second changes nothing."""
-    if message_of(conversation, finished.message_id).status != "writing":
-        return ()
-    return (finished,)
+    """The end of a reply; whoever comes second changes nothing.
+
+    But for one: who was taken for dead while the store was out of reach, and comes back with more than was saved.
+    """
+    reply = message_of(conversation, finished.message_id)
+    came_back = reply.status == "interrupted" and len(finished.text) > len(reply.text)
+    return (finished,) if reply.status == "writing" or came_back else ()
 
 
 def accepted_text(text: str, *, longest: int) -> tuple[str, bool]:

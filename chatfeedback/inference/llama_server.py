@@ -41,7 +41,7 @@ def _load(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["context_tokens"] * settings["chats"]  # llama.cpp divides it among the chats
     params.cache_ram_mib = settings["cache_mib"]
     params.cpuparams.n_threads = settings["threads"]
-    params.cpuparams_batch.n_threads = settings["batch_threads"]
+    params.cpuparams_batch.n_threads = settings["threads"]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings["api_key"]]

@@ -69,7 +69,6 @@ class LocalModel:
         header = gguf.read_header(path)
         window = min(context_tokens or _MAX_CONTEXT_TOKENS, header.context_tokens)
         window_bytes = window * header.cache_bytes_per_token
-        cores = _usable_cores()
         settings = {
             "path": str(path),
             "model": model,
@@ -77,8 +76,7 @@ class LocalModel:
             "context_tokens": window,
             "chats": min(max(_WINDOWS_BYTES // max(window_bytes, 1), 1), _MAX_CHATS),
             "cache_mib": _CACHE_MIB,
-            "threads": threads or max(cores - 1, 1),
-            "batch_threads": threads or cores,
+            "threads": threads or max(_usable_cores() - 1, 1),
         }
         process, url = _start_server(settings, path)
         return cls(process, Endpoint(model, base_url=f"{url}/v1", api_key=str(settings["api_key"])), window)

@@ -244,10 +244,10 @@ def cards(found: Headline) -> list[Card]:
     ]
 
 
-def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, who: Who, reason_labels: Mapping[str, str] | None = None) -> None:
+def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, who: Who, reason_labels: Mapping[str, str]) -> None:
     """Fills the tab, within whose context it is called. `reason_labels`: what codes of reasons are called."""
     on = lay_out_analytics()
-    handlers = AnalyticsHandlers(desk, on, who, reason_labels or {})
+    handlers = AnalyticsHandlers(desk, on, who, reason_labels)
     drawn = [getattr(on, name) for name in Components.__slots__ if name != "live"]
     chosen = [on.since, on.until, on.model, on.annotator]
 

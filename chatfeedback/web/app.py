@@ -19,6 +19,7 @@ from chatfeedback.web.screen import Components, Screen
 MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
+STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
 NOTE_SENT = "(text, ...others) => { chatfeedback.draft.send(text); return [text, ...others]; }"
 IS_WIDE = "() => [window.innerWidth >= 1024]"
 
@@ -58,7 +59,7 @@ def build_blocks(
             _wire_chat(blocks, chat, on, controls)
             _wire_feedback(FeedbackHandlers(service, screen, chat, on, panel, reasons), on, panel)
         with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
-            build_analytics(tab, analytics, who)
+            build_analytics(tab, analytics, who, {reason.code: reason.label for reason in reasons})
     blocks.max_threads = MOST_EVENTS_AT_ONCE
     blocks.queue(default_concurrency_limit=None)
     return blocks
@@ -80,6 +81,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
         api_visibility="private",
     )
     blocks.unload(chat.unload)
+    controls.wake.click(lambda: None, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
     listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, controls.model], js=NOTE_SENT)
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
     listen(on.prompt.stop, chat.stop, [on.drawn])
@@ -92,7 +94,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     listen(on.earlier.click, chat.earlier, [on.drawn])
     listen(on.previous.click, chat.choose_previous, [on.drawn])
     listen(on.following.click, chat.choose_following, [on.drawn])
-    listen(on.put_back.click, chat.put_back, [on.undone])
+    listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
 
 
 def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
@@ -110,11 +112,12 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
             **how,
         )
 
-    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about])
+    # Gradio prepares values in threads, where two clicks could change places.
+    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about], preprocess=False)
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])
-    listen(panel.comment.input, feedback.type_comment, [panel.about, panel.comment])
-    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment])
-    listen(panel.close.click, feedback.close, [panel.about, panel.comment])
+    listen(panel.comment.input, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
+    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
+    listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])

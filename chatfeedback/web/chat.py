@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError, Conflict, InputError
+from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotFound
 from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
-from chatfeedback.web.pages import Page, Pages
+from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Turn
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
@@ -54,7 +54,7 @@ class ChatHandlers:
         wanted = request.query_params.get("conversation")
         async with page.turn() as turn:
             if not wanted:
-                yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(annotator_id)}
+                yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(page, annotator_id)}
                 return
             try:
                 conversation = await self._service.conversation(annotator_id, wanted)
@@ -62,13 +62,13 @@ class ChatHandlers:
                 yield {
                     **self._screen.draw_new(page, self._most),
                     self._on.notice: alert(str(error)),
-                    **await self._screen.listing(annotator_id),
+                    **await self._screen.listing(page, annotator_id),
                 }
                 return
             async for update in self._show(page, turn, annotator_id, conversation, self._most):
                 yield update
 
-    def unload(self, request: gr.Request) -> None:
+    async def unload(self, request: gr.Request) -> None:
         """The page was closed."""
         self._pages.forget(self._who(request), str(request.session_hash))
 
@@ -129,16 +129,20 @@ class ChatHandlers:
         async for update in self._act(act, drawn, request):
             if first and undone:
                 if text.strip():
-                    update[self._on.put_back] = gr.Button(f"Put back: “{present.quoted(undone, 60)}”", visible=True)
-                    update[self._on.undone] = undone
+                    update.update(self._offer(undone))
                 else:
                     update[self._on.prompt] = gr.Textbox(value=undone, submit_btn=True, stop_btn=False)
             first = False
             yield update
 
-    def put_back(self, undone: str) -> Update:
-        """Replaces what is in the box by the prompt that was undone."""
-        return {self._on.prompt: undone, self._on.put_back: gr.Button(visible=False)}
+    def put_back(self, text: str, undone: str) -> Update:
+        """Exchanges what is in the box for the prompt that was undone, and offers that in turn."""
+        return {self._on.prompt: undone, **self._offer(text)}
+
+    def _offer(self, undone: str) -> Update:
+        """The button that puts a text into the box, where there is one."""
+        button = gr.Button(f"Put back: “{present.quoted(undone, 60)}”", visible=bool(undone.strip()))
+        return {self._on.put_back: button, self._on.undone: undone}
 
     async def choose_previous(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Shows the alternative before the one shown."""
@@ -175,18 +179,28 @@ class ChatHandlers:
         """Starts a new conversation; the one on the screen is kept."""
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
-        async with page.turn():
-            with self._refusals() as said:
-                if drawn.conversation_id is not None:
-                    await self._service.clear(annotator_id, drawn.conversation_id)
-            yield {**self._screen.draw_new(page, self._most), **said, **await self._screen.listing(annotator_id)}
-
-    async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> Updates:
-        """Opens a conversation from the list."""
-        page, annotator_id = self.page(request)
         async with page.turn() as turn:
             try:
-                conversation = await self._service.conversation(annotator_id, str(data.conversation))
+                if drawn.conversation_id is not None:
+                    await self._service.clear(annotator_id, drawn.conversation_id)
+            except ChatFeedbackError as error:
+                # Clear has emptied the page already: what the store still has goes back on it.
+                async for update in self._as_stored(page, turn, annotator_id, drawn, str(error)):
+                    yield update
+                return
+            yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(page, annotator_id)}
+
+    async def open(self, data: gr.EventData, drawn: Rendered, request: gr.Request) -> Updates:
+        """Opens a conversation from the list, or shows more of the list."""
+        page, annotator_id = self.page(request)
+        if getattr(data, "more", None) is True:
+            page.listed += LISTED_STEP
+            yield await self._screen.listing(page, annotator_id)
+            return
+        async with page.turn() as turn:
+            try:
+                chosen = str(getattr(data, "conversation", ""))
+                conversation = await self._service.conversation(annotator_id, chosen)
             except ChatFeedbackError as error:
                 yield {self._on.notice: alert(str(error))}
                 return
@@ -224,22 +238,31 @@ class ChatHandlers:
                     raise Conflict("The server was started again since this page was drawn; here is the newest state.")
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
-                extra["notice"] = alert(str(error))
-                if drawn.conversation_id is None:
-                    yield {self._on.notice: extra["notice"]}
-                    return
-                try:
-                    conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
-                except ChatFeedbackError:
-                    yield {self._on.notice: extra["notice"]}
-                    return
-            else:
-                if note:
-                    extra["notice"] = alert(note)
-                if is_send:
-                    extra["accepted"] = conversation.head_id
+                async for update in self._as_stored(page, turn, annotator_id, drawn, str(error), most):
+                    yield update
+                return
+            if note:
+                extra["notice"] = alert(note)
+            if is_send:
+                extra["accepted"] = conversation.head_id
             async for update in self._show(page, turn, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
+
+    async def _as_stored(
+        self, page: Page, turn: Turn, annotator_id: str, drawn: Rendered, sentence: str, most: int | None = None
+    ) -> Updates:
+        """After a refusal: what the store has, if it can be read, and why."""
+        try:
+            if drawn.conversation_id is None:
+                raise NotFound("Nothing is stored yet.")
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
+        except ChatFeedbackError:
+            yield {self._on.notice: alert(sentence)}  # what can be said has been said
+            return
+        async for update in self._show(
+            page, turn, annotator_id, conversation, most or drawn.most, notice=alert(sentence)
+        ):
+            yield update
 
     async def _show(self, *args: Any, **extra: Any) -> Updates:
         async with contextlib.aclosing(self._screen.show(*args, **extra)) as updates:

@@ -31,7 +31,8 @@ from chatfeedback.export.writers import FORMATS
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4
+AT_ONCE = 2
+"""Of the connections that the writer leaves to readers (`store.writer.LEFT_TO_READERS`), one stays for the pages."""
 STALLED_SECONDS = 120.0
 _FILTERS = ("since", "until", "model", "annotator")
 _STATUS: Mapping[type[ChatFeedbackError], int] = {

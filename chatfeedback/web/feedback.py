@@ -46,6 +46,8 @@ class Panel:
     quote: gr.HTML
     reasons: gr.CheckboxGroup
     comment: gr.Textbox
+    stamp: gr.Number
+    """Goes with what is typed: a higher one is newer. The page fills it in."""
     saved: gr.HTML
     close: gr.Button
     open_last: gr.Button
@@ -68,7 +70,7 @@ def build_panel() -> Panel:
         )
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
-    return Panel(box, about, quote, reasons, comment, saved, close, open_last)
+    return Panel(box, about, quote, reasons, comment, gr.Number(visible=False), saved, close, open_last)
 
 
 class FeedbackHandlers:
@@ -161,24 +163,24 @@ class FeedbackHandlers:
         """A click on a reason: stored at once."""
         return await self._save(about, request, reasons=codes)
 
-    async def type_comment(self, about: str, comment: str, request: gr.Request) -> Update:
+    async def type_comment(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """The comment changed: stored when nothing more was typed for a moment."""
         page, _annotator_id = self._chat.page(request)
-        page.typing = mine = page.typing + 1
+        page.typed = max(page.typed, stamp)
         await asyncio.sleep(TYPING_PAUSE_SECONDS)
-        if page.typing != mine:
+        if page.typed != stamp:
             return {self._panel.saved: gr.skip()}
         return await self._save(about, request, comment=comment)
 
-    async def leave_comment(self, about: str, comment: str, request: gr.Request) -> Update:
+    async def leave_comment(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """The box was left: what is in it is stored now."""
         page, _annotator_id = self._chat.page(request)
-        page.typing += 1
+        page.typed = max(page.typed, stamp)
         return await self._save(about, request, comment=comment)
 
-    async def close(self, about: str, comment: str, request: gr.Request) -> Update:
+    async def close(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """Closes the panel, its comment stored."""
-        said = await self.leave_comment(about, comment, request)
+        said = await self.leave_comment(about, comment, stamp, request)
         failed = self._on.notice in said
         return said if failed else {**said, **self._closed()}
 
@@ -213,6 +215,9 @@ class FeedbackHandlers:
             for reason in self._reasons
             if value is None or reason.polarity in ("any", value)
         ]
+        # Codes that the settings do not know any more stay until somebody takes them away.
+        known = {reason.code for reason in self._reasons}
+        offered += [(code, code) for code in (rating.reasons if rating else ()) if code not in known]
         chosen = [code for _label, code in offered if rating and code in rating.reasons]
         update: Update = {
             panel.box: gr.Column(visible=True),

@@ -29,6 +29,8 @@ class Controls:
     sidebar: gr.Sidebar
     new: gr.Button
     model: gr.Dropdown
+    wake: gr.Button
+    """Does nothing, which has the page fetch the answers that wait for it (assets/page.js)."""
     wide: gr.Checkbox
     """Whether the window has room for the sidebar; the page fills it in when it loads."""
 
@@ -71,7 +73,13 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         address=address,
         listed=listed,
     )
-    return on, panel, Controls(sidebar, new, model, gr.Checkbox(visible=False))
+    return (
+        on,
+        panel,
+        Controls(
+            sidebar, new, model, wake=gr.Button(visible="hidden", elem_id="wake"), wide=gr.Checkbox(visible=False)
+        ),
+    )
 
 
 def _head(title: str, models: Sequence[str]) -> gr.Dropdown:

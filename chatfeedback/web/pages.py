@@ -15,6 +15,7 @@ from chatfeedback.web.present import Rendered
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
+LISTED_STEP = 100
 
 
 class Turn:
@@ -34,8 +35,10 @@ class Page:
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
-        self.typing = 0
-        """Counts the changes of the comment, so that only the last one of a burst is stored."""
+        self.listed = LISTED_STEP
+        """How many conversations the list shows."""
+        self.typed = 0.0
+        """The stamp of the newest comment, so that only the last one of a burst is stored."""
         self._turn: Turn | None = None
 
     def moved_on(self, drawn: Rendered) -> bool:

@@ -42,10 +42,17 @@ class Rendered:
         raise InputError("This message is not on the screen any more; reload the page.")
 
 
-def rendered(conversation: Conversation, most: int) -> Rendered:
-    """What a page shows of this conversation when it shows at most `most` messages."""
-    ids = tuple(message.message_id for message in conversation.shown()[-most:])
-    return Rendered(conversation.conversation_id, conversation.tree_version, ids, most)
+def rendered(conversation: Conversation, most: int, before: Rendered | None = None) -> Rendered:
+    """What a page shows of this conversation when it shows the newest `most` messages.
+
+    A page that shows it already (`before`) goes on to begin where it begins: were the window to slide with each new
+    message, a click on what is still on the screen would come with the index of another message.
+    """
+    shown = [message.message_id for message in conversation.shown()]
+    start = max(len(shown) - most, 0)
+    if before and before.conversation_id == conversation.conversation_id and before.most == most and before.ids:
+        start = shown.index(before.ids[0]) if before.ids[0] in shown else start
+    return Rendered(conversation.conversation_id, conversation.tree_version, tuple(shown[start:]), most)
 
 
 def bubbles(conversation: Conversation, drawn: Rendered, text_so_far: str = "") -> list[dict[str, Any]]:
@@ -106,7 +113,7 @@ def status_line(conversation: Conversation) -> str:
     if not shown or shown[-1].role != "assistant":
         return ""
     reply = shown[-1]
-    said = [_left_out(conversation, reply)]
+    said = [_failed_retry(conversation, reply), _left_out(conversation, reply)]
     if reply.altered:
         said.append("Characters that cannot be stored were replaced by �.")
     if reply.text:
@@ -122,6 +129,14 @@ def status_line(conversation: Conversation) -> str:
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
             said.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
     return " ".join(part for part in said if part)
+
+
+def _failed_retry(conversation: Conversation, reply: Message) -> str:
+    """What became of a retry of this reply that brought nothing, as long as nothing was written since."""
+    newest = next(reversed(conversation.messages.values()))
+    if newest.replaces_id != reply.message_id or newest.text or newest.status == "writing":
+        return ""
+    return f"{_instead(newest)} The earlier reply stays."
 
 
 def _left_out(conversation: Conversation, reply: Message) -> str:

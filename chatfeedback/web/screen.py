@@ -82,7 +82,7 @@ class Screen:
     def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
         """The whole tab for this conversation."""
         on = self._on
-        drawn = page.drawn = present.rendered(conversation, most)
+        drawn = page.drawn = present.rendered(conversation, most, page.drawn)
         writing = conversation.writing_id is not None
         alternatives, shown = present.alternatives_of_last(conversation)
         hidden = present.earlier_count(conversation, drawn)
@@ -124,9 +124,9 @@ class Screen:
 
         `extra`: values for components, by their names in `Components`, that go with the first drawing.
         """
-        text = ""
         first = {getattr(self._on, name): value for name, value in extra.items()}
-        yield {**self.draw(page, annotator_id, conversation, most, text), **first, **await self.listing(annotator_id)}
+        drawn = self.draw(page, annotator_id, conversation, most)
+        yield {**drawn, **first, **await self.listing(page, annotator_id)}
         if conversation.writing_id is not None:
             async with contextlib.aclosing(self._follow(page, turn, annotator_id, conversation, most)) as updates:
                 async for update in updates:
@@ -135,26 +135,42 @@ class Screen:
     async def _follow(
         self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int
     ) -> Updates:
-        assert conversation.writing_id is not None
-        drawn = present.rendered(conversation, most)
-        watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
-        async with contextlib.aclosing(watching) as progress, contextlib.aclosing(until(turn.over, progress)) as seen:
-            async for now in seen:
-                if now.conversation is not None:
-                    yield self.draw(page, annotator_id, now.conversation, most)
-                    return
-                current = await self._service.conversation(annotator_id, conversation.conversation_id)
-                if turn.over.is_set():
-                    return
-                update: Update = {self._on.chatbot: self.messages(page, annotator_id, current, drawn, now.text)}
-                if now.notice:
-                    update[self._on.notice] = alert(now.notice)
-                yield update
+        """Repaints the messages until the reply has ended; trouble on the way is said, and taken back when it is over.
 
-    async def listing(self, annotator_id: str, most: int = 100) -> Update:
-        """The list of conversations, newest first."""
+        What was said when the reply began stays.
+        """
+        assert conversation.writing_id is not None
+        drawn, on, trouble = present.rendered(conversation, most, page.drawn), self._on, ""
+        watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
         try:
-            found = await self._service.conversations(annotator_id, most)
+            async with (
+                contextlib.aclosing(watching) as progress,
+                contextlib.aclosing(until(turn.over, progress)) as seen,
+            ):
+                async for now in seen:
+                    if now.conversation is not None:
+                        last = self.draw(page, annotator_id, now.conversation, most)
+                        if not trouble:
+                            del last[on.notice]
+                        yield last
+                        return
+                    update, said = {}, now.notice or ""
+                    try:
+                        conversation = await self._service.conversation(annotator_id, conversation.conversation_id)
+                    except ChatFeedbackError as error:
+                        said = str(error)
+                    if turn.over.is_set():
+                        return
+                    if said != trouble:
+                        trouble, update = said, {on.notice: alert(said)}
+                    yield {on.chatbot: self.messages(page, annotator_id, conversation, drawn, now.text), **update}
+        except ChatFeedbackError as error:
+            yield {on.notice: alert(str(error)), on.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
+
+    async def listing(self, page: Page, annotator_id: str) -> Update:
+        """The list of conversations, newest first, as long as this page has asked for."""
+        try:
+            found = await self._service.conversations(annotator_id, page.listed + 1)
         except ChatFeedbackError as error:
             return {self._on.listed: alert(str(error))}
         lines = (
@@ -162,8 +178,12 @@ class Screen:
             f'<span class="cf-title">{html.escape(one.title)}</span>'
             f'<time datetime="{one.updated_at:%Y-%m-%dT%H:%M:%SZ}">{one.updated_at:%d %b %Y, %H:%M} UTC</time>'
             "</button></li>"
-            for one in found
+            for one in found[: page.listed]
         )
         listed = "".join(lines)
+        if len(found) > page.listed:
+            listed += (
+                '<li><button type="button" class="cf-open cf-more" data-more>Show older conversations</button></li>'
+            )
         empty = '<p class="cf-empty">Nothing here yet. Send a message to begin.</p>'
         return {self._on.listed: f'<ul class="cf-list">{listed}</ul>' if listed else empty}

@@ -22,7 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import Engine
 
 from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.errors import SettingsError, StoreError
+from chatfeedback.errors import SettingsError, StoreError, StoreUnavailable
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
 from chatfeedback.store import admin, annotators
@@ -33,9 +33,6 @@ from chatfeedback.store.writer import open_writer
 from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.downloads import downloads
 
-# Before gradio is imported: it reports home otherwise.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
@@ -43,6 +40,7 @@ GRACE_SECONDS = 3
 
 def build_app(settings: Settings) -> FastAPI:
     """The application for these settings; the database must be ready (`admin.ensure_ready`)."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
     import gradio as gr
 
     from chatfeedback.web import app as page
@@ -126,12 +124,15 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     port = listening.getsockname()[1]
     app = build_app(settings)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    address = f"http://{shown}:{port}/"
+    address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
     server = new_server(app, grace_seconds=GRACE_SECONDS)
     print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
     if open_browser:
-        threading.Timer(1.0, webbrowser.open, [address]).start()
+        # The socket listens already: a browser that is quicker than the application waits for it.
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     server.run(sockets=[listening])
+    if not server.started:
+        raise StoreUnavailable("chatfeedback could not be started; the log says why.")
 
 
 def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
@@ -158,6 +159,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except OSError as error:
         listening.close()
         raise SettingsError(

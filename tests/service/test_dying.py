@@ -96,6 +96,14 @@ async def test_the_reply_of_a_killed_process_is_ended_by_whoever_watches_it(
     assert seen[-1].conversation == await survivor.now(conversation)
 
 
+async def held_reply(room: Room, server: ScriptedServer) -> Conversation:
+    """A conversation whose reply has begun and does not go on."""
+    script = server.reply(STORY, hold_after=3)
+    conversation = await room.send("Tell me a story")
+    await held(script)
+    return conversation
+
+
 async def test_many_who_find_the_same_dead_reply_end_it_once(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +117,26 @@ async def test_many_who_find_the_same_dead_reply_end_it_once(
     await asyncio.gather(*finding, *watching)
     assert neighbour.kinds(conversation).count("reply_finished") == 1
     assert neighbour.finished(conversation).status == "interrupted"
-    assert last(await room.stop(conversation)).status == "interrupted", "whoever comes second changes nothing"
+    assert last(await room.stop(conversation)).status == "interrupted", "there is nothing left to stop"
+    script.release()
+
+    async def came_back() -> bool:
+        return last(await room.now(conversation)).text == STORY
+
+    await until(came_back)
+    assert last(await room.now(conversation)).status == "complete", "who was taken for dead loses nothing"
+
+
+async def test_a_reply_whose_draft_did_not_come_along_with_the_log_is_ended_by_who_opens_it(
+    room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)
+    conversation = await held_reply(room, server)
+    writing_id = conversation.writing_id
+    assert writing_id is not None
+    room.store.writer.submit(lambda tx: drafts.end(tx, writing_id)).result(10)
+    ended = await neighbour.ended(conversation)
+    assert (last(ended).text, last(ended).status, ended.writing_id) == ("", "interrupted", None)
 
 
 async def test_a_process_never_takes_its_own_reply_for_dead_however_long_it_slept(

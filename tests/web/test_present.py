@@ -29,6 +29,21 @@ def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() 
     assert conversation.messages[drawn.message_id(1)].text == "Answer 3"
 
 
+def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_meaning() -> None:
+    talk = talked(5)
+    before = present.rendered(talk.conversation, most=4)
+    talk.ask("Question 5", "Answer 5")
+    after = present.rendered(talk.conversation, 4, before)
+    assert after.ids[:4] == before.ids
+    assert len(after.ids) == 6
+    longer = present.rendered(talk.conversation, 8, after)
+    assert len(longer.ids) == 8, "who asks for more gets more"
+    elsewhere = talked(3).conversation
+    assert len(present.rendered(elsewhere, 4, after).ids) == 4
+    talk.edit(talk.conversation.shown()[0].message_id, "Begin anew")
+    assert len(present.rendered(talk.conversation, 4, after).ids) == 2, "what it began with is gone"
+
+
 @pytest.mark.parametrize("index", [4, -1, True, "1", None, 1.0, [1, 0]])
 def test_an_index_that_was_not_drawn_is_refused(index: object) -> None:
     with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-// What Gradio leaves out for keyboards and screen readers. Nothing here talks to the server.
+// What Gradio leaves out: drafts, keyboards and screen readers, and answers that would not come.
 (() => {
   // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays.
   const box = () => document.querySelector("#prompt textarea");
@@ -23,7 +23,27 @@
       sending = null;
     },
   };
-  window.chatfeedback = { draft };
+  // Numbers the states of a comment: on a busy machine they may overtake each other on their way.
+  let typed = 0;
+  window.chatfeedback = { draft, stamp: () => ++typed };
+
+  // Gradio 6.31 sends all answers over one stream, and ends it when nothing is left to be answered. What is sent in
+  // that very moment would wait for a stream until something else is sent (the page believes that it has one): so
+  // something else is sent.
+  const fetchAsEver = window.fetch;
+  let sentInto = 0;
+  window.fetch = (resource, options) => {
+    const url = resource.url ?? String(resource);
+    const response = fetchAsEver(resource, options);
+    if (url.includes("/queue/join")) response.then(() => { sentInto = performance.now(); }, () => {});
+    if (url.includes("/queue/data")) {
+      sentInto = 0;
+      (options?.signal ?? resource.signal)?.addEventListener("abort", () => {
+        if (sentInto && performance.now() - sentInto < 1000) document.querySelector("#wake")?.click();
+      });
+    }
+    return response;
+  };
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
