@@ -19,7 +19,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
-READERS = STORE | {"analytics.filters"}
+READERS = STORE | {"analytics.filters", "analytics.conditions"}
 SERVICE = STORE | {"inference", "service", "replies", "running", "models"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),

@@ -32,7 +32,8 @@ class Overview:
     """The figures of one state of the database."""
 
     position: int
-    """Of the newest event then, 0 before the first. Equal positions, equal figures."""
+    """Of the newest event then, 0 before the first. Equal positions mean equal figures, but for one rare case:
+    on Postgres an event can become visible after one with a higher position, and waits for the next change then."""
     headline: Headline
     per_day: pd.DataFrame
     by_model: pd.DataFrame

@@ -81,6 +81,11 @@ class LocalModel:
         process, url = _start_server(settings, path)
         return cls(process, Endpoint(model, base_url=f"{url}/v1", api_key=str(settings["api_key"])), window)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Ends the model, and with it every reply that it writes; a second call does nothing."""
         atexit.unregister(self.stop)

@@ -7,12 +7,13 @@ application starts, so that the page is there at once; whoever asks it meanwhile
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.inference.local import LocalModel
 from chatfeedback.models import ChatModel
-from chatfeedback.settings import LocalSettings, ModelSettings, Settings
+from chatfeedback.settings import ModelSettings, Settings
 
 LOCAL_ENDPOINT = "local (llama.cpp)"
 
@@ -22,6 +23,7 @@ class Catalogue:
 
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
+        self._local_timeout = next((model.timeout_seconds for model in settings.models if model.local), 0.0)
         self._clients: list[ModelClient] = []
         self._loading: asyncio.Task[ModelClient] | None = None
         self._process: LocalModel | None = None
@@ -31,7 +33,7 @@ class Catalogue:
     def start(self) -> None:
         """Begins to load the local model, if it is one of them."""
         if self._has_local:
-            self._loading = asyncio.create_task(self._load(self._local))
+            self._loading = asyncio.create_task(self._load())
 
     async def close(self) -> None:
         """Closes connections and ends the local model."""
@@ -76,12 +78,13 @@ class Catalogue:
             connect=connect,
         )
 
-    async def _load(self, local: LocalSettings) -> ModelClient:
+    async def _load(self) -> ModelClient:
+        local = self._local
         process = await asyncio.to_thread(
             LocalModel.start, local.gguf, context_tokens=local.context_tokens, threads=local.threads
         )
         self._process = process
-        client = ModelClient(process.endpoint)
+        client = ModelClient(replace(process.endpoint, timeout=self._local_timeout))
         self._clients.append(client)
         return client
 
@@ -89,9 +92,16 @@ class Catalogue:
         # Unknown while the weights load; a thread that turns out too long is shortened when the model says so.
         return self._process.context_tokens if self._process else self._local.context_tokens
 
+    def _has_ended(self) -> bool:
+        """Whether the last attempt to load the local model failed, or the model has died since."""
+        if self._loading is None or not self._loading.done():
+            return False
+        return self._loading.exception() is not None or not (self._process and self._process.is_running)
+
     async def _connect_local(self) -> ModelClient:
-        if self._loading is None:
-            raise ModelUnreachable("The local model has not been started.")
+        if self._loading is None or self._has_ended():
+            self.start()  # Retry must be worth pressing, whatever went wrong the first time
+        assert self._loading is not None
         try:
             return await asyncio.shield(self._loading)
         except ChatFeedbackError as error:

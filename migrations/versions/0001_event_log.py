@@ -32,9 +32,10 @@ def downgrade() -> None:
     """Refuses to drop events unless `destroy_data` says so (`-x destroy_data=yes` for alembic's own command)."""
     bind = op.get_bind()
     config = op.get_context().config
-    allowed = bool(config and config.attributes.get("destroy_data")) or "destroy_data" in context.get_x_argument(
-        as_dictionary=True
-    )
+    said = context.get_x_argument(as_dictionary=True).get("destroy_data")
+    allowed = said == "yes" or bool(config and config.attributes.get("destroy_data"))
+    if bind.dialect.name == "postgresql":
+        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # nothing may be appended between the look and the drop
     if not allowed and bind.scalar(sa.text("SELECT EXISTS (SELECT 1 FROM events)")):
         raise CommandError(
             "This downgrade would destroy every stored event; export them first, and pass --destroy-data to go on."
