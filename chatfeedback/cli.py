@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from chatfeedback import __version__
-from chatfeedback.errors import ChatFeedbackError, SettingsError
+from chatfeedback.errors import ChatFeedbackError, InputError, SettingsError
 
 if TYPE_CHECKING:
     from chatfeedback.analytics.filters import Filters
@@ -77,13 +77,12 @@ Config = Annotated[
 
 
 def _moment(text: str) -> datetime:
+    from chatfeedback.analytics.filters import instant
+
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither a date (2026-11-20) nor a time (2026-11-20T08:30:00+01:00)."
-        ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return instant(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _optional(flag: str, metavar: str, text: str, **more: Any) -> Any:
@@ -116,9 +115,10 @@ def _database_url(config: Path | None, database_url: str | None) -> str:
 def _filters(since: datetime | None, until: datetime | None, model: str | None, annotator: str | None) -> Filters:
     from chatfeedback.analytics.filters import Filters
 
-    if since and until and since >= until:
-        raise typer.BadParameter("--since must be earlier than --until.")
-    return Filters(since=since, until=until, model=model, annotator=annotator)
+    try:
+        return Filters(since=since, until=until, model=model, annotator=annotator)
+    except InputError:
+        raise typer.BadParameter("--since must be earlier than --until.") from None
 
 
 @contextmanager

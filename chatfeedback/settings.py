@@ -59,7 +59,14 @@ def _base_url(url: str) -> str:
     return url
 
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+def _storable(text: str) -> str:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it has characters that no database stores (NUL, or halves of a character)")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
@@ -73,7 +80,7 @@ class _Frozen(BaseModel):
 class RequestSettings(_Frozen):
     """How a reply is asked for. At the top level these are the defaults of every model."""
 
-    system_prompt: str = Field(
+    system_prompt: Text = Field(
         default="You are a friendly chatbot",
         description="The instruction before every conversation; an empty one is not sent.",
     )

@@ -155,6 +155,7 @@ def test_an_export_without_flags_is_csv_on_the_standard_output(exported: list[tu
         ("everything",),
         ("events", "--format", "xls"),
         ("events", "--since", "yesterday"),
+        ("events", "--since", "0001-01-01T00:00:00+05:00"),
         ("events", "--since", "2026-11-21", "--until", "2026-11-20"),
     ],
 )

@@ -302,6 +302,13 @@ def test_no_refusal_repeats_a_secret(write: Write, text: str) -> None:
     assert SECRET not in refusal()
 
 
+@pytest.mark.parametrize("name", ["system_prompt", "annotator", "title"])
+@pytest.mark.parametrize("text", ["Be\0brief", "Be \ud83d brief"])
+def test_text_that_no_database_stores_is_refused_before_anything_starts(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match="no database stores"):
+        Settings.load(**{name: text})
+
+
 NAMES = sorted({*Settings.model_fields, *ModelSettings.model_fields, "code", "label", "unknown"})
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

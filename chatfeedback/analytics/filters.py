@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+
+from chatfeedback.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +16,17 @@ class Filters:
     until: datetime | None = None
     model: str | None = None
     annotator: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a time that ends before it begins."""
+        if self.since and self.until and self.since >= self.until:
+            raise InputError("since must be earlier than until.")
+
+
+def instant(text: str) -> datetime:
+    """A date or a time in ISO 8601, in UTC where it names no offset. Raises InputError."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InputError(f"{text!r} is neither a date (2026-11-20) nor a time (2026-11-20T08:30:00Z).") from None

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from chatfeedback.analytics.filters import Filters
+from chatfeedback.analytics.filters import Filters, instant
 from chatfeedback.domain.decisions import storable
 from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, StoreUnavailable
 from chatfeedback.export.kinds import KINDS
@@ -133,21 +133,7 @@ def _filters(query: Mapping[str, str]) -> Filters:
     if unknown := sorted(query.keys() - set(_FILTERS)):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
     since, until, model, annotator = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
-    filters = Filters(_instant(since), _instant(until), model, annotator)
-    if filters.since and filters.until and filters.since >= filters.until:
-        raise InputError("since must be earlier than until.")
-    return filters
-
-
-def _instant(text: str | None) -> datetime | None:
-    """A date or a time in ISO 8601, in UTC where it names no offset."""
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InputError(f"{text!r} is neither a date (2026-11-20) nor a time (2026-11-20T08:30:00Z).") from None
+    return Filters(instant(since) if since else None, instant(until) if until else None, model, annotator)
 
 
 def _refusal(error: ChatFeedbackError) -> Response:

@@ -96,7 +96,7 @@ def test_a_retry_that_fails_leaves_the_old_reply_and_says_why(
     model.fail(500, {"error": {"message": "out of memory"}})
     chat.press("Retry")
     sentence = f"The model 'parrot' at {model.url} failed with HTTP status 500: “out of memory”; try Retry."
-    expect(chat.notice).to_contain_text(sentence)
+    expect(chat.status).to_have_text(f"⚠️ {sentence} The earlier reply stays.")
     chat.shows("one", "You said: one")
     chat.idle()
     application.assert_log(
@@ -113,7 +113,7 @@ def test_a_retry_that_fails_leaves_the_old_reply_and_says_why(
     chat.press("Retry")
     chat.shows("one", "at last")
     expect(chat.position).to_have_text("Reply 2 of 2")
-    expect(chat.notice).not_to_be_visible()
+    expect(chat.status).not_to_be_visible()
 
 
 def test_undo_puts_the_prompt_back_into_the_empty_box(chat: ChatPage, application: Application) -> None:

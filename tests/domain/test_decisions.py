@@ -267,3 +267,21 @@ def test_a_message_may_be_exactly_as_long_as_allowed() -> None:
     assert accepted_text("a" * 100, longest=100) == ("a" * 100, False)
     with pytest.raises(MessageRejected, match="101 characters"):
         accepted_text("a" * 101, longest=100)
+
+
+@pytest.mark.parametrize("status", ["complete", "stopped", "interrupted"])
+def test_who_was_taken_for_dead_and_comes_back_with_more_text_has_the_last_word(talk: FoldedTalk, status: str) -> None:
+    reply = talk.send("Hello")
+    talk.finish(reply, "Once", "interrupted")
+    talk.finish(reply, "Once upon a time", status)  # type: ignore[arg-type]
+    assert talk.conversation.messages[reply].text == "Once upon a time"
+    assert talk.conversation.messages[reply].status == status
+    talk.finish(reply, "Once upon a time there was more", status)  # type: ignore[arg-type]
+    assert (talk.conversation.messages[reply].text == "Once upon a time") == (status != "interrupted")
+
+
+def test_an_interrupted_reply_is_not_replaced_by_less_text(talk: FoldedTalk) -> None:
+    reply = talk.send("Hello")
+    talk.finish(reply, "Once upon", "interrupted")
+    talk.finish(reply, "Once", "complete")
+    assert talk.conversation.messages[reply].status == "interrupted"

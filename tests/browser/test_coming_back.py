@@ -1,0 +1,134 @@
+"""Whatever happens to the page, the connection or the server: conversation, ratings and drafts come back."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+from browser.telling import asked
+from openai_server import ScriptedServer
+
+
+@pytest.fixture
+def application(request: pytest.FixtureRequest, model: ScriptedServer) -> Application:
+    """One of the test's own, that it may stop and start."""
+    started: Application = request.getfixturevalue("serve")(models=[endpoint(model)])
+    return started
+
+
+@pytest.fixture
+def rated(chat: ChatPage) -> ChatPage:
+    """A tab with a rated reply and something typed."""
+    chat.ask("one")
+    chat.vote(0, "dislike")
+    chat.reason("Unclear").check()
+    expect(chat.saved).to_have_text("✓ Saved")
+    chat.prompt.fill("half a thought")
+    return chat
+
+
+LOG = [
+    *asked("one"),
+    "message_rated 2: nothing -> dislike",
+    "message_rated 2: dislike -> dislike unclear",
+]
+
+
+def test_a_reload_brings_back_the_conversation_its_ratings_and_the_draft(
+    rated: ChatPage, application: Application
+) -> None:
+    conversation_id = rated.conversation_id
+    rated.reload()
+    rated.shows("one", "You said: one")
+    rated.thumbs("dislike")
+    expect(rated.prompt).to_have_value("half a thought")
+    assert rated.conversation_id == conversation_id
+    application.assert_log(rated.page, conversation_id, LOG)
+
+
+def test_an_idle_page_goes_on_after_a_restart_of_the_server(rated: ChatPage, application: Application) -> None:
+    application.stop()
+    application.start()
+    rated.prompt.press("Enter")
+    expect(rated.notice).to_have_text(
+        "The server was started again since this page was drawn; here is the newest state."
+    )
+    expect(rated.prompt).to_have_value("half a thought")
+    rated.shows("one", "You said: one")
+    rated.thumbs("dislike")
+    rated.prompt.press("Enter")
+    rated.shows("one", "You said: one", "half a thought", "You said: half a thought")
+    rated.idle()
+    application.assert_log(
+        rated.page,
+        rated.conversation_id,
+        [
+            *LOG,
+            "message_sent 3 after 2: half a thought",
+            "reply_started 4 after 3, parrot told 1 2 3",
+            "reply_finished 4 complete: You said: half a thought",
+        ],
+    )
+
+
+def test_a_click_on_a_thumb_after_a_restart_is_taken_back_and_explained(
+    rated: ChatPage, application: Application
+) -> None:
+    application.stop()
+    application.start()
+    rated.vote(0, "like")
+    expect(rated.notice).to_have_text("This message is not on the screen any more; reload the page.")
+    rated.thumbs("dislike")
+    rated.reload()
+    rated.vote(0, "like")
+    rated.thumbs("like")
+    log = [*LOG, "message_rated 2: dislike unclear -> like"]
+    application.assert_log(rated.page, rated.conversation_id, log)
+
+
+def test_a_comment_typed_across_a_restart_is_saved(rated: ChatPage, application: Application) -> None:
+    application.stop()
+    application.start()
+    rated.comment.press_sequentially("still here")
+    rated.comment.blur()
+    log = [*LOG, "message_rated 2: dislike unclear -> dislike unclear “still here”"]
+    application.assert_log(rated.page, rated.conversation_id, log)
+
+
+def test_a_restart_in_the_middle_of_a_reply_keeps_the_text_so_far(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    model.reply("one two three four", hold_after=2)
+    chat.send("Count")
+    chat.shows("Count", "one two")
+    conversation_id = chat.conversation_id
+    application.stop()
+    application.start()
+    log = [line.replace("complete: You said: Count", "interrupted: one two ") for line in asked("Count")]
+    application.assert_log(chat.page, conversation_id, log)
+    # Gradio notices that its stream broke and loads the page again.
+    chat.shows("Count", "one two")
+    expect(chat.status).to_have_text("This reply was interrupted; the text so far is kept. Retry asks for another one.")
+    model.reply("one two three four")
+    chat.press("Retry")
+    chat.shows("Count", "one two three four")
+    chat.idle()
+
+
+def test_a_dropped_connection_loses_nothing(
+    chat: ChatPage, context: BrowserContext, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    context.set_offline(True)
+    chat.prompt.fill("are you there?")
+    chat.prompt.press("Enter")
+    expect(chat.prompt).to_have_value("are you there?")
+    context.set_offline(False)
+    chat.shows("one", "You said: one")
+    chat.thumbs("like")
+    expect(chat.prompt).to_have_value("are you there?")
+    expect(chat.send_button).to_be_visible()

@@ -1,0 +1,210 @@
+"""What goes wrong: one clear sentence in the chat, nothing typed is lost, the failure is recorded, Retry works."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+from browser.telling import asked
+from chatfeedback.store import engine
+from openai_server import ScriptedServer
+
+LONGEST = 50
+
+
+@pytest.fixture(scope="module")
+def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+    models = [endpoint(model, timeout_seconds=0.5)]
+    with Application(new_database(), models=models, max_message_chars=LONGEST).running() as application:
+        yield application
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "There is nothing to send: type a message first."),
+        ("  \n ", "There is nothing to send: type a message first."),
+        ("\x07\x1b\x7f", "There is nothing to send: type a message first."),
+        (
+            "x" * (LONGEST + 1),
+            "This message has 51 characters; at most 50 are allowed. Shorten it and send again.",
+        ),
+    ],
+    ids=["empty", "blank", "control characters", "too long"],
+)
+def test_a_prompt_that_cannot_be_sent_is_refused_and_kept(
+    chat: ChatPage, application: Application, text: str, sentence: str
+) -> None:
+    before = application.conversation_ids()
+    chat.prompt.fill(text)
+    chat.prompt.press("Enter")
+    expect(chat.notice).to_have_text(sentence)
+    expect(chat.prompt).to_have_value(text)
+    assert application.conversation_ids() == before
+    chat.ask("x" * LONGEST)
+    expect(chat.notice).not_to_be_visible()
+    application.assert_log(chat.page, chat.conversation_id, asked("x" * LONGEST))
+
+
+def unknown_model(model: ScriptedServer) -> str:
+    model.fail(404, {"error": {"message": "no such thing", "code": "model_not_found"}})
+    return (
+        f"The endpoint {model.url} does not know the model 'parrot'; check its name, and that the address is right "
+        "(most end in /v1)."
+    )
+
+
+def refused_key(model: ScriptedServer) -> str:
+    model.fail(401, {"error": {"message": "invalid api key sk-12345678"}})
+    return f"The model 'parrot' at {model.url} wants a key; give it one with api_key_env."
+
+
+def too_many_requests(model: ScriptedServer) -> str:
+    model.fail(429, {"error": {"message": "slow down"}}, retry_after="7")
+    return f"The model 'parrot' at {model.url} takes no more requests, or its quota is used up; try again in 7 seconds."
+
+
+def silence(model: ScriptedServer) -> str:
+    model.hang()
+    return (
+        f"The model 'parrot' at {model.url} did not answer for 0.5 seconds; try again later, or allow more with "
+        "timeout_seconds."
+    )
+
+
+def a_page_instead(model: ScriptedServer) -> str:
+    model.fail(500, "<html><body><h1>Internal Server Error</h1></body></html>")
+    return f"The model 'parrot' at {model.url} failed with HTTP status 500; try Retry."
+
+
+def nothing(model: ScriptedServer) -> str:
+    model.reply("")
+    return "The model sent an empty reply; try Retry."
+
+
+@pytest.mark.parametrize("fault", [unknown_model, refused_key, too_many_requests, silence, a_page_instead, nothing])
+def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
+    chat: ChatPage, application: Application, model: ScriptedServer, fault: Callable[[ScriptedServer], str]
+) -> None:
+    sentence = fault(model)
+    chat.ask("Hello")
+    chat.shows("Hello", f"⚠️ {sentence}")
+    log = asked("Hello")[:-1] + [f"reply_finished 2 failed ({sentence}): "]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.vote(0, "like")
+    expect(chat.notice).to_have_text("Only a reply that has a text can be rated.")
+    chat.thumbs("")
+    chat.press("Retry")
+    chat.shows("Hello", "You said: Hello")
+    chat.idle()
+    log += ["reply_retried 2", "reply_started 3 after 1 instead of 2, parrot told 1"]
+    log += ["reply_finished 3 complete: You said: Hello"]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.ask("More")
+    assert [message["content"] for message in model.requests[-1]["messages"][1:]] == [
+        "Hello",
+        "You said: Hello",
+        "More",
+    ]
+
+
+def test_a_stream_that_breaks_keeps_the_text_so_far(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    model.break_after("one two ")
+    chat.ask("Count")
+    chat.shows("Count", "one two")
+    sentence = f"The model 'parrot' at {model.url} broke off the connection before its reply was complete; try Retry."
+    expect(chat.status).to_have_text(f"{sentence} The text so far is kept.")
+    log = asked("Count")[:-1] + [f"reply_finished 2 failed ({sentence}): one two "]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    chat.press("Retry")
+    chat.shows("Count", "You said: Count")
+    chat.idle()
+    expect(chat.position).to_have_text("Reply 2 of 2")
+
+
+# The store
+
+
+@contextmanager
+def locked(application: Application) -> Iterator[None]:
+    """Somebody else holds the database, so that nothing can be written."""
+    path = application.settings.database_url.partition("///")[2]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Application], model: ScriptedServer) -> Application:
+    """An application that does not wait long for a database that somebody else holds."""
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
+    return serve(models=[endpoint(model)])
+
+
+BUSY = "The database is busy or cannot be written now; try again."
+
+
+def test_a_prompt_that_cannot_be_stored_stays_in_the_box(context: BrowserContext, impatient: Application) -> None:
+    chat = ChatPage(context.new_page(), impatient.address).open()
+    with locked(impatient):
+        chat.prompt.fill("precious")
+        chat.prompt.press("Enter")
+        expect(chat.notice).to_be_visible()
+        expect(chat.prompt).to_have_value("precious")
+        chat.shows()
+    chat.prompt.press("Enter")
+    chat.shows("precious", "You said: precious")
+    chat.idle()
+    expect(chat.notice).not_to_be_visible()
+    impatient.assert_log(chat.page, chat.conversation_id, asked("precious"))
+
+
+def test_a_vote_or_comment_that_cannot_be_stored_is_said_at_once(
+    context: BrowserContext, impatient: Application
+) -> None:
+    chat = ChatPage(context.new_page(), impatient.address).open()
+    chat.ask("one")
+    chat.vote(0, "dislike")
+    chat.thumbs("dislike")
+    expect(chat.panel).to_be_visible()
+    with locked(impatient):
+        chat.vote(0, "like")
+        expect(chat.notice).to_be_visible()
+        chat.thumbs("dislike")
+        chat.comment.fill("precious")
+        expect(chat.saved).to_contain_text("Not saved.")
+        chat.page.locator("#feedback-close").click()
+        expect(chat.saved).to_contain_text("Not saved.")
+        expect(chat.comment).to_have_value("precious")
+    chat.page.locator("#feedback-close").click()
+    expect(chat.panel).not_to_be_visible()
+    log = [*asked("one"), "message_rated 2: nothing -> dislike", "message_rated 2: dislike -> dislike “precious”"]
+    impatient.assert_log(chat.page, chat.conversation_id, log)
+
+
+def test_a_reply_that_ends_while_the_store_is_away_is_stored_later(
+    context: BrowserContext, impatient: Application, model: ScriptedServer
+) -> None:
+    chat = ChatPage(context.new_page(), impatient.address).open()
+    script = model.reply("one two three four", hold_after=2)
+    chat.send("Count")
+    chat.shows("Count", "one two")
+    with locked(impatient):
+        expect(chat.notice).to_be_visible()
+        script.release()
+        chat.shows("Count", "one two three four")
+    chat.idle()
+    log = [line.replace("You said: Count", "one two three four") for line in asked("Count")]
+    impatient.assert_log(chat.page, chat.conversation_id, log)
+    expect(chat.notice).not_to_be_visible()

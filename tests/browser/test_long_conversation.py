@@ -1,0 +1,89 @@
+"""A conversation of 120 messages: its end is drawn, the rest on demand, and every index means the right message."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import RatingChange
+from openai_server import ScriptedServer
+from talking import StoredTalk
+
+
+@pytest.fixture
+def long(chat: ChatPage, application: Application) -> ChatPage:
+    """Prompts "prompt 1" to "prompt 60", each with a reply; the tenth reply is liked."""
+    talk = StoredTalk(application.store, application.annotator_id)
+    replies = [talk.ask(f"prompt {number}", f"reply {number}") for number in range(1, 61)]
+    talk.rate(replies[9], application.annotator_id, RatingChange(value="like"))
+    return chat.open(talk.conversation_id)
+
+
+def message(conversation: Conversation, text: str) -> str:
+    (found,) = (one.message_id for one in conversation.messages.values() if one.text == text)
+    return found
+
+
+def test_the_last_fifty_messages_are_shown_and_earlier_ones_on_demand(long: ChatPage) -> None:
+    expect(long.messages).to_have_count(50)
+    expect(long.messages.first).to_have_text("prompt 36")
+    expect(long.messages.last).to_be_in_viewport()
+    expect(long.earlier).to_have_text("Show earlier messages (70 more)")
+    long.earlier.click()
+    expect(long.messages).to_have_count(100)
+    expect(long.messages.first).to_have_text("prompt 11")
+    long.earlier.click()
+    expect(long.messages).to_have_count(120)
+    expect(long.messages.first).to_have_text("prompt 1")
+    expect(long.earlier).not_to_be_visible()
+    long.thumbs(*("like" if number == 10 else "" for number in range(1, 61)))
+
+
+def test_votes_and_comments_land_on_the_right_message(long: ChatPage, application: Application) -> None:
+    long.vote(0, "dislike")
+    expect(long.quote).to_have_text(re.compile("You dislike reply 36"))
+    long.earlier.click()
+    expect(long.messages).to_have_count(100)
+    long.vote(0, "like")
+    expect(long.quote).to_have_text(re.compile("You like reply 11"))
+    long.comment.fill("the eleventh")
+    long.comment.blur()
+    expect(long.saved).to_have_text("✓ Saved")
+    long.thumbs("like", *[""] * 24, "dislike", *[""] * 24)
+    conversation = application.conversation(long.conversation_id)
+    me = application.annotator_id
+    rated = {key[0]: (rating.value, rating.comment) for key, rating in conversation.ratings.items() if key[1] == me}
+    assert rated == {
+        message(conversation, "reply 36"): ("dislike", None),
+        message(conversation, "reply 11"): ("like", "the eleventh"),
+        message(conversation, "reply 10"): ("like", None),
+    }
+
+
+def test_an_edit_lands_on_the_right_message(long: ChatPage, application: Application, model: ScriptedServer) -> None:
+    long.edit(48, "the last prompt, better")
+    expect(long.messages.last).to_have_text("You said: the last prompt, better")
+    long.idle()
+    conversation = application.conversation(long.conversation_id)
+    shown = conversation.shown()
+    assert [one.text for one in shown[-3:]] == [
+        "reply 59",
+        "the last prompt, better",
+        "You said: the last prompt, better",
+    ]
+    assert shown[-2].replaces_id == message(conversation, "prompt 60")
+    expect(long.messages).to_have_count(50)
+    assert len(model.requests[-1]["messages"]) == 120
+
+
+def test_a_new_message_moves_the_stretch_that_is_shown(long: ChatPage) -> None:
+    long.ask("prompt 61")
+    expect(long.messages).to_have_count(50)
+    expect(long.messages.first).to_have_text("prompt 37")
+    expect(long.messages.last).to_have_text("You said: prompt 61")
+    expect(long.messages.last).to_be_in_viewport()

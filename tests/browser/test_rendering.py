@@ -1,0 +1,101 @@
+"""Markdown, code, tables and LaTeX are rendered; what could do harm is not; no character is lost."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.telling import asked
+from openai_server import ScriptedServer
+
+RICH = r"""# A heading
+
+Some **bold** text with `code` and a [link](https://example.org/).
+
+- one
+- two
+
+```python
+def answer():
+    return 42
+```
+
+| name | value |
+|------|-------|
+| a    | 1     |
+
+Inline \(a^2 + b^2\) and displayed:
+
+$$\int_0^1 x\,dx = \frac{1}{2}$$
+"""
+HARMFUL = """Look <b>here</b>
+<script>window.harmed = 'script'</script>
+<img src="data:image/png;base64,x" onerror="window.harmed = 'image'">
+<svg onload="window.harmed = 'svg'"></svg>
+<iframe srcdoc="<script>parent.harmed = 'frame'</script>"></iframe>
+<a href="javascript:window.harmed = 'link'">press me</a>
+<details open ontoggle="window.harmed = 'details'"><summary>more</summary>less</details>
+"""
+LEFT_OVER = """() => [...document.querySelectorAll('#chatbot [data-testid] *, #conversations *, #feedback-panel *')].filter(
+    element => ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED'].includes(element.tagName)
+        || [...element.attributes].some(one => /^on/i.test(one.name) || /^javascript:/i.test(one.value.trim()))
+).map(element => element.outerHTML)"""
+
+
+def test_markdown_code_tables_and_latex_are_rendered(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply(RICH, chunk=40)
+    chat.ask("Show me")
+    reply = chat.replies.last
+    expect(reply.locator("h1")).to_have_text("A heading")
+    expect(reply.locator("strong")).to_have_text("bold")
+    expect(reply.locator("li")).to_have_text(["one", "two"])
+    expect(reply.locator("pre code")).to_contain_text("    return 42")
+    expect(reply.locator("td")).to_have_text(["a", "1"])
+    expect(reply.locator(".katex")).to_have_count(2)
+    expect(reply.locator(".katex-display")).to_have_count(1)
+    expect(reply.locator("a")).to_have_attribute("href", "https://example.org/")
+
+
+@pytest.mark.parametrize("who", ["prompt", "reply", "edit"])
+def test_html_in_a_message_does_no_harm(
+    chat: ChatPage, application: Application, model: ScriptedServer, who: str
+) -> None:
+    model.reply(HARMFUL if who == "reply" else "A reply", chunk=40)
+    chat.ask(HARMFUL if who == "prompt" else "A prompt")
+    if who == "edit":
+        chat.edit(1, HARMFUL)
+    said = chat.messages.nth(0 if who == "prompt" else 1)
+    expect(said).to_contain_text("Look here")
+    chat.vote(0, "like")
+    expect(chat.quote).to_be_visible()
+    if who == "reply":
+        expect(chat.quote).to_contain_text("<script>")
+    if (link := said.get_by_text("press me")).count():
+        link.click()
+    chat.reload()
+    expect(said).to_contain_text("Look here")
+    assert chat.page.evaluate("window.harmed") is None
+    assert chat.page.evaluate(LEFT_OVER) == []
+    stored = [message.text for message in application.conversation(chat.conversation_id).shown()]
+    assert HARMFUL in stored
+
+
+def test_every_character_of_a_prompt_reaches_the_model_the_log_and_the_next_edit(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    text = "    four spaces before\n\ttab\n\nand after   \nüñî 😀 中文 \u200d &amp; <b>"
+    chat.ask(text)
+    assert model.requests[-1]["messages"][-1]["content"] == text
+    application.assert_log(chat.page, chat.conversation_id, asked(text))
+    chat.page.locator("#chatbot .message-buttons").first.get_by_role("button", name="Edit").click()
+    expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value(text)
+
+
+def test_a_title_and_a_quote_show_markup_as_it_was_typed(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("<i>slanted</i> **bold**")
+    chat.ask("<u>under</u> & *over*")
+    expect(chat.listed.first).to_have_text("<u>under</u> & *over*")
+    chat.select(0)
+    expect(chat.quote).to_contain_text("<i>slanted</i> **bold**")
