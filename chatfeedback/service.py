@@ -50,7 +50,7 @@ class ChatService:
         self._replies = ReplyDesk(store, linger_seconds)
         self._sweeping: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Conversation]] = set()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> int:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
@@ -273,10 +273,10 @@ class ChatService:
             return decide(conversation)
 
         command = Command(conversation_id, annotator_id, checked)
-        turn = self._turns.setdefault(conversation_id, asyncio.Lock())
+        lock = self._locks.setdefault(conversation_id, asyncio.Lock())
 
         async def all_of_it() -> Conversation:
-            async with turn:
+            async with lock:
                 conversation = (await committed(self._store.execute(command))).conversation
             if then is not None:
                 then(conversation)

@@ -19,7 +19,7 @@ from chatfeedback.store.schema import events, messages
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FeedbackPage:
     """A part of the table of feedback, from row `offset` on, of `total`."""
 
     rows: pd.DataFrame
@@ -38,7 +38,7 @@ class Overview:
     per_day: pd.DataFrame
     by_model: pd.DataFrame
     reasons: pd.DataFrame
-    latest: Page
+    latest: FeedbackPage
 
 
 class AnalyticsDesk:
@@ -68,7 +68,7 @@ class AnalyticsDesk:
                 latest=_page(connection, filters, offset, limit),
             )
 
-    def latest(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> Page:
+    def latest(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> FeedbackPage:
         """The table alone, as `overview` has it."""
         with snapshot(self._engine) as connection:
             return _page(connection, filters, offset, limit)
@@ -95,10 +95,10 @@ class AnalyticsDesk:
         return found
 
 
-def _page(connection: Connection, filters: Filters, offset: int, limit: int) -> Page:
+def _page(connection: Connection, filters: Filters, offset: int, limit: int) -> FeedbackPage:
     total = feedback.count(connection, filters)
     offset = max(0, min(offset, (total - 1) // limit * limit))
-    return Page(feedback.latest(connection, filters, limit, offset), offset, total)
+    return FeedbackPage(feedback.latest(connection, filters, limit, offset), offset, total)
 
 
 def _position(connection: Connection) -> int:

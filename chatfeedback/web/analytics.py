@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from chatfeedback.analytics.desk import AnalyticsDesk, Page
+from chatfeedback.analytics.desk import AnalyticsDesk, FeedbackPage
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import Headline
 from chatfeedback.domain.conversation import Conversation
@@ -150,7 +150,7 @@ class AnalyticsHandlers:
             **self._table(found.latest, filters, found.position),
         }
 
-    def _table(self, page: Page, filters: Filters, position: int) -> Update:
+    def _table(self, page: FeedbackPage, filters: Filters, position: int) -> Update:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
         end = page.offset + len(page.rows)
         return {

@@ -17,7 +17,7 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotFound
 from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
-from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Turn
+from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Painting
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
@@ -52,7 +52,7 @@ class ChatHandlers:
         """Draws the conversation that the address names."""
         page, annotator_id = self.page(request)
         wanted = request.query_params.get("conversation")
-        async with page.turn() as turn:
+        async with page.painting() as painting:
             if not wanted:
                 yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(page, annotator_id)}
                 return
@@ -65,7 +65,7 @@ class ChatHandlers:
                     **await self._screen.listing(page, annotator_id),
                 }
                 return
-            async for update in self._show(page, turn, annotator_id, conversation, self._most):
+            async for update in self._show(page, painting, annotator_id, conversation, self._most):
                 yield update
 
     async def unload(self, request: gr.Request) -> None:
@@ -179,13 +179,13 @@ class ChatHandlers:
         """Starts a new conversation; the one on the screen is kept."""
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
-        async with page.turn() as turn:
+        async with page.painting() as painting:
             try:
                 if drawn.conversation_id is not None:
                     await self._service.clear(annotator_id, drawn.conversation_id)
             except ChatFeedbackError as error:
                 # Clear has emptied the page already: what the store still has goes back on it.
-                async for update in self._as_stored(page, turn, annotator_id, drawn, str(error)):
+                async for update in self._as_stored(page, painting, annotator_id, drawn, str(error)):
                     yield update
                 return
             yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(page, annotator_id)}
@@ -197,14 +197,14 @@ class ChatHandlers:
             page.listed += LISTED_STEP
             yield await self._screen.listing(page, annotator_id)
             return
-        async with page.turn() as turn:
+        async with page.painting() as painting:
             try:
                 chosen = str(getattr(data, "conversation", ""))
                 conversation = await self._service.conversation(annotator_id, chosen)
             except ChatFeedbackError as error:
                 yield {self._on.notice: alert(str(error))}
                 return
-            async for update in self._show(page, turn, annotator_id, conversation, self._most):
+            async for update in self._show(page, painting, annotator_id, conversation, self._most):
                 yield update
 
     async def earlier(self, drawn: Rendered, request: gr.Request) -> Updates:
@@ -229,7 +229,7 @@ class ChatHandlers:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal."""
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
-        async with page.turn() as turn:
+        async with page.painting() as painting:
             extra: dict[str, Any] = {}
             if is_send and page.drawn is not None:
                 drawn = page.drawn  # it goes on from whatever was asked for before, such as a new conversation
@@ -238,18 +238,18 @@ class ChatHandlers:
                     raise Conflict("The server was started again since this page was drawn; here is the newest state.")
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
-                async for update in self._as_stored(page, turn, annotator_id, drawn, str(error), most):
+                async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):
                     yield update
                 return
             if note:
                 extra["notice"] = alert(note)
             if is_send:
                 extra["accepted"] = conversation.head_id
-            async for update in self._show(page, turn, annotator_id, conversation, most or drawn.most, **extra):
+            async for update in self._show(page, painting, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
 
     async def _as_stored(
-        self, page: Page, turn: Turn, annotator_id: str, drawn: Rendered, sentence: str, most: int | None = None
+        self, page: Page, painting: Painting, annotator_id: str, drawn: Rendered, sentence: str, most: int | None = None
     ) -> Updates:
         """After a refusal: what the store has, if it can be read, and why."""
         try:
@@ -260,7 +260,7 @@ class ChatHandlers:
             yield {self._on.notice: alert(sentence)}  # what can be said has been said
             return
         async for update in self._show(
-            page, turn, annotator_id, conversation, most or drawn.most, notice=alert(sentence)
+            page, painting, annotator_id, conversation, most or drawn.most, notice=alert(sentence)
         ):
             yield update
 

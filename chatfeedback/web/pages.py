@@ -1,6 +1,6 @@
 """What the server remembers of an open page besides what is drawn on it.
 
-One thing at a time paints a page: a new turn ends the one before it, and starts only when that has painted its
+One thing at a time paints a page: a new painting ends the one before it, and starts only when that has painted its
 last. And the votes that are on their way into the store, so that no update in between takes back a click.
 """
 
@@ -18,8 +18,8 @@ PATIENCE_SECONDS = 2.0
 LISTED_STEP = 100
 
 
-class Turn:
-    """The right to paint a page, until the next turn asks for it."""
+class Painting:
+    """The right to paint a page, until the next painting asks for it."""
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
@@ -39,33 +39,33 @@ class Page:
         """How many conversations the list shows."""
         self.typed = 0.0
         """The stamp of the newest comment, so that only the last one of a burst is stored."""
-        self._turn: Turn | None = None
+        self._painting: Painting | None = None
 
     def moved_on(self, drawn: Rendered) -> bool:
         """Whether something else was painted since, so that an answer about `drawn` comes too late to be painted."""
         return self.drawn is not None and self.drawn != drawn
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncGenerator[Turn, None]:
+    async def painting(self) -> AsyncGenerator[Painting, None]:
         """Waits until nothing else paints this page, and holds the right to."""
-        mine, before = Turn(), self._turn
-        self._turn = mine
+        mine, before = Painting(), self._painting
+        self._painting = mine
         if before is not None:
             before.over.set()
-            # A turn of a connection that went away may never come to its end.
+            # The painting of a connection that went away may never come to its end.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(before.ended.wait(), PATIENCE_SECONDS)
         try:
             yield mine
         finally:
             mine.ended.set()
-            if self._turn is mine:
-                self._turn = None
+            if self._painting is mine:
+                self._painting = None
 
     def close(self) -> None:
-        """Ends the turn: Gradio itself would notice that the page is gone only at the next thing to paint."""
-        if self._turn is not None:
-            self._turn.over.set()
+        """Ends the painting: Gradio itself would notice that the page is gone only at the next thing to paint."""
+        if self._painting is not None:
+            self._painting.over.set()
 
 
 class Pages:

@@ -18,7 +18,7 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
-from chatfeedback.web.pages import Page, Turn, until
+from chatfeedback.web.pages import Page, Painting, until
 from chatfeedback.web.present import Rendered
 
 Update = dict[Any, Any]
@@ -118,7 +118,7 @@ class Screen:
         }
 
     async def show(
-        self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int, **extra: Any
+        self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation, most: int, **extra: Any
     ) -> Updates:
         """Draws the conversation and, while a reply is written, follows it to its end.
 
@@ -128,12 +128,12 @@ class Screen:
         drawn = self.draw(page, annotator_id, conversation, most)
         yield {**drawn, **first, **await self.listing(page, annotator_id)}
         if conversation.writing_id is not None:
-            async with contextlib.aclosing(self._follow(page, turn, annotator_id, conversation, most)) as updates:
+            async with contextlib.aclosing(self._follow(page, painting, annotator_id, conversation, most)) as updates:
                 async for update in updates:
                     yield update
 
     async def _follow(
-        self, page: Page, turn: Turn, annotator_id: str, conversation: Conversation, most: int
+        self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation, most: int
     ) -> Updates:
         """Repaints the messages until the reply has ended; trouble on the way is said, and taken back when it is over.
 
@@ -145,7 +145,7 @@ class Screen:
         try:
             async with (
                 contextlib.aclosing(watching) as progress,
-                contextlib.aclosing(until(turn.over, progress)) as seen,
+                contextlib.aclosing(until(painting.over, progress)) as seen,
             ):
                 async for now in seen:
                     if now.conversation is not None:
@@ -159,7 +159,7 @@ class Screen:
                         conversation = await self._service.conversation(annotator_id, conversation.conversation_id)
                     except ChatFeedbackError as error:
                         said = str(error)
-                    if turn.over.is_set():
+                    if painting.over.is_set():
                         return
                     if said != trouble:
                         trouble, update = said, {on.notice: alert(said)}

@@ -13,14 +13,14 @@ async def test_a_new_turn_ends_the_old_one_and_waits_for_its_last_stroke() -> No
     began = asyncio.Event()
 
     async def old() -> None:
-        async with page.turn() as turn:
+        async with page.painting() as painting:
             began.set()
-            await turn.over.wait()
+            await painting.over.wait()
             strokes.append("old")
 
     painting = asyncio.create_task(old())
     await began.wait()
-    async with page.turn():
+    async with page.painting():
         strokes.append("new")
     await painting
     assert strokes == ["old", "new"]
