@@ -117,7 +117,7 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])
-    listen(panel.comment.input, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
+    listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])

@@ -22,7 +22,7 @@ from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.pages import Page
 from chatfeedback.web.present import Rendered
-from chatfeedback.web.screen import Components, Screen, Update, alert
+from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
 TYPING_PAUSE_SECONDS = 0.8
 
@@ -49,6 +49,8 @@ class Panel:
     stamp: gr.Number
     """Goes with what is typed: a higher one is newer. The page fills it in."""
     saved: gr.HTML
+    typed: gr.Button
+    """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of what is pasted."""
     close: gr.Button
     open_last: gr.Button
 
@@ -70,7 +72,8 @@ def build_panel() -> Panel:
         )
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
-    return Panel(box, about, quote, reasons, comment, gr.Number(visible=False), saved, close, open_last)
+    stamp, typed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
+    return Panel(box, about, quote, reasons, comment, stamp, saved, typed, close, open_last)
 
 
 class FeedbackHandlers:
@@ -92,7 +95,7 @@ class FeedbackHandlers:
         self._panel = panel
         self._reasons = tuple(reasons)
 
-    async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Update:
+    async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Updates:
         """A click on a thumb: stored, then shown as the store has it, and the panel opens for its reply.
 
         While further votes of the page are on their way, the page already shows them; only the last one paints.
@@ -114,26 +117,36 @@ class FeedbackHandlers:
                 if not page.votes_in_flight:
                     page.votes.clear()
         except ChatFeedbackError as error:
-            return {self._on.notice: alert(str(error)), **await self._take_back(page, annotator_id, drawn)}
+            yield {self._on.notice: alert(str(error))}
+            if not page.votes_in_flight and not page.moved_on(drawn):
+                async for update in self._take_back(page, annotator_id, drawn, data):
+                    yield update
+            return
         if page.votes_in_flight or page.moved_on(drawn):
-            return {self._on.notice: gr.skip()}
+            yield {self._on.notice: gr.skip()}
+            return
         said[self._on.chatbot] = self._screen.thumbs(page, annotator_id, conversation, drawn)
         is_open = about == _about(conversation, message_id)
         if is_open or conversation.ratings.get((message_id, annotator_id)):
             said.update(self._open(conversation, annotator_id, message_id, keep_comment=is_open))
-        return said
+        yield said
 
-    async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered) -> Update:
-        """The thumbs as they are stored, after a click that was not."""
-        if drawn.conversation_id is None or page.votes_in_flight or page.moved_on(drawn):
-            return {}
+    async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData) -> Updates:
+        """Paints the thumbs as they are stored, after a click that was not.
+
+        The page shows the click without having been told to, and would take the same thumbs as before for no news:
+        it is told of the click first.
+        """
         try:
-            conversation = await self._service.conversation(annotator_id, drawn.conversation_id)
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
+            if drawn.lost:
+                drawn = present.rendered(conversation, drawn.most)
+            clicked = {drawn.message_id(data.index): present.wanted_value(data.liked)}
         except ChatFeedbackError:
-            return {}  # the notice says already that the store is out of reach
-        if drawn.lost:
-            drawn = present.rendered(conversation, drawn.most)
-        return {self._on.chatbot: self._screen.thumbs(page, annotator_id, conversation, drawn)}
+            return  # the first refusal is said already
+        for in_flight in (clicked, page.votes):
+            thumbs = present.feedback_values(conversation, drawn, annotator_id, in_flight)
+            yield {self._on.chatbot: gr.Chatbot(feedback_value=thumbs)}
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""

@@ -95,7 +95,7 @@ def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
     sentence = fault(model)
     chat.ask("Hello")
     chat.shows("Hello", f"⚠️ {sentence}")
-    log = asked("Hello")[:-1] + [f"reply_finished 2 failed ({sentence}): "]
+    log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "like")
     expect(chat.notice).to_have_text("Only a reply that has a text can be rated.")
@@ -122,7 +122,7 @@ def test_a_stream_that_breaks_keeps_the_text_so_far(
     chat.shows("Count", "one two")
     sentence = f"The model 'parrot' at {model.url} broke off the connection before its reply was complete; try Retry."
     expect(chat.status).to_have_text(f"{sentence} The text so far is kept.")
-    log = asked("Count")[:-1] + [f"reply_finished 2 failed ({sentence}): one two "]
+    log = [*asked("Count")[:-1], f"reply_finished 2 failed ({sentence}): one two "]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "like")
     chat.thumbs("like")

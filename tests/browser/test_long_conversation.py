@@ -81,9 +81,16 @@ def test_an_edit_lands_on_the_right_message(long: ChatPage, application: Applica
     assert len(model.requests[-1]["messages"]) == 120
 
 
-def test_a_new_message_moves_the_stretch_that_is_shown(long: ChatPage) -> None:
+def test_the_stretch_goes_on_to_begin_where_it_began_so_that_no_index_slides(
+    long: ChatPage, application: Application
+) -> None:
     long.ask("prompt 61")
-    expect(long.messages).to_have_count(50)
-    expect(long.messages.first).to_have_text("prompt 37")
+    expect(long.messages).to_have_count(52)
+    expect(long.messages.first).to_have_text("prompt 36")
     expect(long.messages.last).to_have_text("You said: prompt 61")
     expect(long.messages.last).to_be_in_viewport()
+    long.vote(0, "like")
+    expect(long.quote).to_have_text(re.compile("You like reply 36"))
+    long.reload()
+    expect(long.messages).to_have_count(50)
+    expect(long.messages.first).to_have_text("prompt 37")

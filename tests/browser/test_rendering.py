@@ -32,13 +32,15 @@ $$\int_0^1 x\,dx = \frac{1}{2}$$
 """
 HARMFUL = """Look <b>here</b>
 <script>window.harmed = 'script'</script>
-<img src="data:image/png;base64,x" onerror="window.harmed = 'image'">
+<img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=" onload="window.harmed = 'image'">
 <svg onload="window.harmed = 'svg'"></svg>
 <iframe srcdoc="<script>parent.harmed = 'frame'</script>"></iframe>
 <a href="javascript:window.harmed = 'link'">press me</a>
 <details open ontoggle="window.harmed = 'details'"><summary>more</summary>less</details>
 """
-LEFT_OVER = """() => [...document.querySelectorAll('#chatbot [data-testid] *, #conversations *, #feedback-panel *')].filter(
+LEFT_OVER = """() => [
+    ...document.querySelectorAll('#chatbot [data-testid] *, #conversations *, #feedback-panel *')
+].filter(
     element => ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED'].includes(element.tagName)
         || [...element.attributes].some(one => /^on/i.test(one.name) || /^javascript:/i.test(one.value.trim()))
 ).map(element => element.outerHTML)"""

@@ -7,8 +7,10 @@ import pytest
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import MessageEdited, ReplyFinished, ReplyStarted, TurnUndone
 from chatfeedback.errors import Conflict, InputError, NotFound, ReplyRunning
+from chatfeedback.inference.client import Endpoint
 from openai_server import ScriptedServer
-from service.room import Room, held, last, texts
+from service.room import Room, held, last, open_room, texts
+from talking import People
 
 
 async def undo(room: Room, conversation: Conversation) -> tuple[Conversation, str]:
@@ -57,11 +59,21 @@ async def test_a_retry_asks_the_same_with_a_new_seed_and_past_every_cache(room: 
     assert seeds == [request["seed"] for request in server.requests]
 
 
-async def test_a_retry_may_ask_another_model_and_the_old_reply_keeps_its_own(room: Room) -> None:
-    first = await room.ask()
-    with pytest.raises(NotFound):
-        await room.service.retry(room.ada, first.conversation_id, first.head_id, model="gone", seen=None)
-    assert await room.now(first) == first
+async def test_a_retry_may_ask_another_model_and_the_old_reply_keeps_its_own(
+    database_url: str, people: People, server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    other = Endpoint("other", provider="somebody", base_url=server.url)
+    async with open_room(database_url, people, [endpoint, other]) as room:
+        first = await room.ask()
+        of = (room.ada, first.conversation_id, first.head_id)
+        with pytest.raises(NotFound, match="not offered here"):
+            await room.service.retry(*of, model="gone", seen=None)
+        assert await room.now(first) == first
+        second = await room.ended(await room.service.retry(*of, model="other", seen=None))
+    assert [request["model"] for request in server.requests] == ["zephyr", "other"]
+    replies = second.alternatives(last(second).message_id)
+    made = [reply.generation for reply in replies if reply.generation]
+    assert [(generation.model, generation.provider) for generation in made] == [("zephyr", None), ("other", "somebody")]
 
 
 async def test_a_retry_that_fails_leaves_the_old_reply_shown_and_is_recorded(

@@ -49,6 +49,7 @@
 
   const improve = () => {
     draft.restore();
+    recover();
     for (const [id, name] of Object.entries(names)) {
       document.querySelector(`#prompt [data-testid="${id}"], #prompt .${id}`)?.setAttribute("aria-label", name);
     }
@@ -75,6 +76,27 @@
       event.target.click();
     }
   });
+  document.addEventListener("input", (event) => {
+    // When Gradio has taken the new text over.
+    const tell = () => document.querySelector("#feedback-typed")?.click();
+    if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);
+  });
+
+  // What failed in a way that nobody foresaw, such as a server that ended in the middle of an answer, Gradio covers
+  // with an error that takes every click. All there is to show is in the store, so the page is loaded again.
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const answers = () => fetchAsEver(new URL("healthz", document.baseURI)).then((response) => response.ok, () => false);
+  let recovering = false;
+  const recover = async () => {
+    if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;
+    const last = Number(sessionStorage.getItem("chatfeedback:recovered"));
+    if (Date.now() - last < 30_000) return; // it did not help
+    recovering = true;
+    while (!(await answers())) await pause(1000);
+    sessionStorage.setItem("chatfeedback:recovered", Date.now());
+    window.location.reload();
+  };
+
   let due = false;
   new MutationObserver(() => {
     if (due) return;

@@ -1,0 +1,165 @@
+"""The Analytics tab: what has come in, narrowed down, opened, taken away."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.watched import DESKTOP, PHONE, Watched
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.store import annotators
+from chatfeedback.store.engine import open_engine
+from talking import StoredTalk
+
+PEOPLE = {"ada": "like", "bob": "dislike", "cleo": "like"}
+
+
+@dataclass
+class Analytics:
+    """The tab as a person uses it."""
+
+    page: Page
+
+    def open(self) -> Analytics:
+        self.page.get_by_role("tab", name="Analytics").click()
+        expect(self.page.locator("#analytics-cards .cf-card").first).to_be_visible()
+        return self
+
+    def card(self, name: str) -> str:
+        """The figure of a card."""
+        card = self.page.locator("#analytics-cards .cf-card").filter(has_text=name).first
+        return card.inner_text().split("\n")[1]
+
+    def rows(self, count: int) -> None:
+        expect(self.page.locator("#analytics-feedback button[data-row]")).to_have_count(count)
+
+    def choose(self, what: str, option: str) -> None:
+        self.page.locator(f"#analytics-{what} input").click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+
+    def downloaded(self) -> list[dict[str, str]]:
+        """The rows of the file behind the link."""
+        href = self.page.locator("#analytics-download a").get_attribute("href")
+        answer = self.page.request.get(str(self.page.evaluate("href => new URL(href, location.href).href", href)))
+        assert answer.status == 200
+        return list(csv.DictReader(io.StringIO(answer.text())))
+
+
+@pytest.fixture(scope="module")
+def crowd(application: Application) -> dict[str, StoredTalk]:
+    """Three people who have each rated one reply, by name."""
+    engine = open_engine(application.settings.database_url)
+    talks = {name: StoredTalk(application.store, annotators.ensure(engine, name)) for name in PEOPLE}
+    engine.dispose()
+    for name, talk in talks.items():
+        reply = talk.ask(f"A question by {name}", f"An answer to {name}")
+        talk.rate(reply, talk.actor, RatingChange(value=PEOPLE[name], comment=f"{name} says so"))
+    return talks
+
+
+@pytest.fixture
+def analytics(chat: ChatPage, crowd: dict[str, StoredTalk]) -> Analytics:
+    return Analytics(chat.page).open()
+
+
+def test_the_tab_counts_what_was_said_when_it_is_opened(analytics: Analytics) -> None:
+    analytics.rows(3)
+    assert (analytics.card("Conversations"), analytics.card("Replies"), analytics.card("Rated")) == ("3", "3", "100.0%")
+    assert analytics.card("Like rate") == "66.7%"
+
+
+def test_figures_table_and_file_follow_the_filters(analytics: Analytics) -> None:
+    analytics.rows(3)
+    analytics.choose("annotator", "bob")
+    analytics.rows(1)
+    assert (analytics.card("Conversations"), analytics.card("Like rate")) == ("1", "0.0%")
+    (row,) = analytics.downloaded()
+    assert (row["prompt"], row["value"], row["comment"]) == ("A question by bob", "dislike", "bob says so")
+    analytics.choose("annotator", "Everybody")
+    analytics.rows(3)
+    analytics.page.locator("#analytics-since input").fill("2090-01-01")
+    analytics.rows(0)
+    assert analytics.downloaded() == []
+
+
+def test_a_line_of_feedback_opens_its_conversation_to_read_and_closes_again(analytics: Analytics) -> None:
+    analytics.choose("annotator", "cleo")
+    analytics.rows(1)
+    analytics.page.locator("#analytics-feedback button[data-row]").press("Enter")
+    opened = analytics.page.locator("#analytics-conversation")
+    expect(opened).to_contain_text("A question by cleo")
+    expect(opened).to_contain_text("An answer to cleo")
+    assert opened.get_by_role("button", name="Like").count() == opened.get_by_role("button", name="Edit").count() == 0
+    analytics.page.keyboard.press("Escape")
+    expect(opened).not_to_be_visible()
+
+
+def test_what_comes_in_is_drawn_by_itself_when_it_is_live(analytics: Analytics, crowd: dict[str, StoredTalk]) -> None:
+    analytics.rows(3)
+    analytics.page.locator("#analytics-live input").check()
+    ada = crowd["ada"]
+    ada.rate(ada.ask("Another question by ada", "Another answer"), ada.actor, RatingChange(value="dislike"))
+    analytics.rows(4)
+    reply = ada.conversation.head_id
+    assert reply is not None
+    ada.rate(reply, ada.actor, RatingChange(value=""))
+    analytics.rows(3)
+
+
+def test_what_the_chat_stores_is_there_with_the_labels_of_its_reasons(
+    watched: Watched, serve: Callable[..., Application]
+) -> None:
+    application = serve(reasons=[{"code": "wrong_facts", "label": "Gets facts wrong", "polarity": "dislike"}])
+    talk = StoredTalk(application.store, application.annotator_id)
+    reply = talk.ask("Hello", "Hi")
+    chat = ChatPage(watched.context().new_page(), application.address).open(talk.conversation_id)
+    assert chat.conversation_id == talk.conversation_id
+    chat.vote(0, "dislike")
+    chat.reason("Gets facts wrong").check()
+    expect(chat.saved).to_have_text("✓ Saved")
+    chat.thumbs("dislike")
+    analytics = Analytics(chat.page).open()
+    analytics.rows(1)
+    expect(chat.page.locator("#analytics-reasons")).to_contain_text("Gets facts wrong")
+    assert application.conversation(talk.conversation_id).ratings[reply, application.annotator_id].reasons == (
+        "wrong_facts",
+    )
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_the_tab_fits_the_screen_and_can_be_read(
+    watched: Watched,
+    serve: Callable[..., Application],
+    application: Application,
+    crowd: dict[str, StoredTalk],
+    viewport: dict[str, int],
+    scheme: str,
+    filled: bool,
+) -> None:
+    shown = application if filled else serve()
+    page = watched.context(viewport=viewport, color_scheme=scheme).new_page()
+    ChatPage(page, shown.address).open()
+    Analytics(page).open()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    background, text = page.evaluate(
+        """() => {
+            const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number); return r + g + b; };
+            const card = document.querySelector('#analytics-cards .cf-card');
+            const solid = element => {
+                const colour = getComputedStyle(element).backgroundColor;
+                return /, 0\\)$/.test(colour) ? solid(element.parentElement) : colour;
+            };
+            return [light(solid(card)), light(getComputedStyle(card).color)];
+        }"""
+    )
+    assert (background < text) == (scheme == "dark")
+    assert abs(background - text) > 300

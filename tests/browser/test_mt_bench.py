@@ -1,0 +1,179 @@
+"""MT-Bench with the real local model: what a person does in the browser, and what the exported file says she did.
+
+`uv run scripts/mt_bench` asks all 80 questions; the suite asks the first ten, with shorter replies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Error, expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.watched import Watched
+from chatfeedback.settings import LOCAL_MODEL_NAME
+from chatfeedback.store import admin
+
+QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
+COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "10"))
+MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "40"))
+REPLY_MILLISECONDS = 300_000
+"""How long a whole reply may take on a busy machine."""
+
+
+@dataclass(frozen=True, order=True)
+class Said:
+    """What was said of one reply."""
+
+    prompt: str
+    value: str
+    reasons: tuple[str, ...] = ()
+    comment: str = ""
+
+
+@pytest.fixture(scope="module")
+def application(new_database: Callable[[], str]) -> Iterator[Application]:
+    with Application(new_database(), max_tokens=MAX_TOKENS).running() as application:
+        yield application
+
+
+class Annotator:
+    """Works through questions in one tab, and remembers what she has said."""
+
+    def __init__(self, chat: ChatPage) -> None:
+        self.chat = chat
+        self.said: list[Said] = []
+        self.stopped: list[str] = []
+        """The prompts whose replies were stopped in time."""
+
+    def ask(self, text: str) -> None:
+        self.chat.send(text)
+        self.written()
+
+    def written(self) -> None:
+        expect(self.chat.send_button).to_be_visible(timeout=REPLY_MILLISECONDS)
+
+    def rate(self, prompt: str, value: str, reason: str = "", comment: str = "") -> None:
+        """A thumb on the last reply, a reason by its label, a comment; returns when all of it is saved."""
+        self.chat.vote(-1, value)
+        expect(self.chat.quote).to_contain_text({"like": "You like", "dislike": "You dislike"}[value])
+        codes = ()
+        if reason:
+            self.chat.reason(reason).check()
+            codes = (reason.lower().replace(" ", "_"),)
+        if comment:
+            self.chat.comment.fill(comment)
+            self.chat.comment.blur()
+        expect(self.chat.saved).to_have_text("✓ Saved")
+        self.chat.page.get_by_role("button", name="Close").click()
+        expect(self.chat.panel).not_to_be_visible()
+        self.said.append(Said(prompt, value, codes, comment))
+
+    def answer(self, number: int, first: str, second: str) -> None:
+        """Both turns of a question, in one of six ways."""
+        self.ask(first)
+        (self.like, self.dislike, self.retry, self.correct, self.stop, self.undo)[number % 6](first, second)
+        if number % 6 not in (4, 5):
+            self.ask(second)
+        if number % 2:
+            self.rate(second, "dislike", "Too long")
+
+    def like(self, first: str, _second: str) -> None:
+        self.rate(first, "like", "Helpful", 'It says, "yes", and more:\nNA')
+
+    def dislike(self, first: str, _second: str) -> None:
+        self.rate(first, "like")
+        self.said.pop()  # she changes her mind
+        self.rate(first, "dislike", "Unclear", "  Who is “it”? 🤔  ")
+
+    def retry(self, first: str, _second: str) -> None:
+        self.rate(first, "dislike", comment="The first answer")
+        self.chat.press("Retry")
+        expect(self.chat.position).to_have_text("Reply 2 of 2", timeout=REPLY_MILLISECONDS)
+        self.written()
+        self.rate(first, "like", "Clear", "The second answer")
+
+    def correct(self, first: str, _second: str) -> None:
+        self.chat.edit(1, f"A better answer to: {first}")
+        expect(self.chat.position).to_have_text("Reply 2 of 2")  # not the text: the page shows that before it is stored
+        self.rate(first, "like", "Correct", "By hand")
+
+    def stop(self, _first: str, second: str) -> None:
+        self.chat.send(second)
+        expect(self.chat.replies).to_have_count(2, timeout=REPLY_MILLISECONDS)
+        try:
+            self.chat.stop_button.click(timeout=1000)
+            self.stopped.append(second)
+        except Error:
+            pass  # the reply was quicker; the log says so too
+        self.written()
+
+    def undo(self, _first: str, second: str) -> None:
+        self.ask(second)
+        self.chat.press("Undo")
+        expect(self.chat.prompt).to_have_value(second)
+        self.chat.prompt.press("Enter")
+        expect(self.chat.replies).to_have_count(2, timeout=REPLY_MILLISECONDS)
+        self.written()
+
+
+def test_the_file_tells_the_story_of_the_clicks(watched: Watched, application: Application, tmp_path: Path) -> None:
+    questions = [json.loads(line)["turns"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()][:COUNT]
+    annotator = Annotator(ChatPage(watched.context().new_page(), application.address).open())
+    for number, (first, second) in enumerate(questions):
+        annotator.answer(number, first, second)
+        annotator.chat.clear()
+
+    database_url, file = application.settings.database_url, tmp_path / "feedback.csv"
+    export = [sys.executable, "-m", "chatfeedback", "export", "feedback", "--format", "csv", "--output", str(file)]
+    subprocess.run([*export, "--database-url", database_url], check=True, timeout=120)
+    rows = pd.read_csv(file, keep_default_na=False, encoding="utf-8")
+
+    told = [
+        Said(row.prompt, row.value, tuple(json.loads(row.reasons)), row.comment) for row in rows.itertuples(index=False)
+    ]
+    assert sorted(told) == sorted(annotator.said)
+    _has_what_made_it(rows, application)
+    _ended_as_they_did(annotator, application)
+    assert admin.check(database_url) == []
+
+
+def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
+    """Each row names its reply, the model that wrote it or the person, and the events that it came from."""
+    by_hand = rows.author_id != ""
+    assert all(rows.reply[by_hand].str.startswith("A better answer to:"))
+    assert set(rows.model[~by_hand]) == {LOCAL_MODEL_NAME}
+    assert set(rows.model[by_hand]) <= {""}
+    assert set(rows.annotator_id) == {application.annotator_id}
+    for row in rows.itertuples(index=False):
+        conversation = application.conversation(row.conversation_id)
+        assert row.reply == conversation.messages[row.message_id].text
+        assert json.loads(row.thread)[-1] == {"role": "user", "content": row.prompt}
+        log = {event.event_id: event.body for event in application.events(row.conversation_id)}
+        assert all(log[event_id].message_id == row.message_id for event_id in json.loads(row.event_ids))  # type: ignore[union-attr]
+
+
+def _ended_as_they_did(annotator: Annotator, application: Application) -> None:
+    """What was stopped says so, what was undone is there but not shown, and nothing failed."""
+    stopped = []
+    for conversation_id in application.conversation_ids():
+        conversation = application.conversation(conversation_id)
+        assert conversation.cleared_at is not None
+        for message in conversation.messages.values():
+            assert message.status in ("complete", "stopped")
+            if message.status == "stopped":
+                stopped.append(conversation.messages[message.parent_id or ""].text)
+    assert set(stopped) <= set(annotator.stopped)
+    undone = [number for number in range(COUNT) if number % 6 == 5]
+    kinds = [event.body.KIND for cid in application.conversation_ids() for event in application.events(cid)]
+    assert kinds.count("turn_undone") == len(undone)
+    assert kinds.count("reply_retried") == len([number for number in range(COUNT) if number % 6 == 2])
