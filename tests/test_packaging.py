@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -44,13 +47,33 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.endswith(".db")]
 
 
-def test_an_installed_wheel_makes_and_checks_a_database(wheel: Path, tmp_path: Path) -> None:
-    environment = tmp_path / "environment"
-    run(UV, "venv", "--python", sys.executable, environment, folder=tmp_path)
-    run(UV, "pip", "install", "--python", environment, wheel, folder=tmp_path)
-    command = environment / ("Scripts" if os.name == "nt" else "bin") / "chatfeedback"
-    url = f"sqlite:///{tmp_path}/wheel.db"
+@pytest.fixture(scope="module")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, installed from the wheel into an environment of its own."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment = folder / "environment"
+    run(UV, "venv", "--python", sys.executable, environment, folder=folder)
+    run(UV, "pip", "install", "--python", environment, wheel, folder=folder)
+    return environment / ("Scripts" if os.name == "nt" else "bin") / "chatfeedback"
 
+
+def test_an_installed_wheel_makes_and_checks_a_database(command: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/wheel.db"
     assert run(command, "--version", folder=tmp_path) == f"chatfeedback {__version__}\n"
     assert "→" in run(command, "db", "upgrade", "--database-url", url, folder=tmp_path)
     assert run(command, "db", "check", "--database-url", url, folder=tmp_path) == "The database is as it should be.\n"
+
+
+def test_an_installed_wheel_serves_the_page(command: Path, tmp_path: Path) -> None:
+    asked = ["serve", "--port", "0", "--no-open", "--model", "any", "--base-url", "http://127.0.0.1:9/v1"]
+    serving = subprocess.Popen([command, *asked], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout is not None
+        (address,) = re.findall(r"http://127\.0\.0\.1:\d+/", serving.stdout.readline())
+        with urlopen(f"{address}healthz", timeout=60) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        with urlopen(address, timeout=60) as page:
+            assert b"Nothing is ever lost" in page.read(), "what the package brings along is on the page"
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=30)
