@@ -113,7 +113,7 @@ class ChatHandlers:
                 seen=drawn.tree_version,
             )
 
-        async for update in self._act(act, drawn, request):
+        async for update in self._act(act, drawn, request, text=str(data.value)):
             yield update
 
     async def undo(self, text: str, drawn: Rendered, request: gr.Request) -> Updates:
@@ -225,8 +225,12 @@ class ChatHandlers:
         is_send: bool = False,
         note: str = "",
         most: int | None = None,
+        text: str = "",
     ) -> Updates:
-        """Does it, and paints what came of it; after a refusal, what the store has, and the refusal."""
+        """Does it, and paints what came of it; after a refusal, what the store has, and the refusal.
+
+        `text`: what was typed for it elsewhere than in the box, into which it is offered after a refusal.
+        """
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
         async with page.painting() as painting:
@@ -239,7 +243,7 @@ class ChatHandlers:
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):
-                    yield update
+                    yield {**update, **self._offer(text)} if text else update
                 return
             if note:
                 extra["notice"] = alert(note)

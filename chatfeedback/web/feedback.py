@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation, Rating
-from chatfeedback.errors import ChatFeedbackError, NotRateable
+from chatfeedback.errors import ChatFeedbackError, Conflict, NotRateable
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
@@ -96,22 +96,23 @@ class FeedbackHandlers:
         self._reasons = tuple(reasons)
 
     async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Updates:
-        """A click on a thumb: stored, then shown as the store has it, and the panel opens for its reply.
+        """A click on a thumb: stored, and the panel opens for its reply.
 
-        While further votes of the page are on their way, the page already shows them; only the last one paints.
+        The page shows the click by itself. Painting the thumbs would take back a click that is still on its way here.
         """
         page, annotator_id = self._chat.page(request)
         drawn = self._chat.found(drawn, request)
         said: Update = {self._on.notice: ""}
         try:
-            message_id = drawn.message_id(data.index)
             value = present.wanted_value(data.liked)
-            page.votes[message_id] = value
+            page.votes[drawn.message_id(data.index)] = value
             page.votes_in_flight += 1
             try:
-                conversation = await self._service.rate(
-                    annotator_id, drawn.conversation_id or "", message_id, value=value
-                )
+                async with page.voting:
+                    drawn, message_id = await self._clicked(page, annotator_id, drawn, data)
+                    conversation = await self._service.rate(
+                        annotator_id, drawn.conversation_id or "", message_id, value=value
+                    )
             finally:
                 page.votes_in_flight -= 1
                 if not page.votes_in_flight:
@@ -125,11 +126,33 @@ class FeedbackHandlers:
         if page.votes_in_flight or page.moved_on(drawn):
             yield {self._on.notice: gr.skip()}
             return
-        said[self._on.chatbot] = self._screen.thumbs(page, annotator_id, conversation, drawn)
         is_open = about == _about(conversation, message_id)
         if is_open or conversation.ratings.get((message_id, annotator_id)):
             said.update(self._open(conversation, annotator_id, message_id, keep_comment=is_open))
         yield said
+
+    async def _clicked(
+        self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData
+    ) -> tuple[Rendered, str]:
+        """The reply whose thumb was clicked, and what was drawn then.
+
+        The page shows an edit before it is stored and drawn. A click on what is shown then means the new version.
+        """
+        message_id = drawn.message_id(data.index)
+        if not page.acting and not page.moved_on(drawn):
+            return drawn, message_id
+        said = "".join(data.value).strip()
+        conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
+        # Of a reply that is or was being written, the page may have had the beginning.
+        if (conversation.messages[message_id].text.strip() or said).startswith(said):
+            return drawn, message_id
+        await page.settled()
+        now = page.drawn or drawn
+        message_id = now.message_id(data.index)
+        conversation = await self._service.conversation(annotator_id, now.conversation_id or "")
+        if conversation.messages[message_id].text.strip() != said:
+            raise Conflict("This reply is another one by now; click again.")
+        return now, message_id
 
     async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData) -> Updates:
         """Paints the thumbs as they are stored, after a click that was not.

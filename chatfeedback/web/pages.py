@@ -22,6 +22,7 @@ class Painting:
     """The right to paint a page, until the next painting asks for it."""
 
     def __init__(self) -> None:
+        self.begun = asyncio.Event()
         self.over = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -35,11 +36,30 @@ class Page:
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
+        self.voting = asyncio.Lock()
+        """Held by one vote at a time, in the order of the clicks."""
         self.listed = LISTED_STEP
         """How many conversations the list shows."""
         self.typed = 0.0
         """The stamp of the newest comment, so that only the last one of a burst is stored."""
         self._painting: Painting | None = None
+
+    def shows(self, drawn: Rendered) -> None:
+        """Notes what is being painted."""
+        self.drawn = drawn
+        if self._painting is not None:
+            self._painting.begun.set()
+
+    @property
+    def acting(self) -> bool:
+        """Whether something is being done that is not painted yet."""
+        return self._painting is not None and not self._painting.begun.is_set()
+
+    async def settled(self) -> None:
+        """Waits until what is being done is painted."""
+        while self.acting:
+            assert self._painting is not None
+            await self._painting.begun.wait()
 
     def moved_on(self, drawn: Rendered) -> bool:
         """Whether something else was painted since, so that an answer about `drawn` comes too late to be painted."""
@@ -58,6 +78,7 @@ class Page:
         try:
             yield mine
         finally:
+            mine.begun.set()
             mine.ended.set()
             if self._painting is mine:
                 self._painting = None

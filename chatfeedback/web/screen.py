@@ -75,14 +75,11 @@ class Screen:
             feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes),
         )
 
-    def thumbs(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered) -> gr.Chatbot:
-        """The update of the thumbs alone."""
-        return gr.Chatbot(feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes))
-
     def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
         """The whole tab for this conversation."""
         on = self._on
-        drawn = page.drawn = present.rendered(conversation, most, page.drawn)
+        drawn = present.rendered(conversation, most, page.drawn)
+        page.shows(drawn)
         writing = conversation.writing_id is not None
         alternatives, shown = present.alternatives_of_last(conversation)
         hidden = present.earlier_count(conversation, drawn)
@@ -104,9 +101,10 @@ class Screen:
     def draw_new(self, page: Page, most: int) -> Update:
         """The whole tab for a conversation in which nothing has happened."""
         on = self._on
-        page.drawn = Rendered(most=most)
+        drawn = Rendered(most=most)
+        page.shows(drawn)
         return {
-            on.drawn: page.drawn,
+            on.drawn: drawn,
             on.chatbot: gr.Chatbot(value=[], feedback_value=[]),
             on.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
             on.notice: "",

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from chatfeedback.domain.events import Event
 from chatfeedback.settings import Settings
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.writer import open_writer
+from chatfeedback.store.writer import Work, Writer, open_writer
 from chatfeedback.web.server import build_app, new_server
 from openai_server import ScriptedServer
 
@@ -127,6 +128,21 @@ class Application:
         if not in_order:
             seen, expected = sorted(seen), sorted(expected)
         assert seen == list(expected)
+
+
+class SlowWriter:
+    """A writer on a slow disk: each commit takes half a second longer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.close = writer.close
+
+    def submit(self, work: Work[Any]) -> Future[Any]:
+        def slowly(transaction: Any) -> Any:
+            time.sleep(0.5)
+            return work(transaction)
+
+        return self._writer.submit(slowly)
 
 
 def _listen(port: int) -> socket.socket:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
+from chatfeedback.store.writer import open_writer
+from chatfeedback.web import server
 from openai_server import ScriptedServer
 
 pytest.register_assert_rewrite("browser.application", "browser.chat_page")
 
-from browser.application import Application, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.application import Application, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.watched import Watched  # noqa: E402
 
@@ -105,6 +107,11 @@ def context(watched: Watched) -> BrowserContext:
 def chat(context: BrowserContext, application: Application) -> ChatPage:
     """A tab with a new conversation."""
     return ChatPage(context.new_page(), application.address).open()
+
+
+@pytest.fixture
+def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
 
 
 @pytest.fixture(autouse=True)

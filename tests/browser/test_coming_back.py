@@ -8,6 +8,7 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
+from browser.watched import Watched
 from openai_server import ScriptedServer
 
 
@@ -16,6 +17,11 @@ def application(request: pytest.FixtureRequest, model: ScriptedServer) -> Applic
     """One of the test's own, that it may stop and start."""
     started: Application = request.getfixturevalue("serve")(models=[endpoint(model)])
     return started
+
+
+@pytest.fixture(autouse=True)
+def _server_goes_away(watched: Watched) -> None:
+    watched.server_goes_away()
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ def test_a_restart_in_the_middle_of_a_reply_keeps_the_text_so_far(
     application.start()
     log = [line.replace("complete: You said: Count", "interrupted: one two ") for line in asked("Count")]
     application.assert_log(chat.page, conversation_id, log)
-    # Gradio notices that its stream broke and loads the page again.
+    # The page notices that its stream broke, and loads itself again.
     chat.shows("Count", "one two")
     expect(chat.status).to_have_text("This reply was interrupted; the text so far is kept. Retry asks for another one.")
     model.reply("one two three four")

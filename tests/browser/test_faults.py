@@ -20,8 +20,7 @@ LONGEST = 50
 
 @pytest.fixture(scope="module")
 def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    models = [endpoint(model, timeout_seconds=0.5)]
-    with Application(new_database(), models=models, max_message_chars=LONGEST).running() as application:
+    with Application(new_database(), models=[endpoint(model)], max_message_chars=LONGEST).running() as application:
         yield application
 
 
@@ -70,14 +69,6 @@ def too_many_requests(model: ScriptedServer) -> str:
     return f"The model 'parrot' at {model.url} takes no more requests, or its quota is used up; try again in 7 seconds."
 
 
-def silence(model: ScriptedServer) -> str:
-    model.hang()
-    return (
-        f"The model 'parrot' at {model.url} did not answer for 0.5 seconds; try again later, or allow more with "
-        "timeout_seconds."
-    )
-
-
 def a_page_instead(model: ScriptedServer) -> str:
     model.fail(500, "<html><body><h1>Internal Server Error</h1></body></html>")
     return f"The model 'parrot' at {model.url} failed with HTTP status 500; try Retry."
@@ -88,7 +79,7 @@ def nothing(model: ScriptedServer) -> str:
     return "The model sent an empty reply; try Retry."
 
 
-@pytest.mark.parametrize("fault", [unknown_model, refused_key, too_many_requests, silence, a_page_instead, nothing])
+@pytest.mark.parametrize("fault", [unknown_model, refused_key, too_many_requests, a_page_instead, nothing])
 def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
     chat: ChatPage, application: Application, model: ScriptedServer, fault: Callable[[ScriptedServer], str]
 ) -> None:
@@ -112,6 +103,25 @@ def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
         "You said: Hello",
         "More",
     ]
+
+
+def test_a_model_that_does_not_answer_is_given_up(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
+) -> None:
+    application = serve(models=[endpoint(model, timeout_seconds=1.5)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    model.hang()
+    chat.ask("Hello")
+    sentence = (
+        f"The model 'parrot' at {model.url} did not answer for 1.5 seconds; try again later, or allow more with "
+        "timeout_seconds."
+    )
+    chat.shows("Hello", f"⚠️ {sentence}")
+    log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.press("Retry")
+    chat.shows("Hello", "You said: Hello")
+    chat.idle()
 
 
 def test_a_stream_that_breaks_keeps_the_text_so_far(

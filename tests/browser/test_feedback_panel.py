@@ -106,6 +106,18 @@ def test_a_comment_is_saved_when_the_typing_pauses(chat: ChatPage, application: 
     )
 
 
+def test_a_comment_that_is_pasted_or_shortened_is_saved_as_well(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.select(0)
+    chat.comment.focus()
+    chat.page.keyboard.insert_text("pasted!")  # no key is pressed, as with Ctrl+V or dictation
+    log = [*asked("one"), "message_rated 2: nothing -> “pasted!”"]
+    application.assert_log(chat.page, chat.conversation_id, log)
+    chat.comment.press("Backspace")
+    log.append("message_rated 2: “pasted!” -> “pasted”")
+    application.assert_log(chat.page, chat.conversation_id, log)
+
+
 @pytest.mark.parametrize("leave", ["blur", "close", "vote", "send", "conversation", "reload", "tab closed"])
 def test_a_comment_is_saved_however_it_is_left(
     leave: str, chat: ChatPage, context: BrowserContext, application: Application

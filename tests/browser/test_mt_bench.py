@@ -64,7 +64,8 @@ class Annotator:
 
     def rate(self, prompt: str, value: str, reason: str = "", comment: str = "") -> None:
         """A thumb on the last reply, a reason by its label, a comment; returns when all of it is saved."""
-        self.chat.vote(-1, value)
+        # By keyboard: a long reply may still be scrolling away from under the mouse.
+        self.chat.buttons(-1).get_by_role("button", name=value.capitalize(), exact=True).press("Enter")
         expect(self.chat.quote).to_contain_text({"like": "You like", "dislike": "You dislike"}[value])
         codes = ()
         if reason:

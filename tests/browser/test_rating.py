@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
 
-import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint, eventually
 from browser.chat_page import THUMBS, ChatPage
 from browser.telling import asked, told
-from chatfeedback.store.writer import Work, Writer, open_writer
-from chatfeedback.web import server
 from openai_server import ScriptedServer
 
 CLICK_ALL = """async clicks => {
@@ -27,26 +22,6 @@ CLICK_ALL = """async clicks => {
     return performance.now() - started;
 }"""
 """Clicks thumbs one after the other, each a moment after the one before; gives the milliseconds that it took."""
-
-
-class SlowWriter:
-    """A writer on a slow disk: each commit takes half a second longer."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.close = writer.close
-
-    def submit(self, work: Work[Any]) -> Future[Any]:
-        def slowly(transaction: Any) -> Any:
-            time.sleep(0.5)
-            return work(transaction)
-
-        return self._writer.submit(slowly)
-
-
-@pytest.fixture
-def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
 
 
 def test_every_reply_can_be_voted_on_also_an_older_one(chat: ChatPage, application: Application) -> None:
@@ -185,6 +160,28 @@ def test_ten_clicks_in_a_second_with_slow_commits_are_all_in_the_log_in_order(
     chat.thumbs(*wanted)
     chat.reload()
     chat.thumbs(*wanted)
+
+
+def test_a_vote_on_an_edit_that_is_still_being_stored_is_one_on_the_edit(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    chat.ask("one")
+    chat.edit(1, "What I would have said")
+    chat.shows("one", "What I would have said")
+    chat.vote(0, "like")
+    expect(chat.quote).to_have_text(re.compile("You like What I would have said"))
+    chat.thumbs("like")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "message_edited 3 after 1 instead of 2 as assistant: What I would have said",
+            "message_rated 3: nothing -> like",
+        ],
+    )
 
 
 def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(

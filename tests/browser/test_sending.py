@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
+from browser.telling import asked
 from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {
@@ -179,6 +180,37 @@ def test_what_is_typed_while_a_reply_streams_stays_and_is_sent_afterwards(
             "reply_finished 4 complete: You said: and then?",
         ],
     )
+
+
+def test_what_is_typed_while_a_prompt_is_on_its_way_stays(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    chat.prompt.fill("one")
+    chat.prompt.press("Enter")
+    chat.prompt.fill("two")
+    chat.shows("one", "You said: one")
+    chat.idle()
+    expect(chat.prompt).to_have_value("two")
+    chat.prompt.press("Enter")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    expect(chat.prompt).to_have_value("")
+    chat.idle()
+    application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
+
+
+def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:
+    # Gradio takes an event for sent over an open stream even when that is just being closed.
+    with chat.page.expect_request(lambda request: "/queue/join" in request.url and request.method == "POST"):
+        chat.page.evaluate(
+            """async () => {
+                const closing = new AbortController();
+                await fetch('healthz?/queue/data', { signal: closing.signal });
+                await fetch('healthz?/queue/join');
+                closing.abort();
+            }"""
+        )
 
 
 def test_enter_during_a_reply_that_another_tab_started_is_refused_and_the_text_kept(

@@ -38,7 +38,10 @@ def test_a_stale_tab_is_told_and_shown_the_newer_state(stale: ChatPage, applicat
     expect(stale.notice).to_have_text(SENTENCE)
     stale.shows("one", "You said: one", "two", "You said: two")
     expect(stale.prompt).to_have_value("my text")
-    expect(stale.put_back).not_to_be_visible()
+    if action == "edit":
+        expect(stale.put_back).to_have_text("Put back: “uno”")
+    else:
+        expect(stale.put_back).not_to_be_visible()
     application.assert_log(stale.page, stale.conversation_id, asked("one", "two"))
     stale.prompt.press("Enter")
     stale.shows("one", "You said: one", "two", "You said: two", "my text", "You said: my text")

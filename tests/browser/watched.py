@@ -8,11 +8,18 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
-HARMLESS = (
+HARMLESS = [
     # What Gradio says of its own requests that a reload or a closed tab cuts off.
     "AbortError: signal is aborted without reason",
     "Unexpected error Connection errored out.",
-)
+]
+UNREACHABLE = [
+    # What a browser says of any request while the server or the network is away, and Gradio of its streams.
+    "Failed to load resource: net::ERR_",
+    "Unexpected error Cancelled via cancel scope",
+    "TypeError: network error",
+    "Unexpected error Connection to the server was lost.",
+]
 
 
 class Watched:
@@ -22,6 +29,7 @@ class Watched:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
         self.errors: list[str] = []
+        self.harmless = list(HARMLESS)
 
     def context(self, **options: Any) -> BrowserContext:
         """A person of her own: nothing is shared with other contexts."""
@@ -32,6 +40,10 @@ class Watched:
         context.on("dialog", self._refuse)
         self._contexts.append(context)
         return context
+
+    def server_goes_away(self) -> None:
+        """From here on, a request that is not answered is no error."""
+        self.harmless += UNREACHABLE
 
     def close(self) -> None:
         for context in self._contexts:
@@ -46,5 +58,5 @@ class Watched:
             self._add(f"{message.text} ({message.location.get('url')})")
 
     def _add(self, error: str) -> None:
-        if not error.startswith(HARMLESS):
+        if not error.startswith(tuple(self.harmless)):
             self.errors.append(error)
