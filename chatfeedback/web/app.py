@@ -114,6 +114,7 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
 
     # Gradio prepares values in threads, where two clicks could change places.
     listen(on.chatbot.like, feedback.like, [on.drawn, panel.about], preprocess=False)
+    listen(panel.refused.change, feedback.take_back, [on.drawn])
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation, Rating
+from chatfeedback.domain.events import new_id
 from chatfeedback.errors import ChatFeedbackError, Conflict, NotRateable
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
@@ -25,6 +26,8 @@ from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
 TYPING_PAUSE_SECONDS = 0.8
+QUIET_SECONDS = 0.25
+"""Without another click on a thumb, before the thumbs are painted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,10 @@ class Panel:
     stamp: gr.Number
     """Goes with what is typed: a higher one is newer. The page fills it in."""
     saved: gr.HTML
+    refused: gr.State
+    """Changes when a click on a thumb was not stored."""
     typed: gr.Button
-    """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of what is pasted."""
+    """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of a paste."""
     close: gr.Button
     open_last: gr.Button
 
@@ -73,7 +78,7 @@ def build_panel() -> Panel:
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
     stamp, typed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
-    return Panel(box, about, quote, reasons, comment, stamp, saved, typed, close, open_last)
+    return Panel(box, about, quote, reasons, comment, stamp, saved, gr.State(""), typed, close, open_last)
 
 
 class FeedbackHandlers:
@@ -95,14 +100,16 @@ class FeedbackHandlers:
         self._panel = panel
         self._reasons = tuple(reasons)
 
-    async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Updates:
-        """A click on a thumb: stored, and the panel opens for its reply.
+    async def like(self, drawn: Rendered, about: str, data: gr.LikeData, request: gr.Request) -> Update:
+        """A click on a thumb: stored, then painted as the store has it, and the panel opens for its reply.
 
-        The page shows the click by itself. Painting the thumbs would take back a click that is still on its way here.
+        The page shows a click by itself, at once. Only the last one of a burst is painted, and after a moment: a
+        further click may be on its way here, and the painting would take it back.
         """
         page, annotator_id = self._chat.page(request)
         drawn = self._chat.found(drawn, request)
         said: Update = {self._on.notice: ""}
+        page.clicks = mine = page.clicks + 1
         try:
             value = present.wanted_value(data.liked)
             page.votes[drawn.message_id(data.index)] = value
@@ -118,22 +125,20 @@ class FeedbackHandlers:
                 if not page.votes_in_flight:
                     page.votes.clear()
         except ChatFeedbackError as error:
-            yield {self._on.notice: alert(str(error))}
-            if not page.votes_in_flight and not page.moved_on(drawn):
-                async for update in self._take_back(page, annotator_id, drawn, data):
-                    yield update
-            return
-        if page.votes_in_flight or page.moved_on(drawn):
-            yield {self._on.notice: gr.skip()}
-            return
+            return {self._on.notice: alert(str(error)), self._panel.refused: new_id()}
+        await asyncio.sleep(QUIET_SECONDS)
+        if page.clicks != mine or page.moved_on(drawn):
+            return {self._on.notice: gr.skip()}
+        said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
         is_open = about == _about(conversation, message_id)
         if is_open or conversation.ratings.get((message_id, annotator_id)):
             said.update(self._open(conversation, annotator_id, message_id, keep_comment=is_open))
-        yield said
+        return said
 
-    async def _clicked(
-        self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData
-    ) -> tuple[Rendered, str]:
+    def _thumbs(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered) -> gr.Chatbot:
+        return gr.Chatbot(feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes))
+
+    async def _clicked(self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData) -> tuple[Rendered, str]:
         """The reply whose thumb was clicked, and what was drawn then.
 
         The page shows an edit before it is stored and drawn. A click on what is shown then means the new version.
@@ -154,22 +159,23 @@ class FeedbackHandlers:
             raise Conflict("This reply is another one by now; click again.")
         return now, message_id
 
-    async def _take_back(self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData) -> Updates:
+    async def take_back(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Paints the thumbs as they are stored, after a click that was not.
 
-        The page shows the click without having been told to, and would take the same thumbs as before for no news:
-        it is told of the click first.
+        The page shows a click without having been told to, and would take the thumbs that it was told of last for no
+        news: they are painted without any first.
         """
+        page, annotator_id = self._chat.page(request)
+        drawn = self._chat.found(drawn, request)
         try:
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
-            if drawn.lost:
-                drawn = present.rendered(conversation, drawn.most)
-            clicked = {drawn.message_id(data.index): present.wanted_value(data.liked)}
         except ChatFeedbackError:
-            return  # the first refusal is said already
-        for in_flight in (clicked, page.votes):
-            thumbs = present.feedback_values(conversation, drawn, annotator_id, in_flight)
-            yield {self._on.chatbot: gr.Chatbot(feedback_value=thumbs)}
+            yield {self._on.notice: gr.skip()}  # the refusal is said already
+            return
+        if drawn.lost:
+            drawn = present.rendered(conversation, drawn.most)
+        yield {self._on.chatbot: gr.Chatbot(feedback_value=[])}
+        yield {self._on.chatbot: self._thumbs(page, annotator_id, conversation, drawn)}
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""

@@ -36,6 +36,8 @@ class Page:
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
+        self.clicks = 0
+        """On thumbs."""
         self.voting = asyncio.Lock()
         """Held by one vote at a time, in the order of the clicks."""
         self.listed = LISTED_STEP
