@@ -57,7 +57,7 @@ def build_blocks(
             screen = Screen(service, on)
             chat = ChatHandlers(service, screen, on, who, Pages(), shown_messages)
             _wire_chat(blocks, chat, on, controls)
-            _wire_feedback(FeedbackHandlers(service, screen, chat, on, panel, reasons), on, panel)
+            _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
         with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
             build_analytics(tab, analytics, who, {reason.code: reason.label for reason in reasons})
     blocks.max_threads = MOST_EVENTS_AT_ONCE

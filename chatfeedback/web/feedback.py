@@ -23,7 +23,7 @@ from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.pages import Page
 from chatfeedback.web.present import Rendered
-from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
+from chatfeedback.web.screen import Components, Update, Updates, alert
 
 TYPING_PAUSE_SECONDS = 0.8
 QUIET_SECONDS = 0.25
@@ -87,14 +87,12 @@ class FeedbackHandlers:
     def __init__(
         self,
         service: ChatService,
-        screen: Screen,
         chat: ChatHandlers,
         on: Components,
         panel: Panel,
         reasons: Sequence[Reason],
     ) -> None:
         self._service = service
-        self._screen = screen
         self._chat = chat
         self._on = on
         self._panel = panel
