@@ -35,7 +35,10 @@ def theme() -> gr.themes.Base:
     ).set(
         # The theme's own grey stays below the contrast of 4.5 to 1 that small text needs (WCAG 2.2, 1.4.3).
         body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
+        body_text_color_subdued_dark="*neutral_300",
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
     )
 
 

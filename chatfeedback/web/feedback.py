@@ -52,7 +52,7 @@ class Panel:
     stamp: gr.Number
     """Goes with what is typed: a higher one is newer. The page fills it in."""
     saved: gr.HTML
-    refused: gr.State
+    refused: gr.Textbox
     """Changes when a click on a thumb was not stored."""
     typed: gr.Button
     """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of a paste."""
@@ -78,7 +78,8 @@ def build_panel() -> Panel:
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
     stamp, typed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
-    return Panel(box, about, quote, reasons, comment, stamp, saved, gr.State(""), typed, close, open_last)
+    refused = gr.Textbox("", visible="hidden", container=False)
+    return Panel(box, about, quote, reasons, comment, stamp, saved, refused, typed, close, open_last)
 
 
 class FeedbackHandlers:
