@@ -36,7 +36,7 @@ MakeAction = Callable[[], Callable[[], object]]
 
 
 def measure(run: Run) -> list[Figure]:
-    rounds, each = run.size(5, 1), run.size(50, 2)
+    rounds, each = run.size(5, 1), run.size(200, 2)
     database = run.folder / "writers.db"
     raw = open_raw_table(run.folder / "writers-raw.db")
     naive = create_engine(url_of(run.folder / "writers-core.db"))

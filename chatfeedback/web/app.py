@@ -38,6 +38,7 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued_dark="*neutral_300",
         color_accent="*primary_600",
         button_primary_background_fill="*primary_600",
+        checkbox_label_background_fill_selected="*primary_600",
         button_primary_background_fill_hover="*primary_700",
     )
 
