@@ -31,6 +31,14 @@ hypothesis.settings.load_profile("chatfeedback")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
+BROWSER = Path(__file__).parent / "browser"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests in the browser come last: while Playwright runs, no other test can have an event loop."""
+    items.sort(key=lambda item: BROWSER in item.path.parents)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

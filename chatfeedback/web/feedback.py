@@ -23,7 +23,7 @@ from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.pages import Page
 from chatfeedback.web.present import Rendered
-from chatfeedback.web.screen import Components, Update, Updates, alert
+from chatfeedback.web.screen import Components, Update, Updates, alert, once
 
 TYPING_PAUSE_SECONDS = 0.8
 QUIET_SECONDS = 0.25
@@ -293,4 +293,4 @@ def _saved(rating: Rating | None) -> str:
 
 
 def _unsaved(error: ChatFeedbackError) -> str:
-    return f'<span role="alert">Not saved. {html.escape(str(error))}</span>'
+    return f'<span role="alert" {once()}>Not saved. {html.escape(str(error))}</span>'

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import new_id
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
@@ -52,7 +53,12 @@ class Components:
 
 def alert(sentence: str) -> str:
     """A sentence that wants to be read, as HTML; "" hides it."""
-    return f'<div class="cf-notice" role="alert">{html.escape(sentence)}</div>' if sentence else ""
+    return f'<div class="cf-notice" role="alert" {once()}>{html.escape(sentence)}</div>' if sentence else ""
+
+
+def once() -> str:
+    """An attribute that no other element has: a page that is told the same again draws, and announces, it again."""
+    return f'data-said="{new_id()}"'
 
 
 def _status(sentence: str) -> str:

@@ -41,8 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
 
 
-# Of this folder, not of the session: while Playwright runs, no other test could have an event loop.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def browser(chromium_executable: str | None) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_executable, args=list(FLAGS))

@@ -188,16 +188,20 @@ def test_a_vote_or_comment_that_cannot_be_stored_is_said_at_once(
     chat.vote(0, "dislike")
     chat.thumbs("dislike")
     expect(chat.panel).to_be_visible()
+    close, refusal = chat.page.locator("#feedback-close"), chat.saved.get_by_role("alert")
     with locked(impatient):
         chat.vote(0, "like")
         expect(chat.notice).to_be_visible()
         chat.thumbs("dislike")
         chat.comment.fill("precious")
-        expect(chat.saved).to_contain_text("Not saved.")
-        chat.page.locator("#feedback-close").click()
-        expect(chat.saved).to_contain_text("Not saved.")
+        expect(refusal).to_contain_text("Not saved.")
+        for leave in (chat.comment.blur, close.click):  # one after the other: each refusal is another alert
+            before = refusal.get_attribute("data-said") or ""
+            leave()
+            expect(refusal).not_to_have_attribute("data-said", before)
+            expect(refusal).to_contain_text("Not saved.")
         expect(chat.comment).to_have_value("precious")
-    chat.page.locator("#feedback-close").click()
+    close.click()
     expect(chat.panel).not_to_be_visible()
     log = [*asked("one"), "message_rated 2: nothing -> dislike", "message_rated 2: dislike -> dislike “precious”"]
     impatient.assert_log(chat.page, chat.conversation_id, log)

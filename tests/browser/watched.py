@@ -18,6 +18,7 @@ UNREACHABLE = [
     "Failed to load resource: net::ERR_",
     "Unexpected error Cancelled via cancel scope",
     "TypeError: network error",
+    "TypeError: Failed to fetch",
     "Unexpected error Connection to the server was lost.",
 ]
 
