@@ -131,7 +131,8 @@ def test_a_dropped_connection_loses_nothing(
     chat.thumbs("like")
     context.set_offline(True)
     chat.prompt.fill("are you there?")
-    chat.prompt.press("Enter")
+    with chat.page.expect_event("requestfailed", lambda request: "/queue/join" in request.url):
+        chat.prompt.press("Enter")
     expect(chat.prompt).to_have_value("are you there?")
     context.set_offline(False)
     chat.shows("one", "You said: one")
