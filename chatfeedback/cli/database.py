@@ -1,0 +1,81 @@
+"""chatfeedback db: what is done with the database as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, progress
+
+db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+
+
+@db.command()
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="The schema revision to go to.")] = "head",
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Bring the database to the newest schema; makes the SQLite file if there is none."""
+    from chatfeedback.store import admin
+
+    _print_move(*admin.upgrade(configured_url(config, database_url), revision))
+
+
+@db.command()
+def downgrade(
+    revision: Annotated[
+        str, typer.Argument(help="The schema revision to go back to, base for none at all.", show_default=False)
+    ],
+    destroy_data: Annotated[
+        bool, typer.Option("--destroy-data", help="Go on even where recorded events would be lost.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Take the database back to an older schema."""
+    from chatfeedback.store import admin
+
+    _print_move(*admin.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
+
+
+@db.command()
+def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
+    """Say which schema the database has, and which is the newest."""
+    from chatfeedback.store import admin
+
+    found = admin.current(configured_url(config, database_url))
+    newest = "the newest" if found.is_head else f"the newest is {found.head}"
+    typer.echo(f"{found.revision or 'empty'} ({newest})")
+
+
+@db.command()
+def check(database_url: DatabaseUrl = None, config: Config = None) -> None:
+    """Check the schema, the guards of the log, and that all else agrees with the log; status 1 if not."""
+    from chatfeedback.store import admin
+
+    problems = admin.check(configured_url(config, database_url))
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("The database is as it should be.")
+
+
+@db.command()
+def rebuild(database_url: DatabaseUrl = None, config: Config = None) -> None:
+    """Make everything that is derived from the log again."""
+    from chatfeedback.store import admin
+
+    url = configured_url(config, database_url)
+    with progress("Reading events") as report:
+        events = admin.rebuild(url, report)
+    typer.echo(f"Rebuilt from {events:,} events.")
+
+
+def _print_move(before: str | None, after: str | None) -> None:
+    if before == after:
+        typer.echo(f"Nothing to do, the database is at {after or 'empty'}.")
+    else:
+        typer.echo(f"{before or 'empty'} → {after or 'empty'}")

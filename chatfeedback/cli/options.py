@@ -1,0 +1,96 @@
+"""The flags that several commands have, and what they make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatfeedback.errors import InputError
+
+if TYPE_CHECKING:
+    from chatfeedback.analytics.filters import Filters
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="The database: sqlite:///FILE or postgresql://…; by default sqlite:///chatfeedback.db.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The settings file; by default chatfeedback.toml in the working directory, if there is one.",
+        show_default=False,
+    ),
+]
+
+
+def _moment(text: str) -> datetime:
+    from chatfeedback.analytics.filters import instant
+
+    try:
+        return instant(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def optional(flag: str, metavar: str, text: str, **more: Any) -> Any:
+    """A flag that may be left out."""
+    return typer.Option(flag, metavar=metavar, help=text, show_default=False, **more)
+
+
+Since = Annotated[
+    datetime | None,
+    optional(
+        "--since",
+        "TIME",
+        "Only from this date or time on, UTC unless it has an offset; feedback counts by its last change.",
+        parser=_moment,
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    optional("--until", "TIME", "Only before this date or time; the moment itself is no longer part.", parser=_moment),
+]
+Model = Annotated[str | None, optional("--model", "NAME", "Only replies of this model.")]
+Annotator = Annotated[str | None, optional("--annotator", "NAME", "Only what this annotator said and did.")]
+
+
+def configured_url(config: Path | None, database_url: str | None) -> str:
+    """The database of the settings and this flag. Raises SettingsError."""
+    from chatfeedback.settings import Settings
+
+    return Settings.load(config, database_url=database_url).database_url
+
+
+def filters_of(since: datetime | None, until: datetime | None, model: str | None, annotator: str | None) -> Filters:
+    """The filters of these flags. Raises BadParameter for a time that ends before it begins."""
+    from chatfeedback.analytics.filters import Filters
+
+    try:
+        return Filters(since=since, until=until, model=model, annotator=annotator)
+    except InputError:
+        raise typer.BadParameter("--since must be earlier than --until.") from None
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, fed with (done, total); nothing is drawn where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
