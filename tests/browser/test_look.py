@@ -73,6 +73,16 @@ LAYOUT = """stack => {
     };
     inside('#chatbot .message, #chatbot .message-buttons, #chatbot textarea', '#chatbot');
     inside('#feedback-panel label, #feedback-panel textarea, #feedback-panel button', '#feedback-panel');
+    const reasons = document.querySelector('#feedback-reasons label:last-of-type');
+    const comment = document.querySelector('#feedback-comment');
+    if (seen(reasons) && reasons.getBoundingClientRect().bottom > comment.getBoundingClientRect().top + 1)
+        wrong.push('the comment lies on the reasons');
+    const range = document.createRange();
+    for (const cell of document.querySelectorAll('#chatbot :is(th, td)')) {
+        range.selectNodeContents(cell);
+        const lines = new Set([...range.getClientRects()].map(box => Math.round(box.bottom)));
+        if (/^\\w+$/.test(cell.innerText.trim()) && lines.size > 1) wrong.push(`the word “${cell.innerText}” is broken`);
+    }
     for (const name of ['feedback-about', 'feedback-typed', 'wake', 'accepted', 'address'])
         if (seen(document.getElementById(name))) wrong.push(`#${name} is shown`);
     for (const button of document.querySelectorAll('#chat-tab button'))
