@@ -91,6 +91,11 @@ class ChatService:
         """Follows a reply that is being written; close the iterator to stop watching."""
         return self._replies.watch(conversation_id, message_id)
 
+    @property
+    def model_names(self) -> Sequence[str]:
+        """What is offered, the default first."""
+        return tuple(self._models)
+
     def model(self, name: str | None) -> ChatModel:
         """The model of this name, or the default one. Raises NotFound."""
         if name is None:

@@ -173,7 +173,7 @@ def rate(
     """
     message = message_of(conversation, message_id)
     if message.role != "assistant" or not (message.text or message.status == "writing"):
-        raise NotRateable("Only a reply that has a text can be rated.")
+        raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
     before = conversation.ratings.get((message_id, annotator_id))
     value = _value(change.value, before)
     codes = _codes(change.reasons, before, value, reasons)

@@ -234,14 +234,18 @@ def cards(found: Headline) -> list[Card]:
         Card("Replies", number(made.asked), f"asked of models; {number(made.with_text)} with text"),
         Card("Rated", percent(found.rated.value), f"{number(made.rated)} of the replies with text"),
         Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.of)}"),
-        Card("Retried", percent(found.retried.value), f"{number(found.retries)} retries, per reply"),
-        Card("Undone", percent(found.undone.value), f"{number(found.undos)} undos, per reply"),
-        Card("Edited", percent(found.edited.value), f"{number(found.edits)} edits, per message"),
+        Card("Retried", percent(found.retried.value), f"{_counted(found.retries, 'retry', 'retries')}, per reply"),
+        Card("Undone", percent(found.undone.value), f"{_counted(found.undos, 'undo', 'undos')}, per reply"),
+        Card("Edited", percent(found.edited.value), f"{_counted(found.edits, 'edit', 'edits')}, per message"),
         Card("Stopped", percent(found.stopped.value), f"{number(made.stopped)} of {ended} replies that ended"),
         Card("Failed", percent(found.failed.value), f"{number(made.failed)} of {ended} replies that ended"),
         Card("First token", seconds(made.median_first_token), "median time to the first token"),
         Card("First token, slow", seconds(made.p95_first_token), "95th percentile"),
     ]
+
+
+def _counted(count: int, one: str, more: str) -> str:
+    return f"{number(count)} {one if count == 1 else more}"
 
 
 def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, who: Who, reason_labels: Mapping[str, str]) -> None:

@@ -65,7 +65,7 @@ class ChatHandlers:
                     **await self._screen.listing(page, annotator_id),
                 }
                 return
-            async for update in self._show(page, painting, annotator_id, conversation, self._most):
+            async for update in self._show_anew(page, painting, annotator_id, conversation):
                 yield update
 
     async def unload(self, request: gr.Request) -> None:
@@ -89,16 +89,8 @@ class ChatHandlers:
             last = drawn.message_id(len(drawn.ids) - 1)
             return await self._service.retry(annotator_id, _open(drawn), last, model=model, seen=drawn.tree_version)
 
-        async for update in self._act(act, drawn, request, note=self._about_retry(model)):
+        async for update in self._act(act, drawn, request, note=present.about_retry):
             yield update
-
-    def _about_retry(self, model: str | None) -> str:
-        """What to know before a retry is waited for; "" when there is nothing to say."""
-        try:
-            certain = self._service.model(model).sampling.temperature == 0
-        except ChatFeedbackError:
-            return ""  # the retry itself says it
-        return "At temperature 0 the model gives the same answer again." if certain else ""
 
     async def edit(self, drawn: Rendered, model: str | None, data: gr.EditData, request: gr.Request) -> Updates:
         """Stores a new version of a prompt or a reply."""
@@ -204,7 +196,7 @@ class ChatHandlers:
             except ChatFeedbackError as error:
                 yield {self._on.notice: alert(str(error))}
                 return
-            async for update in self._show(page, painting, annotator_id, conversation, self._most):
+            async for update in self._show_anew(page, painting, annotator_id, conversation):
                 yield update
 
     async def earlier(self, drawn: Rendered, request: gr.Request) -> Updates:
@@ -223,13 +215,14 @@ class ChatHandlers:
         request: gr.Request,
         *,
         is_send: bool = False,
-        note: str = "",
+        note: Callable[[Conversation], str] | None = None,
         most: int | None = None,
         text: str = "",
     ) -> Updates:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal.
 
-        `text`: what was typed for it elsewhere than in the box, into which it is offered after a refusal.
+        `note`: what is to be said about what was done. `text`: what was typed for it elsewhere than in the box, into
+        which it is offered after a refusal.
         """
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
@@ -245,8 +238,8 @@ class ChatHandlers:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):
                     yield {**update, **self._offer(text)} if text else update
                 return
-            if note:
-                extra["notice"] = alert(note)
+            if note and (said := note(conversation)):
+                extra["notice"] = alert(said)
             if is_send:
                 extra["accepted"] = conversation.head_id
             async for update in self._show(page, painting, annotator_id, conversation, most or drawn.most, **extra):
@@ -266,6 +259,15 @@ class ChatHandlers:
         async for update in self._show(
             page, painting, annotator_id, conversation, most or drawn.most, notice=alert(sentence)
         ):
+            yield update
+
+    async def _show_anew(
+        self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation
+    ) -> Updates:
+        """Shows a conversation that is opened, with the model that wrote in it last as the one to go on with."""
+        last = present.last_model(conversation)
+        extra = {"model": last} if last in self._service.model_names else {}
+        async for update in self._show(page, painting, annotator_id, conversation, self._most, **extra):
             yield update
 
     async def _show(self, *args: Any, **extra: Any) -> Updates:

@@ -148,13 +148,14 @@ class FeedbackHandlers:
         said = "".join(data.value).strip()
         conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         # Of a reply that is or was being written, the page may have had the beginning.
-        if (conversation.messages[message_id].text.strip() or said).startswith(said):
+        text = present.visible(conversation.messages[message_id].text).strip()
+        if (text or said).startswith(said):
             return drawn, message_id
         await page.settled()
         now = page.drawn or drawn
         message_id = now.message_id(data.index)
         conversation = await self._service.conversation(annotator_id, now.conversation_id or "")
-        if conversation.messages[message_id].text.strip() != said:
+        if present.visible(conversation.messages[message_id].text).strip() != said:
             raise Conflict("This reply is another one by now; click again.")
         return now, message_id
 
@@ -227,7 +228,7 @@ class FeedbackHandlers:
 
     def keep(self, drawn: Rendered, about: str) -> Update:
         """Closes the panel when its reply is not on the screen any more; offers it for the last reply."""
-        offer = {self._panel.open_last: gr.Button(visible=bool(drawn.ids))}
+        offer = {self._panel.open_last: gr.Button(visible=drawn.rateable)}
         return offer if about.rpartition(" ")[2] in drawn.ids else {**offer, **self._closed()}
 
     def _closed(self) -> Update:

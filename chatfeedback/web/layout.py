@@ -18,8 +18,8 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
-    {"left": "$", "right": "$", "display": False},
 ]
+"""Not a single dollar sign: two prices in a reply would be shown as mathematics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Controls:
 
     sidebar: gr.Sidebar
     new: gr.Button
-    model: gr.Dropdown
     wake: gr.Button
     """Does nothing, which has the page fetch the answers that wait for it (assets/page.js)."""
     wide: gr.Checkbox
@@ -60,6 +59,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         drawn=gr.State(Rendered(most=shown_messages)),
         chatbot=chatbot,
         prompt=prompt,
+        model=model,
         accepted=accepted,
         notice=notice,
         status=status,
@@ -76,9 +76,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     return (
         on,
         panel,
-        Controls(
-            sidebar, new, model, wake=gr.Button(visible="hidden", elem_id="wake"), wide=gr.Checkbox(visible=False)
-        ),
+        Controls(sidebar, new, wake=gr.Button(visible="hidden", elem_id="wake"), wide=gr.Checkbox(visible=False)),
     )
 
 
@@ -102,6 +100,7 @@ def _chatbot(title: str) -> gr.Chatbot:
         label=title,
         show_label=False,  # the floating label would cover the first message; the title stands above
         height="100%",
+        autoscroll=False,  # assets/scroll.js
         editable="all",
         buttons=["copy", "copy_all"],
         layout="bubble",

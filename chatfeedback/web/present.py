@@ -6,6 +6,7 @@ was drawn is remembered as `Rendered`; an index that a page sends means somethin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.errors import InputError
 
+_MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 FEEDBACK = {"like": "Like", "dislike": "Dislike"}
 
 
@@ -25,6 +27,8 @@ class Rendered:
     ids: tuple[str, ...] = ()
     most: int = 50
     """The longest stretch of messages to show."""
+    rateable: bool = False
+    """Whether the last message is a reply that has a text, or may get one."""
 
     @property
     def lost(self) -> bool:
@@ -52,7 +56,9 @@ def rendered(conversation: Conversation, most: int, before: Rendered | None = No
     start = max(len(shown) - most, 0)
     if before and before.conversation_id == conversation.conversation_id and before.most == most and before.ids:
         start = shown.index(before.ids[0]) if before.ids[0] in shown else start
-    return Rendered(conversation.conversation_id, conversation.tree_version, tuple(shown[start:]), most)
+    last = conversation.messages[shown[-1]] if shown else None
+    rateable = last is not None and last.role == "assistant" and (bool(last.text) or last.status == "writing")
+    return Rendered(conversation.conversation_id, conversation.tree_version, tuple(shown[start:]), most, rateable)
 
 
 def bubbles(conversation: Conversation, drawn: Rendered, text_so_far: str = "") -> list[dict[str, Any]]:
@@ -63,10 +69,18 @@ def bubbles(conversation: Conversation, drawn: Rendered, text_so_far: str = "") 
     entries = []
     for message_id in drawn.ids:
         message = conversation.messages[message_id]
-        text = text_so_far if message.status == "writing" else (message.text or _instead(message))
+        text = text_so_far if message.status == "writing" else message.text
+        text = visible(text) if text or message.status == "writing" else _instead(message)
         if text:
             entries.append({"role": message.role, "content": [{"type": "text", "text": text}]})
     return entries
+
+
+def visible(text: str) -> str:
+    """The text as Markdown of which something is seen: what is nothing but HTML is sanitised away, so it is quoted."""
+    if "<" not in text or not text.strip() or _MARKUP.sub("", text).strip():
+        return text
+    return f"````html\n{text}\n````"
 
 
 def _instead(message: Message) -> str:
@@ -129,6 +143,23 @@ def status_line(conversation: Conversation) -> str:
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
             said.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
     return " ".join(part for part in said if part)
+
+
+def about_retry(conversation: Conversation) -> str:
+    """What to know about a retry that has begun, before it is waited for; "" when there is nothing to say."""
+    new = conversation.messages.get(conversation.writing_id or "")
+    old = conversation.messages.get(new.replaces_id or "") if new else None
+    if new is None or old is None or old.status != "complete" or new.generation is None or old.generation is None:
+        return ""
+    before, after = old.generation, new.generation
+    same = (before.model, before.temperature, before.sent_ids) == (after.model, 0, after.sent_ids)
+    return "At temperature 0 the model gives the same answer again." if same else ""
+
+
+def last_model(conversation: Conversation) -> str | None:
+    """The name of the model that was asked for the last reply shown."""
+    written = (message.generation for message in reversed(conversation.shown()))
+    return next((generation.model for generation in written if generation), None)
 
 
 def _failed_retry(conversation: Conversation, reply: Message) -> str:

@@ -35,6 +35,8 @@ class Components:
     """A `Rendered`; written only by handlers that load or stream a conversation."""
     chatbot: gr.Chatbot
     prompt: gr.Textbox
+    model: gr.Dropdown
+    """The model to be asked next."""
     accepted: gr.HTML
     """Changes when a prompt was accepted, which the page then takes out of its box."""
     notice: gr.HTML

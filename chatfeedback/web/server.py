@@ -94,7 +94,7 @@ def build_app(settings: Settings) -> FastAPI:
         path="",
         theme=page.theme(),
         css_paths=[ASSETS / "chat.css", ASSETS / "analytics.css"],
-        head=f"<script>{(ASSETS / 'page.js').read_text()}</script>",
+        head="".join(f"<script>{(ASSETS / name).read_text()}</script>" for name in ("page.js", "scroll.js")),
         run_history=False,
         footer_links=[],
         ssr_mode=False,

@@ -89,7 +89,7 @@ def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
     log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "like")
-    expect(chat.notice).to_have_text("Only a reply that has a text can be rated.")
+    expect(chat.notice).to_have_text("This reply has no text that could be rated; press Retry for another one.")
     chat.thumbs("")
     chat.press("Retry")
     chat.shows("Hello", "You said: Hello")

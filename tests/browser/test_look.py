@@ -81,7 +81,8 @@ LAYOUT = """stack => {
     for (const cell of document.querySelectorAll('#chatbot :is(th, td)')) {
         range.selectNodeContents(cell);
         const lines = new Set([...range.getClientRects()].map(box => Math.round(box.bottom)));
-        if (/^\\w+$/.test(cell.innerText.trim()) && lines.size > 1) wrong.push(`the word “${cell.innerText}” is broken`);
+        const word = cell.innerText.trim();
+        if (/^\\w+$/.test(word) && lines.size > 1) wrong.push(`the word “${word}” is broken`);
     }
     for (const name of ['feedback-about', 'feedback-typed', 'wake', 'accepted', 'address'])
         if (seen(document.getElementById(name))) wrong.push(`#${name} is shown`);

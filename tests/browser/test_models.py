@@ -92,6 +92,31 @@ def test_a_retry_at_temperature_zero_says_that_the_answer_will_be_the_same(
     expect(chat.position).to_have_text("Reply 2 of 2")
 
 
+def test_a_retry_at_temperature_zero_of_anothers_reply_says_nothing(chat: ChatPage, model: ScriptedServer) -> None:
+    chat.ask("one")
+    choose(chat, "owl")
+    script = model.reply("Hoo", hold_after=1)
+    chat.press("Retry")
+    chat.shows("one", "Hoo")
+    expect(chat.notice).not_to_be_visible()
+    script.release()
+    chat.idle()
+
+
+def test_a_conversation_that_is_opened_goes_on_with_its_own_model(chat: ChatPage, model: ScriptedServer) -> None:
+    picker = chat.page.locator("#model input")
+    chat.ask("one")
+    first = chat.conversation_id
+    chat.clear()
+    choose(chat, "owl")
+    chat.ask("two")
+    chat.reload()
+    expect(picker).to_have_value("owl")
+    chat.page.locator(f'#conversations button[data-conversation="{first}"]').click()
+    chat.shows("one", "You said: one")
+    expect(picker).to_have_value("parrot")
+
+
 def test_the_choice_survives_a_new_conversation(chat: ChatPage, model: ScriptedServer) -> None:
     choose(chat, "owl")
     chat.ask("one")

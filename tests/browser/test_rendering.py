@@ -101,3 +101,18 @@ def test_a_title_and_a_quote_show_markup_as_it_was_typed(chat: ChatPage, model: 
     expect(chat.listed.first).to_have_text("<u>under</u> & *over*")
     chat.select(0)
     expect(chat.quote).to_contain_text("<i>slanted</i> **bold**")
+
+
+def test_two_prices_are_no_mathematics(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("It was $5 and is $10 today.")
+    chat.ask("What is it?")
+    chat.shows("What is it?", "It was $5 and is $10 today.")
+
+
+def test_a_reply_of_which_nothing_would_be_seen_is_quoted(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("<script>window.harmed = 'script'</script>")
+    chat.ask("Show me")
+    expect(chat.replies.locator("pre code")).to_have_text("<script>window.harmed = 'script'</script>")
+    chat.vote(0, "like")
+    chat.thumbs("like")
+    assert chat.page.evaluate("window.harmed") is None

@@ -17,7 +17,10 @@
       const kept = sessionStorage.getItem("chatfeedback:draft");
       if (kept && !box().value) type(kept);
     },
-    send: (text) => { sending = text; },
+    send: (text) => {
+      sending = text;
+      chatfeedback.scroll.follow();
+    },
     sent: () => {
       if (box()?.value === sending) type("");
       sending = null;
@@ -47,9 +50,27 @@
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
+  // On a phone the list of conversations covers the page: it goes when something was chosen in it.
+  document.addEventListener("click", (event) => {
+    const chosen = event.target.closest?.("#new-conversation, #conversations button[data-conversation]");
+    if (chosen && window.innerWidth < 1024) document.querySelector("#sidebar.open .toggle-button")?.click();
+  });
+
+  // A message that is opened for editing is shown with the buttons that end it.
+  let editing = null;
+  const showEditing = () => {
+    const now = document.querySelector("#chatbot textarea.edit-textarea");
+    if (now && now !== editing) {
+      document.querySelector('#chatbot button[aria-label="Cancel"]')?.scrollIntoView({ block: "nearest" });
+    }
+    editing = now;
+  };
+
   const improve = () => {
     draft.restore();
     recover();
+    showEditing();
+    chatfeedback.scroll.watch();
     for (const [id, name] of Object.entries(names)) {
       document.querySelector(`#prompt [data-testid="${id}"], #prompt .${id}`)?.setAttribute("aria-label", name);
     }
@@ -74,6 +95,12 @@
     if ((event.key === "Enter" || event.key === " ") && event.target.matches?.('#chatbot [data-testid="bot"]')) {
       event.preventDefault();
       event.target.click();
+    }
+    if (event.key !== "Escape") return;
+    if (event.target.matches?.("textarea.edit-textarea")) {
+      document.querySelector('#chatbot button[aria-label="Cancel"]')?.click();
+    } else if (event.target.closest?.("#feedback-panel, #chatbot")) {
+      document.querySelector("#feedback-close")?.click();
     }
   });
   document.addEventListener("input", (event) => {
