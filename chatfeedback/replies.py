@@ -182,7 +182,11 @@ class ReplyDesk:
         if draft is None:
             return
         conversation = await asyncio.to_thread(self._store.conversation, draft.conversation_id)
-        assert conversation is not None
+        message = conversation.messages.get(message_id) if conversation else None
+        if conversation is None or message is None or message.status != "writing":
+            log.warning("the draft of %s belongs to no reply that is being written; it is dropped", message_id)
+            await committed(self._store.writer.submit(lambda tx: drafts.end(tx, message_id)))
+            return
         await self._interrupted(conversation, message_id, draft.text)
 
     async def _interrupted(self, conversation: Conversation, message_id: str, text: str) -> None:

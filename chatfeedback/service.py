@@ -7,6 +7,7 @@ the store (never on what a page says), and returns after the commit. A prompt is
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
@@ -14,13 +15,14 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
-from chatfeedback.errors import MessageRejected, NotAllowed, NotFound
+from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, StoreError
 from chatfeedback.models import ChatModel
 from chatfeedback.replies import ReplyDesk, committed
 from chatfeedback.running import Progress
 from chatfeedback.store import listing
 from chatfeedback.store.event_store import Command, Decision, EventStore
 
+log = logging.getLogger(__name__)
 NEW_CONVERSATION = 0
 """The tree version of a conversation in which nothing has happened."""
 NO_CONVERSATION = "There is no such conversation."
@@ -54,7 +56,11 @@ class ChatService:
 
     async def start(self) -> int:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
-        ended = await self._replies.sweep()
+        try:
+            ended = await self._replies.sweep()
+        except StoreError as error:
+            log.warning("replies that a dead process left behind could not be looked for: %s", error)
+            ended = 0
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._replies.sweep_on())
         return ended

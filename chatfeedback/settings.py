@@ -90,7 +90,7 @@ class RequestSettings(_Frozen):
     top_p: FiniteFloat = Field(
         default=0.9, gt=0, le=1, description="Words are drawn from the likeliest that make up this share, 0 to 1."
     )
-    max_tokens: int = Field(default=512, ge=1, description="The longest reply, in tokens.")
+    max_tokens: int = Field(default=512, ge=1, le=2**31 - 1, description="The longest reply, in tokens.")
     timeout_seconds: FiniteFloat = Field(
         default=120, gt=0, description="How long the endpoint may be silent before the reply counts as failed."
     )

@@ -53,6 +53,7 @@ class Sources:
     def read(cls, settings: type[BaseSettings], config: Path | None, flags: Mapping[str, Any]) -> Sources:
         """Reads the environment and the file. Raises SettingsError when one cannot be read."""
         path = _config_path(config)
+        _refuse_unknown(settings.model_fields)
         given = {name: value for name, value in flags.items() if value is not None}
         return cls(
             flags=_with_single_model(given),
@@ -105,6 +106,22 @@ class _Environment(EnvSettingsSource):
         except ValueError:
             variable = ENV_PREFIX + field_name.upper()
             raise SettingsError(f"The environment variable {variable} should be JSON, and is not.") from None
+
+
+def _refuse_unknown(known: Collection[str]) -> None:
+    """Raises SettingsError for a variable that is meant as a setting and is none."""
+    for variable in sorted(os.environ):
+        name = variable.upper().removeprefix(ENV_PREFIX).lower()
+        if not variable.upper().startswith(ENV_PREFIX) or variable.upper() == CONFIG_VARIABLE:
+            continue
+        # What Kubernetes adds for a service that is called chatfeedback is no setting.
+        if name.partition("__")[0] in known or re.match(r"service_|port_\d", name):
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = (
+            f"did you mean {ENV_PREFIX}{close[0].upper()}?" if close else "docs/configuration.md lists what there is."
+        )
+        raise SettingsError(f"There is no setting {name!r} (from the environment variable {variable}); {hint}")
 
 
 def _config_path(given: Path | None) -> Path | None:

@@ -23,7 +23,7 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     database = parse_url(url)
     if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
         raise SettingsError(f"There is no database at {database.database}; name an existing one.")
-    engine = open_engine(url)
+    engine = open_engine(url, read_only=True)
     try:
         wanted = resolved(engine, filters)
         with snapshot(engine) as connection:

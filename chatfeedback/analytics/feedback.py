@@ -20,6 +20,8 @@ PAGE = 200
 """Rows of `latest` at once."""
 _DAY = 86_400_000_000
 """In microseconds; `updated_at // _DAY` counts the days of UTC since 1970."""
+_MOST_DAYS = 3660
+"""That are filled up with days without feedback."""
 _EPOCH = date(1970, 1, 1)
 _OF_MODEL = dict.fromkeys(("likes", "dislikes", "n"), "int64") | dict.fromkeys(("like_rate", "low", "high"), "float64")
 
@@ -55,6 +57,8 @@ def _days(filters: Filters, found: list[int]) -> range:
         return range(0)
     first = found[0] if filters.since is None else (filters.since.date() - _EPOCH).days
     last = found[-1] if filters.until is None else ((filters.until - timedelta(microseconds=1)).date() - _EPOCH).days
+    if last - first > _MOST_DAYS:  # nobody looks at centuries without feedback
+        first, last = (max(first, found[0]), min(last, found[-1])) if found else (first, first - 1)
     return range(first, last + 1)
 
 

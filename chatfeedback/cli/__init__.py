@@ -7,6 +7,7 @@ stderr and status 1, or 2 where a flag or a setting is wrong.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from chatfeedback.cli.options import (
     Since,
     Until,
     configured_url,
+    ending_in_order,
     filters_of,
     optional,
     progress,
@@ -39,7 +41,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return result
         except BrokenPipeError:
             # The reader (`| head`) has gone. Python flushes stdout once more at exit: let it have a place.
@@ -47,6 +50,11 @@ class _Commands(TyperGroup):
             raise typer.Exit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None
+        except OSError as error:
+            # What a command does with files is translated where it does it: this is what it prints.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            typer.echo(f"chatfeedback: The standard output cannot be written: {error.strerror or error}.", err=True)
+            raise typer.Exit(1) from None
         except ChatFeedbackError as error:
             typer.echo(f"chatfeedback: {error}", err=True)
             raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
@@ -159,8 +167,8 @@ def export(
         Literal["csv", "jsonl"], typer.Option("--format", help="The format of the file, csv or jsonl.")
     ] = "csv",
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="The file to write, - for the standard output.")
-    ] = Path("-"),
+        str, typer.Option("--output", metavar="FILE", help="The file to write, - for the standard output.")
+    ] = "-",
     since: Since = None,
     until: Until = None,
     model: Model = None,
@@ -172,8 +180,9 @@ def export(
     from chatfeedback.export import command
 
     wanted = filters_of(since, until, model, annotator)
-    file = None if output == Path("-") else output
-    with progress(f"Exporting {kind}") as report:
+    file = None if output == "-" else Path(output)
+    # A bar between rows on the same terminal would be part of what is copied from it.
+    with ending_in_order(), progress(f"Exporting {kind}", hidden=file is None and sys.stdout.isatty()) as report:
         command.run(configured_url(config, database_url), kind, format, file, wanted, report)
 
 
@@ -224,4 +233,7 @@ def _for_people(name: str, value: int | float | None) -> str:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without an arrow gets a question mark
     app()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -77,20 +79,47 @@ def filters_of(since: datetime | None, until: datetime | None, model: str | None
     """The filters of these flags. Raises BadParameter for a time that ends before it begins."""
     from chatfeedback.analytics.filters import Filters
 
+    for flag, name in (("--model", model), ("--annotator", annotator)):
+        if name is not None and not _is_text(name):
+            raise typer.BadParameter(f"{flag} has characters that no database stores.")
     try:
         return Filters(since=since, until=until, model=model, annotator=annotator)
     except InputError:
         raise typer.BadParameter("--since must be earlier than --until.") from None
 
 
+def _is_text(argument: str) -> bool:
+    """Whether it is whole Unicode; bytes of another encoding arrive as halves of characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def ending_in_order() -> Iterator[None]:
+    """Lets a process that is asked to end, by `timeout` or by the system, clean up like one that is interrupted."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress(what: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, fed with (done, total); nothing is drawn where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=hidden or not sys.stderr.isatty()) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)

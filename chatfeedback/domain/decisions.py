@@ -1,9 +1,9 @@
 """What may happen next: each function looks at a conversation and returns the bodies of new events, or refuses.
 
 Nothing is changed here. What changes nothing returns `()`. Whatever alters what is shown (send, retry, undo, edit,
-choose, clear) expects the `tree_version` that the person saw (`seen`; None: whatever it is now), and raises
-Conflict for a page that is out of date. Ratings and the end of a reply name a message instead, and so are never in
-conflict with anything.
+choose) expects the `tree_version` that the person saw (`seen`; None: whatever it is now), and raises
+Conflict for a page that is out of date. Ratings and the end of a reply name a message instead, and Clear leaves the
+conversation as it is: they are never in conflict with anything.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> 
 
 def clear(conversation: Conversation) -> tuple[Body, ...]:
     """The person goes on to a new conversation; a running reply is left to end by itself."""
-    return (ConversationCleared(),) if conversation.version else ()
+    just_cleared = conversation.cleared_at is not None and conversation.cleared_at == conversation.updated_at
+    return () if just_cleared or not conversation.version else (ConversationCleared(),)
 
 
 def rate(

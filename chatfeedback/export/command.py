@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
@@ -11,6 +12,8 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
+
+from sqlalchemy import URL
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import SettingsError
@@ -29,7 +32,11 @@ def run(
     database = parse_url(url)
     if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
         raise SettingsError(f"There is no database at {database.database}; name an existing one.")
-    engine = open_engine(url)
+    if output is not None:
+        _must_not_be(output, database)
+    # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
+    engine = open_engine(url, read_only=True)
     try:
         with closing(stream(engine, kind, format, filters, progress)) as chunks:
             if output is None:
@@ -40,7 +47,18 @@ def run(
         engine.dispose()
 
 
+def _must_not_be(output: Path, database: URL) -> None:
+    """Raises SettingsError for a file that is the database itself, or belongs to it."""
+    if database.get_backend_name() != "sqlite":
+        return
+    own = Path(database.database or "").resolve()
+    if output.resolve() in (own, *(own.with_name(own.name + more) for more in ("-wal", "-shm", "-journal"))):
+        raise SettingsError(f"{output} is the database itself; name another file.")
+
+
 def _to_stdout(chunks: Iterable[bytes]) -> None:
+    if sys.stdout is None:
+        raise SettingsError("The standard output is closed; name a file with --output.")
     try:
         sys.stdout.flush()
         for chunk in chunks:
@@ -54,19 +72,30 @@ def _to_stdout(chunks: Iterable[bytes]) -> None:
 
 def _to_file(chunks: Iterator[bytes], output: Path) -> None:
     try:
+        if _is_written_into(output):
+            with output.open("wb") as stream:
+                stream.writelines(chunks)
+            return
         target = output.resolve()  # the file behind a link is replaced, not the link
         if not target.parent.is_dir():
             raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
         if target.is_dir():
             raise SettingsError(f"{output} is a folder; name a file in it.")
         first = next(chunks, b"")  # an export that is refused leaves no trace
-        # What is there and no file, such as /dev/null or a named pipe, is written into.
-        opened = target.open("wb") if target.exists() and not target.is_file() else _replacing(target)
-        with opened as file:
+        with _replacing(target) as file:
             for chunk in chain([first], chunks):
                 file.write(chunk)
     except OSError as error:
         raise SettingsError(f"{output} cannot be written: {error.strerror or error}.") from error
+
+
+def _is_written_into(output: Path) -> bool:
+    """Whether it is there and no file, such as /dev/null, a named pipe, or a shell's >(command)."""
+    try:
+        mode = output.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, inspect
 
@@ -48,15 +47,22 @@ def current(url: str) -> Current:
     parsed = parse_url(url)
     if _is_absent(parsed):
         return Current(None, _head())
-    with _opened(parsed) as connection:
+    with _opened(parsed, read_only=True) as connection:
         return _current(connection)
 
 
 def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
     """Migrates up to `revision`; returns where the schema stood before and stands now. Makes an embedded file."""
-    with _opened(parse_url(url)) as connection:
+    parsed = parse_url(url)
+    if revision == "base":
+        raise SettingsError("An upgrade goes up; `chatfeedback db downgrade base` goes back.")
+    _must_be_a_revision(revision)
+    with _opened(parsed) as connection:
         # The tables first: whoever migrates at the same moment commits them together with the revision.
-        taken = sorted(_tables(connection) & metadata.tables.keys())
+        found = _tables(connection)
+        # A server's database may be shared; a file with other tables is somebody else's.
+        found.discard("alembic_version")  # empty where everything was taken back
+        taken = sorted(found if parsed.get_backend_name() == "sqlite" else found & metadata.tables.keys())
         before = _known(connection)
         if taken and before is None:
             raise StoreError(f"It already has a table {taken[0]} of something else; choose an empty database.")
@@ -72,6 +78,7 @@ def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str 
     Raises StoreError, and has changed nothing, when events would be destroyed and `destroy_data` is False.
     """
     parsed = parse_url(url)
+    _must_be_a_revision(revision)
     _must_exist(parsed)
     with _opened(parsed) as connection:
         before = _known(connection)
@@ -105,7 +112,7 @@ def check(url: str) -> list[str]:
     """
     parsed = parse_url(url)
     _must_exist(parsed)
-    with _opened(parsed) as connection:
+    with _opened(parsed, read_only=True) as connection:
         standing = _current(connection)
         connection.rollback()
         if not standing.is_head:
@@ -131,9 +138,9 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
 
 
 @contextmanager
-def _opened(url: URL) -> Iterator[Connection]:
+def _opened(url: URL, *, read_only: bool = False) -> Iterator[Connection]:
     """A connection to the database; whatever is raised meanwhile names it."""
-    engine = open_engine(url.render_as_string(hide_password=False))
+    engine = open_engine(url.render_as_string(hide_password=False), read_only=read_only)
     try:
         with translating(), engine.connect() as connection:
             yield connection
@@ -193,6 +200,16 @@ def _known(connection: Connection) -> str | None:
     return revision
 
 
+def _must_be_a_revision(revision: str) -> None:
+    """Raises SettingsError."""
+    try:
+        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    except CommandError as error:
+        raise StoreError(str(error)) from error
+    if revision not in {"head", "base", *known}:
+        raise SettingsError(f"There is no schema revision {revision!r}; write head, base or a number.")
+
+
 def _tables(connection: Connection) -> set[str]:
     tables = set(inspect(connection).get_table_names())
     connection.rollback()
@@ -205,6 +222,4 @@ def _migrate(connection: Connection, run: Callable[[Config, str], None], revisio
     try:
         run(config, revision)
     except CommandError as error:
-        if isinstance(error.__cause__, ResolutionError):
-            raise SettingsError(f"There is no schema revision {revision!r}; write head, base or a number.") from None
         raise StoreError(str(error)) from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Table, exists, select
+from sqlalchemy import CheckConstraint, Connection, Table, exists, inspect, select
 
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import StoreCorrupt
@@ -28,6 +28,7 @@ from chatfeedback.store.schema import (
     metadata,
     rating_reasons,
     ratings,
+    reply_drafts,
 )
 
 MOST_SENTENCES = 50
@@ -72,6 +73,17 @@ def _schema(connection: Connection) -> Iterator[str]:
         # A list holds the differences of one column.
         for entry in difference if isinstance(difference, list) else [difference]:
             yield f"The schema differs from that of this release: {_difference(entry)}."
+    # What the comparison leaves out.
+    present = inspect(connection)
+    for table in metadata.tables.values():
+        if not present.has_table(table.name):
+            continue
+        key = present.get_pk_constraint(table.name)["constrained_columns"]
+        if key != [column.name for column in table.primary_key.columns]:
+            yield f"The schema differs from that of this release: primary key of {table.name} is {key or 'missing'}."
+        wanted = {str(one.name) for one in table.constraints if isinstance(one, CheckConstraint) and one.name}
+        for name in sorted(wanted - {str(one["name"]) for one in present.get_check_constraints(table.name)}):
+            yield f"The schema differs from that of this release: constraint {name} of {table.name} is missing."
 
 
 def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
@@ -124,6 +136,8 @@ def _surplus(connection: Connection) -> Iterator[str]:
     """Rows of conversations and messages that the log knows nothing of."""
     for table in (conversations, messages, ratings):
         yield from _orphans(connection, table, ~exists().where(events.c.conversation_id == table.c.conversation_id))
+    known = exists().where(conversations.c.conversation_id == reply_drafts.c.conversation_id)
+    yield from _orphans(connection, reply_drafts, ~known)
     yield from _orphans(
         connection, rating_reasons, ~exists().where(messages.c.message_id == rating_reasons.c.message_id)
     )

@@ -7,6 +7,7 @@ Postgres: psycopg 3 behind a pool, sessions in UTC.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from chatfeedback.errors import SettingsError
 
 BUSY_SECONDS = 10.0
+CONNECT_SECONDS = 10
 POOL_SIZE = 10
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -40,25 +42,37 @@ def parse_url(url: str) -> URL:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         if parsed.database in (None, "", ":memory:"):
             raise SettingsError("chatfeedback keeps everything in a file; write sqlite:///file.db.")
+        if parsed.query:
+            raise SettingsError("A SQLite URL has no parameters; write sqlite:///file.db.")
         return parsed.set(drivername="sqlite+pysqlite")
     raise SettingsError(f"{parsed.drivername!r} is not supported; use sqlite:///file.db or postgresql://…")
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work."""
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work.
+
+    `read_only` leaves a SQLite file as it is, its journal mode too, and asks for no right to write it.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed)
+        return _sqlite_engine(parsed, read_only)
     return create_engine(
-        parsed,
+        parsed.difference_update_query(["options"]),
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
+        connect_args={
+            "options": f"{_joined(parsed.query.get('options', ''))} -c timezone=UTC".strip(),
+            **({} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_SECONDS}),
+        },
     )
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _joined(options: str | tuple[str, ...]) -> str:
+    return options if isinstance(options, str) else " ".join(options)
+
+
+def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     folder = Path(url.database or "").absolute().parent
     if not folder.is_dir():
         raise SettingsError(f"The folder {folder} for the database does not exist; make it first.")
@@ -67,12 +81,13 @@ def _sqlite_engine(url: URL) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=0,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        **({"creator": lambda: _reading(Path(url.database or "").absolute())} if read_only else {}),
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in SQLITE_PRAGMAS:
+        for pragma in () if read_only else SQLITE_PRAGMAS:
             connection.execute(pragma)
 
     @event.listens_for(engine, "begin")
@@ -81,3 +96,22 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; also to a file in a folder where nothing can be written, as it lies there."""
+    uri = f"{path.as_uri()}?mode=ro"
+    connection = _connected(uri)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if os.access(path.parent, os.W_OK):
+            raise
+        # SQLite shares what is in the write-ahead log by a file beside it, which cannot be made here.
+        connection = _connected(f"{uri}&immutable=1")
+    return connection
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)

@@ -141,7 +141,7 @@ class EventStore:
         recorded_at = now()
         stored = []
         for event in new:
-            position = tx.inserted(self._insert, _event_row(event, recorded_at))
+            position = tx.inserted(self._insert, event_row(event, recorded_at))
             stored.append(
                 Event(
                     event.event_id,
@@ -228,7 +228,8 @@ def _content(event: Event) -> tuple[Any, ...]:
     return (event.conversation_id, event.version, event.actor_id, event.occurred_at, event.body)
 
 
-def _event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
+def event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
+    """The row of `events` that holds it, without its position."""
     body = event.body
     return {
         "event_id": event.event_id,

@@ -112,7 +112,9 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
     if _postgres_state(error).startswith(_NOT_NOW):
         return StoreUnavailable(f"The database cannot be written now ({text}), so nothing was stored; try again.")
     if is_transient(error):
-        return StoreUnavailable("The connection to the database was lost; nothing was stored, try again.")
+        return StoreUnavailable(
+            "The connection to the database was lost, perhaps after it had stored this; reload to see, then try again."
+        )
     return StoreError(f"The database refused this ({text}).")
 
 

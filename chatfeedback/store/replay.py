@@ -8,8 +8,9 @@ from itertools import groupby
 from sqlalchemy import Connection, select
 
 from chatfeedback.domain.conversation import Conversation, fold
+from chatfeedback.domain.events import Event
 from chatfeedback.errors import StoreCorrupt
-from chatfeedback.store.event_store import event_from
+from chatfeedback.store.event_store import event_from, event_row
 from chatfeedback.store.schema import events
 from chatfeedback.store.sql import Row
 
@@ -29,9 +30,22 @@ def replay(connection: Connection) -> Generator[Conversation | StoreCorrupt, Non
             yield _folded(conversation_id, (tuple(row) for row in its_rows))
 
 
+def _event(row: Row) -> Event:
+    """The event of a row. Raises StoreCorrupt also when a column that figures are counted by is not the payload's."""
+    event = event_from(row)
+    wanted = event_row(event, event.recorded_at or event.occurred_at)
+    stored = dict(zip(events.columns.keys(), row, strict=True))
+    for name in ("message_id", "model", "rating"):
+        if stored[name] != wanted[name]:
+            raise StoreCorrupt(
+                f"Event {event.event_id} has {stored[name]!r} as its {name}, its payload says otherwise."
+            )
+    return event
+
+
 def _folded(conversation_id: str, rows: Iterator[Row]) -> Conversation | StoreCorrupt:
     try:
-        return fold(conversation_id, map(event_from, rows))
+        return fold(conversation_id, map(_event, rows))
     except StoreCorrupt as error:
         return error
     except (ValueError, KeyError) as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -27,7 +28,8 @@ T = TypeVar("T")
 Work = Callable[[Transaction], T]
 Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
 GROUP_SIZE = 256
-ATTEMPTS = 4
+PAUSES = (0.0, 0.2, 1.0, 2.0)
+"""Seconds before another attempt after a transient fault; as many attempts as pauses, and one before the first."""
 LEFT_TO_READERS = 3
 """Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""
 
@@ -154,15 +156,19 @@ class PostgresWriter:
         self._executor.shutdown(wait=True)
 
     def _attempt(self, work: Work[T]) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        for pause in PAUSES:
             try:
                 return self._once(work)
             except ChatFeedbackError:
                 raise
             except Exception as error:
-                if attempt == ATTEMPTS or not is_transient(error):
+                if not is_transient(error):
                     raise translated(error) from error
-        raise AssertionError("unreachable")
+            time.sleep(pause)  # a server that fails over needs a moment
+        try:
+            return self._once(work)
+        except Exception as error:
+            raise translated(error) from error
 
     def _once(self, work: Work[T]) -> T:
         pooled = self._engine.raw_connection()

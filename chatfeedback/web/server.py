@@ -130,7 +130,8 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     if open_browser:
         # The socket listens already: a browser that is quicker than the application waits for it.
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    server.run(sockets=[listening])
+    with contextlib.suppress(SystemExit):  # uvicorn's own way to end when the application does not start
+        server.run(sockets=[listening])
     if not server.started:
         raise StoreUnavailable("chatfeedback could not be started; the log says why.")
 
