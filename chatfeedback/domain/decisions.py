@@ -173,7 +173,9 @@ def rate(
     Raises NotRateable for anything but a reply with text, InputError for an unknown value or reason.
     """
     message = message_of(conversation, message_id)
-    if message.role != "assistant" or not (message.text or message.status == "writing"):
+    if message.role != "assistant":
+        raise NotRateable("Only a reply can be rated.")
+    if not (message.text or message.status == "writing"):
         raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
     before = conversation.ratings.get((message_id, annotator_id))
     value = _value(change.value, before)

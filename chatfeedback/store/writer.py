@@ -28,7 +28,7 @@ T = TypeVar("T")
 Work = Callable[[Transaction], T]
 Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
 GROUP_SIZE = 256
-PAUSES = (0.0, 0.2, 1.0, 2.0)
+PAUSES = (0.0, 0.1, 0.4)
 """Seconds before another attempt after a transient fault; as many attempts as pauses, and one before the first."""
 LEFT_TO_READERS = 3
 """Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""

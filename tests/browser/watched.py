@@ -12,6 +12,7 @@ HARMLESS = [
     # What Gradio says of its own requests that a reload or a closed tab cuts off.
     "AbortError: signal is aborted without reason",
     "Unexpected error Connection errored out.",
+    "Unexpected error 404: Not Found",
 ]
 UNREACHABLE = [
     # What a browser says of any request while the server or the network is away, and Gradio of its streams.

@@ -8,6 +8,7 @@ import pytest
 
 from chatfeedback import replies
 from chatfeedback.inference.client import Endpoint
+from chatfeedback.store import writer
 from openai_server import ScriptedServer
 from service.room import Room, new_people, open_room
 from talking import People
@@ -19,6 +20,7 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replies, "SCREEN_SECONDS", 0.005)
     monkeypatch.setattr(replies, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(replies, "STORE_RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(writer, "PAUSES", (0.0, 0.01))
 
 
 @pytest.fixture(scope="session")
