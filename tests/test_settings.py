@@ -325,3 +325,13 @@ def test_whatever_is_given_gives_settings_or_one_sentence(flags: dict[str, objec
         assert str(error).endswith((".", "?"))
     else:
         assert settings.models
+
+
+def test_a_variable_that_is_no_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATFEEDBACK_ANOTATOR", "bob")
+    with pytest.raises(SettingsError, match=r"CHATFEEDBACK_ANOTATOR.*did you mean CHATFEEDBACK_ANNOTATOR"):
+        Settings.load(None)
+    monkeypatch.delenv("CHATFEEDBACK_ANOTATOR")
+    monkeypatch.setenv("CHATFEEDBACK_SERVICE_HOST", "10.0.0.1")  # from Kubernetes
+    monkeypatch.setenv("CHATFEEDBACK_PORT_7860_TCP", "tcp://10.0.0.1:7860")
+    assert Settings.load(None).annotator == "local"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from chatfeedback.analytics.filters import Filters
+from chatfeedback.cli.options import ending_in_order
 from chatfeedback.errors import NotFound, SettingsError
 from chatfeedback.export import command
+from chatfeedback.store import admin
 from chatfeedback.store.event_store import EventStore
 from export.recording import Export, TimedTalk, gather
 from talking import People
@@ -165,3 +170,49 @@ def test_a_reader_that_has_gone_is_no_error_to_speak_of(database_url: str, store
     assert running.stderr.read() == b""
     assert running.wait() == 128 + 13
     running.stderr.close()
+
+
+def test_the_database_itself_is_no_file_to_export_to(database_url: str, database_kind: str, run: Run) -> None:
+    if database_kind != "sqlite":
+        return  # a server's files are out of reach
+    path = Path(database_url.partition("///")[2])
+    for name in (path, path.with_name(path.name + "-wal")):
+        with pytest.raises(SettingsError, match="is the database itself"):
+            run("events", "csv", name)
+    assert admin.check(database_url) == []
+
+
+def test_a_pipe_of_the_shell_is_written_into(database_url: str, run: Run, folder: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        run("feedback", "csv", Path(f"/dev/fd/{writing}"))
+        os.close(writing)
+        run("feedback", "csv", folder / "f.csv")
+        assert pipe.read() == (folder / "f.csv").read_bytes()
+
+
+def test_an_export_that_is_asked_to_end_leaves_nothing_behind(run: Run, folder: Path) -> None:
+    def ask(done: int, total: int) -> None:
+        if done == total:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended, ending_in_order():
+        run("events", "csv", folder / "f.csv", ask)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert names(folder) == []
+
+
+def test_a_file_that_is_only_read_is_left_as_it_is(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    url = f"sqlite:///{closed}/old.db"
+    admin.upgrade(url)
+    path = closed / "old.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = path.read_bytes()
+    command.run(url, "events", "csv", tmp_path / "events.csv", Filters())
+    assert admin.current(url).is_head
+    assert admin.check(url) == []
+    assert path.read_bytes() == before
+    assert names(closed) == ["old.db"]

@@ -14,8 +14,11 @@ import pytest
 
 from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import new_id
 from chatfeedback.inference.client import Endpoint
+from chatfeedback.replies import committed
 from chatfeedback.store import drafts
+from chatfeedback.store.event_store import now
 from openai_server import ScriptedServer
 from service.room import Room, held, last, open_room, pass_time, texts, until
 from talking import People
@@ -163,3 +166,12 @@ async def test_a_service_looks_for_dead_replies_again_and_again(
     conversation = await room.send("Tell me a story")
     await until(lambda: "reply_finished" in room.kinds(conversation))
     assert room.finished(conversation).status == "interrupted"
+
+
+async def test_a_draft_that_belongs_to_no_reply_is_dropped(survivor: Room) -> None:
+    begun_at = now() - 2 * drafts.LEASE
+    nowhere = new_id()
+    await committed(survivor.store.writer.submit(lambda tx: drafts.begin(tx, nowhere, nowhere, "dead", begun_at)))
+    await survivor.service.start()
+    with survivor.store.reading() as tx:
+        assert drafts.find(tx, nowhere) is None

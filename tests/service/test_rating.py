@@ -110,7 +110,7 @@ async def test_only_replies_with_text_can_be_rated(room: Room, server: ScriptedS
     server.fail(500, "oops")
     failed = await room.ask("Hello")
     for message in failed.shown():
-        with pytest.raises(NotRateable, match="Only a reply can be rated|no text that could be rated"):
+        with pytest.raises(NotRateable, match=r"Only a reply can be rated|no text that could be rated"):
             await room.rate(failed, message.message_id, value="like")
     server.break_after("Half")
     half = await room.ended(await room.retry(failed))

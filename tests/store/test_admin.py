@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,21 @@ def test_a_damaged_file_is_called_damaged(database_url: str, talk: StoredTalk) -
     path.write_bytes(content)
     with pytest.raises(StoreCorrupt, match=r"damaged; restore it from a backup"):
         admin.check(database_url)
+
+
+@pytest.mark.parametrize("revision", ["base", "", "@", "+5", "0001:base"])
+def test_a_revision_that_is_none_is_one_sentence(empty_database_url: str, revision: str) -> None:
+    with pytest.raises(SettingsError):
+        admin.upgrade(empty_database_url, revision)
+
+
+def test_a_file_with_other_tables_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE recipes (name TEXT)")
+        theirs.commit()
+    with pytest.raises(StoreError, match="table recipes of something else"):
+        admin.upgrade(f"sqlite:///{path}")
+    admin.current(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as theirs:
+        assert [name for (name,) in theirs.execute("SELECT name FROM sqlite_master")] == ["recipes"]

@@ -264,3 +264,48 @@ def test_memory_does_not_grow_with_the_log(database_url: str, store: EventStore,
     grow(1500)
     many = [peak(task) for task in tasks]
     assert all(after < 1.6 * before for before, after in zip(few, many, strict=True)), (few, many)
+
+
+WEAKENED = {
+    "sqlite": [
+        (
+            "DROP TRIGGER events_refuse_replace",
+            "CREATE TRIGGER events_refuse_replace BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no') WHERE 0; END",
+        ),
+    ],
+    "postgresql": [
+        (
+            "CREATE OR REPLACE FUNCTION refuse_change_of_events() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN /* RAISE EXCEPTION */ RETURN new; END $$",
+        ),
+        ("CREATE RULE nothing AS ON INSERT TO events DO INSTEAD NOTHING",),
+        ("ALTER TABLE rating_reasons DROP CONSTRAINT pk_rating_reasons",),
+        ("ALTER TABLE ratings DROP CONSTRAINT ck_ratings_value",),
+    ],
+}
+
+
+def test_guards_keys_and_constraints_that_were_weakened_are_found(database_url: str, lived_in: Engine) -> None:
+    for statements in WEAKENED[lived_in.dialect.name]:
+        by_hand(lived_in, *statements)
+        assert len(admin.check(database_url)) >= 1, statements
+
+
+def test_a_column_that_figures_are_counted_by_must_be_the_payloads(database_url: str, lived_in: Engine) -> None:
+    if lived_in.dialect.name == "sqlite":
+        with lived_in.connect() as connection:
+            (definition,) = connection.exec_driver_sql(
+                "SELECT sql FROM sqlite_master WHERE name = 'events_refuse_update'"
+            ).one()
+        off, on = "DROP TRIGGER events_refuse_update", str(definition)
+    else:
+        off = "ALTER TABLE events DISABLE TRIGGER events_refuse_change"
+        on = "ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_change"
+    by_hand(lived_in, off, "UPDATE events SET rating = 'dislike' WHERE rating = 'like'", on)
+    (found,) = admin.check(database_url)
+    assert "has 'dislike' as its rating" in found
+
+
+def test_a_draft_of_no_conversation_is_found(database_url: str, lived_in: Engine) -> None:
+    by_hand(lived_in, f"INSERT INTO reply_drafts VALUES ('{OTHER}', '{OTHER}', 'text', 'owner', 0, false, 0)")
+    assert admin.check(database_url) == [f"The row {OTHER} of reply_drafts is surplus: the log does not have it."]
