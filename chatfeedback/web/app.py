@@ -20,7 +20,7 @@ MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
-NOTE_SENT = "(text, ...others) => { chatfeedback.draft.send(text); return [text, ...others]; }"
+NOTE_SENT = "(text, ...others) => [chatfeedback.draft.send(text), ...others]"
 IS_WIDE = "() => [window.innerWidth >= 1024]"
 
 

@@ -9,6 +9,7 @@
   };
   let restored = false;
   let sending = null;
+  let entered = null;
   const draft = {
     keep: (text) => sessionStorage.setItem("chatfeedback:draft", text ?? ""),
     restore: () => {
@@ -17,9 +18,12 @@
       const kept = sessionStorage.getItem("chatfeedback:draft");
       if (kept && !box().value) type(kept);
     },
+    // What stood in the box when Enter was pressed: Gradio looks later, when something else may be typed already.
     send: (text) => {
-      sending = text;
+      sending = entered && performance.now() - entered.at < 1000 ? entered.text : text;
+      entered = null;
       chatfeedback.scroll.follow();
+      return sending;
     },
     sent: () => {
       if (box()?.value === sending) type("");
@@ -103,6 +107,10 @@
       document.querySelector("#feedback-close")?.click();
     }
   });
+  document.addEventListener("keydown", (event) => {
+    const enters = event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === box();
+    if (enters) entered = { text: box().value, at: performance.now() };
+  }, true);
   document.addEventListener("input", (event) => {
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
