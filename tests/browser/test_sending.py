@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
+from browser.watched import Watched
 from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {
@@ -198,6 +199,20 @@ def test_what_is_typed_while_a_prompt_is_on_its_way_stays(
     expect(chat.prompt).to_have_value("")
     chat.idle()
     application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
+
+
+def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage, watched: Watched) -> None:
+    watched.harmless.append("Failed to load resource: the server responded with a status of 404")
+    chat.ask("one")
+    chat.page.evaluate("window.mark = 'the same page'")
+    chat.page.route("**/queue/data*", lambda route: route.fulfill(status=404), times=1)
+    with chat.page.expect_response(lambda response: "/queue/data" in response.url and response.status == 404):
+        chat.vote(0, "like")
+    chat.thumbs("like")
+    expect(chat.quote).to_contain_text("You like")
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    assert chat.page.evaluate("window.mark") == "the same page"
 
 
 def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:

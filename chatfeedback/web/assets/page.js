@@ -37,16 +37,29 @@
   // Gradio 6.31 sends all answers over one stream, and ends it when nothing is left to be answered. What is sent in
   // that very moment would wait for a stream until something else is sent (the page believes that it has one): so
   // something else is sent.
+  // And when the answer went out over the stream that is just ending, the server knows nothing to send over the next
+  // one: it answers 404, which the page would take for a lost connection, and load itself again.
   const fetchAsEver = window.fetch;
+  const wake = () => document.querySelector("#wake")?.click();
+  const NOTHING_TO_SEND = 'data: {"msg": "close_stream"}\n\n';
+  const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
   let sentInto = 0;
+  let woken = -Infinity;
   window.fetch = (resource, options) => {
     const url = resource.url ?? String(resource);
-    const response = fetchAsEver(resource, options);
+    const response = fetchAsEver(resource, options).then((answer) => {
+      if (answer.status !== 404 || !url.includes("/queue/data")) return answer;
+      if (performance.now() - woken > 1000) {
+        woken = performance.now();
+        setTimeout(wake, 50); // for what may wait for an answer all the same
+      }
+      return ended();
+    });
     if (url.includes("/queue/join")) response.then(() => { sentInto = performance.now(); }, () => {});
     if (url.includes("/queue/data")) {
       sentInto = 0;
       (options?.signal ?? resource.signal)?.addEventListener("abort", () => {
-        if (sentInto && performance.now() - sentInto < 1000) document.querySelector("#wake")?.click();
+        if (sentInto && performance.now() - sentInto < 1000) wake();
       });
     }
     return response;
