@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
@@ -157,7 +157,8 @@ class ReplyDesk:
         """Follows a reply that another process writes, or wrote until it died."""
         shown: str | None = None
         while True:
-            draft = await committed(self._store.writer.submit(lambda tx: _watched(tx, message_id)))
+            look = functools.partial(_watched, message_id=message_id, at=now())
+            draft = await committed(self._store.writer.submit(look))
             if draft is None or draft.lease_until < now():
                 await self._interrupt(message_id)
                 conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
@@ -299,6 +300,6 @@ class ReplyDesk:
                 await asyncio.wait_for(self._closing.wait(), pause)
 
 
-def _watched(tx: Transaction, message_id: str) -> drafts.Draft | None:
-    drafts.note_watched(tx, message_id, now())
+def _watched(tx: Transaction, message_id: str, at: datetime) -> drafts.Draft | None:
+    drafts.note_watched(tx, message_id, at)
     return drafts.find(tx, message_id)

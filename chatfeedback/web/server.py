@@ -34,6 +34,7 @@ from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.downloads import downloads
 
 log = logging.getLogger(__name__)
+SCRIPTS = ("stream.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
 
@@ -94,7 +95,7 @@ def build_app(settings: Settings) -> FastAPI:
         path="",
         theme=page.theme(),
         css_paths=[ASSETS / "chat.css", ASSETS / "analytics.css"],
-        head="".join(f"<script>{(ASSETS / name).read_text()}</script>" for name in ("page.js", "scroll.js")),
+        head="".join(f"<script>{(ASSETS / name).read_text()}</script>" for name in SCRIPTS),
         run_history=False,
         footer_links=[],
         ssr_mode=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
@@ -56,18 +57,20 @@ class ChatPage:
 
     @property
     def conversation_id(self) -> str:
-        """Of the conversation in the address."""
+        """Of the conversation in the address, as soon as there is one."""
+        expect(self.page).to_have_url(re.compile(r"[?&]conversation="))
         (conversation_id,) = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
     # What a person does
 
     def send(self, text: str) -> None:
-        """Types a prompt and presses Enter; returns when the prompt is on the screen."""
-        before = self.messages.count()
+        """Types a prompt and presses Enter; returns when it is on the screen and its reply is being written, or is."""
+        before, replies = self.messages.count(), self.replies.count()
         self.prompt.fill(text)
         self.prompt.press("Enter")
         expect(self.messages.nth(before)).to_be_visible()
+        expect(self.stop_button.or_(self.replies.nth(replies)).first).to_be_visible()
 
     def ask(self, text: str) -> None:
         """Sends a prompt and waits for the whole reply."""

@@ -215,6 +215,16 @@ def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage,
     assert chat.page.evaluate("window.mark") == "the same page"
 
 
+def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatPage) -> None:
+    cut_off: list[str] = []
+    chat.page.on("requestfailed", lambda request: cut_off.append(request.url))
+    for prompt in ("one", "two"):
+        chat.ask(prompt)
+        with chat.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+            chat.vote(-1, "like")
+    assert cut_off == []
+
+
 def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:
     # Gradio takes an event for sent over an open stream even when that is just being closed.
     with chat.page.expect_request(lambda request: "/queue/join" in request.url and request.method == "POST"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,8 +17,19 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
 from chatfeedback.running import Progress
 from chatfeedback.store import drafts
+from chatfeedback.store.writer import Work
 from openai_server import ScriptedServer, delta
-from service.room import LINGER_SECONDS, Room, escaped, held, last, nobody_watches_for, pass_time, until
+from service.room import (
+    LINGER_SECONDS,
+    PATIENCE_SECONDS,
+    Room,
+    escaped,
+    held,
+    last,
+    nobody_watches_for,
+    pass_time,
+    until,
+)
 
 FAST = "A model that writes much faster than anybody reads. " * 200
 
@@ -233,6 +246,31 @@ async def test_a_reply_lives_as_long_as_somebody_watches_it_from_another_process
     await until(lambda: "reply_finished" in room.kinds(conversation))
     assert (room.finished(conversation).text, room.finished(conversation).status) == ("one ", "left")
     assert await asyncio.to_thread(script.left.wait, 10)
+
+
+async def test_a_note_of_somebody_watching_says_when_that_was_however_late_it_is_stored(
+    room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.reply("one two three", hold_after=1)
+    conversation = await room.send()
+    watcher = Watcher(neighbour, conversation)
+    await until(lambda: watcher.text == "one ")
+    writer, busy, looked = neighbour.store.writer, threading.Event(), asyncio.Event()
+    submit = writer.submit
+    blocked = submit(lambda tx: busy.wait(PATIENCE_SECONDS))
+
+    def noticed(work: Work[object]) -> Future[object]:
+        looked.set()
+        return submit(work)
+
+    monkeypatch.setattr(writer, "submit", noticed)
+    await looked.wait()
+    await watcher.leave()
+    pass_time(monkeypatch, 2 * LINGER_SECONDS)
+    busy.set()
+    assert await asyncio.wrap_future(blocked)
+    await until(lambda: "reply_finished" in room.kinds(conversation))
+    assert room.finished(conversation).status == "left"
 
 
 async def test_a_process_that_starts_never_touches_the_live_reply_of_a_neighbour(

@@ -1,4 +1,4 @@
-// What Gradio leaves out: drafts, keyboards and screen readers, and answers that would not come.
+// What Gradio leaves out: drafts, keyboards and screen readers.
 (() => {
   // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays.
   const box = () => document.querySelector("#prompt textarea");
@@ -33,37 +33,6 @@
   // Numbers the states of a comment: on a busy machine they may overtake each other on their way.
   let typed = 0;
   window.chatfeedback = { draft, stamp: () => ++typed };
-
-  // Gradio 6.31 sends all answers over one stream, and ends it when nothing is left to be answered. What is sent in
-  // that very moment would wait for a stream until something else is sent (the page believes that it has one): so
-  // something else is sent.
-  // And when the answer went out over the stream that is just ending, the server knows nothing to send over the next
-  // one: it answers 404, which the page would take for a lost connection, and load itself again.
-  const fetchAsEver = window.fetch;
-  const wake = () => document.querySelector("#wake")?.click();
-  const NOTHING_TO_SEND = 'data: {"msg": "close_stream"}\n\n';
-  const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
-  let sentInto = 0;
-  let woken = -Infinity;
-  window.fetch = (resource, options) => {
-    const url = resource.url ?? String(resource);
-    const response = fetchAsEver(resource, options).then((answer) => {
-      if (answer.status !== 404 || !url.includes("/queue/data")) return answer;
-      if (performance.now() - woken > 1000) {
-        woken = performance.now();
-        setTimeout(wake, 50); // for what may wait for an answer all the same
-      }
-      return ended();
-    });
-    if (url.includes("/queue/join")) response.then(() => { sentInto = performance.now(); }, () => {});
-    if (url.includes("/queue/data")) {
-      sentInto = 0;
-      (options?.signal ?? resource.signal)?.addEventListener("abort", () => {
-        if (sentInto && performance.now() - sentInto < 1000) wake();
-      });
-    }
-    return response;
-  };
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
@@ -133,7 +102,7 @@
   // What failed in a way that nobody foresaw, such as a server that ended in the middle of an answer, Gradio covers
   // with an error that takes every click. All there is to show is in the store, so the page is loaded again.
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const answers = () => fetchAsEver(new URL("healthz", document.baseURI)).then((response) => response.ok, () => false);
+  const answers = () => fetch(new URL("healthz", document.baseURI)).then((response) => response.ok, () => false);
   let recovering = false;
   const recover = async () => {
     if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;

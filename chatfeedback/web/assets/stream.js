@@ -1,0 +1,71 @@
+// The stream over which Gradio 6.31 sends all answers to a page, as the page and the server need it.
+//
+// The server ends the stream when nothing is left to be answered, and says so; the page then opens another one with the
+// next thing that it sends. In between, three things would go wrong:
+// - The page cuts off the stream that is ending anyway. A server that has not quite ended it takes that for a page that
+//   is gone, and forgets what the page has sent meanwhile. So the stream is read to its end.
+// - What is sent in that very moment would wait for a stream until something else is sent (the page believes that it
+//   has one): so something else is sent.
+// - When the answer went out over the stream that is just ending, the server knows nothing to send over the next one: it
+//   answers 404, which the page would take for a lost connection, and load itself again.
+(() => {
+  const fetchAsEver = window.fetch;
+  const wake = () => document.querySelector("#wake")?.click();
+  const LONGEST_END = 5000; // milliseconds that the server may take to end a stream that it has said it ends
+  const NOTHING_TO_SEND = 'data: {"msg": "close_stream"}\n\n';
+  const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
+  let sentInto = 0;
+  let woken = -Infinity;
+
+  // The answer, without its connection: whoever stops reading it does not cut that off.
+  const apart = (answer, left, connection) => {
+    const reader = answer.body.getReader();
+    const body = new ReadableStream({
+      async start(page) {
+        let here = true;
+        const leave = () => {
+          here = false;
+          page.close();
+          setTimeout(() => connection.abort(), LONGEST_END);
+        };
+        left?.addEventListener("abort", leave, { once: true });
+        if (left?.aborted) leave();
+        try {
+          for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+            if (here) page.enqueue(piece.value);
+          }
+          if (here) page.close();
+        } catch (error) {
+          if (here) page.error(error);
+        } finally {
+          left?.removeEventListener("abort", leave);
+        }
+      },
+    });
+    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+
+  const open = async (resource, options) => {
+    const connection = new AbortController();
+    const left = options?.signal ?? resource.signal;
+    sentInto = 0;
+    left?.addEventListener("abort", () => {
+      if (sentInto && performance.now() - sentInto < 1000) wake();
+    });
+    const answer = await fetchAsEver(resource, { ...options, signal: connection.signal });
+    if (answer.status !== 404) return answer.ok ? apart(answer, left, connection) : answer;
+    if (performance.now() - woken > 1000) {
+      woken = performance.now();
+      setTimeout(wake, 50); // for what may wait for an answer all the same
+    }
+    return ended();
+  };
+
+  window.fetch = (resource, options) => {
+    const url = resource.url ?? String(resource);
+    if (url.includes("/queue/data")) return open(resource, options);
+    const response = fetchAsEver(resource, options);
+    if (url.includes("/queue/join")) response.then(() => { sentInto = performance.now(); }, () => {});
+    return response;
+  };
+})();
