@@ -67,6 +67,9 @@ class Conflict(ChatFeedbackError):
 class ReplyRunning(Conflict):
     """A reply is still being written in this conversation."""
 
+    def __init__(self) -> None:
+        super().__init__("A reply is still being written; wait for it or press Stop.")
+
 
 class StoreError(ChatFeedbackError):
     """The database refused something, or cannot be reached."""

@@ -248,7 +248,7 @@ def _expect(conversation: Conversation, seen: int | None) -> None:
     if seen is not None and conversation.tree_version != seen:
         raise Conflict("This conversation was changed in another tab; here is its newest state.")
     if conversation.writing_id is not None:
-        raise ReplyRunning("A reply is still being written; wait for it or press Stop.")
+        raise ReplyRunning
 
 
 def _reply(parent_id: str, generation: Generation, reply_id: str, replaces_id: str | None = None) -> ReplyStarted:

@@ -86,7 +86,8 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     )
     blocks.unload(chat.unload)
     controls.wake.click(lambda: None, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
-    listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, on.model], js=NOTE_SENT)
+    # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
+    listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, on.model], js=NOTE_SENT, trigger_mode="multiple")
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
     listen(on.prompt.stop, chat.stop, [on.drawn])
     listen(on.chatbot.retry, chat.retry, [on.drawn, on.model])

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotFound
+from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotFound, ReplyRunning
 from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
 from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Painting
@@ -73,14 +73,26 @@ class ChatHandlers:
         self._pages.forget(self._who(request), str(request.session_hash))
 
     async def send(self, text: str, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
-        """Sends the prompt and streams the reply."""
+        """Sends the prompt and streams the reply.
+
+        Not while the page follows a reply, and once when it is asked to twice at once.
+        """
+        page, _annotator_id = self.page(request)
+        if page.writing or page.sending:
+            page.hurried = page.writing
+            yield {self._on.notice: alert(str(ReplyRunning())) if page.writing else gr.skip()}
+            return
+        page.sending = True
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             seen = drawn.tree_version if drawn.conversation_id else NEW_CONVERSATION
             return await self._service.send(annotator_id, drawn.conversation_id, text, model=model, seen=seen)
 
-        async for update in self._act(act, drawn, request, is_send=True):
-            yield update
+        try:
+            async for update in self._act(act, drawn, request, is_send=True):
+                yield update
+        finally:
+            page.sending = False
 
     async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Streams another reply beside the last one."""

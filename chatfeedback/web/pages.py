@@ -33,6 +33,12 @@ class Page:
     def __init__(self) -> None:
         self.drawn: Rendered | None = None
         """What was painted last. A handler may have started before that and hold an older `gr.State`."""
+        self.writing = False
+        """Whether that ended with a reply that is being written; the page follows it."""
+        self.sending = False
+        """Whether a prompt is on its way into the store, and not painted yet."""
+        self.hurried = False
+        """Whether she was told to wait for the reply; that is taken back when it has ended."""
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
@@ -46,9 +52,9 @@ class Page:
         """The stamp of the newest comment, so that only the last one of a burst is stored."""
         self._painting: Painting | None = None
 
-    def shows(self, drawn: Rendered) -> None:
+    def shows(self, drawn: Rendered, *, writing: bool = False) -> None:
         """Notes what is being painted."""
-        self.drawn = drawn
+        self.drawn, self.writing, self.sending = drawn, writing, False
         if self._painting is not None:
             self._painting.begun.set()
 

@@ -87,8 +87,8 @@ class Screen:
         """The whole tab for this conversation."""
         on = self._on
         drawn = present.rendered(conversation, most, page.drawn)
-        page.shows(drawn)
         writing = conversation.writing_id is not None
+        page.shows(drawn, writing=writing)
         alternatives, shown = present.alternatives_of_last(conversation)
         hidden = present.earlier_count(conversation, drawn)
         return {
@@ -156,8 +156,9 @@ class Screen:
                 async for now in seen:
                     if now.conversation is not None:
                         last = self.draw(page, annotator_id, now.conversation, most)
-                        if not trouble:
+                        if not trouble and not page.hurried:
                             del last[on.notice]
+                        page.hurried = False
                         yield last
                         return
                     update, said = {}, now.notice or ""
@@ -172,6 +173,8 @@ class Screen:
                     yield {on.chatbot: self.messages(page, annotator_id, conversation, drawn, now.text), **update}
         except ChatFeedbackError as error:
             yield {on.notice: alert(str(error)), on.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
+        finally:
+            page.writing = False
 
     async def listing(self, page: Page, annotator_id: str) -> Update:
         """The list of conversations, newest first, as long as this page has asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -20,6 +21,26 @@ WATCH_LAST_REPLY = """() => {
         const text = [...document.querySelectorAll('#chatbot [data-testid=bot]')].at(-1)?.innerText ?? '';
         if (text && text !== window.painted.at(-1)?.text) window.painted.push({ at: performance.now(), text });
     }).observe(document.querySelector('#chatbot'), { childList: true, subtree: true, characterData: true });
+}"""
+
+
+HOLD_ENDS = """() => {
+    const fetchAsEver = window.fetch;
+    window.fetch = async (resource, options) => {
+        const answer = await fetchAsEver(resource, options);
+        if (!(resource.url ?? String(resource)).includes('/queue/data')) return answer;
+        let generating = new Set();
+        const ends = message => {
+            const told = JSON.parse(message.slice(6));
+            if (told.msg === 'process_generating') generating.add(told.event_id);
+            return told.msg === 'process_completed' && generating.has(told.event_id);
+        };
+        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
+            transform(text, page) {
+                page.enqueue(text.split('\\n\\n').filter(m => m && !ends(m)).map(m => m + '\\n\\n').join(''));
+            },
+        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+    };
 }"""
 
 
@@ -223,6 +244,57 @@ def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatP
         with chat.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
             chat.vote(-1, "like")
     assert cut_off == []
+
+
+def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:
+    told = [
+        {"msg": "process_generating", "event_id": "several", "success": True, "output": {"data": ["first"]}},
+        {"msg": "process_completed", "event_id": "single", "success": True, "output": {"data": ["only"]}},
+        {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
+    ]
+    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
+    chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
+    heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
+    lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
+    told[2]["output"] = {"data": [{"__type__": "update"}]}
+    assert lines == told
+
+
+def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_before_is_over(chat: ChatPage) -> None:
+    chat.page.evaluate(HOLD_ENDS)
+    chat.ask("one")
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+
+
+def test_enter_while_a_reply_is_written_sends_nothing(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    script = model.reply("one two", hold_after=1)
+    chat.send("Count")
+    chat.prompt.fill("and then?")
+    chat.prompt.press("Enter")
+    expect(chat.notice).to_have_text("A reply is still being written; wait for it or press Stop.")
+    script.release()
+    chat.idle()
+    chat.shows("Count", "one two")
+    expect(chat.notice).not_to_be_attached()
+    expect(chat.prompt).to_have_value("and then?")
+    application.assert_log(chat.page, chat.conversation_id, [*begun("Count"), "reply_finished 2 complete: one two"])
+
+
+def test_a_prompt_that_is_sent_twice_at_once_is_sent_once(
+    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
+) -> None:
+    application = serve(models=[endpoint(model)])
+    chat = ChatPage(context.new_page(), application.address).open()
+    chat.prompt.fill("one")
+    chat.prompt.press("Enter")
+    chat.prompt.press("Enter")
+    chat.shows("one", "You said: one")
+    chat.idle()
+    expect(chat.notice).not_to_be_attached()
+    application.assert_log(chat.page, chat.conversation_id, asked("one"))
 
 
 def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:

@@ -8,18 +8,44 @@
 //   has one): so something else is sent.
 // - When the answer went out over the stream that is just ending, the server knows nothing to send over the next one: it
 //   answers 404, which the page would take for a lost connection, and load itself again.
+// And an event that has sent updates repeats the last one when it ends. A busy page draws that when something else is
+// there already, such as the beginning of the next reply: so the repetition is taken out.
 (() => {
   const fetchAsEver = window.fetch;
   const wake = () => document.querySelector("#wake")?.click();
   const LONGEST_END = 5000; // milliseconds that the server may take to end a stream that it has said it ends
   const NOTHING_TO_SEND = 'data: {"msg": "close_stream"}\n\n';
   const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
+  const NO_CHANGE = { __type__: "update" };
+  const begun = new Set(); // the events of which the first of several updates has come
   let sentInto = 0;
   let woken = -Infinity;
 
+  const unrepeated = (message) => {
+    if (!message.startsWith("data: ")) return message;
+    const told = JSON.parse(message.slice("data: ".length));
+    if (told.msg === "process_generating") begun.add(told.event_id);
+    if (told.msg !== "process_completed" || !begun.delete(told.event_id) || !told.success) return message;
+    told.output.data = told.output.data.map(() => NO_CHANGE);
+    return `data: ${JSON.stringify(told)}`;
+  };
+
+  // Messages of the server, each of which ends with an empty line.
+  const messages = () => {
+    let rest = "";
+    return new TransformStream({
+      transform(text, page) {
+        const whole = (rest + text).split("\n\n");
+        rest = whole.pop();
+        if (whole.length) page.enqueue(whole.map((message) => `${unrepeated(message)}\n\n`).join(""));
+      },
+    });
+  };
+
   // The answer, without its connection: whoever stops reading it does not cut that off.
   const apart = (answer, left, connection) => {
-    const reader = answer.body.getReader();
+    const read = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(messages());
+    const reader = read.pipeThrough(new TextEncoderStream()).getReader();
     const body = new ReadableStream({
       async start(page) {
         let here = true;
