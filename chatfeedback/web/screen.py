@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
@@ -134,9 +135,14 @@ class Screen:
         drawn = self.draw(page, annotator_id, conversation, most)
         yield {**drawn, **first, **await self.listing(page, annotator_id)}
         if conversation.writing_id is not None:
-            async with contextlib.aclosing(self._follow(page, painting, annotator_id, conversation, most)) as updates:
+            # Gradio sends what has changed since the last update, and a busy page takes properties that are not
+            # there any more out of the last update, which it may not have drawn yet. So they stay in all of them.
+            lasting = {component: update for component, update in drawn.items() if isinstance(update, Block)}
+            following = self._follow(page, painting, annotator_id, conversation, most)
+            async with contextlib.aclosing(following) as updates:
                 async for update in updates:
-                    yield update
+                    lasting |= {component: new for component, new in update.items() if isinstance(new, Block)}
+                    yield {**update, **lasting}
 
     async def _follow(
         self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation, most: int

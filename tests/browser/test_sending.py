@@ -13,6 +13,7 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from browser.watched import Watched
+from chatfeedback.web import feedback
 from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {
@@ -24,6 +25,20 @@ WATCH_LAST_REPLY = """() => {
 }"""
 
 
+HOLD_JOIN = """() => {
+    const fetchAsEver = window.fetch;
+    window.heard = '';
+    const release = new Promise(resolve => { window.release = resolve; });
+    window.fetch = async (resource, options) => {
+        const url = resource.url ?? String(resource);
+        const answer = await fetchAsEver(resource, options);
+        if (url.includes('/queue/join') && String(options?.body).includes('Count')) await release;
+        if (!url.includes('/queue/data')) return answer;
+        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
+            transform(text, page) { window.heard += text; page.enqueue(text); },
+        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+    };
+}"""
 HOLD_ENDS = """() => {
     const fetchAsEver = window.fetch;
     window.fetch = async (resource, options) => {
@@ -244,6 +259,26 @@ def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatP
         with chat.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
             chat.vote(-1, "like")
     assert cut_off == []
+
+
+def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
+    chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.ask("one")
+    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
+    chat.page.evaluate(HOLD_JOIN)
+    script = model.reply("one two", hold_after=1)
+    chat.vote(0, "like")
+    chat.prompt.fill("Count")
+    chat.prompt.press("Enter")
+    chat.page.wait_for_function("window.heard.match(/process_generating/g)?.length > 1")
+    chat.page.evaluate("window.release()")
+    chat.shows("one", "You said: one", "Count", "one")
+    expect(chat.stop_button).to_be_visible()
+    expect(chat.send_button).not_to_be_visible()
+    script.release()
+    chat.idle()
+    chat.shows("one", "You said: one", "Count", "one two")
 
 
 def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:
