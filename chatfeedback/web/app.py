@@ -105,9 +105,9 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
 def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
     painted = [on.chatbot, on.notice, *(getattr(panel, name) for name in Panel.__slots__)]
 
-    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> Any:
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
         # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
-        return event(
+        event(
             handler,
             inputs,
             painted,
@@ -119,8 +119,7 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
 
     # Gradio prepares values in threads, where two clicks could change places.
     listen(on.chatbot.like, feedback.like, [on.drawn, panel.about], preprocess=False)
-    taken_off = listen(panel.refused.change, feedback.take_off, [])
-    listen(taken_off.then, feedback.take_back, [on.drawn])
+    listen(panel.refused.change, feedback.take_back, [on.drawn])
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])

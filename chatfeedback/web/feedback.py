@@ -23,7 +23,7 @@ from chatfeedback.web import present
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.pages import Page
 from chatfeedback.web.present import Rendered
-from chatfeedback.web.screen import Components, Update, alert, once
+from chatfeedback.web.screen import Components, Update, Updates, alert, once
 
 TYPING_PAUSE_SECONDS = 0.8
 QUIET_SECONDS = 0.25
@@ -159,25 +159,23 @@ class FeedbackHandlers:
             raise Conflict("This reply is another one by now; click again.")
         return now, message_id
 
-    def take_off(self) -> Update:
-        """Paints no thumbs at all, after a click that was not stored: the first half of taking it back.
+    async def take_back(self, drawn: Rendered, request: gr.Request) -> Updates:
+        """Paints the thumbs as they are stored, after a click that was not.
 
         The page shows a click without having been told to, and would take the thumbs that it was told of last for no
-        news.
+        news: they are painted without any first.
         """
-        return {self._on.chatbot: gr.Chatbot(feedback_value=[])}
-
-    async def take_back(self, drawn: Rendered, request: gr.Request) -> Update:
-        """Paints the thumbs as they are stored: the second half, an event of its own, so that both are drawn."""
         page, annotator_id = self._chat.page(request)
         drawn = self._chat.found(drawn, request)
         try:
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError:
-            return {self._on.notice: gr.skip()}  # the refusal is said already
+            yield {self._on.notice: gr.skip()}  # the refusal is said already
+            return
         if drawn.lost:
             drawn = present.rendered(conversation, drawn.most)
-        return {self._on.chatbot: self._thumbs(page, annotator_id, conversation, drawn)}
+        yield {self._on.chatbot: gr.Chatbot(feedback_value=[])}
+        yield {self._on.chatbot: self._thumbs(page, annotator_id, conversation, drawn)}
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""
