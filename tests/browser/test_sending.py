@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 
@@ -12,8 +11,6 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
-from browser.watched import Watched
-from chatfeedback.web import feedback
 from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {
@@ -25,38 +22,10 @@ WATCH_LAST_REPLY = """() => {
 }"""
 
 
-HOLD_JOIN = """() => {
-    const fetchAsEver = window.fetch;
-    window.heard = '';
-    const release = new Promise(resolve => { window.release = resolve; });
-    window.fetch = async (resource, options) => {
-        const url = resource.url ?? String(resource);
-        const answer = await fetchAsEver(resource, options);
-        if (url.includes('/queue/join') && String(options?.body).includes('Count')) await release;
-        if (!url.includes('/queue/data')) return answer;
-        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
-            transform(text, page) { window.heard += text; page.enqueue(text); },
-        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
-    };
-}"""
-HOLD_ENDS = """() => {
-    const fetchAsEver = window.fetch;
-    window.fetch = async (resource, options) => {
-        const answer = await fetchAsEver(resource, options);
-        if (!(resource.url ?? String(resource)).includes('/queue/data')) return answer;
-        let generating = new Set();
-        const ends = message => {
-            const told = JSON.parse(message.slice(6));
-            if (told.msg === 'process_generating') generating.add(told.event_id);
-            return told.msg === 'process_completed' && generating.has(told.event_id);
-        };
-        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
-            transform(text, page) {
-                page.enqueue(text.split('\\n\\n').filter(m => m && !ends(m)).map(m => m + '\\n\\n').join(''));
-            },
-        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
-    };
-}"""
+@pytest.fixture
+def slow(serve: Callable[..., Application], model: ScriptedServer, slow_commits: None) -> Application:
+    """One whose commits take half a second longer."""
+    return serve(models=[endpoint(model)])
 
 
 def begun(prompt: str) -> list[str]:
@@ -219,11 +188,8 @@ def test_what_is_typed_while_a_reply_streams_stays_and_is_sent_afterwards(
     )
 
 
-def test_what_is_typed_while_a_prompt_is_on_its_way_stays(
-    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
-) -> None:
-    application = serve(models=[endpoint(model)])
-    chat = ChatPage(context.new_page(), application.address).open()
+def test_what_is_typed_while_a_prompt_is_on_its_way_stays(context: BrowserContext, slow: Application) -> None:
+    chat = ChatPage(context.new_page(), slow.address).open()
     chat.prompt.fill("one")
     chat.prompt.press("Enter")
     chat.prompt.fill("two")
@@ -234,72 +200,7 @@ def test_what_is_typed_while_a_prompt_is_on_its_way_stays(
     chat.shows("one", "You said: one", "two", "You said: two")
     expect(chat.prompt).to_have_value("")
     chat.idle()
-    application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
-
-
-def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage, watched: Watched) -> None:
-    watched.harmless.append("Failed to load resource: the server responded with a status of 404")
-    chat.ask("one")
-    chat.page.evaluate("window.mark = 'the same page'")
-    chat.page.route("**/queue/data*", lambda route: route.fulfill(status=404), times=1)
-    with chat.page.expect_response(lambda response: "/queue/data" in response.url and response.status == 404):
-        chat.vote(0, "like")
-    chat.thumbs("like")
-    expect(chat.quote).to_contain_text("You like")
-    chat.ask("two")
-    chat.shows("one", "You said: one", "two", "You said: two")
-    assert chat.page.evaluate("window.mark") == "the same page"
-
-
-def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatPage) -> None:
-    cut_off: list[str] = []
-    chat.page.on("requestfailed", lambda request: cut_off.append(request.url))
-    for prompt in ("one", "two"):
-        chat.ask(prompt)
-        with chat.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
-            chat.vote(-1, "like")
-    assert cut_off == []
-
-
-def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
-    chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chat.ask("one")
-    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
-    chat.page.evaluate(HOLD_JOIN)
-    script = model.reply("one two", hold_after=1)
-    chat.vote(0, "like")
-    chat.prompt.fill("Count")
-    chat.prompt.press("Enter")
-    chat.page.wait_for_function("window.heard.match(/process_generating/g)?.length > 1")
-    chat.page.evaluate("window.release()")
-    chat.shows("one", "You said: one", "Count", "one")
-    expect(chat.stop_button).to_be_visible()
-    expect(chat.send_button).not_to_be_visible()
-    script.release()
-    chat.idle()
-    chat.shows("one", "You said: one", "Count", "one two")
-
-
-def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:
-    told = [
-        {"msg": "process_generating", "event_id": "several", "success": True, "output": {"data": ["first"]}},
-        {"msg": "process_completed", "event_id": "single", "success": True, "output": {"data": ["only"]}},
-        {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
-    ]
-    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
-    chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
-    heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
-    lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
-    told[2]["output"] = {"data": [{"__type__": "update"}]}
-    assert lines == told
-
-
-def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_before_is_over(chat: ChatPage) -> None:
-    chat.page.evaluate(HOLD_ENDS)
-    chat.ask("one")
-    chat.ask("two")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    slow.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
 
 
 def test_enter_while_a_reply_is_written_sends_nothing(
@@ -318,31 +219,15 @@ def test_enter_while_a_reply_is_written_sends_nothing(
     application.assert_log(chat.page, chat.conversation_id, [*begun("Count"), "reply_finished 2 complete: one two"])
 
 
-def test_a_prompt_that_is_sent_twice_at_once_is_sent_once(
-    context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
-) -> None:
-    application = serve(models=[endpoint(model)])
-    chat = ChatPage(context.new_page(), application.address).open()
+def test_a_prompt_that_is_sent_twice_at_once_is_sent_once(context: BrowserContext, slow: Application) -> None:
+    chat = ChatPage(context.new_page(), slow.address).open()
     chat.prompt.fill("one")
     chat.prompt.press("Enter")
     chat.prompt.press("Enter")
     chat.shows("one", "You said: one")
     chat.idle()
     expect(chat.notice).not_to_be_attached()
-    application.assert_log(chat.page, chat.conversation_id, asked("one"))
-
-
-def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:
-    # Gradio takes an event for sent over an open stream even when that is just being closed.
-    with chat.page.expect_request(lambda request: "/queue/join" in request.url and request.method == "POST"):
-        chat.page.evaluate(
-            """async () => {
-                const closing = new AbortController();
-                await fetch('healthz?/queue/data', { signal: closing.signal });
-                await fetch('healthz?/queue/join');
-                closing.abort();
-            }"""
-        )
+    slow.assert_log(chat.page, chat.conversation_id, asked("one"))
 
 
 def test_enter_during_a_reply_that_another_tab_started_is_refused_and_the_text_kept(

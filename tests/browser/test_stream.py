@@ -1,0 +1,124 @@
+"""The stream over which a page gets its answers: it ends, begins again, and comes late, and nothing is lost by that."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.chat_page import ChatPage
+from browser.watched import Watched
+from chatfeedback.web import feedback
+from openai_server import ScriptedServer
+
+HOLD_JOIN = """() => {
+    const fetchAsEver = window.fetch;
+    window.heard = '';
+    const release = new Promise(resolve => { window.release = resolve; });
+    window.fetch = async (resource, options) => {
+        const url = resource.url ?? String(resource);
+        const answer = await fetchAsEver(resource, options);
+        if (url.includes('/queue/join') && String(options?.body).includes('Count')) await release;
+        if (!url.includes('/queue/data')) return answer;
+        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
+            transform(text, page) { window.heard += text; page.enqueue(text); },
+        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+    };
+}"""
+HOLD_ENDS = """() => {
+    const fetchAsEver = window.fetch;
+    window.fetch = async (resource, options) => {
+        const answer = await fetchAsEver(resource, options);
+        if (!(resource.url ?? String(resource)).includes('/queue/data')) return answer;
+        let generating = new Set();
+        const ends = message => {
+            const told = JSON.parse(message.slice(6));
+            if (told.msg === 'process_generating') generating.add(told.event_id);
+            return told.msg === 'process_completed' && generating.has(told.event_id);
+        };
+        return new Response(answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
+            transform(text, page) {
+                page.enqueue(text.split('\\n\\n').filter(m => m && !ends(m)).map(m => m + '\\n\\n').join(''));
+            },
+        })).pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+    };
+}"""
+
+
+def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage, watched: Watched) -> None:
+    watched.harmless.append("Failed to load resource: the server responded with a status of 404")
+    chat.ask("one")
+    chat.page.evaluate("window.mark = 'the same page'")
+    chat.page.route("**/queue/data*", lambda route: route.fulfill(status=404), times=1)
+    with chat.page.expect_response(lambda response: "/queue/data" in response.url and response.status == 404):
+        chat.vote(0, "like")
+    chat.thumbs("like")
+    expect(chat.quote).to_contain_text("You like")
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    assert chat.page.evaluate("window.mark") == "the same page"
+
+
+def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatPage) -> None:
+    cut_off: list[str] = []
+    chat.page.on("requestfailed", lambda request: cut_off.append(request.url))
+    for prompt in ("one", "two"):
+        chat.ask(prompt)
+        with chat.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+            chat.vote(-1, "like")
+    assert cut_off == []
+
+
+def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
+    chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.ask("one")
+    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
+    chat.page.evaluate(HOLD_JOIN)
+    script = model.reply("one two", hold_after=1)
+    chat.vote(0, "like")
+    chat.prompt.fill("Count")
+    chat.prompt.press("Enter")
+    chat.page.wait_for_function("window.heard.match(/process_generating/g)?.length > 1")
+    chat.page.evaluate("window.release()")
+    chat.shows("one", "You said: one", "Count", "one")
+    expect(chat.stop_button).to_be_visible()
+    expect(chat.send_button).not_to_be_visible()
+    script.release()
+    chat.idle()
+    chat.shows("one", "You said: one", "Count", "one two")
+
+
+def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:
+    told = [
+        {"msg": "process_generating", "event_id": "several", "success": True, "output": {"data": ["first"]}},
+        {"msg": "process_completed", "event_id": "single", "success": True, "output": {"data": ["only"]}},
+        {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
+    ]
+    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
+    chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
+    heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
+    lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
+    told[2]["output"] = {"data": [{"__type__": "update"}]}
+    assert lines == told
+
+
+def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_before_is_over(chat: ChatPage) -> None:
+    chat.page.evaluate(HOLD_ENDS)
+    chat.ask("one")
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+
+
+def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:
+    # Gradio takes an event for sent over an open stream even when that is just being closed.
+    with chat.page.expect_request(lambda request: "/queue/join" in request.url and request.method == "POST"):
+        chat.page.evaluate(
+            """async () => {
+                const closing = new AbortController();
+                await fetch('healthz?/queue/data', { signal: closing.signal });
+                await fetch('healthz?/queue/join');
+                closing.abort();
+            }"""
+        )
