@@ -7,6 +7,10 @@
     │   └── NotRateable          a rating for something that is not a reply with text
     ├── NotFound                 no such conversation, message, model or annotator
     ├── NotAllowed               it exists, but not for this person
+    ├── NotSignedIn              it is not known who asks
+    ├── SignInRefused            who wants to sign in could not be let in
+    ├── ProviderUnavailable      the provider of sign-ins cannot be reached, or answers nonsense
+    ├── TooMany                  more at once, or in a minute, than one person may
     ├── Conflict                 the conversation has moved on since the page was drawn
     │   └── ReplyRunning         a reply is still being written in this conversation
     ├── StoreError               the database refused, or cannot be reached
@@ -58,6 +62,30 @@ class NotFound(ChatFeedbackError):
 
 class NotAllowed(ChatFeedbackError):
     """It exists, but this person may not do this with it."""
+
+
+class NotSignedIn(ChatFeedbackError):
+    """It is not known who asks: nobody has signed in, or the session has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("Sign in first: you have not signed in here, or your session has ended.")
+
+
+class SignInRefused(ChatFeedbackError):
+    """Who wants to sign in could not be let in."""
+
+
+class ProviderUnavailable(ChatFeedbackError):
+    """The provider of sign-ins cannot be reached, or answers nonsense; trying again may help."""
+
+
+class TooMany(ChatFeedbackError):
+    """More at once, or within a minute, than one person may ask for."""
+
+    def __init__(self, sentence: str, retry_after: float) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+        """Seconds."""
 
 
 class Conflict(ChatFeedbackError):

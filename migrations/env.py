@@ -2,7 +2,7 @@
 
 Two runs at the same moment queue up, and a migration that leaves the log without its guards is undone:
 
-* Postgres: an advisory lock for the whole run, a transaction for each migration, and no patience for locks that the
+* Postgres: an advisory lock and one transaction for the whole run, and no patience for locks that the
   running application holds, lest everybody queues behind the migration.
 * SQLite: one transaction that takes the write lock before it looks at anything. Foreign keys are off meanwhile,
   because batch mode drops the tables that it recreates, and are checked before the commit. Batch mode also loses
@@ -37,7 +37,7 @@ def run(connection: Connection) -> None:
             target_metadata=metadata,
             render_as_batch=sqlite,
             compare_type=True,
-            transaction_per_migration=True,
+            transaction_per_migration=False,  # all of a run or nothing: a downgrade may be refused half way
             on_version_apply=_guarded,
         )
         with context.begin_transaction():

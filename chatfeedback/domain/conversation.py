@@ -122,6 +122,8 @@ class Conversation:
     started_at: datetime | None = None
     updated_at: datetime | None = None
     cleared_at: datetime | None = None
+    consent_version: str | None = None
+    """Of the consent text under which it is held, if one was asked for."""
     messages: dict[str, Message] = field(default_factory=dict)
     """By id, oldest first."""
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)
@@ -179,6 +181,7 @@ class Conversation:
             self.started_at,
             self.updated_at,
             self.cleared_at,
+            self.consent_version,
             dict(self.messages),
             dict(self.ratings),
         )
@@ -202,6 +205,7 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
     match body:
         case ConversationStarted():
             state.annotator_id, state.started_at = event.actor_id, event.occurred_at
+            state.consent_version = body.consent_version
         case MessageSent() | MessageEdited():
             _add(state, _written(event, body), changes)
             if body.parent_id is None:

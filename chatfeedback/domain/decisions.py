@@ -74,12 +74,16 @@ def send(
     message_id: str,
     reply_id: str,
     altered: bool = False,
+    consent_version: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """A prompt after what is shown, and the start of its reply; starts the conversation if it is new."""
+    """A prompt after what is shown, and the start of its reply; starts the conversation if it is new.
+
+    `consent_version`: of the consent that the person has given, for a conversation that starts.
+    """
     _expect(conversation, seen)
     sent = MessageSent(message_id=message_id, parent_id=conversation.head_id, text=text, altered=altered)
-    start: tuple[Body, ...] = () if conversation.version else (ConversationStarted(),)
+    start: tuple[Body, ...] = () if conversation.version else (ConversationStarted(consent_version=consent_version),)
     thread = [*thread_of(conversation.shown()), ThreadMessage(message_id, "user", text)]
     return (*start, sent, _reply(message_id, plan(thread), reply_id))
 

@@ -47,7 +47,11 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationStarted:
+    """The first event of every conversation."""
+
     KIND: ClassVar = "conversation_started"
+    consent_version: str | None = None
+    """Of the consent text that the annotator had agreed to; None: none was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +216,12 @@ class Event:
     recorded_at: datetime | None = None
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the payloads written today, one number for all kinds."""
 
-UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("conversation_started", 1): lambda values: {**values, "consent_version": None},
+}
 """(kind, schema version) -> a function from that version's payload to the next version's, where they differ."""
 
 _PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "message_id") for kind, body in BODIES.items()}

@@ -135,6 +135,7 @@ def _conversation_row(c: Conversation) -> dict[str, Any]:
         "conversation_id": c.conversation_id,
         "annotator_id": c.annotator_id,
         "started_at": to_micros(c.started_at),
+        "consent_version": c.consent_version,
         **_standing(c),
     }
 
@@ -154,7 +155,8 @@ def _standing(c: Conversation) -> dict[str, Any]:
 
 
 def _conversation_from(row: Row) -> Conversation:
-    (cid, annotator_id, title, version, tree_version, head_id, writing_id, started_at, updated_at, cleared_at) = row
+    (cid, annotator_id, title, version, tree_version, head_id, writing_id, *instants, consent_version) = row
+    started_at, updated_at, cleared_at = instants
     return Conversation(
         conversation_id=cid,
         annotator_id=annotator_id,
@@ -166,6 +168,7 @@ def _conversation_from(row: Row) -> Conversation:
         started_at=from_micros(started_at),
         updated_at=from_micros(updated_at),
         cleared_at=from_micros(cleared_at) if cleared_at is not None else None,
+        consent_version=consent_version,
     )
 
 

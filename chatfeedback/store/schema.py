@@ -3,7 +3,8 @@
 `events` is the truth and only ever grows: triggers in the database refuse everything else (see the migrations).
 `conversations`, `messages`, `ratings` and `rating_reasons` are projections of it, written in the transaction of the
 append and reproducible from the log. `annotators` and `reply_drafts` are neither: who is behind an actor id, and the
-text so far of replies that are being written.
+text so far of replies that are being written. `users` and what hangs on it say who may come in; `audit`, which only
+grows as well, who did what that others may have to answer for.
 
 Instants are 64-bit integers, microseconds since 1970 in UTC, and ids are canonical UUID texts: exact, sortable, and
 the same on both databases (docs/adr/0006). Durations are seconds.
@@ -100,6 +101,7 @@ conversations = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("cleared_at", BigInteger),
+    Column("consent_version", Text),
     Index("ix_conversations_annotator_latest", "annotator_id", "updated_at", "conversation_id"),
     Index("ix_conversations_started", "started_at", "annotator_id"),
 )
@@ -234,6 +236,86 @@ reply_drafts = Table(
     # What other processes ask of the owner: to stop, and to go on because somebody watches.
     Column("stop_requested", Boolean, nullable=False),
     Column("watched_at", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("annotator_id", Text, ForeignKey("annotators.annotator_id"), primary_key=True),
+    Column("role", Text, nullable=False),
+    # None: no password lets this person in.
+    Column("password_hash", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    CheckConstraint("role IN ('annotator', 'researcher', 'admin')", name="role"),
+)
+
+# Who somebody is elsewhere: the subject of an issuer of OpenID Connect, or the name that a proxy vouches for.
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("annotator_id", Text, ForeignKey("users.annotator_id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_identities_annotator_id", "annotator_id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    # The token itself is in the browser only.
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("annotator_id", Text, ForeignKey("users.annotator_id"), nullable=False),
+    Column("method", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_sessions_annotator_id", "annotator_id"),
+    Index("ix_sessions_expires_at", "expires_at"),
+)
+
+# A row for each key that an attempt counts against; keys are hashes of names and addresses.
+sign_in_failures = Table(
+    "sign_in_failures",
+    metadata,
+    Column("failure_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("failed_at", BigInteger, nullable=False),
+    Index("ix_sign_in_failures_key_failed_at", "key", "failed_at"),
+    Index("ix_sign_in_failures_failed_at", "failed_at"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("annotator_id", Text, ForeignKey("annotators.annotator_id"), primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("agreed_at", BigInteger, nullable=False),
+)
+
+# Secrets of this database, made when they are first needed.
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("position", _Position, Identity(always=True), primary_key=True),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    # Annotator ids; no foreign keys: an entry outlives whatever it is about.
+    Column("actor_id", Text),
+    Column("subject_id", Text),
+    Column("detail", Text, nullable=False),
+    Index("ix_audit_actor_id_position", "actor_id", "position"),
+    sqlite_autoincrement=True,
 )
 
 PROJECTIONS = (conversations, messages, ratings, rating_reasons)

@@ -95,7 +95,8 @@ GENERATION = Generation(
     sent_ids=("m1", "m2"),
 )
 PINNED = {
-    ConversationStarted(): "{}",
+    ConversationStarted(): '{"consent_version":null}',
+    ConversationStarted(consent_version="2026-11"): '{"consent_version":"2026-11"}',
     MessageSent(message_id="m", parent_id=None, text="Grüße"): '{"altered":false,"parent_id":null,"text":"Grüße"}',
     ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION): (
         '{"generation":{"endpoint":"https://models.example/v1","max_tokens":512,"model":"zephyr",'
@@ -137,7 +138,11 @@ def test_the_bytes_of_every_kind_are_what_they_have_always_been() -> None:
     assert {body.KIND for body in PINNED} == set(KINDS)
     for body, text in PINNED.items():
         assert payload_text(body) == text
-        assert body_from(body.KIND, 1, getattr(body, "message_id", None), text) == body
+        assert body_from(body.KIND, SCHEMA_VERSION, getattr(body, "message_id", None), text) == body
+
+
+def test_a_conversation_started_before_consents_has_none() -> None:
+    assert body_from("conversation_started", 1, None, "{}") == ConversationStarted(consent_version=None)
 
 
 @pytest.mark.parametrize(("kind", "version"), [("message_translated", 1), ("message_sent", SCHEMA_VERSION + 1)])
