@@ -59,6 +59,10 @@ class ReplyDesk:
 
     # Doors
 
+    def written_for(self, actor_id: str) -> int:
+        """How many replies this process writes for somebody."""
+        return sum(running.actor_id == actor_id for running in self._running.values())
+
     def begin(
         self,
         conversation: Conversation,

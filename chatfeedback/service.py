@@ -16,6 +16,7 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
 from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, StoreError
+from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
 from chatfeedback.replies import ReplyDesk, committed
 from chatfeedback.running import Progress
@@ -31,7 +32,8 @@ NO_CONVERSATION = "There is no such conversation."
 class ChatService:
     """Conversations of annotators with models.
 
-    `models`: by name, the first is the default. `reasons`: the configured codes and their polarity.
+    `models`: by name, the first is the default. `reasons`: the configured codes and their polarity. `limits`: on what
+    one person may ask for, none by default.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class ChatService:
         longest_message: int,
         longest_comment: int = 10_000,
         linger_seconds: float,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._models = models
         self._reasons = reasons
         self._longest_message = longest_message
         self._longest_comment = longest_comment
+        self._limits = limits or Limits()
         self._replies = ReplyDesk(store, linger_seconds)
         self._sweeping: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Conversation]] = set()
@@ -114,9 +118,19 @@ class ChatService:
     # Writing
 
     async def send(
-        self, annotator_id: str, conversation_id: str | None, text: str, *, model: str | None = None, seen: int | None
+        self,
+        annotator_id: str,
+        conversation_id: str | None,
+        text: str,
+        *,
+        model: str | None = None,
+        seen: int | None,
+        consent_version: str | None = None,
     ) -> Conversation:
-        """Stores a prompt and starts its reply; None starts a new conversation. Raises MessageRejected, Conflict."""
+        """Stores a prompt and starts its reply; None starts a new conversation, under this version of the consent.
+
+        Raises MessageRejected, Conflict, TooMany.
+        """
         new = conversation_id is None
         text, altered = decisions.accepted_text(text, longest=self._longest_message)
         message_id, reply_id = new_id(), new_id()
@@ -127,7 +141,14 @@ class ChatService:
             reply_id,
             asked,
             lambda c: decisions.send(
-                c, text, asked.plan, message_id=message_id, reply_id=reply_id, altered=altered, seen=seen
+                c,
+                text,
+                asked.plan,
+                message_id=message_id,
+                reply_id=reply_id,
+                altered=altered,
+                consent_version=consent_version,
+                seen=seen,
             ),
             new=new,
         )
@@ -249,7 +270,10 @@ class ChatService:
         new: bool = False,
         fresh: bool = False,
     ) -> Conversation:
-        """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither."""
+        """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither.
+
+        Raises TooMany for somebody who asks for more than one person may.
+        """
 
         def begin(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
@@ -258,7 +282,8 @@ class ChatService:
                 sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
                 self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
 
-        return await self._execute(annotator_id, conversation_id, decide, begin, new=new)
+        with self._limits.asking(annotator_id, self._replies.written_for(annotator_id)):
+            return await self._execute(annotator_id, conversation_id, decide, begin, new=new)
 
     async def _execute(
         self,

@@ -18,14 +18,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
-    HttpUrl,
     SecretStr,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -33,7 +29,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.errors import SettingsError
+from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
 from chatfeedback.sources import ENV_PREFIX, Sources
 from chatfeedback.store.engine import parse_url
 
@@ -51,33 +49,12 @@ def _database_url(url: str) -> str:
         raise ValueError("it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE") from None
 
 
-def _base_url(url: str) -> str:
-    """`url` as it was written; ValueError unless it is an http(s) address without a password."""
-    parsed = TypeAdapter(HttpUrl).validate_python(url)
-    if parsed.username or parsed.password:
-        raise ValueError("a key does not belong into the address, give it as api_key_env")
-    return url
-
-
-def _storable(text: str) -> str:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("it has characters that no database stores (NUL, or halves of a character)")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RequestSettings(_Frozen):
+class RequestSettings(Frozen):
     """How a reply is asked for. At the top level these are the defaults of every model."""
 
     system_prompt: Text = Field(
@@ -170,7 +147,7 @@ class ModelSettings(RequestSettings):
         return SecretStr(key)
 
 
-class LocalSettings(_Frozen):
+class LocalSettings(Frozen):
     """The model that runs in chatfeedback itself, behind llama.cpp's server."""
 
     gguf: Path | None = Field(default=None, description="The weights, a GGUF file; by default those described below.")
@@ -189,7 +166,7 @@ class LocalSettings(_Frozen):
         return path and path.expanduser()
 
 
-class ReasonSettings(_Frozen):
+class ReasonSettings(Frozen):
     """One reason that the feedback panel offers."""
 
     code: Code = Field(
@@ -219,7 +196,7 @@ DEFAULT_REASONS = (
 )
 
 
-class Settings(RequestSettings, BaseSettings):
+class Settings(RequestSettings, AccessSettings, BaseSettings):
     """Everything that can be set; immutable. `Settings.load` is the way to get one."""
 
     model_config = SettingsConfigDict(
@@ -242,7 +219,6 @@ class Settings(RequestSettings, BaseSettings):
     host: Name = Field(default="127.0.0.1", description="The address to listen on; `0.0.0.0` opens it to the network.")
     port: int = Field(default=7860, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     title: Name = Field(default="chatfeedback", description="The title of the page and the label of the chat.")
-    annotator: Name = Field(default="local", description="The name of the person who gives the feedback.")
     max_message_chars: int = Field(
         default=32_000, ge=1, description="The longest message that can be sent, in characters."
     )
@@ -315,6 +291,8 @@ class Settings(RequestSettings, BaseSettings):
                 "": cls.model_fields,
                 "local": LocalSettings.model_fields,
                 "models": ModelSettings.model_fields,
+                "oidc": OidcSettings.model_fields,
+                "consent": ConsentSettings.model_fields,
                 "reasons": ReasonSettings.model_fields,
             }
             raise SettingsError(sources.explain(error.errors(include_url=False)[0], known)) from None

@@ -27,7 +27,7 @@ ENV_PREFIX = "CHATFEEDBACK_"
 # Flags of `serve` that together describe the one model which replaces the configured ones.
 _MODEL_FLAGS = ("model", "base_url", "provider", "api_key_env")
 # Values of these may hold secrets.
-_NEVER_QUOTED = {"api_key", "base_url", "database_url", "models"}
+_NEVER_QUOTED = {"api_key", "base_url", "client_secret", "database_url", "models"}
 # What pydantic says in the words of a type checker, said in words for people.
 _ALLOWED = {
     "bool_parsing": "it should be true or false",
@@ -69,6 +69,8 @@ class Sources:
     def explain(self, error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
         """One sentence for pydantic's `error`. `known`: the settings of each table, "" is the top level."""
         location = error["loc"]
+        if not location:
+            return f"The settings do not go together: {error['msg'].removeprefix('Value error, ')}."
         setting = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location)))
         origin = self._origin(location)
         if error["type"] == "extra_forbidden":

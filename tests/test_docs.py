@@ -16,6 +16,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.cli import app
 from chatfeedback.settings import (
     DEFAULT_REASONS,
@@ -58,23 +59,28 @@ def fields(model: type[BaseModel]) -> dict[str, Any]:
 def default(field: Any) -> str:
     if field.default is PydanticUndefined:
         return "required"
-    if field.default is None or isinstance(field.default, (tuple, BaseModel)):
-        return "–"
+    if not field.default or isinstance(field.default, BaseModel):
+        return "`false`" if field.default is False else "–"
+    if isinstance(field.default, tuple):
+        return "–" if isinstance(field.default[0], BaseModel) else f"`{json.dumps(field.default)}`"
     return f"`{json.dumps(field.default)}`"
 
 
-def settings_table() -> str:
+def settings_table(access: bool) -> str:
+    """The top level's; those about access, or the others."""
     rows = []
     for name, field in fields(Settings).items():
+        if (name in AccessSettings.model_fields) is not access:
+            continue
         flag = f"`{SERVE_FLAGS[name]}`" if name in SERVE_FLAGS else "–"
         rows.append((f"`{name}`", f"`{ENV_PREFIX}{name.upper()}`", flag, default(field), field.description or ""))
     return table(("Setting", "Environment variable", "Flag", "Default", "What it is"), *rows)
 
 
-def local_table() -> str:
+def one_table(called: str, model: type[BaseModel]) -> str:
     rows = [
-        (f"`{name}`", f"`{ENV_PREFIX}LOCAL__{name.upper()}`", default(field), field.description or "")
-        for name, field in fields(LocalSettings).items()
+        (f"`{name}`", f"`{ENV_PREFIX}{called}__{name.upper()}`", default(field), field.description or "")
+        for name, field in fields(model).items()
     ]
     return table(("Setting", "Environment variable", "Default", "What it is"), *rows)
 
@@ -114,8 +120,11 @@ def command_table(command: Any) -> str:
 
 
 TABLES = {
-    "settings": settings_table(),
-    "local": local_table(),
+    "settings": settings_table(access=False),
+    "access": settings_table(access=True),
+    "oidc": one_table("OIDC", OidcSettings),
+    "consent": one_table("CONSENT", ConsentSettings),
+    "local": one_table("LOCAL", LocalSettings),
     "models": models_table(),
     "reasons": reasons_table(),
     "default reasons": default_reasons_table(),

@@ -1,6 +1,6 @@
 """Imports point inward and down, and what is heavy is loaded by those who use it.
 
-web → service → store, inference → domain        analytics, export → store → domain
+web → service → store, inference → domain        access, analytics, export → store → domain
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters", "analytics.conditions"}
-SERVICE = STORE | {"inference", "service", "replies", "running", "models"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -28,33 +28,49 @@ ALLOWED: dict[str, set[str]] = {
     "domain": set(),
     "inference": set(),
     "store": STORE,
+    "limits": set(),
     "models": SERVICE,
     "running": SERVICE,
     "replies": SERVICE,
     "service": SERVICE,
+    "access": STORE,
     "analytics": READERS,
     "export": READERS,
-    "web": SERVICE | {"analytics", "export"},
+    "web": SERVICE | {"access", "analytics", "export"},
     "web.catalogue": SERVICE | {"settings"},
-    "web.server": SERVICE | {"analytics", "export", "settings"},
+    "web.door": SERVICE | {"access", "settings"},
+    "web.server": SERVICE | {"access", "analytics", "export", "settings"},
     "sources": set(),
-    "settings": {"sources", "store.engine"},
-    "cli": {"web.server", "settings", "store.admin", "export.command", "analytics.command", "analytics.filters"},
+    "setting_types": set(),
+    "access_settings": {"setting_types"},
+    "settings": {"sources", "setting_types", "access_settings", "store.engine"},
+    "cli": {
+        "web.server",
+        "settings",
+        "store.admin",
+        "access.command",
+        "export.command",
+        "analytics.command",
+        "analytics.filters",
+    },
 }
 
 # Which rooms may use a library at all.
 LIBRARIES: dict[str, set[str]] = {
+    "argon2": {"access"},
+    "authlib": {"access"},
     "gradio": {"web"},
     "fastapi": {"web"},
+    "jinja2": {"web"},
     "uvicorn": {"web"},
     "huggingface_hub": {"inference"},
     "xllamacpp": {"inference"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"settings", "sources"},
+    "pydantic": {"settings", "sources", "setting_types", "access_settings", "access.oidc"},
     "pydantic_settings": {"settings", "sources"},
     "alembic": {"store"},
-    "sqlalchemy": {"store", "analytics", "export", "web.server", "web.downloads"},
+    "sqlalchemy": {"store", "access", "analytics", "export", "web.server", "web.door", "web.downloads"},
     "psycopg": {"store", "analytics", "export"},
     "pandas": {"analytics", "web"},
 }

@@ -32,6 +32,7 @@ from chatfeedback.cli.options import (
     optional,
     progress,
 )
+from chatfeedback.cli.users import users
 from chatfeedback.errors import ChatFeedbackError, SettingsError
 
 
@@ -69,6 +70,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(db, name="db")
+app.add_typer(users, name="users")
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,9 +111,21 @@ def serve(
         int | None, optional("--port", "PORT", "Listen on this port, 0 takes a free one; by default 7860.")
     ] = None,
     title: Annotated[str | None, optional("--title", "TEXT", "The title of the page; by default chatfeedback.")] = None,
+    auth: Annotated[
+        Literal["none", "password", "oidc", "proxy"] | None,
+        typer.Option(
+            "--auth",
+            help="How people sign in; by default none: one local person, on this machine only.",
+            show_default=False,
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        optional("--public-url", "URL", "The address that people use, such as https://chat.example.org."),
+    ] = None,
     annotator: Annotated[
         str | None,
-        optional("--annotator", "NAME", "The name of the person who gives the feedback; by default local."),
+        optional("--annotator", "NAME", "The name of the one local person, without sign-in; by default local."),
     ] = None,
     migrate: Annotated[
         bool | None,
@@ -144,6 +158,8 @@ def serve(
         host=host,
         port=port,
         title=title,
+        auth=auth,
+        public_url=public_url,
         annotator=annotator,
         migrate=migrate,
         database_url=database_url,

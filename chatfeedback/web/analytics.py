@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -18,8 +19,10 @@ from chatfeedback.analytics.desk import AnalyticsDesk, FeedbackPage
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import Headline
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError, InputError
+from chatfeedback.domain.roles import Permission, Person
+from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed
 from chatfeedback.web import charts, present, timeline
+from chatfeedback.web.account import who
 from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
 from chatfeedback.web.charts import Card, number, percent, seconds
 from chatfeedback.web.feedback_table import badge, feedback_table
@@ -29,8 +32,7 @@ EXPORT_PATH = "/export/feedback.csv"
 ROWS = 50
 """Of the table at once."""
 YEARS = (2000, 2100)
-Who = Callable[[gr.Request], str]
-"""The annotator id of whoever sent a request; raises NotAllowed."""
+Act = Callable[[Person], dict[Any, Any]]
 Update = dict[Any, Any]
 """Component -> its new value or properties."""
 # Gradio shows a conversation from its start, some frames later, and leaves the keyboard where it was.
@@ -51,10 +53,9 @@ GO_BACK = """() => document.querySelector("#analytics-feedback button[data-opene
 class AnalyticsHandlers:
     """What happens when something on the Analytics tab is used. `labels` of the reasons by code."""
 
-    def __init__(self, desk: AnalyticsDesk, on: Components, who: Who, labels: Mapping[str, str]) -> None:
+    def __init__(self, desk: AnalyticsDesk, on: Components, labels: Mapping[str, str]) -> None:
         self._desk = desk
         self._on = on
-        self._who = who
         self._labels = labels
 
     def refresh(
@@ -62,13 +63,15 @@ class AnalyticsHandlers:
     ) -> Update:
         """Draws the newest figures for what is chosen."""
 
-        def act() -> Update:
+        def act(person: Person) -> Update:
+            filters = scoped(person, filters_from(since, until, model, annotator))
             models = [ALL_MODELS, *((name, name) for name in self._desk.models())]
             people = [EVERYBODY, *((name, key) for key, name in self._desk.annotators().items())]
+            sees_all = person.may(Permission.SEE_ALL)
             return {
                 self._on.model: gr.Dropdown(choices=models),
-                self._on.annotator: gr.Dropdown(choices=people),
-                **self._draw(filters_from(since, until, model, annotator)),
+                self._on.annotator: gr.Dropdown(choices=people if sees_all else [EVERYBODY], visible=sees_all),
+                **self._draw(person, filters),
             }
 
         return self._answer(request, act)
@@ -76,16 +79,16 @@ class AnalyticsHandlers:
     def tick(self, shown: Shown, request: gr.Request) -> Update:
         """Draws again if anything has happened since."""
 
-        def act() -> Update:
+        def act(person: Person) -> Update:
             if self._desk.position() == shown.position:
                 return {}
-            return self._draw(shown.filters, shown.offset)
+            return self._draw(person, scoped(person, shown.filters), shown.offset)
 
         return self._answer(request, act)
 
     def watch(self, live: bool, request: gr.Request) -> Update:
         """Looks for something new from time to time, or no longer."""
-        return self._answer(request, lambda: {self._on.timer: gr.Timer(active=bool(live))})
+        return self._answer(request, lambda _person: {self._on.timer: gr.Timer(active=bool(live))})
 
     def newer(self, shown: Shown, request: gr.Request) -> Update:
         """Shows the part of the table before this one."""
@@ -98,12 +101,14 @@ class AnalyticsHandlers:
     def open(self, shown: Shown, data: gr.EventData, request: gr.Request) -> Update:
         """Shows the conversation of a row."""
 
-        def act() -> Update:
+        def act(person: Person) -> Update:
             row = getattr(data, "row", None)
             if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(shown.rows):
                 raise InputError("This row is not on the screen any more; press Refresh.")
             conversation_id, message_id, annotator_id = shown.rows[row]
             conversation = self._desk.conversation(conversation_id)
+            if not person.may(Permission.SEE_ALL) and conversation.annotator_id != person.annotator_id:
+                raise NotAllowed("This conversation belongs to somebody else.")
             thread = conversation.thread(conversation.tip(message_id))
             ids = tuple(message.message_id for message in thread)
             before = present.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))
@@ -117,32 +122,35 @@ class AnalyticsHandlers:
 
     def close(self, request: gr.Request) -> Update:
         """Closes the conversation."""
-        return self._answer(request, lambda: {self._on.side: gr.Column(visible=False), self._on.chatbot: []})
+        return self._answer(request, lambda _person: {self._on.side: gr.Column(visible=False), self._on.chatbot: []})
 
-    def _answer(self, request: gr.Request, act: Callable[[], Update]) -> Update:
+    def _answer(self, request: gr.Request, act: Act) -> Update:
         try:
-            self._who(request)
-            update = act()
+            person = who(request)
+            if not person.may(Permission.SEE_OWN):
+                raise NotAllowed("Your role does not allow this.")
+            update = act(person)
         except ChatFeedbackError as error:
             gr.Warning(html.escape(str(error), quote=False))
             update = {}
         return update or {self._on.drawn_at: gr.skip()}  # Gradio takes an empty answer for a value
 
     def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
-        def act() -> Update:
-            page = self._desk.latest(shown.filters, shown.offset + rows, ROWS)
-            return self._table(page, shown.filters, shown.position)
+        def act(person: Person) -> Update:
+            filters = scoped(person, shown.filters)
+            page = self._desk.latest(filters, shown.offset + rows, ROWS)
+            return self._table(page, filters, shown.position)
 
         return self._answer(request, act)
 
     # Drawing
 
-    def _draw(self, filters: Filters, offset: int = 0) -> Update:
+    def _draw(self, person: Person, filters: Filters, offset: int = 0) -> Update:
         found = self._desk.overview(filters, offset, ROWS)
         now = datetime.now(UTC)
         return {
             self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
-            self._on.download: download_link(filters),
+            self._on.download: download_link(filters) if person.may(Permission.EXPORT) else "",
             self._on.cards: charts.cards(cards(found.headline)),
             self._on.per_day: timeline.per_day(found.per_day),
             self._on.by_model: charts.by_model(found.by_model),
@@ -181,6 +189,11 @@ class AnalyticsHandlers:
             f'{marked} .message::before {{ content: "Rated reply"; font-size: 0.75rem; font-weight: 600; }}</style>'
             f'<h3 data-rated="{row}">{html.escape(conversation.title)}</h3><p>{name}: {said}</p>'
         )
+
+
+def scoped(person: Person, filters: Filters) -> Filters:
+    """The filters, narrowed down to the person's own where the role shows no more."""
+    return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator=person.annotator_id)
 
 
 def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
@@ -248,10 +261,10 @@ def _counted(count: int, one: str, more: str) -> str:
     return f"{number(count)} {one if count == 1 else more}"
 
 
-def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, who: Who, reason_labels: Mapping[str, str]) -> None:
+def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, reason_labels: Mapping[str, str]) -> None:
     """Fills the tab, within whose context it is called. `reason_labels`: what codes of reasons are called."""
     on = lay_out_analytics()
-    handlers = AnalyticsHandlers(desk, on, who, reason_labels)
+    handlers = AnalyticsHandlers(desk, on, reason_labels)
     drawn = [getattr(on, name) for name in Components.__slots__ if name != "live"]
     chosen = [on.since, on.until, on.model, on.annotator]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.service import ChatService
+from chatfeedback.web.account import AccountComponents, AccountHandlers, TokenFor
 from chatfeedback.web.analytics import build_analytics
-from chatfeedback.web.chat import ChatHandlers, Who
+from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
 from chatfeedback.web.layout import Controls, lay_out_chat
 from chatfeedback.web.pages import Pages
@@ -22,6 +24,17 @@ KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
 NOTE_SENT = "(text, ...others) => [chatfeedback.draft.send(text), ...others]"
 IS_WIDE = "() => [window.innerWidth >= 1024]"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What the page must know of how people sign in."""
+
+    token_for: TokenFor
+    signs_in: bool
+    """Whether there are sessions, which can be ended."""
+    passwords: bool
+    """Whether they are passwords of our own, which can be changed."""
 
 
 def theme() -> gr.themes.Base:
@@ -46,7 +59,7 @@ def theme() -> gr.themes.Base:
 def build_blocks(
     service: ChatService,
     analytics: AnalyticsDesk,
-    who: Who,
+    sign_in: SignIn,
     *,
     title: str,
     models: Sequence[str],
@@ -55,18 +68,35 @@ def build_blocks(
 ) -> gr.Blocks:
     """The whole page. `models`: names for the picker, the first is the default."""
     blocks: gr.Blocks
-    with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as blocks, gr.Tabs(elem_id="tabs"):
-        with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
-            on, panel, controls = lay_out_chat(title, models, shown_messages)
-            screen = Screen(service, on)
-            chat = ChatHandlers(service, screen, on, who, Pages(), shown_messages)
-            _wire_chat(blocks, chat, on, controls)
-            _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
-        with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
-            build_analytics(tab, analytics, who, {reason.code: reason.label for reason in reasons})
+    with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
+        account = gr.HTML(elem_id="account")
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
+                on, panel, controls = lay_out_chat(title, models, shown_messages)
+                screen = Screen(service, on)
+                chat = ChatHandlers(service, screen, on, Pages(), shown_messages)
+                _wire_chat(blocks, chat, on, controls)
+                _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
+            with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
+                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons})
+        _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
     blocks.max_threads = MOST_EVENTS_AT_ONCE
     blocks.queue(default_concurrency_limit=None)
     return blocks
+
+
+def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
+    handlers = AccountHandlers(on, sign_in.token_for, signs_in=sign_in.signs_in, passwords=sign_in.passwords)
+    blocks.load(handlers.load, [], [on.tabs, on.chat, on.account], show_progress="hidden", api_visibility="private")
+
+
+def open_sidebar(wide: bool) -> gr.Sidebar:
+    """The list of conversations is open where there is room for it."""
+    return gr.Sidebar(open=wide)
+
+
+def wake() -> None:
+    """Does nothing, which has the page fetch the answers that wait for it."""
 
 
 def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: Controls) -> None:
@@ -77,7 +107,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
 
     listen(blocks.load, chat.load, [])
     blocks.load(
-        lambda wide: gr.Sidebar(open=wide),
+        open_sidebar,
         [controls.wide],
         [controls.sidebar],
         js=IS_WIDE,
@@ -85,7 +115,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
         api_visibility="private",
     )
     blocks.unload(chat.unload)
-    controls.wake.click(lambda: None, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
+    controls.wake.click(wake, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
     # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
     listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, on.model], js=NOTE_SENT, trigger_mode="multiple")
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)

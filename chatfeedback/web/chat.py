@@ -14,15 +14,15 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotFound, ReplyRunning
+from chatfeedback.domain.roles import Permission
+from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, ReplyRunning
 from chatfeedback.service import NEW_CONVERSATION, ChatService
 from chatfeedback.web import present
+from chatfeedback.web.account import who
 from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Painting
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
 
-Who = Callable[[gr.Request], str]
-"""The annotator id of whoever sent a request; raises NotAllowed."""
 Act = Callable[[str, Rendered], Awaitable[Conversation]]
 EARLIER_STEP = 50
 
@@ -30,18 +30,19 @@ EARLIER_STEP = 50
 class ChatHandlers:
     """What happens when something on the Chat tab is used."""
 
-    def __init__(self, service: ChatService, screen: Screen, on: Components, who: Who, pages: Pages, most: int) -> None:
+    def __init__(self, service: ChatService, screen: Screen, on: Components, pages: Pages, most: int) -> None:
         self._service = service
         self._screen = screen
         self._on = on
-        self._who = who
         self._pages = pages
         self._most = most
 
     def page(self, request: gr.Request) -> tuple[Page, str]:
-        """The page that a request came from, and its annotator."""
-        annotator_id = self._who(request)
-        return self._pages.of(annotator_id, str(request.session_hash)), annotator_id
+        """The page that a request came from, and its annotator. Raises NotAllowed for somebody who may not chat."""
+        person = who(request)
+        if not person.may(Permission.CHAT):
+            raise NotAllowed("Your role does not allow this.")
+        return self._pages.of(person.annotator_id, str(request.session_hash)), person.annotator_id
 
     @staticmethod
     def found(drawn: Rendered, request: gr.Request) -> Rendered:
@@ -49,7 +50,10 @@ class ChatHandlers:
         return drawn.found(request.query_params.get("conversation"))
 
     async def load(self, request: gr.Request) -> Updates:
-        """Draws the conversation that the address names."""
+        """Draws the conversation that the address names; nothing for somebody who may not chat."""
+        if not who(request).may(Permission.CHAT):
+            yield {self._on.notice: gr.skip()}
+            return
         page, annotator_id = self.page(request)
         wanted = request.query_params.get("conversation")
         async with page.painting() as painting:
@@ -70,7 +74,7 @@ class ChatHandlers:
 
     async def unload(self, request: gr.Request) -> None:
         """The page was closed."""
-        self._pages.forget(self._who(request), str(request.session_hash))
+        self._pages.forget(who(request).annotator_id, str(request.session_hash))
 
     async def send(self, text: str, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Sends the prompt and streams the reply.
@@ -83,10 +87,13 @@ class ChatHandlers:
             yield {self._on.notice: alert(str(ReplyRunning())) if page.writing else gr.skip()}
             return
         page.sending = True
+        consent_version = who(request).consent_version
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             seen = drawn.tree_version if drawn.conversation_id else NEW_CONVERSATION
-            return await self._service.send(annotator_id, drawn.conversation_id, text, model=model, seen=seen)
+            return await self._service.send(
+                annotator_id, drawn.conversation_id, text, model=model, seen=seen, consent_version=consent_version
+            )
 
         try:
             async for update in self._act(act, drawn, request, is_send=True):

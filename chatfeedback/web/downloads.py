@@ -45,7 +45,7 @@ _STATUS: Mapping[type[ChatFeedbackError], int] = {
 
 def downloads(
     engine: Engine,
-    who: Callable[[Request], str],
+    who: Callable[[Request], object],
     *,
     at_once: int = AT_ONCE,
     stalled_seconds: float = STALLED_SECONDS,

@@ -23,18 +23,20 @@ from sqlalchemy import Engine
 
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.errors import SettingsError, StoreError, StoreUnavailable
+from chatfeedback.limits import Limits
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
-from chatfeedback.store import admin, annotators
+from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.faults import translating
 from chatfeedback.store.writer import open_writer
 from chatfeedback.web.catalogue import Catalogue
+from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
 
 log = logging.getLogger(__name__)
-SCRIPTS = ("stream.js", "page.js", "scroll.js")
+SCRIPTS = ("session.js", "stream.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
 
@@ -50,7 +52,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     engine = open_engine(settings.database_url)
     store = EventStore(engine, open_writer(engine))
-    person = annotators.ensure(engine, settings.annotator)
+    door = Door(settings, engine)
     catalogue = Catalogue(settings)
     service = ChatService(
         store,
@@ -58,11 +60,8 @@ def build_app(settings: Settings) -> FastAPI:
         {reason.code: reason.polarity for reason in settings.reasons},
         longest_message=settings.max_message_chars,
         linger_seconds=settings.reply_linger_seconds,
+        limits=Limits(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
     )
-
-    def who(_request: object) -> str:
-        """Whoever sits at this machine; sign-in is for later, and for this one place."""
-        return person
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -73,34 +72,39 @@ def build_app(settings: Settings) -> FastAPI:
         finally:
             await service.close()
             await catalogue.close()
+            await door.close()
             await asyncio.to_thread(store.writer.close)
             engine.dispose()
 
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), include_in_schema=False)
     app.add_api_route("/healthz", _health(engine), methods=["GET"])
-    app.include_router(downloads(engine, who))
+    app.include_router(downloads(engine, door.person))
+    app.include_router(door.routes())
     blocks = page.build_blocks(
         service,
         AnalyticsDesk(engine, store.conversation),
-        who,
+        door.sign_in,
         title=settings.title,
         models=list(catalogue.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
     )
+    scripts = [(ASSETS / name).read_text() for name in SCRIPTS]
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         blocks,
         path="",
         theme=page.theme(),
         css_paths=[ASSETS / "chat.css", ASSETS / "analytics.css"],
-        head="".join(f"<script>{(ASSETS / name).read_text()}</script>" for name in SCRIPTS),
+        head="".join(f"<script>{script}</script>" for script in scripts),
+        auth_dependency=door.name_for_gradio,
         run_history=False,
         footer_links=[],
         ssr_mode=False,
         show_error=False,
     )
+    door.close_around(mounted, blocks, scripts)
     return mounted
 
 
@@ -119,7 +123,11 @@ def _health(engine: Engine) -> Callable[[], JSONResponse]:
 
 
 def serve(settings: Settings, *, open_browser: bool) -> None:
-    """Runs the application until it is asked to end. Raises SettingsError when the port cannot be had."""
+    """Runs the application until it is asked to end.
+
+    Raises SettingsError when the port cannot be had, and for an open house: no sign-in, and not on this machine only.
+    """
+    _must_be_private(settings)
     admin.ensure_ready(settings.database_url, migrate=settings.migrate)
     listening = _listen(settings.host, settings.port)
     port = listening.getsockname()[1]
@@ -140,7 +148,11 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
 def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
     """What serves the application, silent but for what went wrong."""
     logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace_seconds))
+    # What a proxy says of a client is looked at by `identity.Forwarding`, and of listed proxies only.
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=grace_seconds, proxy_headers=False, server_header=False
+    )
+    return uvicorn.Server(config)
 
 
 def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
@@ -153,6 +165,15 @@ def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
     too_late = isinstance(error, RuntimeError) and isinstance(error.__cause__, HTTPException)
     cut_off = too_late or isinstance(error, asyncio.CancelledError)
     return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
+
+
+def _must_be_private(settings: Settings) -> None:
+    """Raises SettingsError where anybody who reaches this machine could do everything."""
+    if settings.auth == "none" and not is_loopback(settings.host):
+        raise SettingsError(
+            f"Without sign-in, chatfeedback listens on this machine only, and not on {settings.host}; choose how "
+            "people sign in with --auth (docs/security.md), or leave out --host."
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,33 +11,37 @@ import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from analytics.conftest import Recorded, fill
 from analytics.crowd import Crowd
 from analytics.markup import parse
 from chatfeedback.analytics.filters import Filters
-from chatfeedback.errors import InputError, NotAllowed
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import InputError
 from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, download_link, filters_from
 from chatfeedback.web.analytics_layout import Components, Shown, lay_out_analytics
 
-REQUEST = gr.Request()
+ADMIN = Person("someone", "Someone", "admin")
+
+
+def sent_by(person: Person | None) -> gr.Request:
+    """A request that the gate has let in."""
+    return gr.Request(Request({"type": "http", "headers": [], "state": {"person": person}}))
+
+
+REQUEST = sent_by(ADMIN)
 
 
 class Tab:
     """The tab of a page: what it has drawn, by the name of the component."""
 
     def __init__(self, recorded: Recorded) -> None:
-        self.allowed = True
         with gr.Blocks():
             self.on = lay_out_analytics()
         self.names = {getattr(self.on, name): name for name in Components.__slots__}
-        self.handlers = AnalyticsHandlers(recorded.desk, self.on, self.who, {"clear": "Clear as day"})
+        self.handlers = AnalyticsHandlers(recorded.desk, self.on, {"clear": "Clear as day"})
         self.drawn: dict[str, Any] = {"shown": Shown()}
-
-    def who(self, _request: gr.Request) -> str:
-        if not self.allowed:
-            raise NotAllowed("Sign in first.")
-        return "someone"
 
     def do(self, update: dict[Any, Any]) -> set[str]:
         """Draws what a handler answered; the names of what changed."""
@@ -147,21 +151,40 @@ def test_live_draws_again_only_when_something_has_happened(tab: Tab, recorded: R
 def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
     tab.refresh()
     shown, data = tab.drawn["shown"], gr.EventData(None, {"row": 0})
-    tab.allowed = False
+    nobody = sent_by(None)
     calls = {
-        "refresh": ("", "", "", "", REQUEST),
-        "tick": (shown, REQUEST),
-        "watch": (True, REQUEST),
-        "newer": (shown, REQUEST),
-        "older": (shown, REQUEST),
-        "open": (shown, data, REQUEST),
-        "close": (REQUEST,),
+        "refresh": ("", "", "", "", nobody),
+        "tick": (shown, nobody),
+        "watch": (True, nobody),
+        "newer": (shown, nobody),
+        "older": (shown, nobody),
+        "open": (shown, data, nobody),
+        "close": (nobody,),
     }
     handlers = inspect.getmembers(AnalyticsHandlers, inspect.isfunction)
     assert calls.keys() == {name for name, _ in handlers if not name.startswith("_")}
     for name, arguments in calls.items():
         with pytest.warns(UserWarning, match="Sign in first"):
             assert tab.do(getattr(tab.handlers, name)(*arguments)) == set()
+
+
+def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: Tab, recorded: Recorded) -> None:
+    tab.refresh()
+    everybody, theirs = tab.drawn["shown"], tab.card("Conversations")
+    annotator_id = everybody.rows[0][2]
+    person = Person(annotator_id, "She", "annotator")
+    other = next(value for _, value in tab.drawn["annotator"].choices if value not in ("", annotator_id))
+    tab.do(tab.handlers.refresh("", "", "", other, sent_by(person)))
+    assert {row[2] for row in tab.drawn["shown"].rows} == {annotator_id}
+    assert tab.card("Conversations") != theirs
+    assert tab.drawn["annotator"].visible is False and tab.drawn["annotator"].choices == [("Everybody", "")]
+    assert tab.drawn["download"] == ""
+    # What was drawn for somebody else, were it ever to come back with her request.
+    tab.do(tab.handlers.tick(Shown(everybody.filters, -1, 0, everybody.rows), sent_by(person)))
+    assert {row[2] for row in tab.drawn["shown"].rows} == {annotator_id}
+    strange = next(index for index, row in enumerate(everybody.rows) if row[2] != annotator_id)
+    with pytest.warns(UserWarning, match="belongs to somebody else"):
+        assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": strange}), sent_by(person))) == set()
 
 
 def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:

@@ -1,0 +1,102 @@
+"""What `chatfeedback users …` does: people who may sign in, looked after from the command line of the server.
+
+Whoever has that needs no permission. In the audit it is nobody (`actor_id` NULL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from chatfeedback.access import passwords
+from chatfeedback.domain.decisions import storable
+from chatfeedback.domain.roles import Role
+from chatfeedback.errors import InputError, NotFound, SettingsError
+from chatfeedback.store import admin, sessions, users
+from chatfeedback.store.engine import open_engine, parse_url
+from chatfeedback.store.sessions import Session
+from chatfeedback.store.users import Listed
+
+LONGEST_NAME = 200
+
+
+def add(url: str, name: str, role: Role, password: str | None, identity: tuple[str, str] | None) -> None:
+    """A new user. Raises InputError for a name or password that cannot be used, Conflict for one who is there."""
+    name = accepted_name(name)
+    hashed = passwords.hashed(password, name) if password is not None else None
+    admin.ensure_ready(url, migrate=False)
+    with _opened(url) as engine:
+        users.add(engine, name, role, actor_id=None, password_hash=hashed, identity=identity)
+
+
+def listed(url: str) -> list[Listed]:
+    """Everybody, by name."""
+    with _opened(url) as engine:
+        return users.listed(engine)
+
+
+def set_role(url: str, name: str, role: Role) -> None:
+    """Gives another role. Raises NotFound, and Conflict for the last admin."""
+    with _opened(url) as engine:
+        users.set_role(engine, name, role, actor_id=None)
+
+
+def set_disabled(url: str, name: str, disabled: bool) -> None:
+    """Locks out, or lets in again. Raises NotFound, and Conflict for the last admin."""
+    with _opened(url) as engine:
+        users.set_disabled(engine, name, disabled, actor_id=None)
+
+
+def set_password(url: str, name: str, password: str) -> None:
+    """Another password, and the end of all sessions. Raises NotFound, InputError."""
+    hashed = passwords.hashed(password, name)
+    with _opened(url) as engine:
+        users.set_password(engine, name, hashed, actor_id=None)
+
+
+def link(url: str, name: str, issuer: str, subject: str) -> None:
+    """Lets somebody in whom `issuer` calls `subject`. Raises NotFound, Conflict."""
+    with _opened(url) as engine:
+        users.link(engine, name, issuer, subject, actor_id=None)
+
+
+def sessions_of(url: str, name: str | None) -> list[Session]:
+    """The sessions of one user, or of all. Raises NotFound."""
+    with _opened(url) as engine:
+        return sessions.alive(engine, _id_of(engine, name) if name is not None else None)
+
+
+def end_sessions(url: str, name: str) -> int:
+    """Signs a user out everywhere; returns how many sessions there were. Raises NotFound."""
+    with _opened(url) as engine:
+        return sessions.end_all(engine, _id_of(engine, name), actor_id=None)
+
+
+def accepted_name(name: str) -> str:
+    """The name as it is stored. Raises InputError for an empty, an over-long or an unprintable one."""
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or storable(name)[1] or not name.isprintable():
+        raise InputError(f"A name has 1 to {LONGEST_NAME} printable characters.")
+    return name
+
+
+def _id_of(engine: Engine, name: str) -> str:
+    user = users.named(engine, name)
+    if user is None:
+        raise NotFound(f"There is no user {name!r}; `chatfeedback users list` shows who there is.")
+    return user.annotator_id
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Engine]:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        raise SettingsError(f"There is no database at {parsed.database}; `chatfeedback users add` makes one.")
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,193 @@
+"""The door: signing in and out, and who a request comes from.
+
+Nothing here knows of HTTP. A refusal is an error with one sentence, the same one whatever was wrong with a name or a
+password; what was refused, and whom, is in the audit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from chatfeedback.access import passwords
+from chatfeedback.domain.decisions import storable
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
+from chatfeedback.store import annotators, audit, keys, users
+from chatfeedback.store.attempts import Attempts
+from chatfeedback.store.sessions import TOUCH_EVERY, Sessions
+from chatfeedback.store.transactions import writing
+from chatfeedback.store.users import User
+
+log = logging.getLogger(__name__)
+HASHES_AT_ONCE = 2
+"""Each takes 64 MiB for a moment."""
+LONGEST_NAME = 200
+PROXY = "proxy"
+"""The issuer of the names that a proxy vouches for."""
+
+
+class AccessDesk:
+    """Lets people in. `consent_version`: of the text that everybody must have agreed to, if there is one.
+
+    `sign_up`: whether whoever a provider or a proxy vouches for becomes an annotator. Every method may raise a
+    StoreError, and waits for the database or for a hash: none is for an event loop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lasting: timedelta = timedelta(days=14),
+        idle: timedelta = timedelta(days=3),
+        consent_version: str | None = None,
+        sign_up: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._sessions = Sessions(engine, lasting=lasting, idle=idle)
+        self._attempts = Attempts(engine, keys.secret(engine, "sign_in_failures"))
+        self._consent_version = consent_version
+        self._sign_up = sign_up
+        self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+
+    # Who is it
+
+    def local(self, name: str) -> Callable[[], Person]:
+        """The one person of a server without sign-in, who may do everything."""
+        annotator_id = annotators.ensure(self._engine, name)
+        agreed: list[str | None] = [None]
+
+        def person() -> Person:
+            wanted = self._consent_version
+            if wanted and not agreed[0] and users.has_consented(self._engine, annotator_id, wanted):
+                agreed[0] = wanted
+            return Person(annotator_id, name, "admin", None, agreed[0])
+
+        return person
+
+    def person(self, token: str) -> Person | None:
+        """Whose session it is; None when it has ended, or never was."""
+        found = self._sessions.person(token, self._consent_version)
+        if found is None:
+            return None
+        person, seen_at = found
+        if datetime.now(UTC) - seen_at > TOUCH_EVERY and person.session_id is not None:
+            try:
+                self._sessions.touch(person.session_id)
+            except StoreError as error:
+                log.warning("that a session is in use could not be noted: %s", error)
+        return person
+
+    def vouched(self, subject: str) -> Person:
+        """The person whom the proxy names. Raises NotAllowed for who may not come in."""
+        user = self._identified(PROXY, subject, subject)
+        agreed = self._consent_version
+        if agreed and not users.has_consented(self._engine, user.annotator_id, agreed):
+            agreed = None
+        return Person(user.annotator_id, user.name, user.role, None, agreed)
+
+    # Signing in and out
+
+    def sign_in(self, name: str, password: str, address: str) -> str:
+        """Returns the token of a new session. Raises SignInRefused, and TooMany after too many attempts."""
+        name = storable(name.strip()[:LONGEST_NAME])[0]
+        attempt_id, wait = self._attempts.begin(name, address)
+        if wait > 0:
+            minutes = math.ceil(wait / 60)
+            raise TooMany(
+                f"Too many attempts to sign in; try again in {minutes} minute{'s' if minutes > 1 else ''}.", wait
+            )
+        user = users.named(self._engine, name)
+        with self._hashing:
+            right = passwords.verified(user.password_hash if user else None, password)
+        if user is None or not right or user.disabled_at:
+            with writing(self._engine) as connection:
+                audit.record(connection, "sign_in_failed", subject_id=user.annotator_id if user else None)
+            raise SignInRefused("This name and password do not go together, or the account is disabled.")
+        self._attempts.succeeded(attempt_id, name, address)
+        self._strengthen(user, password)
+        return self._sessions.begin(user.annotator_id, "password")
+
+    def sign_in_with(self, issuer: str, subject: str, name: str) -> str:
+        """Returns the token of a new session for whom `issuer` vouches. Raises NotAllowed for who may not come in."""
+        return self._sessions.begin(self._identified(issuer, subject, name).annotator_id, "oidc")
+
+    def sign_out(self, person: Person) -> None:
+        """Ends the session that the person came with."""
+        if person.session_id is not None:
+            self._sessions.end(person.session_id)
+
+    def change_password(self, person: Person, before: str, after: str, address: str) -> None:
+        """Another password; ends the other sessions. Raises SignInRefused, TooMany, InputError."""
+        attempt_id, wait = self._attempts.begin(person.name, address)
+        if wait > 0:
+            raise TooMany("Too many attempts; try again in a few minutes.", wait)
+        user = users.by_id(self._engine, person.annotator_id)
+        with self._hashing:
+            right = passwords.verified(user.password_hash if user else None, before)
+        if not right:
+            raise SignInRefused("This is not your password.")
+        self._attempts.succeeded(attempt_id, person.name, address)
+        with self._hashing:
+            hashed = passwords.hashed(after, person.name)
+        users.set_password(
+            self._engine,
+            person.annotator_id,
+            hashed,
+            actor_id=person.annotator_id,
+            keep_session=person.session_id,
+        )
+
+    def consent(self, person: Person, version: str) -> None:
+        """The person agrees to the text. Raises Conflict when it is another one by now."""
+        if version != self._consent_version:
+            raise Conflict("The text has changed meanwhile; read it again.")
+        users.consent(self._engine, person.annotator_id, version)
+
+    # What else is recorded
+
+    def refused(self, person: Person, what: str) -> None:
+        """Notes that somebody who is known was refused. `what`: a code, nothing that a browser sent."""
+        with writing(self._engine) as connection:
+            audit.record(connection, "refused", actor_id=person.annotator_id, what=what)
+
+    def exported(self, person: Person, **detail: Any) -> None:
+        """Notes that somebody takes data away."""
+        with writing(self._engine) as connection:
+            audit.record(connection, "exported", actor_id=person.annotator_id, **detail)
+
+    def _identified(self, issuer: str, subject: str, name: str) -> User:
+        user = users.identified(self._engine, issuer, subject)
+        if user is None and issuer == PROXY:
+            user = users.named(self._engine, name)  # whoever names people names users: nobody else gives names here
+        if user is None and self._sign_up:
+            user = self._signed_up(issuer, subject, name)
+        if user is None:
+            raise NotAllowed("You have no account here yet; ask whoever runs this server for one.")
+        if user.disabled_at:
+            raise NotAllowed("Your account here is disabled; ask whoever runs this server.")
+        return user
+
+    def _signed_up(self, issuer: str, subject: str, name: str) -> User:
+        """A new annotator. A name that is taken gets a number: names from elsewhere prove nothing."""
+        for number in range(1, 100):
+            free = name if number == 1 else f"{name} ({number})"
+            if annotators.find(self._engine, free) is not None:
+                continue
+            try:
+                return users.add(self._engine, free, "annotator", actor_id=None, identity=(issuer, subject))
+            except Conflict:
+                if found := users.identified(self._engine, issuer, subject):  # the same person, at the same moment
+                    return found
+        raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
+
+    def _strengthen(self, user: User, password: str) -> None:
+        assert user.password_hash is not None
+        if better := passwords.stronger(user.password_hash, password):
+            users.rehash(self._engine, user.annotator_id, user.password_hash, better)

@@ -1,0 +1,189 @@
+"""chatfeedback users: who may sign in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, optional
+from chatfeedback.errors import InputError, SettingsError
+
+users = typer.Typer(help="Look after the people who may sign in.", no_args_is_help=True)
+
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the user.", show_default=False)]
+AnyRole = Literal["annotator", "researcher", "admin"]
+_ROLES = "annotator: chats and sees her own; researcher: sees and exports all; admin: all, users and erasure too."
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the standard input instead of asking for it.")
+]
+
+
+@users.command()
+def add(
+    name: UserName,
+    role: Annotated[AnyRole, typer.Option("--role", help=_ROLES)] = "annotator",
+    subject: Annotated[
+        str | None,
+        optional("--subject", "ID", "Who this is at the provider of [oidc] (its `sub`), instead of a password."),
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="No password: a proxy says who it is, or there will be one later.")
+    ] = False,
+    password_stdin: FromStdin = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Let somebody in; asks for a password on the terminal. Makes the database if there is none."""
+    from chatfeedback.access import command
+    from chatfeedback.settings import Settings
+
+    settings = Settings.load(config, database_url=database_url)
+    identity = None
+    if subject is not None:
+        if settings.oidc is None:
+            raise SettingsError("--subject needs the table [oidc] in the settings: it says whose subject it is.")
+        identity = (settings.oidc.issuer, subject)
+    password = None if no_password or identity else _password(password_stdin)
+    command.add(settings.database_url, name, role, password, identity)
+    typer.echo(f"{name} may sign in, as {role}.")
+
+
+@users.command(name="list")
+def list_users(
+    format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For people a table, for programs json.")
+    ] = "table",
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Show who may sign in, with what, and who has."""
+    from chatfeedback.access import command
+
+    rows = [
+        {
+            "annotator_id": listed.user.annotator_id,
+            "name": listed.user.name,
+            "role": listed.user.role,
+            "disabled": listed.user.disabled_at is not None,
+            "signs_in_with": [*(["password"] if listed.user.password_hash else []), *listed.issuers],
+            "sessions": listed.sessions,
+            "seen_at": listed.seen_at.isoformat(timespec="seconds") if listed.seen_at else None,
+        }
+        for listed in command.listed(configured_url(config, database_url))
+    ]
+    if format == "json":
+        import json
+
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+    else:
+        _print_table(
+            ("name", "role", "state", "signs in with", "sessions", "seen"),
+            [
+                (
+                    str(row["name"]),
+                    str(row["role"]),
+                    "disabled" if row["disabled"] else "active",
+                    ", ".join(row["signs_in_with"]) or "–",  # type: ignore[arg-type]
+                    str(row["sessions"]),
+                    str(row["seen_at"] or "–"),
+                )
+                for row in rows
+            ],
+        )
+
+
+@users.command()
+def role(
+    name: UserName,
+    role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help=_ROLES, show_default=False)],
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Give somebody another role; it counts from the next request on."""
+    from chatfeedback.access import command
+
+    command.set_role(configured_url(config, database_url), name, role)
+    typer.echo(f"{name} is {role} now.")
+
+
+@users.command()
+def disable(
+    name: UserName,
+    enable: Annotated[bool, typer.Option("--enable", help="The opposite: let somebody in again.")] = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Lock somebody out, at once; all that was recorded stays."""
+    from chatfeedback.access import command
+
+    command.set_disabled(configured_url(config, database_url), name, not enable)
+    typer.echo(f"{name} may sign in again." if enable else f"{name} is locked out.")
+
+
+@users.command()
+def password(
+    name: UserName,
+    password_stdin: FromStdin = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Set another password; signs the user out everywhere."""
+    from chatfeedback.access import command
+
+    command.set_password(configured_url(config, database_url), name, _password(password_stdin))
+    typer.echo(f"The password of {name} was changed.")
+
+
+@users.command()
+def sessions(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only those of this user.", show_default=False)
+    ] = None,
+    end: Annotated[bool, typer.Option("--end", help="Sign this user out everywhere.")] = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Show who is signed in, since when and until when; or end it."""
+    from chatfeedback.access import command
+
+    url = configured_url(config, database_url)
+    if end:
+        if name is None:
+            raise InputError("Say whose sessions are to end: chatfeedback users sessions NAME --end")
+        ended = command.end_sessions(url, name)
+        typer.echo(f"{name} was signed out of {ended} session{'' if ended == 1 else 's'}.")
+        return
+    _print_table(
+        ("name", "by", "since", "seen", "until"),
+        [
+            (
+                session.name,
+                session.method,
+                *(f"{at:%Y-%m-%d %H:%M}" for at in (session.created_at, session.seen_at, session.expires_at)),
+            )
+            for session in command.sessions_of(url, name)
+        ],
+    )
+
+
+def _password(from_stdin: bool) -> str:
+    """The password, asked for twice on the terminal. Raises InputError where there is none to ask on."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise InputError("There is no terminal to ask for a password on; pass it with --password-stdin.")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,36 @@
+"""Refusals as answers: a page for somebody who opens an address, one line of text for everything else."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import Scope
+
+from chatfeedback.web.identity import header
+from chatfeedback.web.rendering import render
+
+NO_CONSENT = "no_consent"
+"""The code of a refusal that sends people to the consent text."""
+
+
+def refusal(scope: Scope, status: int, sentence: str, code: str = "", *, retry_after: float | None = None) -> Response:
+    """The answer for a refusal. Whoever opens the page without having signed in or agreed is sent to do so."""
+    headers = {"retry-after": str(max(1, round(retry_after)))} if retry_after else None
+    if not _opens_a_page(scope):
+        return PlainTextResponse(f"{sentence}\n", status_code=status, headers=headers)
+    if status == 401:
+        return RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
+    if code == NO_CONSENT:
+        return RedirectResponse(f"/consent?{urlencode({'next': _address(scope)})}", status_code=303)
+    return render("refused.html", status=status, headers=headers, sentence=sentence, code=status)
+
+
+def _opens_a_page(scope: Scope) -> bool:
+    """Whether a person looks at the answer."""
+    return scope["method"] == "GET" and "text/html" in (header(scope, "accept") or "")
+
+
+def _address(scope: Scope) -> str:
+    query = scope["query_string"].decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])

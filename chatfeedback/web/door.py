@@ -1,0 +1,166 @@
+"""The door as the settings want it: how people sign in, the routes for that, and the gate around everything.
+
+Whatever the way of signing in, the rest of the application sees one thing: the `Person` that the gate found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import gradio as gr
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Engine
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from chatfeedback.access.desk import AccessDesk
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import NotSignedIn
+from chatfeedback.settings import Settings
+from chatfeedback.store import keys
+from chatfeedback.web import rendering
+from chatfeedback.web.answers import refusal
+from chatfeedback.web.app import SignIn
+from chatfeedback.web.forms import Forms
+from chatfeedback.web.gate import Gate, House
+from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, Proxies, SignedIn, Vouched
+from chatfeedback.web.layout import ASSETS
+from chatfeedback.web.policy import FUNCTIONS, Needs
+from chatfeedback.web.sign_in import Consent, password_routes, session_routes
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+PAGE_FILES = ("pages.css", "model.svg")
+
+
+class Door:
+    """Lets people in, in the way that the settings name."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        consent = settings.consent
+        self._settings = settings
+        self._engine = engine
+        self._consent = Consent(consent.version, consent.read()) if consent else None
+        self._forms = Forms(keys.secret(engine, "forms"))
+        self.desk = AccessDesk(
+            engine,
+            lasting=timedelta(hours=settings.session_hours),
+            idle=timedelta(hours=settings.session_idle_hours),
+            consent_version=consent.version if consent else None,
+            sign_up=settings.sign_up,
+        )
+        self.sign_in = SignIn(
+            token_for=self._token_for,
+            signs_in=settings.auth in ("password", "oidc"),
+            passwords=settings.auth == "password",
+        )
+        rendering.configure(settings.title)
+
+    async def close(self) -> None:
+        """Lets go of the connections to the provider."""
+
+    @staticmethod
+    def person(request: Request) -> Person:
+        """Whom the gate let in with this request. Raises NotSignedIn."""
+        person = request.scope.get("state", {}).get("person")
+        if not isinstance(person, Person):
+            raise NotSignedIn
+        return person
+
+    def name_for_gradio(self, request: Request) -> str | None:
+        """What Gradio takes for the user's name: an id, and nothing for whom the gate has not let in."""
+        person = request.scope.get("state", {}).get("person")
+        return person.annotator_id if isinstance(person, Person) else None
+
+    def routes(self) -> APIRouter:
+        """Everything that is there for signing in."""
+        settings = self._settings
+        router = APIRouter(include_in_schema=False)
+        if settings.auth == "password":
+            seconds = settings.session_hours * 3600
+            router.include_router(password_routes(self.desk, self._forms, session_seconds=seconds))
+        signs_in = self.sign_in.signs_in
+        router.include_router(session_routes(self.desk, self._forms, self._consent, signs_in=signs_in))
+
+        if not signs_in:
+
+            @router.api_route("/login", methods=["GET", "HEAD", "POST"])
+            def nothing_to_do(request: Request) -> Response:
+                return RedirectResponse("/", status_code=303)  # and never Gradio's own route of this name
+
+        @router.get("/pages/{name}")
+        def page_file(request: Request, name: str) -> Response:
+            if name not in PAGE_FILES:
+                return refusal(request.scope, 404, "There is no such file.")
+            return FileResponse(ASSETS / name, headers={"cache-control": "max-age=3600"})
+
+        return router
+
+    def close_around(self, app: FastAPI, blocks: gr.Blocks, scripts: Iterable[str]) -> None:
+        """Puts the gate around the application. Raises AssertionError for a function that no rule is about."""
+        settings = self._settings
+        house = House(
+            functions=_functions(blocks),
+            files=frozenset(_files(blocks.config)),
+            scripts=tuple(scripts),
+            hosts=self._hosts(),
+            origin=settings.public_url,
+            consent_version=self._consent.version if self._consent else None,
+            max_request_bytes=settings.max_request_bytes,
+        )
+        app.add_middleware(Gate, house=house, identify=self._identify(), desk=self.desk)
+        app.add_middleware(Forwarding, networks=settings.trusted_proxies)
+
+    def _hosts(self) -> frozenset[str] | None:
+        public = self._settings.public_url
+        named = {public.partition("://")[2].rpartition(":")[0] or public.partition("://")[2]} if public else set()
+        if self._settings.auth == "none":
+            return LOOPBACK | named
+        return (LOOPBACK | named) if named else None
+
+    def _identify(self) -> Identify:
+        settings = self._settings
+        if settings.auth == "none":
+            return LocalPerson(self.desk.local(settings.annotator))
+        if settings.auth == "proxy":
+            return Vouched(self.desk, settings.proxy_header, Proxies(settings.trusted_proxies))
+        return SignedIn(self.desk)
+
+    def _token_for(self, request: gr.Request, purpose: str) -> str:
+        asked: Any = request.request
+        return self._forms.token(asked, purpose)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _functions(blocks: gr.Blocks) -> dict[int, Needs]:
+    """What each function of Gradio's table needs; those that run in the browser only are not called here."""
+    needs = {}
+    for index, function in blocks.fns.items():
+        if function.fn is not None:
+            name = function.fn.__qualname__
+            assert name in FUNCTIONS, f"web/policy.py says nothing about the function {name}"
+            needs[index] = FUNCTIONS[name]
+    return needs
+
+
+def _files(config: Any) -> Iterator[str]:
+    """The paths of the files that components of the page show."""
+    if isinstance(config, dict):
+        if isinstance(config.get("path"), str) and config.get("meta", {}).get("_type") == "gradio.FileData":
+            yield config["path"]
+        for value in config.values():
+            yield from _files(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _files(value)

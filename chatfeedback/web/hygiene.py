@@ -1,0 +1,49 @@
+"""What every answer says to the browser: the headers that keep a page to itself.
+
+The page of Gradio brings scripts inside its HTML: the policy names each of them by its SHA-256, and no other inline
+script runs. Gradio also makes functions out of texts (`js=` of an event, `js_on_load`), hence 'unsafe-eval', and sets
+styles in place, hence 'unsafe-inline' for styles. Nothing is loaded from elsewhere, pictures in replies included: a
+picture's address would tell its host what was said. Our own pages have no script at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+
+_INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
+
+ALWAYS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+WITH_TLS = (b"strict-transport-security", b"max-age=31536000")
+
+OWN_PAGES = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The policy of what is no page of Gradio's."""
+
+
+def source_hash(script: str) -> str:
+    """How a policy names an inline script (CSP Level 3, 'sha256-…')."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def page_policy(html: str, more_scripts: Iterable[str]) -> str:
+    """The policy of Gradio's page. `more_scripts`: those that the page itself puts into its head."""
+    # A browser folds line ends before it hashes.
+    inline = [script.replace("\r\n", "\n") for script in _INLINE_SCRIPT.findall(html)]
+    hashes = " ".join(source_hash(script) for script in [*inline, *more_scripts] if script)
+    return (
+        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; connect-src 'self'; "
+        "worker-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'; "
+        "object-src 'none'"
+    )

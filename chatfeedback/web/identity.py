@@ -1,0 +1,135 @@
+"""From a request to the person who sent it: a cookie, a proxy's word, or the one local person.
+
+The address of a client and the scheme are taken from `X-Forwarded-*` only when the connection itself comes from a
+proxy that the settings list; from anybody else these headers are taken off before anything reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from chatfeedback.access.desk import AccessDesk
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import NotAllowed
+
+COOKIE = "chatfeedback_session"
+_FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip")
+
+
+class Identify(Protocol):
+    """Finds out who sent a request. Raises NotAllowed for whoever is known and may not come in, StoreError."""
+
+    async def __call__(self, scope: Scope) -> Person | None: ...
+
+
+def header(scope: Scope, name: str) -> str | None:
+    """The one value of a header; None without it, and when there are several, of which nobody knows which is meant."""
+    wanted = name.lower().encode()
+    values = [value for key, value in scope["headers"] if key == wanted]
+    return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def cookie(scope: Scope, name: str) -> str | None:
+    """The value of a cookie, None without it."""
+    for key, value in scope["headers"]:
+        if key == b"cookie":
+            jar: SimpleCookie = SimpleCookie()
+            try:
+                jar.load(value.decode("latin-1"))
+            except CookieError:
+                return None
+            if name in jar:
+                return jar[name].value
+    return None
+
+
+def is_secure(scope: Scope) -> bool:
+    """Whether the browser speaks TLS, with us or with a trusted proxy in front."""
+    return bool(scope.get("scheme") == "https")
+
+
+def cookie_name(name: str, scope: Scope) -> str:
+    """With TLS, a browser takes a cookie of this prefix from this very host only, and sends it back with TLS only."""
+    return f"__Host-{name}" if is_secure(scope) else name
+
+
+class LocalPerson:
+    """There is no sign-in: it is always the same person."""
+
+    def __init__(self, person: Callable[[], Person]) -> None:
+        self._person = person
+
+    async def __call__(self, scope: Scope) -> Person:
+        return self._person()
+
+
+class SignedIn:
+    """Whose session the cookie names."""
+
+    def __init__(self, desk: AccessDesk) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope) -> Person | None:
+        token = cookie(scope, cookie_name(COOKIE, scope))
+        return await asyncio.to_thread(self._desk.person, token) if token else None
+
+
+class Vouched:
+    """Whom the proxy names in a header."""
+
+    def __init__(self, desk: AccessDesk, name: str, proxies: Proxies) -> None:
+        self._desk = desk
+        self._header = name
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope) -> Person | None:
+        if not self._proxies.sent(scope):
+            raise NotAllowed("This server is reached through its proxy only.")
+        subject = (header(scope, self._header) or "").strip()
+        return await asyncio.to_thread(self._desk.vouched, subject[:200]) if subject else None
+
+
+class Proxies:
+    """The proxies that are believed, by address."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+
+    def sent(self, scope: Scope) -> bool:
+        """Whether the connection itself comes from one of them."""
+        return bool(scope.get("state", {}).get("from_proxy"))
+
+    def contains(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+
+class Forwarding:
+    """Believes `X-Forwarded-For` and `-Proto` of trusted proxies, and takes such headers off all other requests."""
+
+    def __init__(self, app: ASGIApp, networks: Iterable[str]) -> None:
+        listed = list(networks)
+        self._app = app
+        self._proxies = Proxies(listed)
+        self._believing = ProxyHeadersMiddleware(app, trusted_hosts=listed)  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        client = scope.get("client")
+        trusted = client is not None and self._proxies.contains(client[0])
+        scope.setdefault("state", {})["from_proxy"] = trusted
+        if trusted:
+            return await self._believing(scope, receive, send)  # type: ignore[arg-type]
+        scope["headers"] = [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]
+        return await self._app(scope, receive, send)

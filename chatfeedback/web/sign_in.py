@@ -1,0 +1,170 @@
+"""The routes of sign-in and sign-out, of the consent text, and of one's own password.
+
+Which of them there are depends on how people sign in; all of them work without a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from chatfeedback.access.desk import AccessDesk
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, SignInRefused, StoreError, TooMany
+from chatfeedback.web.forms import (
+    BROWSER_COOKIE,
+    Forms,
+    drop_cookie,
+    next_address,
+    remember,
+    set_cookie,
+    text_field,
+)
+from chatfeedback.web.identity import COOKIE
+from chatfeedback.web.rendering import render
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What people are asked to agree to."""
+
+    version: str
+    text: str
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The text, parted at empty lines."""
+        return [part.strip() for part in self.text.split("\n\n") if part.strip()]
+
+
+def status_of(error: ChatFeedbackError) -> int:
+    """The status that says to a browser what the error says to a person."""
+    statuses: tuple[tuple[type[ChatFeedbackError], int], ...] = (
+        (InputError, 400),
+        (SignInRefused, 401),
+        (NotAllowed, 403),
+        (TooMany, 429),
+        (StoreError, 503),
+    )
+    return next((status for kind, status in statuses if isinstance(error, kind)), 400)
+
+
+def begin_session(request: Request, token: str, address: str, seconds: float) -> Response:
+    """Sends the browser on, signed in."""
+    response = RedirectResponse(address, status_code=303)
+    set_cookie(response, request, COOKIE, token, max_age=int(seconds))
+    drop_cookie(response, request, BROWSER_COOKIE)
+    return response
+
+
+def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -> APIRouter:
+    """GET and POST `/login` for accounts of our own, and `/password` to change one's."""
+    router = APIRouter(include_in_schema=False)
+
+    def login_page(request: Request, *, name: str = "", error: ChatFeedbackError | None = None) -> Response:
+        value, token = forms.first(request)
+        asked = next_address(request.query_params.get("next"))
+        headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
+        status = status_of(error) if error else 200
+        page = render(
+            "login.html", status=status, headers=headers, token=token, next=asked, name=name, error=error, oidc=None
+        )
+        remember(page, request, value)
+        return page
+
+    @router.get("/login")
+    def show(request: Request) -> Response:
+        return login_page(request)
+
+    @router.post("/login")
+    async def sign_in(request: Request) -> Response:
+        name = ""
+        try:
+            form = await forms.sent(request, "login")
+            name = text_field(form, "name")
+            address = request.client.host if request.client else ""
+            token = await asyncio.to_thread(desk.sign_in, name, text_field(form, "password"), address)
+        except (InputError, SignInRefused, TooMany, StoreError) as error:
+            if isinstance(error, TooMany):
+                log.warning("too many attempts to sign in; the last ones were not looked at")
+            return login_page(request, name=name, error=error)
+        return begin_session(request, token, next_address(text_field(form, "next")), session_seconds)
+
+    def password_page(request: Request, *, error: ChatFeedbackError | None = None, done: bool = False) -> Response:
+        status = status_of(error) if error else 200
+        token = forms.token(request, "password")
+        return render("password.html", status=status, token=token, error=error, done=done)
+
+    @router.get("/password")
+    def show_password(request: Request) -> Response:
+        return password_page(request)
+
+    @router.post("/password")
+    async def change_password(request: Request) -> Response:
+        try:
+            form = await forms.sent(request, "password")
+            if text_field(form, "new") != text_field(form, "again"):
+                raise InputError("The new password was not the same both times.")
+            address = request.client.host if request.client else ""
+            before, after = text_field(form, "old"), text_field(form, "new")
+            await asyncio.to_thread(desk.change_password, request.state.person, before, after, address)
+        except (InputError, SignInRefused, TooMany, StoreError) as error:
+            return password_page(request, error=error)
+        return password_page(request, done=True)
+
+    return router
+
+
+def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, signs_in: bool) -> APIRouter:
+    """POST `/logout`, and `/consent`. `signs_in`: whether there are sessions to end."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.post("/logout")
+    async def sign_out(request: Request) -> Response:
+        try:
+            await forms.sent(request, "logout")
+            await asyncio.to_thread(desk.sign_out, request.state.person)
+        except (InputError, StoreError) as error:
+            return render("refused.html", status=status_of(error), sentence=str(error), code=status_of(error))
+        response = RedirectResponse("/login" if signs_in else "/", status_code=303)
+        drop_cookie(response, request, COOKIE)
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'  # drafts of what was typed, too
+        return response
+
+    if consent is not None:
+        _add_consent(router, desk, forms, consent)
+    return router
+
+
+def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Consent) -> None:
+    def page(request: Request, error: ChatFeedbackError | None = None) -> Response:
+        person: Person = request.state.person
+        return render(
+            "consent.html",
+            status=status_of(error) if error else 200,
+            token=forms.token(request, "consent"),
+            logout=forms.token(request, "logout") if person.session_id else None,
+            consent=consent,
+            next=next_address(request.query_params.get("next")),
+            error=error,
+        )
+
+    @router.get("/consent")
+    def show(request: Request) -> Response:
+        return page(request)
+
+    @router.post("/consent")
+    async def agree(request: Request) -> Response:
+        try:
+            form = await forms.sent(request, "consent")
+            await asyncio.to_thread(desk.consent, request.state.person, text_field(form, "version"))
+        except ChatFeedbackError as error:
+            return page(request, error)
+        return RedirectResponse(next_address(text_field(form, "next")), status_code=303)
