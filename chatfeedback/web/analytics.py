@@ -26,6 +26,7 @@ from chatfeedback.web.account import who
 from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
 from chatfeedback.web.charts import Card, number, percent, seconds
 from chatfeedback.web.feedback_table import badge, feedback_table
+from chatfeedback.web.listening import CALLED
 from chatfeedback.web.present import Rendered
 
 EXPORT_PATH = "/export/feedback.csv"
@@ -269,7 +270,7 @@ def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, reason_labels: Mapping[str
     chosen = [on.since, on.until, on.model, on.annotator]
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> Any:
-        return event(handler, inputs, drawn, show_progress="hidden", api_visibility="private", **how)
+        return event(handler, inputs, drawn, **CALLED, **how)
 
     for event in (tab.select, on.refresh.click, on.since.input, on.until.input, on.model.input, on.annotator.input):
         # Of several changes at once, the last one must win.

@@ -15,6 +15,7 @@ from chatfeedback.web.analytics import build_analytics
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
 from chatfeedback.web.layout import Controls, lay_out_chat
+from chatfeedback.web.listening import CALLED
 from chatfeedback.web.pages import Pages
 from chatfeedback.web.screen import Components, Screen
 
@@ -87,7 +88,7 @@ def build_blocks(
 
 def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
     handlers = AccountHandlers(on, sign_in.token_for, signs_in=sign_in.signs_in, passwords=sign_in.passwords)
-    blocks.load(handlers.load, [], [on.tabs, on.chat, on.account], show_progress="hidden", api_visibility="private")
+    blocks.load(handlers.load, [], [on.tabs, on.chat, on.account], **CALLED)
 
 
 def open_sidebar(wide: bool) -> gr.Sidebar:
@@ -103,7 +104,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     screen = [getattr(on, name) for name in Components.__slots__]
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
-        event(handler, inputs, screen, show_progress="hidden", api_visibility="private", **how)
+        event(handler, inputs, screen, **CALLED, **how)
 
     listen(blocks.load, chat.load, [])
     blocks.load(
@@ -111,11 +112,10 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
         [controls.wide],
         [controls.sidebar],
         js=IS_WIDE,
-        show_progress="hidden",
-        api_visibility="private",
+        **CALLED,
     )
     blocks.unload(chat.unload)
-    controls.wake.click(wake, show_progress="hidden", api_visibility="private", trigger_mode="multiple")
+    controls.wake.click(wake, trigger_mode="multiple", **CALLED)
     # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
     listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, on.model], js=NOTE_SENT, trigger_mode="multiple")
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
@@ -141,14 +141,12 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
             handler,
             inputs,
             painted,
-            show_progress="hidden",
-            api_visibility="private",
             trigger_mode="multiple",
+            **CALLED,
             **how,
         )
 
-    # Gradio prepares values in threads, where two clicks could change places.
-    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about], preprocess=False)
+    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about])
     listen(panel.refused.change, feedback.take_back, [on.drawn])
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])

@@ -24,11 +24,11 @@ from chatfeedback.store import keys
 from chatfeedback.web import rendering
 from chatfeedback.web.answers import refusal
 from chatfeedback.web.app import SignIn
+from chatfeedback.web.calls import functions
 from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
 from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, Proxies, SignedIn, Vouched
 from chatfeedback.web.layout import ASSETS
-from chatfeedback.web.policy import FUNCTIONS, Needs
 from chatfeedback.web.sign_in import Consent, password_routes, session_routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -102,7 +102,7 @@ class Door:
         """Puts the gate around the application. Raises AssertionError for a function that no rule is about."""
         settings = self._settings
         house = House(
-            functions=_functions(blocks),
+            functions=functions(blocks),
             files=frozenset(_files(blocks.config)),
             scripts=tuple(scripts),
             hosts=self._hosts(),
@@ -141,17 +141,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _functions(blocks: gr.Blocks) -> dict[int, Needs]:
-    """What each function of Gradio's table needs; those that run in the browser only are not called here."""
-    needs = {}
-    for index, function in blocks.fns.items():
-        if function.fn is not None:
-            name = function.fn.__qualname__
-            assert name in FUNCTIONS, f"web/policy.py says nothing about the function {name}"
-            needs[index] = FUNCTIONS[name]
-    return needs
 
 
 def _files(config: Any) -> Iterator[str]:

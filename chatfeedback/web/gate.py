@@ -28,6 +28,7 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, StoreError
 from chatfeedback.web import hygiene
 from chatfeedback.web.answers import NO_CONSENT, refusal
+from chatfeedback.web.calls import Function
 from chatfeedback.web.identity import Identify, header, is_secure
 from chatfeedback.web.policy import Needs, Open, rule_for
 
@@ -39,7 +40,7 @@ MOST_PAGES = 100_000
 MOST_REFUSALS = 30
 """Of one person in a minute that go into the audit."""
 _JOIN = "/gradio_api/queue/join"
-_JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash", "simple_format", "batched"}
+_JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
 
 
@@ -56,7 +57,7 @@ class Refused(Exception):
 class House:
     """What the gate knows of what is behind it."""
 
-    functions: Mapping[int, Needs]
+    functions: Mapping[int, Function]
     """Of Gradio's function table, by index."""
     files: Collection[str]
     """Paths that the page itself shows, and nothing else of `/gradio_api/file=`."""
@@ -174,10 +175,12 @@ class Gate:
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
             raise Refused(400, "This is no call of a function of this page.", "malformed")
         index = body.get("fn_index")
-        needs = self._house.functions.get(index) if type(index) is int else None
-        if needs is None:
+        function = self._house.functions.get(index) if type(index) is int else None
+        if function is None:
             raise Refused(404, "There is no such function.", "no_such_function")
-        self._must_have(person, needs, "function")
+        self._must_have(person, function.needs, "function")
+        if not function.accepts(body["data"], body.get("trigger_id"), body.get("event_data")):
+            raise Refused(400, "This is no call that the page makes.", "malformed")
         self._must_own_page(person, body.get("session_hash"))
         return _replayed(scope, orjson.dumps(body), receive)
 

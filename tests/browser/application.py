@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import uvicorn
+from fastapi import FastAPI
 from playwright.sync_api import Page
 from sqlalchemy import Engine, text
 
@@ -51,6 +52,7 @@ class Application:
         self.port = int(self._listening.getsockname()[1])
         self._engine: Engine = open_engine(database_url)
         self._store = EventStore(self._engine, open_writer(self._engine))
+        self.app: FastAPI | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -73,7 +75,8 @@ class Application:
         """Returns when it answers."""
         if self._listening.fileno() == -1:
             self._listening = _listen(self.port)
-        self._server = server = new_server(build_app(self.settings), grace_seconds=1)
+        self.app = build_app(self.settings)
+        self._server = server = new_server(self.app, grace_seconds=1)
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listening]}, name="application")
         self._thread.start()
         eventually(lambda: server.started or not self._thread.is_alive(), bool, time.sleep)
@@ -102,6 +105,11 @@ class Application:
             return str(
                 connection.execute(text("SELECT annotator_id FROM annotators WHERE name = :name"), name).scalar()
             )
+
+    @property
+    def engine(self) -> Engine:
+        """An engine of the test's own on the same database."""
+        return self._engine
 
     def events(self, conversation_id: str) -> list[Event]:
         return self._store.events_of(conversation_id)

@@ -1,0 +1,131 @@
+"""People at a running application, each with a cookie of their own, and Gradio's protocol spoken by hand.
+
+with house(database_url, models=[…]) as (application, people):
+    people["ada"].get("/config")
+    tab = people["ada"].tab()
+    tab.call("ChatHandlers.send", ["Hello", None, None])
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import gradio as gr
+import httpx
+
+from browser.application import Application
+from chatfeedback.domain.roles import Role
+from chatfeedback.store import users
+from chatfeedback.store.sessions import Sessions
+
+ROLES: dict[str, Role] = {"ada": "annotator", "bob": "annotator", "rita": "researcher", "adam": "admin"}
+"""Who there is, besides nobody."""
+NOBODY = "nobody"
+
+
+class Somebody:
+    """A browser's worth of HTTP: whoever holds this cookie, or nobody."""
+
+    def __init__(self, application: Application, name: str, annotator_id: str | None, token: str | None) -> None:
+        cookies = {"chatfeedback_session": token} if token else {}
+        self.name, self.annotator_id, self.token = name, annotator_id, token
+        self.http = httpx.Client(base_url=application.address, cookies=cookies, timeout=30)
+        self._blocks = blocks_of(application)
+
+    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """The answer; of one that never ends, its beginning."""
+        with self.http.stream(method, path, **how) as response:
+            if "text/event-stream" not in response.headers.get("content-type", ""):
+                response.read()
+            return response
+
+    def get(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("GET", path, **how)
+
+    def post(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("POST", path, **how)
+
+    def tab(self, session_hash: str | None = None) -> Tab:
+        """A page of this person's."""
+        return Tab(self, self._blocks, session_hash or secrets.token_hex(5))
+
+
+class Tab:
+    """An open page: calls functions and reads the answers, as the page's own script does."""
+
+    def __init__(self, person: Somebody, blocks: gr.Blocks, session_hash: str) -> None:
+        self.person = person
+        self.session_hash = session_hash
+        self._blocks = blocks
+
+    def join(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> httpx.Response:
+        """Sends a call of the first function with this handler; the answer to the sending."""
+        index, function = next(
+            (index, function)
+            for index, function in self._blocks.fns.items()
+            if getattr(function.fn, "__qualname__", None) == name
+        )
+        body = {
+            "data": list(data) if data is not None else [None] * len(function.inputs),
+            "fn_index": index,
+            "trigger_id": function.targets[0][0],
+            "session_hash": self.session_hash,
+            "event_data": None,
+            **more,
+        }
+        return self.person.post("/gradio_api/queue/join", json=body)
+
+    def call(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> list[dict[str, Any]]:
+        """Calls it, and returns the messages about it to its end."""
+        joined = self.join(name, data, **more)
+        assert joined.status_code == 200, joined.text
+        return self.told(joined.json()["event_id"])
+
+    def told(self, event_id: str) -> list[dict[str, Any]]:
+        """What the stream of this page says of an event, to its end."""
+        found = []
+        query = {"session_hash": self.session_hash}
+        with self.person.http.stream("GET", "/gradio_api/queue/data", params=query) as stream:
+            assert stream.status_code == 200, stream.read()
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    message = json.loads(line.removeprefix("data: "))
+                    if message.get("event_id") == event_id:
+                        found.append(message)
+                        if message["msg"] == "process_completed":
+                            break
+        return found
+
+
+def blocks_of(application: Application) -> gr.Blocks:
+    """The page of a running application."""
+    assert application.app is not None
+    return next(route.app.blocks for route in application.app.routes if hasattr(getattr(route, "app", None), "blocks"))
+
+
+def settle(application: Application) -> dict[str, Somebody]:
+    """Makes everybody of ROLES, signs them in, and adds nobody."""
+    sessions = Sessions(application.engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    people = {NOBODY: Somebody(application, NOBODY, None, None)}
+    for name, role in ROLES.items():
+        user = users.add(application.engine, name, role, actor_id=None)
+        token = sessions.begin(user.annotator_id, "password")
+        people[name] = Somebody(application, name, user.annotator_id, token)
+    return people
+
+
+@contextmanager
+def house(database_url: str, **settings: Any) -> Iterator[tuple[Application, dict[str, Somebody]]]:
+    """A running application with passwords, and its people."""
+    with Application(database_url, auth="password", **settings).running() as application:
+        people = settle(application)
+        try:
+            yield application, people
+        finally:
+            for person in people.values():
+                person.http.close()
