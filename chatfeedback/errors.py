@@ -7,6 +7,8 @@
     │   └── NotRateable          a rating for something that is not a reply with text
     ├── NotFound                 no such conversation, message, model or annotator
     ├── NotAllowed               it exists, but not for this person
+    ├── SignInRefused            who wants to sign in could not be let in
+    ├── ProviderUnavailable      the sign-in service cannot be reached or answers nonsense; trying again may help
     ├── Conflict                 the conversation has moved on since the page was drawn
     │   └── ReplyRunning         a reply is still being written in this conversation
     ├── StoreError               the database refused, or cannot be reached
@@ -58,6 +60,14 @@ class NotFound(ChatFeedbackError):
 
 class NotAllowed(ChatFeedbackError):
     """It exists, but this person may not do this with it."""
+
+
+class SignInRefused(ChatFeedbackError):
+    """Who wants to sign in could not be let in."""
+
+
+class ProviderUnavailable(ChatFeedbackError):
+    """The sign-in service cannot be reached, or answers nonsense; trying again may help."""
 
 
 class Conflict(ChatFeedbackError):

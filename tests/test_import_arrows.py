@@ -1,6 +1,6 @@
 """Imports point inward and down, and what is heavy is loaded by those who use it.
 
-web → service → store, inference → domain        analytics, export → store → domain
+web → service → store, inference → domain        analytics, export → store → domain        web → access → store → domain
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ ALLOWED: dict[str, set[str]] = {
     "running": SERVICE,
     "replies": SERVICE,
     "service": SERVICE,
+    "access": STORE,
     "analytics": READERS,
     "export": READERS,
-    "web": SERVICE | {"analytics", "export"},
+    "web": SERVICE | {"access", "analytics", "export"},
     "web.catalogue": SERVICE | {"settings"},
-    "web.server": SERVICE | {"analytics", "export", "settings"},
+    "web.server": SERVICE | {"access", "analytics", "export", "settings"},
     "sources": set(),
     "settings": {"sources", "store.engine"},
     "cli": {"web.server", "settings", "store.admin", "export.command", "analytics.command", "analytics.filters"},
@@ -51,7 +52,9 @@ LIBRARIES: dict[str, set[str]] = {
     "xllamacpp": {"inference"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"settings", "sources"},
+    "authlib": {"access"},
+    "joserfc": {"access"},
+    "pydantic": {"settings", "sources", "access"},
     "pydantic_settings": {"settings", "sources"},
     "alembic": {"store"},
     "sqlalchemy": {"store", "analytics", "export", "web.server", "web.downloads"},
@@ -59,6 +62,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pandas": {"analytics", "web"},
 }
 HEAVY = {"gradio", "fastapi", "pandas", "numpy", "sqlalchemy", "alembic", "pydantic", "huggingface_hub", "xllamacpp"}
+HEAVY |= {"authlib", "joserfc", "cryptography"}
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,1 @@
+"""Access: who a person is, and by whose word."""
