@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import logging
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -48,6 +50,14 @@ async def test_no_log_holds_a_code_a_token_or_a_secret(
     assert [secret for secret in hidden if secret in said] == []
 
 
+async def test_cookies_of_one_sign_in_do_not_go_with_the_next(scripted: ScriptedProvider, client: OidcClient) -> None:
+    scripted.answers["/userinfo"] = Answer(b'{"sub": "subject-of-ada"}', headers={"set-cookie": "person=ada; path=/"})
+    for _ in range(2):
+        await sign_in(scripted, client, says(preferred_username=None))
+    assert scripted.times_asked("/userinfo") == 2
+    assert [headers["cookie"] for _, headers, _ in scripted.asked if "cookie" in headers] == []
+
+
 # Answers that are none
 
 
@@ -72,6 +82,28 @@ async def test_an_endpoint_that_is_no_safe_address_is_not_used(
         await client.begin(BACK)
 
 
+@pytest.mark.parametrize("name", ["token_endpoint", "userinfo_endpoint"])
+async def test_a_public_provider_cannot_send_this_site_to_its_own_machine(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    issuer = "https://provider.example"
+    paths = {"authorization_endpoint": "/a", "token_endpoint": "/t", "jwks_uri": "/k", "userinfo_endpoint": "/u"}
+    published = {"issuer": issuer, **{endpoint: issuer + path for endpoint, path in paths.items()}}
+
+    async def answer(*_: object) -> httpx2.Response:
+        return httpx2.Response(200, json=published)
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", answer)
+    client = OidcClient(ProviderSettings(issuer, "site"))
+    assert (await client.begin(BACK)).address.startswith(f"{issuer}/a?")
+    await client.close()
+    published[name] = "http://127.0.0.1:8000/internal"
+    client = OidcClient(ProviderSettings(issuer, "site"))
+    with pytest.raises(ProviderUnavailable, match=f"{name} is not an https address"):
+        await client.begin(BACK)
+    await client.close()
+
+
 PATHS = ["/.well-known/openid-configuration", "/token", "/keys", "/userinfo"]
 NO_ANSWERS = {
     "garbage": Answer(b"<html>"),
@@ -83,7 +115,6 @@ NO_ANSWERS = {
     "moved": Answer(b"", status=302, headers={"location": "/elsewhere"}),
     "too long": Answer(b'{"a": "' + b"x" * 1_000_000 + b'"}'),
     "endless": Answer("endless"),
-    "packed": Answer(b"{}", headers={"content-encoding": "gzip"}),
     "not a length": Answer(b"{}", headers={"content-length": "99"}),
 }
 
@@ -98,6 +129,14 @@ async def test_an_answer_that_cannot_be_read_is_the_providers_fault(
         await sign_in(scripted, client, says(preferred_username=None))
     del scripted.answers[path]
     assert (await sign_in(scripted, client)).name == "Ada"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_packed_answer_is_not_unpacked(scripted: ScriptedProvider, client: OidcClient, path: str) -> None:
+    packed = gzip.compress(b'{"keys": []' + b" " * 10_000_000 + b"}")  # about 10 kB
+    scripted.answers[path] = Answer(packed, headers={"content-encoding": "gzip"})
+    with pytest.raises(ProviderUnavailable, match="its answer is packed"):
+        await sign_in(scripted, client, says(preferred_username=None))
 
 
 @pytest.mark.parametrize("path", PATHS)

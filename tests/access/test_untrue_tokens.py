@@ -150,6 +150,8 @@ async def test_keys_are_kept_and_asked_for_again_once_when_one_is_unknown(
 ) -> None:
     await sign_in(scripted, client)
     await sign_in(scripted, client)
+    with pytest.raises(SignInRefused):
+        await sign_in(scripted, client, says(nonce="the-nonce-of-another"))
     assert scripted.times_asked("/keys") == 1
     with pytest.raises(SignInRefused):
         await sign_in(scripted, client, named_by_an_unknown_key)
