@@ -72,7 +72,8 @@ def believed(
     named = claims.get("nonce")
     if not named or not isinstance(named, str) or not same(named, nonce):
         raise InvalidClaimError("nonce")
-    if len(claims["sub"]) > _LONGEST_SUBJECT or not claims["sub"].isprintable():
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
         raise InvalidClaimError("sub")
     return dict(claims)
 
