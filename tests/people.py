@@ -8,6 +8,7 @@ with house(database_url, models=[…]) as (application, people):
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Iterator, Sequence
@@ -122,10 +123,18 @@ def settle(application: Application) -> dict[str, Somebody]:
 @contextmanager
 def house(database_url: str, **settings: Any) -> Iterator[tuple[Application, dict[str, Somebody]]]:
     """A running application with passwords, and its people."""
-    with Application(database_url, auth="password", **settings).running() as application:
-        people = settle(application)
-        try:
-            yield application, people
-        finally:
-            for person in people.values():
-                person.http.close()
+    application = Application(database_url, **{"auth": "password", **settings})
+
+    async def start() -> None:
+        # Outside a running loop Gradio would make one of its own, and never close it.
+        application.start()
+
+    asyncio.run(start())
+    people: dict[str, Somebody] = {}
+    try:
+        people |= settle(application)
+        yield application, people
+    finally:
+        for person in people.values():
+            person.http.close()
+        application.close()

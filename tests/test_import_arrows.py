@@ -67,7 +67,8 @@ LIBRARIES: dict[str, set[str]] = {
     "xllamacpp": {"inference"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"settings", "sources", "setting_types", "access_settings", "access.oidc"},
+    "joserfc": {"access"},
+    "pydantic": {"settings", "sources", "setting_types", "access_settings", "access"},
     "pydantic_settings": {"settings", "sources"},
     "alembic": {"store"},
     "sqlalchemy": {"store", "access", "analytics", "export", "web.server", "web.door", "web.downloads"},
@@ -75,6 +76,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pandas": {"analytics", "web"},
 }
 HEAVY = {"gradio", "fastapi", "pandas", "numpy", "sqlalchemy", "alembic", "pydantic", "huggingface_hub", "xllamacpp"}
+HEAVY |= {"authlib", "joserfc", "cryptography"}
 
 
 def modules() -> dict[str, Path]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlockFunction
 
 from chatfeedback.web.policy import FUNCTIONS, Needs
 
@@ -37,6 +36,11 @@ def _is_texts(value: Any) -> bool:
 
 def _is_said(value: Any) -> bool:
     return _is_text(value) or _is_texts(value)
+
+
+def _is_place(value: Any) -> bool:
+    """An index, or one within it."""
+    return _is_index(value) or (isinstance(value, list) and bool(value) and all(map(_is_index, value)))
 
 
 def _or_nothing(check: Check) -> Check:
@@ -89,7 +93,7 @@ _EVENTS: Mapping[tuple[type, str], Check] = {
         {},
     ),
     (gr.Chatbot, "select"): Told(
-        {"index": lambda index: _is_index(index) or (isinstance(index, list) and all(map(_is_index, index)) and index)},
+        {"index": _is_place},
         {"value": _is_said, "selected": lambda value: isinstance(value, bool)},
     ),
     (gr.HTML, "select"): lambda data: any(
@@ -134,19 +138,13 @@ def functions(blocks: gr.Blocks) -> dict[int, Function]:
     return {index: _function(blocks, function) for index, function in blocks.fns.items() if function.fn is not None}
 
 
-def _function(blocks: gr.Blocks, function: BlockFunction) -> Function:
-    assert function.fn is not None
+def _function(blocks: gr.Blocks, function: Any) -> Function:
     name = function.fn.__qualname__
     assert name in FUNCTIONS, f"web/policy.py says nothing about the function {name}"
     unknown = {type(block).__name__ for block in function.inputs if type(block) not in _INPUTS}
     assert not unknown, f"web/calls.py does not know what {unknown} of {name} may hold"
-    triggers = {
-        component: _EVENTS.get((type(blocks.blocks.get(component)), event), _nothing)
-        for component, event in function.targets
-    }
-    return Function(
-        name,
-        FUNCTIONS[name],
-        tuple(_INPUTS[type(block)] for block in function.inputs),
-        triggers,  # type: ignore[arg-type]
-    )
+    triggers: dict[int | None, Check] = {}
+    for component, event in function.targets:
+        block = blocks.blocks.get(component) if component is not None else None
+        triggers[component] = _EVENTS.get((type(block), event), _nothing)
+    return Function(name, FUNCTIONS[name], tuple(_INPUTS[type(block)] for block in function.inputs), triggers)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from chatfeedback.access.desk import AccessDesk
+from chatfeedback.access.oidc import OidcClient, ProviderSettings
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
@@ -29,6 +30,7 @@ from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
 from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, Proxies, SignedIn, Vouched
 from chatfeedback.web.layout import ASSETS
+from chatfeedback.web.oidc import oidc_routes
 from chatfeedback.web.sign_in import Consent, password_routes, session_routes
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -56,10 +58,13 @@ class Door:
             signs_in=settings.auth in ("password", "oidc"),
             passwords=settings.auth == "password",
         )
+        self._provider = _provider(settings)
         rendering.configure(settings.title)
 
     async def close(self) -> None:
         """Lets go of the connections to the provider."""
+        if self._provider is not None:
+            await self._provider.close()
 
     @staticmethod
     def person(request: Request) -> Person:
@@ -78,9 +83,21 @@ class Door:
         """Everything that is there for signing in."""
         settings = self._settings
         router = APIRouter(include_in_schema=False)
+        seconds = settings.session_hours * 3600
         if settings.auth == "password":
-            seconds = settings.session_hours * 3600
             router.include_router(password_routes(self.desk, self._forms, session_seconds=seconds))
+        if self._provider is not None and settings.oidc is not None and settings.public_url is not None:
+            key = keys.secret(self._engine, "oidc")
+            router.include_router(
+                oidc_routes(
+                    self.desk,
+                    self._provider,
+                    key=key,
+                    label=settings.oidc.label,
+                    public_url=settings.public_url,
+                    session_seconds=seconds,
+                )
+            )
         signs_in = self.sign_in.signs_in
         router.include_router(session_routes(self.desk, self._forms, self._consent, signs_in=signs_in))
 
@@ -131,6 +148,22 @@ class Door:
     def _token_for(self, request: gr.Request, purpose: str) -> str:
         asked: Any = request.request
         return self._forms.token(asked, purpose)
+
+
+def _provider(settings: Settings) -> OidcClient | None:
+    """The provider that people sign in with, None where they do not. Raises SettingsError."""
+    if settings.auth != "oidc" or settings.oidc is None:
+        return None
+    chosen = settings.oidc
+    return OidcClient(
+        ProviderSettings(
+            issuer=chosen.issuer,
+            client_id=chosen.client_id,
+            client_secret=chosen.resolve_secret(),
+            scopes=chosen.scopes,
+            name_claim=chosen.name_claim,
+        )
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -15,7 +15,15 @@ from starlette.responses import RedirectResponse, Response
 
 from chatfeedback.access.desk import AccessDesk
 from chatfeedback.domain.roles import Person
-from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, SignInRefused, StoreError, TooMany
+from chatfeedback.errors import (
+    ChatFeedbackError,
+    InputError,
+    NotAllowed,
+    ProviderUnavailable,
+    SignInRefused,
+    StoreError,
+    TooMany,
+)
 from chatfeedback.web.forms import (
     BROWSER_COOKIE,
     Forms,
@@ -51,6 +59,7 @@ def status_of(error: ChatFeedbackError) -> int:
         (SignInRefused, 401),
         (NotAllowed, 403),
         (TooMany, 429),
+        (ProviderUnavailable, 502),
         (StoreError, 503),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 400)

@@ -67,9 +67,13 @@ class Application:
         try:
             yield self
         finally:
-            self.stop()
-            self._store.writer.close()
-            self._engine.dispose()
+            self.close()
+
+    def close(self) -> None:
+        """Ends it, and lets go of its database."""
+        self.stop()
+        self._store.writer.close()
+        self._engine.dispose()
 
     def start(self) -> None:
         """Returns when it answers."""
