@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import Engine
 
 from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.domain.roles import Person
 from chatfeedback.errors import SettingsError, StoreError, StoreUnavailable
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
@@ -79,7 +80,7 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), include_in_schema=False)
     app.add_api_route("/healthz", _health(engine), methods=["GET"])
-    app.include_router(downloads(engine, who))
+    app.include_router(downloads(engine, lambda _request: Person(person, settings.annotator, "admin")))
     blocks = page.build_blocks(
         service,
         AnalyticsDesk(engine, store.conversation),
