@@ -25,7 +25,7 @@ from chatfeedback.web.charts import Card, number, percent, seconds
 from chatfeedback.web.feedback_table import badge, feedback_table
 from chatfeedback.web.present import Rendered
 
-EXPORT_PATH = "/export/feedback.csv"
+EXPORT_PATH = "/export/feedback"
 ROWS = 50
 """Of the table at once."""
 YEARS = (2000, 2100)
@@ -142,7 +142,7 @@ class AnalyticsHandlers:
         now = datetime.now(UTC)
         return {
             self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
-            self._on.download: download_link(filters),
+            self._on.download: downloads(filters),
             self._on.cards: charts.cards(cards(found.headline)),
             self._on.per_day: timeline.per_day(found.per_day),
             self._on.by_model: charts.by_model(found.by_model),
@@ -209,8 +209,8 @@ def _day(text: object) -> date | None:
     return day
 
 
-def download_link(filters: Filters) -> str:
-    """A link to the CSV file of the feedback that the filters leave."""
+def downloads(filters: Filters) -> str:
+    """Links to the files of the feedback that the filters leave: the one to begin with first, and which to take."""
     chosen = {
         "since": filters.since and filters.since.isoformat(),
         "until": filters.until and filters.until.isoformat(),
@@ -218,8 +218,18 @@ def download_link(filters: Filters) -> str:
         "annotator": filters.annotator,
     }
     query = urlencode({name: value for name, value in chosen.items() if value})
-    address = html.escape(f"{EXPORT_PATH}?{query}" if query else EXPORT_PATH)
-    return f'<a class="cf-button" href="{address}" download>Download CSV</a>'
+
+    def link(suffix: str, text: str, cls: str) -> str:
+        address = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if query else ''}{query}")
+        return f'<a class="{cls}" href="{address}" aria-describedby="cf-which-file" download>{text}</a>'
+
+    return (
+        '<div class="cf-downloads" role="group" aria-label="Download this feedback">'
+        f"{link('spreadsheet.csv', 'Download for spreadsheets', 'cf-button cf-primary')}"
+        f"{link('csv', 'Download CSV (unchanged)', 'cf-quiet')}{link('jsonl', 'JSON lines', 'cf-quiet')}"
+        '<p id="cf-which-file">For Excel or LibreOffice take the first: what looks like a formula is made plain text.'
+        " For programs take one of the others: every text exactly as it was recorded.</p></div>"
+    )
 
 
 def cards(found: Headline) -> list[Card]:
