@@ -126,14 +126,16 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_the_flags_of_an_export_arrive(exported: list[tuple[Any, ...]]) -> None:
     flags = (
         "--format jsonl --output out.jsonl --since 2026-11-20 --until 2026-11-21T08:30:00+01:00 --model m --annotator a"
+        " --annotators names"
     )
     assert run("export", "feedback", *flags.split()).exit_code == 0
-    ((url, kind, format, output, filters, _progress),) = exported
-    assert (url, kind, format, output) == (
+    ((url, kind, format, output, filters, annotators, _progress),) = exported
+    assert (url, kind, format, output, annotators) == (
         "sqlite+pysqlite:///chatfeedback.db",
         "feedback",
         "jsonl",
         Path("out.jsonl"),
+        "names",
     )
     assert filters == Filters(
         since=datetime(2026, 11, 20, tzinfo=UTC),
@@ -143,10 +145,10 @@ def test_the_flags_of_an_export_arrive(exported: list[tuple[Any, ...]]) -> None:
     )
 
 
-def test_an_export_without_flags_is_csv_on_the_standard_output(exported: list[tuple[Any, ...]]) -> None:
+def test_an_export_without_flags_is_csv_with_pseudonyms_on_the_standard_output(exported: list[tuple[Any, ...]]) -> None:
     assert run("export", "messages").exit_code == 0
-    ((_url, _kind, format, output, filters, _progress),) = exported
-    assert (format, output, filters) == ("csv", None, Filters())
+    ((_url, _kind, format, output, filters, annotators, _progress),) = exported
+    assert (format, output, filters, annotators) == ("csv", None, Filters(), "pseudonyms")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +156,7 @@ def test_an_export_without_flags_is_csv_on_the_standard_output(exported: list[tu
     [
         ("everything",),
         ("events", "--format", "xls"),
+        ("events", "--annotators", "ids"),
         ("events", "--since", "yesterday"),
         ("events", "--since", "0001-01-01T00:00:00+05:00"),
         ("events", "--since", "2026-11-21", "--until", "2026-11-20"),

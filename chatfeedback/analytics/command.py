@@ -17,8 +17,8 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     """The headline figures by name, always the same names in the same order, ready for JSON.
 
     Counts are whole numbers, shares are 0 to 1 and rounded to 4 places, times are seconds rounded to 3; what cannot
-    be known (a share of nothing) is None. `filters.annotator` is a name or an id. Raises SettingsError for a
-    database that is not there, NotFound for an unknown model or annotator, StoreError.
+    be known (a share of nothing) is None. `filters.annotator` is a name, an id or a pseudonym. Raises SettingsError
+    for a database that is not there, NotFound for an unknown model or annotator, StoreError.
     """
     database = parse_url(url)
     if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, literal_column, select
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import NotFound
-from chatfeedback.store import annotators
+from chatfeedback.store import naming
 from chatfeedback.store.faults import translating
 from chatfeedback.store.schema import messages, to_micros
 
@@ -25,10 +25,11 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def resolved(engine: Engine, filters: Filters) -> Filters:
-    """The filters with the annotator, given by name or id, by id.
+def resolved(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filters:
+    """The filters with the annotator, given by name, id or pseudonym, by id.
 
-    Raises NotFound for an annotator or a model that the database lacks.
+    Raises NotFound for an annotator or a model that the database lacks. Without `by_name` a name is nobody's: who must
+    not learn names could otherwise find out the pseudonym of a name.
     """
     if filters.model is not None:
         with snapshot(engine) as connection:
@@ -37,9 +38,10 @@ def resolved(engine: Engine, filters: Filters) -> Filters:
                 raise NotFound(f"There is no reply by a model named {filters.model!r} in the database.")
     if filters.annotator is None:
         return filters
-    person = annotators.find(engine, filters.annotator)
+    person = naming.find(engine, filters.annotator, by_name=by_name)
     if person is None:
-        raise NotFound(f"There is no annotator with the name or id {filters.annotator!r} in the database.")
+        known_by = "name, id or pseudonym" if by_name else "id or pseudonym"
+        raise NotFound(f"There is no annotator with the {known_by} {filters.annotator!r} in the database.")
     return replace(filters, annotator=person.annotator_id)
 
 

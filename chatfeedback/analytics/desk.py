@@ -14,7 +14,8 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import Headline, headline
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import NotFound
-from chatfeedback.store import annotators
+from chatfeedback.store import annotators, naming
+from chatfeedback.store.naming import Naming
 from chatfeedback.store.schema import events, messages
 
 
@@ -44,7 +45,8 @@ class Overview:
 class AnalyticsDesk:
     """Answers from a database that is at the newest schema. Every method may raise a StoreError.
 
-    `conversation` finds a conversation by its id, None when there is none.
+    `conversation` finds a conversation by its id, None when there is none. Who may not see annotators' names asks with
+    `names=False`, and gets pseudonyms.
     """
 
     def __init__(self, engine: Engine, conversation: Callable[[str], Conversation | None]) -> None:
@@ -56,8 +58,11 @@ class AnalyticsDesk:
         with snapshot(self._engine) as connection:
             return _position(connection)
 
-    def overview(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> Overview:
+    def overview(
+        self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
+    ) -> Overview:
         """All figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
+        called = self._called(names)
         with snapshot(self._engine) as connection:
             return Overview(
                 position=_position(connection),
@@ -65,13 +70,16 @@ class AnalyticsDesk:
                 per_day=feedback.per_day(connection, filters),
                 by_model=feedback.by_model(connection, filters),
                 reasons=feedback.reasons(connection, filters),
-                latest=_page(connection, filters, offset, limit),
+                latest=_page(connection, filters, offset, limit, called),
             )
 
-    def latest(self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE) -> FeedbackPage:
+    def latest(
+        self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
+    ) -> FeedbackPage:
         """The table alone, as `overview` has it."""
+        called = self._called(names)
         with snapshot(self._engine) as connection:
-            return _page(connection, filters, offset, limit)
+            return _page(connection, filters, offset, limit, called)
 
     def models(self) -> list[str]:
         """The models that were ever asked for a reply, by name."""
@@ -83,9 +91,12 @@ class AnalyticsDesk:
         with snapshot(self._engine) as connection:
             return list(connection.execute(select(seen.c.model).where(seen.c.model.is_not(None))).scalars())
 
-    def annotators(self) -> dict[str, str]:
-        """Everybody's name by id, in the order of the names."""
-        return dict(sorted(annotators.names(self._engine).items(), key=lambda person: person[1].casefold()))
+    def annotators(self, *, names: bool = True) -> dict[str, str]:
+        """What everybody is called, by id, in the order of what they are called."""
+        people = annotators.names(self._engine)
+        if called := self._called(names):
+            people = {annotator_id: called(annotator_id) for annotator_id in people}
+        return dict(sorted(people.items(), key=lambda person: person[1].casefold()))
 
     def conversation(self, conversation_id: str) -> Conversation:
         """The conversation with this id. Raises NotFound."""
@@ -94,11 +105,18 @@ class AnalyticsDesk:
             raise NotFound("There is no such conversation.")
         return found
 
+    def _called(self, names: bool) -> Naming | None:
+        """None: by the names, which the tables have already."""
+        return None if names else naming.pseudonyms(self._engine)
 
-def _page(connection: Connection, filters: Filters, offset: int, limit: int) -> FeedbackPage:
+
+def _page(connection: Connection, filters: Filters, offset: int, limit: int, called: Naming | None) -> FeedbackPage:
     total = feedback.count(connection, filters)
     offset = max(0, min(offset, (total - 1) // limit * limit))
-    return FeedbackPage(feedback.latest(connection, filters, limit, offset), offset, total)
+    rows = feedback.latest(connection, filters, limit, offset)
+    if called is not None:
+        rows["annotator"] = [called(annotator_id) for annotator_id in rows["annotator_id"]]
+    return FeedbackPage(rows, offset, total)
 
 
 def _position(connection: Connection) -> int:

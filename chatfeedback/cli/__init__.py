@@ -180,7 +180,11 @@ def export(
         ),
     ],
     format: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="The format of the file, csv or jsonl.")
+        Literal["csv", "spreadsheet", "jsonl"],
+        typer.Option(
+            "--format",
+            help="The format of the file: csv, jsonl, or spreadsheet, a CSV in which no text is a formula.",
+        ),
     ] = "csv",
     output: Annotated[
         str, typer.Option("--output", metavar="FILE", help="The file to write, - for the standard output.")
@@ -189,6 +193,10 @@ def export(
     until: Until = None,
     model: Model = None,
     annotator: Annotator = None,
+    annotators: Annotated[
+        Literal["pseudonyms", "names"],
+        typer.Option("--annotators", help="What annotators are called in the file, pseudonyms or names."),
+    ] = "pseudonyms",
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
@@ -199,7 +207,7 @@ def export(
     file = None if output == "-" else Path(output)
     # A bar between rows on the same terminal would be part of what is copied from it.
     with ending_in_order(), progress(f"Exporting {kind}", hidden=file is None and sys.stdout.isatty()) as report:
-        command.run(configured_url(config, database_url), kind, format, file, wanted, report)
+        command.run(configured_url(config, database_url), kind, format, file, wanted, annotators, report)
 
 
 @app.command()

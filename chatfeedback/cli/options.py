@@ -65,7 +65,10 @@ Until = Annotated[
     optional("--until", "TIME", "Only before this date or time; the moment itself is no longer part.", parser=_moment),
 ]
 Model = Annotated[str | None, optional("--model", "NAME", "Only replies of this model.")]
-Annotator = Annotated[str | None, optional("--annotator", "NAME", "Only what this annotator said and did.")]
+Annotator = Annotated[
+    str | None,
+    optional("--annotator", "NAME", "Only what this annotator said and did; a name, an id or a pseudonym."),
+]
 
 
 def configured_url(config: Path | None, database_url: str | None) -> str:

@@ -11,23 +11,32 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Engine
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
+from chatfeedback.store import keys, naming
 from chatfeedback.store.engine import open_engine, parse_url
+from chatfeedback.store.naming import Naming
 
 
 def run(
-    url: str, kind: str, format: str, output: Path | None, filters: Filters, progress: Progress | None = None
+    url: str,
+    kind: str,
+    format: str,
+    output: Path | None,
+    filters: Filters,
+    annotators: Literal["pseudonyms", "names"] = "pseudonyms",
+    progress: Progress | None = None,
 ) -> None:
     """Exports the database at `url` to the file `output`, or to stdout for None.
 
-    Raises SettingsError for a database or a file that cannot be used, NotFound for an unknown model or annotator,
-    StoreError, and BrokenPipeError when the reader of stdout has gone.
+    Nothing is written to the database, but for the key of the pseudonyms where it has none yet. Raises SettingsError
+    for a database or a file that cannot be used, NotFound for an unknown model or annotator, StoreError, and
+    BrokenPipeError when the reader of stdout has gone.
     """
     database = parse_url(url)
     if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
@@ -38,13 +47,26 @@ def run(
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     engine = open_engine(url, read_only=True)
     try:
-        with closing(stream(engine, kind, format, filters, progress)) as chunks:
+        called = naming.names(engine) if annotators == "names" else _pseudonyms(engine, url)
+        with closing(stream(engine, kind, format, filters, called, progress)) as chunks:
             if output is None:
                 _to_stdout(chunks)
             else:
                 _to_file(chunks, output)
     finally:
         engine.dispose()
+
+
+def _pseudonyms(engine: Engine, url: str) -> Naming:
+    """Those of the database at `url`, which `engine` only reads."""
+    if keys.find(engine, naming.KEY) is None:
+        engine.dispose()  # SQLite tidies up its files when nobody else has them open
+        writing = open_engine(url)
+        try:
+            keys.secret(writing, naming.KEY)
+        finally:
+            writing.dispose()
+    return naming.pseudonyms(engine)
 
 
 def _must_not_be(output: Path, database: URL) -> None:

@@ -19,15 +19,15 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 from chatfeedback.analytics.conditions import unindexed
 from chatfeedback.domain.events import MessageRated, RatingCleared
 from chatfeedback.export.columns import Column
-from chatfeedback.export.rows import Row, streamed
-from chatfeedback.store.schema import events, messages, rating_reasons, ratings
+from chatfeedback.export.rows import Row, beside_conversations, streamed
+from chatfeedback.store.schema import conversations, events, messages, rating_reasons, ratings
 
 COLUMNS = (
     Column("conversation_id"),
     Column("message_id"),
-    Column("annotator_id"),
+    Column("annotator_id", "annotator"),
     Column("model"),
-    Column("author_id"),
+    Column("author_id", "annotator"),
     Column("system_prompt"),
     Column("thread", "json"),
     Column("prompt"),
@@ -41,6 +41,7 @@ COLUMNS = (
     Column("first_rated_at", "instant"),
     Column("event_id"),
     Column("event_ids", "json"),
+    Column("consent_version"),
 )
 
 CONVERSATIONS_AT_ONCE = 100
@@ -58,6 +59,7 @@ class _Rating(NamedTuple):
     created_at: int
     updated_at: int
     event_id: str
+    consent_version: str | None
 
 
 class _Message(NamedTuple):
@@ -74,7 +76,7 @@ class _Message(NamedTuple):
     system_prompt: str | None
 
 
-_RATING_COLUMNS = [ratings.c[name] for name in _Rating._fields]
+_RATING_COLUMNS = [*(ratings.c[name] for name in _Rating._fields[:-1]), conversations.c.consent_version]
 _MESSAGES = (
     select(*(messages.c[name] for name in _Message._fields))
     .where(messages.c.conversation_id.in_(_CHOSEN))
@@ -101,7 +103,9 @@ _CLICKS = (
 
 def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
     """The rows, by conversation, then in the order in which the replies were made, then by annotator."""
-    statement = selected.add_columns(*_RATING_COLUMNS).order_by(ratings.c.conversation_id)
+    statement = (
+        beside_conversations(selected, ratings).add_columns(*_RATING_COLUMNS).order_by(ratings.c.conversation_id)
+    )
     with closing(streamed(connection, statement)) as stored:
         groups = groupby(map(_Rating._make, stored), itemgetter(0))
         listed = ((conversation_id, list(group)) for conversation_id, group in groups)
@@ -174,6 +178,7 @@ def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], eve
         rating.created_at,
         rating.event_id,
         _json(event_ids),
+        rating.consent_version,
     )
 
 

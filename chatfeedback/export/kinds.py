@@ -11,8 +11,8 @@ from chatfeedback.analytics.conditions import conditions, unindexed
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.export import feedback
 from chatfeedback.export.columns import Column
-from chatfeedback.export.rows import Row, streamed
-from chatfeedback.store.schema import events, messages, ratings
+from chatfeedback.export.rows import Row, beside_conversations, streamed
+from chatfeedback.store.schema import conversations, events, messages, ratings
 
 EVENTS = (
     Column("position", "integer"),
@@ -22,7 +22,7 @@ EVENTS = (
     Column("kind"),
     Column("schema_version", "integer"),
     Column("message_id"),
-    Column("actor_id"),
+    Column("actor_id", "annotator"),
     Column("occurred_at", "instant"),
     Column("recorded_at", "instant"),
     Column("model"),
@@ -34,12 +34,12 @@ MESSAGES = (
     Column("conversation_id"),
     Column("message_id"),
     Column("version", "integer"),
-    Column("annotator_id"),
+    Column("annotator_id", "annotator"),
     Column("parent_id"),
     Column("replaces_id"),
     Column("shown", "boolean"),
     Column("role"),
-    Column("author_id"),
+    Column("author_id", "annotator"),
     Column("text"),
     Column("altered", "boolean"),
     Column("status"),
@@ -62,6 +62,7 @@ MESSAGES = (
     Column("duration", "number"),
     Column("prompt_tokens", "integer"),
     Column("completion_tokens", "integer"),
+    Column("consent_version"),
 )
 
 
@@ -97,23 +98,21 @@ class Kind(NamedTuple):
         return int(connection.execute(counted).scalar_one())
 
 
-def _stored(
-    columns: tuple[Column, ...], table: Table, *order: str
-) -> Callable[[Connection, Select[Any]], Generator[Row, None, None]]:
-    """Reads the columns of a table as they are, in the order of an index."""
-    chosen = [table.c[column.name] for column in columns]
+def _events(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
+    chosen = [events.c[column.name] for column in EVENTS]
+    return streamed(connection, selected.add_columns(*chosen).order_by(events.c.position))
 
-    def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
-        return streamed(connection, selected.add_columns(*chosen).order_by(*(table.c[name] for name in order)))
 
-    return rows
+def _messages(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
+    *own, _consent_version = MESSAGES
+    chosen = [*(messages.c[column.name] for column in own), conversations.c.consent_version]
+    order = messages.c.conversation_id, messages.c.version
+    return streamed(connection, beside_conversations(selected, messages).add_columns(*chosen).order_by(*order))
 
 
 KINDS: Mapping[str, Kind] = {
-    "events": Kind(EVENTS, events, "occurred_at", "actor_id", _stored(EVENTS, events, "position")),
-    "messages": Kind(
-        MESSAGES, messages, "created_at", "annotator_id", _stored(MESSAGES, messages, "conversation_id", "version")
-    ),
+    "events": Kind(EVENTS, events, "occurred_at", "actor_id", _events),
+    "messages": Kind(MESSAGES, messages, "created_at", "annotator_id", _messages),
     "feedback": Kind(feedback.COLUMNS, ratings, "updated_at", "annotator_id", feedback.rows),
 }
 """By the name that a person asks for."""

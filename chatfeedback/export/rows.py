@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, Table
+
+from chatfeedback.store.schema import conversations
 
 Row = Sequence[Any]
 ROWS_AT_ONCE = 500
@@ -20,3 +22,12 @@ def streamed(
     """
     with connection.execute(statement, parameters, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
         yield from result
+
+
+def beside_conversations(selected: Select[Any], table: Table) -> Select[Any]:
+    """A selection of the table's rows, beside each that of its conversation, so that its columns can be added.
+
+    An outer join, though every row has a conversation: the table is then read first, in the order of its index.
+    """
+    joined = table.outerjoin(conversations, conversations.c.conversation_id == table.c.conversation_id)
+    return selected.select_from(joined)

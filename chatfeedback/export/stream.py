@@ -12,6 +12,7 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.export.kinds import KINDS
 from chatfeedback.export.rows import Row
 from chatfeedback.export.writers import FORMATS, chunked
+from chatfeedback.store.naming import Naming
 
 Progress = Callable[[int, int], None]
 """Told from time to time how many rows are done, and how many there will be."""
@@ -20,13 +21,15 @@ _ROWS_A_REPORT = 1000
 
 
 def stream(
-    engine: Engine, kind: str, format: str, filters: Filters, progress: Progress | None = None
+    engine: Engine, kind: str, format: str, filters: Filters, naming: Naming, progress: Progress | None = None
 ) -> Generator[bytes, None, None]:
     """The export of `kind` (a key of KINDS) in `format` (a key of FORMATS), in chunks of about 256 KiB.
 
+    Annotators are called what `naming` (`store.naming`) calls them, in all columns that say who somebody is.
     All of it is of one state of the database, that of the first chunk, and the same state gives the same bytes. The
     connection is held from the first chunk until the last one or `close()`. Raises NotFound before the first chunk
-    for a model or an annotator (by id or name) that the database does not have; StoreUnavailable, SchemaBehind.
+    for a model or an annotator (by name, id or pseudonym) that the database does not have; StoreUnavailable,
+    SchemaBehind.
     """
     exported, written = KINDS[kind], FORMATS[format]
     wanted = resolved(engine, filters)
@@ -34,7 +37,7 @@ def stream(
         rows: Iterable[Row] = stored
         if progress is not None:
             rows = _reported(rows, progress, exported.total(connection, wanted))
-        yield from chunked(written.lines(exported.columns, rows))
+        yield from chunked(written.lines(exported.columns, rows, naming))
 
 
 def _reported(rows: Iterable[Row], progress: Progress, total: int) -> Iterator[Row]:

@@ -120,7 +120,7 @@ def _reading(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.OperationalError:
         connection.close()
-        if os.access(path.parent, os.W_OK):
+        if os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise
         # SQLite shares what is in the write-ahead log by a file beside it, which cannot be made here.
         connection = _connected(f"{uri}&immutable=1")

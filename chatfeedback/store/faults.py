@@ -53,6 +53,16 @@ def is_transient(error: BaseException) -> bool:
     return lost or state in ("40001", "40P01") or state.startswith(("08", "57P")) or is_version_race(error)
 
 
+def only_reads(error: BaseException) -> bool:
+    """Whether the database can be read, and refuses to be written: its files are closed, or its server is a standby."""
+    error = _original(error)
+    if isinstance(error, sqlite3.Error):
+        # Where no file can be made beside the database, SQLite calls that one closed.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    return _postgres_state(error) == "25006"
+
+
 _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
     sqlite3.SQLITE_NOTADB: (SettingsError, "This file is not a SQLite database; choose another one."),
     sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "The database file cannot be opened; its folder must be writable."),

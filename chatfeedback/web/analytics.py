@@ -29,7 +29,7 @@ from chatfeedback.web.feedback_table import badge, feedback_table
 from chatfeedback.web.listening import CALLED
 from chatfeedback.web.present import Rendered
 
-EXPORT_PATH = "/export/feedback.csv"
+EXPORT_PATH = "/export/feedback"
 ROWS = 50
 """Of the table at once."""
 YEARS = (2000, 2100)
@@ -67,7 +67,7 @@ class AnalyticsHandlers:
         def act(person: Person) -> Update:
             filters = scoped(person, filters_from(since, until, model, annotator))
             models = [ALL_MODELS, *((name, name) for name in self._desk.models())]
-            people = [EVERYBODY, *((name, key) for key, name in self._desk.annotators().items())]
+            people = [EVERYBODY, *((name, key) for key, name in self._desk.annotators(names=_names(person)).items())]
             sees_all = person.may(Permission.SEE_ALL)
             return {
                 self._on.model: gr.Dropdown(choices=models),
@@ -115,7 +115,7 @@ class AnalyticsHandlers:
             before = present.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))
             return {
                 self._on.side: gr.Column(visible=True),
-                self._on.about: self._about(conversation, message_id, annotator_id, len(before)),
+                self._on.about: self._about(person, conversation, message_id, annotator_id, len(before)),
                 self._on.chatbot: present.bubbles(conversation, Rendered(ids=ids)),
             }
 
@@ -139,7 +139,7 @@ class AnalyticsHandlers:
     def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
         def act(person: Person) -> Update:
             filters = scoped(person, shown.filters)
-            page = self._desk.latest(filters, shown.offset + rows, ROWS)
+            page = self._desk.latest(filters, shown.offset + rows, ROWS, names=_names(person))
             return self._table(page, filters, shown.position)
 
         return self._answer(request, act)
@@ -147,11 +147,11 @@ class AnalyticsHandlers:
     # Drawing
 
     def _draw(self, person: Person, filters: Filters, offset: int = 0) -> Update:
-        found = self._desk.overview(filters, offset, ROWS)
+        found = self._desk.overview(filters, offset, ROWS, names=_names(person))
         now = datetime.now(UTC)
         return {
             self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
-            self._on.download: download_link(filters) if person.may(Permission.EXPORT) else "",
+            self._on.download: downloads(filters) if person.may(Permission.EXPORT) else "",
             self._on.cards: charts.cards(cards(found.headline)),
             self._on.per_day: timeline.per_day(found.per_day),
             self._on.by_model: charts.by_model(found.by_model),
@@ -171,10 +171,10 @@ class AnalyticsHandlers:
             self._on.shown: Shown(filters, position, page.offset, tuple(keys.itertuples(index=False, name=None))),
         }
 
-    def _about(self, conversation: Conversation, message_id: str, annotator_id: str, row: int) -> str:
+    def _about(self, person: Person, conversation: Conversation, message_id: str, annotator_id: str, row: int) -> str:
         """Who says what of which bubble; marks that bubble, the `row`-th."""
         rating = conversation.ratings.get((message_id, annotator_id))
-        name = html.escape(self._desk.annotators().get(annotator_id, annotator_id))
+        name = html.escape(self._desk.annotators(names=_names(person)).get(annotator_id, annotator_id))
         said = "took this rating back."
         if rating is not None:
             codes = ", ".join(charts.reason_label(code, self._labels) for code in rating.reasons)
@@ -195,6 +195,11 @@ class AnalyticsHandlers:
 def scoped(person: Person, filters: Filters) -> Filters:
     """The filters, narrowed down to the person's own where the role shows no more."""
     return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator=person.annotator_id)
+
+
+def _names(person: Person) -> bool:
+    """Whether annotators are called by name: to those who may know them, and to somebody who sees herself only."""
+    return person.may(Permission.SEE_NAMES) or not person.may(Permission.SEE_ALL)
 
 
 def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
@@ -223,8 +228,8 @@ def _day(text: object) -> date | None:
     return day
 
 
-def download_link(filters: Filters) -> str:
-    """A link to the CSV file of the feedback that the filters leave."""
+def downloads(filters: Filters) -> str:
+    """Links to the files of the feedback that the filters leave: the one to begin with first, and which to take."""
     chosen = {
         "since": filters.since and filters.since.isoformat(),
         "until": filters.until and filters.until.isoformat(),
@@ -232,8 +237,18 @@ def download_link(filters: Filters) -> str:
         "annotator": filters.annotator,
     }
     query = urlencode({name: value for name, value in chosen.items() if value})
-    address = html.escape(f"{EXPORT_PATH}?{query}" if query else EXPORT_PATH)
-    return f'<a class="cf-button" href="{address}" download>Download CSV</a>'
+
+    def link(suffix: str, text: str, cls: str) -> str:
+        address = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if query else ''}{query}")
+        return f'<a class="{cls}" href="{address}" aria-describedby="cf-which-file" download>{text}</a>'
+
+    return (
+        '<div class="cf-downloads" role="group" aria-label="Download this feedback">'
+        f"{link('spreadsheet.csv', 'Download for spreadsheets', 'cf-button cf-primary')}"
+        f"{link('csv', 'Download CSV (unchanged)', 'cf-quiet')}{link('jsonl', 'JSON lines', 'cf-quiet')}"
+        '<p id="cf-which-file">For Excel or LibreOffice take the first: what looks like a formula is made plain text.'
+        " For programs take one of the others: every text exactly as it was recorded.</p></div>"
+    )
 
 
 def cards(found: Headline) -> list[Card]:

@@ -70,8 +70,8 @@ def lay_out_analytics() -> Components:
     with gr.Row(elem_id="analytics-actions"):
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=96, elem_id="analytics-refresh")
         live = gr.Checkbox(label="Live", container=False, elem_id="analytics-live")
-        download = gr.HTML(elem_id="analytics-download")
         drawn_at = gr.HTML(elem_id="analytics-drawn-at")
+    download = gr.HTML(elem_id="analytics-download")
     cards = gr.HTML(elem_id="analytics-cards")
     per_day = gr.HTML(elem_id="analytics-per-day")
     with gr.Row(elem_id="analytics-charts"):

@@ -1,4 +1,4 @@
-"""Exports for a browser: `/export/feedback.csv?since=2026-11-01&model=…`, streamed.
+"""Exports for a browser: `/export/feedback.csv?since=2026-11-01&model=…&annotators=names`, streamed.
 
 A download holds a connection to the database while it runs. So only a few run at once, and one whose reader has
 gone or does not go on reading is ended. What goes wrong before the first byte is one sentence and a fitting status;
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Literal
 
 import anyio
 from anyio.to_thread import run_sync
@@ -22,12 +23,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from chatfeedback.analytics.conditions import resolved
 from chatfeedback.analytics.filters import Filters, instant
 from chatfeedback.domain.decisions import storable
-from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, StoreUnavailable
+from chatfeedback.domain.roles import Permission, Person
+from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, NotSignedIn, StoreUnavailable
 from chatfeedback.export.kinds import KINDS
 from chatfeedback.export.stream import stream
 from chatfeedback.export.writers import FORMATS
+from chatfeedback.store import naming
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +39,13 @@ AT_ONCE = 2
 """Of the connections that the writer leaves to readers (`store.writer.LEFT_TO_READERS`), one stays for the pages."""
 STALLED_SECONDS = 120.0
 _FILTERS = ("since", "until", "model", "annotator")
+_ANNOTATORS = "annotators"
+Annotators = Literal["pseudonyms", "names"]
+"""What annotators are called in a download."""
+_BY_SUFFIX = {format.suffix: name for name, format in FORMATS.items()}
 _STATUS: Mapping[type[ChatFeedbackError], int] = {
     InputError: 400,
+    NotSignedIn: 401,
     NotAllowed: 403,
     NotFound: 404,
     StoreUnavailable: 503,
@@ -45,15 +54,17 @@ _STATUS: Mapping[type[ChatFeedbackError], int] = {
 
 def downloads(
     engine: Engine,
-    who: Callable[[Request], object],
+    who: Callable[[Request], Person],
+    note: Callable[..., None],
     *,
     at_once: int = AT_ONCE,
     stalled_seconds: float = STALLED_SECONDS,
 ) -> APIRouter:
-    """Routes GET and HEAD `/export/{events,messages,feedback}.{csv,jsonl}`, filters in the query string.
+    """Routes GET and HEAD `/export/{events,messages,feedback}.{csv,spreadsheet.csv,jsonl}`, filters in the query.
 
-    `who` gives the annotator who asks, or raises NotAllowed. At most `at_once` downloads run at a time, further ones
-    are told to come back (503); one of which nothing is read for `stalled_seconds` is broken off.
+    `who` gives the person who asks, or raises NotAllowed; her role says what she may have. At most `at_once` downloads
+    run at a time, further ones are told to come back (503); one of which nothing is read for `stalled_seconds` is
+    broken off. `note` is told, in a thread, who begins which export.
     """
     router = APIRouter()
     places = threading.BoundedSemaphore(at_once)
@@ -61,15 +72,41 @@ def downloads(
     @router.api_route("/export/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def download(request: Request, name: str) -> Response:
         try:
-            who(request)
+            person = who(request)
+            annotators = _annotators(request.query_params)
+            _permit(person, annotators)
             kind, format = _export_of(name)
-            chunks = stream(engine, kind, format, _filters(request.query_params))
+            chunks = _chunks(engine, kind, format, _filters(request.query_params), annotators, person, note)
         except ChatFeedbackError as error:
             return _refusal(error)
-        filename = f"chatfeedback-{kind}-{datetime.now(UTC):%Y-%m-%d}.{format}"
+        filename = f"chatfeedback-{kind}-{datetime.now(UTC):%Y-%m-%d}.{FORMATS[format].suffix}"
         return _Download(chunks, filename, FORMATS[format].media_type, places, stalled_seconds)
 
     return router
+
+
+def _permit(person: Person, annotators: Annotators) -> None:
+    """The one place that says who may download what. Raises NotAllowed."""
+    if not person.may(Permission.EXPORT):
+        raise NotAllowed("Your role does not allow you to download exports; ask an admin.")
+    if annotators == "names" and not person.may(Permission.SEE_NAMES):
+        raise NotAllowed("Only an admin may download names; leave out annotators=names to get pseudonyms.")
+
+
+def _chunks(
+    engine: Engine,
+    kind: str,
+    format: str,
+    filters: Filters,
+    annotators: Annotators,
+    person: Person,
+    note: Callable[..., None],
+) -> Generator[bytes, None, None]:
+    """The export. Nothing is asked of the database before the first chunk: that is for a thread to do."""
+    called = naming.names(engine) if annotators == "names" else naming.pseudonyms(engine)
+    known = resolved(engine, filters, by_name=person.may(Permission.SEE_NAMES))
+    note(person, kind=kind, format=format, annotators=annotators, annotator=known.annotator, model=known.model)
+    yield from stream(engine, kind, format, known, called)
 
 
 class _Download(StreamingResponse):
@@ -123,14 +160,27 @@ class _Download(StreamingResponse):
 
 
 def _export_of(name: str) -> tuple[str, str]:
-    kind, _, format = name.partition(".")
-    if kind not in KINDS or format not in FORMATS:
-        raise NotFound(f"There is no {name!r}; exports are {', '.join(KINDS)}, each as {' or '.join(FORMATS)}.")
-    return kind, format
+    """The kind and the format of a file of this name. Raises NotFound."""
+    kind, _, suffix = name.partition(".")
+    if kind not in KINDS or suffix not in _BY_SUFFIX:
+        raise NotFound(f"There is no {name!r}; exports are {', '.join(KINDS)}, each as {' or '.join(_BY_SUFFIX)}.")
+    return kind, _BY_SUFFIX[suffix]
+
+
+def _annotators(query: Mapping[str, str]) -> Annotators:
+    """What annotators are to be called. Raises InputError."""
+    match query.get(_ANNOTATORS, "pseudonyms"):
+        case "pseudonyms":
+            return "pseudonyms"
+        case "names":
+            return "names"
+        case other:
+            raise InputError(f"{_ANNOTATORS} is pseudonyms or names, and not {other!r}.")
 
 
 def _filters(query: Mapping[str, str]) -> Filters:
-    if unknown := sorted(query.keys() - set(_FILTERS)):
+    """The filters in a query string. Raises InputError."""
+    if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
     since, until, model, annotator = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
     return Filters(instant(since) if since else None, instant(until) if until else None, model, annotator)

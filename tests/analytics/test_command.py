@@ -11,6 +11,7 @@ from analytics.conftest import Recorded
 from chatfeedback.analytics.command import stats
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import NotFound, SettingsError
+from chatfeedback.store import naming
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "analytics.md"
 
@@ -37,11 +38,13 @@ def test_the_figures_are_those_of_the_log(recorded: Recorded) -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_an_annotator_can_be_named_or_given_by_id(recorded: Recorded) -> None:
+def test_an_annotator_can_be_given_by_name_id_or_pseudonym(recorded: Recorded) -> None:
     since = datetime(2026, 6, 24, tzinfo=UTC)
+    called = naming.pseudonyms(recorded.engine)
     for annotator_id, name in recorded.crowd.names().items():
         found = stats(recorded.url, Filters(since=since, annotator=name))
         assert found == stats(recorded.url, Filters(since=since, annotator=annotator_id))
+        assert found == stats(recorded.url, Filters(since=since, annotator=called(annotator_id)))
         assert found["messages"] == len(recorded.record.under(Filters(since=since, annotator=annotator_id)).messages())
 
 

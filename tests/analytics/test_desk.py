@@ -13,6 +13,7 @@ from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import headline
 from chatfeedback.errors import NotFound, SchemaBehind
+from chatfeedback.store import naming
 from chatfeedback.store.engine import open_engine
 
 
@@ -59,6 +60,18 @@ def test_models_and_annotators_are_those_of_the_database(recorded: Recorded) -> 
     assert recorded.desk.models() == recorded.crowd.model_names()
     assert recorded.desk.annotators() == recorded.crowd.names()
     assert list(recorded.desk.annotators().values()) == sorted(recorded.crowd.names().values())
+
+
+def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(recorded: Recorded) -> None:
+    desk, called = recorded.desk, naming.pseudonyms(recorded.engine)
+    people = desk.annotators(names=False)
+    assert people == {annotator_id: called(annotator_id) for annotator_id in recorded.crowd.names()}
+    assert list(people.values()) == sorted(people.values())
+    named = desk.latest(Filters()).rows
+    assert list(named["annotator"]) == [recorded.crowd.names()[one] for one in named["annotator_id"]] != []
+    for page in (desk.latest(Filters(), names=False), desk.overview(Filters(), names=False).latest):
+        assert list(page.rows["annotator"]) == [people[annotator_id] for annotator_id in page.rows["annotator_id"]]
+        assert page.rows.drop(columns="annotator").equals(named.drop(columns="annotator"))
 
 
 def test_a_conversation_that_is_not_there_is_not_found(recorded: Recorded) -> None:

@@ -19,7 +19,7 @@ from analytics.markup import parse
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
-from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, download_link, filters_from
+from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, downloads, filters_from
 from chatfeedback.web.analytics_layout import Components, Shown, lay_out_analytics
 
 ADMIN = Person("someone", "Someone", "admin")
@@ -91,13 +91,13 @@ def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded:
             rows = parse(tab.drawn["table"]).all("tr")[1:]
             assert {row.children[1].text for row in rows} <= {name}
             assert len(rows) == len(naive.feedback())
-            href = parse(tab.drawn["download"]).all("a")[0].attributes["href"] or ""
-            assert parse_qs(urlsplit(href).query) == {
-                "since": ["2026-06-25T00:00:00+00:00"],
-                "until": ["2026-06-29T00:00:00+00:00"],
-                "model": [model],
-                "annotator": [annotator],
-            }
+            for link in parse(tab.drawn["download"]).all("a"):
+                assert parse_qs(urlsplit(link.attributes["href"] or "").query) == {
+                    "since": ["2026-06-25T00:00:00+00:00"],
+                    "until": ["2026-06-29T00:00:00+00:00"],
+                    "model": [model],
+                    "annotator": [annotator],
+                }
 
 
 def test_the_table_is_turned_page_by_page(tab: Tab, recorded: Recorded) -> None:
@@ -208,13 +208,24 @@ def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
 
 
 @given(model=st.text(), annotator=st.text(st.characters(codec="utf-8")))
-def test_the_link_of_the_download_carries_any_name(model: str, annotator: str) -> None:
+def test_the_links_of_the_downloads_carry_any_name(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
-    (link,) = parse(download_link(Filters(model=model or None, annotator=annotator or None))).all("a")
-    parts = urlsplit(link.attributes["href"] or "")
-    assert parts.path == "/export/feedback.csv"
     wanted = {"model": [model], "annotator": [annotator]}
-    assert parse_qs(parts.query) == {name: value for name, value in wanted.items() if value[0]}
+    for link in parse(downloads(Filters(model=model or None, annotator=annotator or None))).all("a"):
+        query = urlsplit(link.attributes["href"] or "").query
+        assert parse_qs(query) == {name: value for name, value in wanted.items() if value[0]}
+
+
+def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take() -> None:
+    offered = parse(downloads(Filters()))
+    assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
+        ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
+        ("Download CSV (unchanged)", "/export/feedback.csv"),
+        ("JSON lines", "/export/feedback.jsonl"),
+    ]
+    (which,) = offered.all("p")
+    assert {link.attributes["aria-describedby"] for link in offered.all("a")} == {which.attributes["id"]}
+    assert "Excel" in which.text and "exactly as it was recorded" in which.text
 
 
 def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded) -> None:

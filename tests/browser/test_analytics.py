@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Download, Page, expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
+from browser.test_look import CONTRAST
 from browser.watched import DESKTOP, PHONE, Watched
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.store import annotators
@@ -44,12 +46,16 @@ class Analytics:
         self.page.locator(f"#analytics-{what} input").click()
         self.page.get_by_role("option", name=option, exact=True).click()
 
-    def downloaded(self) -> list[dict[str, str]]:
-        """The rows of the file behind the link."""
-        href = self.page.locator("#analytics-download a").get_attribute("href")
-        answer = self.page.request.get(str(self.page.evaluate("href => new URL(href, location.href).href", href)))
-        assert answer.status == 200
-        return list(csv.DictReader(io.StringIO(answer.text())))
+    def download(self, name: str) -> Download:
+        """The file that a browser saves for the link of this name."""
+        with self.page.expect_download() as begun:
+            self.page.get_by_role("link", name=name, exact=True).click()
+        return begun.value
+
+    def downloaded(self, name: str = "Download for spreadsheets") -> list[dict[str, str]]:
+        """Its rows."""
+        written = self.download(name).path().read_text("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(written, newline="")))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +93,17 @@ def test_figures_table_and_file_follow_the_filters(analytics: Analytics) -> None
     analytics.page.locator("#analytics-since input").fill("2090-01-01")
     analytics.rows(0)
     assert analytics.downloaded() == []
+
+
+def test_the_file_for_spreadsheets_is_offered_first_and_the_others_beside_it(analytics: Analytics) -> None:
+    group = analytics.page.get_by_role("group", name="Download this feedback")
+    names = ["Download for spreadsheets", "Download CSV (unchanged)", "JSON lines"]
+    expect(group.get_by_role("link")).to_have_text(names)
+    expect(group.get_by_role("link").first).to_have_accessible_description(re.compile("^For Excel or LibreOffice take"))
+    suffixes = [analytics.download(name).suggested_filename.partition(".")[2] for name in names]
+    assert suffixes == ["spreadsheet.csv", "csv", "jsonl"]
+    assert analytics.downloaded() == analytics.downloaded("Download CSV (unchanged)") != []
+    assert not {row["annotator_id"] for row in analytics.downloaded()} & PEOPLE.keys()
 
 
 def test_a_line_of_feedback_opens_its_conversation_to_read_and_closes_again(analytics: Analytics) -> None:
@@ -161,5 +178,6 @@ def test_the_tab_fits_the_screen_and_can_be_read(
             return [light(solid(card)), light(getComputedStyle(card).color)];
         }"""
     )
+    assert page.evaluate(CONTRAST, [".cf-downloads a.cf-primary", ".cf-downloads a.cf-quiet", ".cf-downloads p"]) == []
     assert (background < text) == (scheme == "dark")
     assert abs(background - text) > 300

@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.export.stream import stream
-from chatfeedback.store import annotators
+from chatfeedback.store import annotators, naming
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.naming import Naming
 from chatfeedback.store.writer import open_writer
 from export.recording import Export, Read, Rows, TimedTalk
 from talking import People
@@ -47,10 +48,21 @@ def talk(store: EventStore, people: People) -> TimedTalk:
 
 
 @pytest.fixture
-def export(engine: Engine) -> Export:
+def pseudonyms(engine: Engine) -> Naming:
+    return naming.pseudonyms(engine)
 
-    def whole(kind: str, format: str = "csv", **filters: Any) -> bytes:
-        return b"".join(stream(engine, kind, format, Filters(**filters)))
+
+@pytest.fixture
+def called(people: People, pseudonyms: Naming) -> People:
+    """The three people by the pseudonyms that they have in exports."""
+    return People(*map(pseudonyms, people))
+
+
+@pytest.fixture
+def export(engine: Engine, pseudonyms: Naming) -> Export:
+
+    def whole(kind: str, format: str = "csv", naming: Naming = pseudonyms, **filters: Any) -> bytes:
+        return b"".join(stream(engine, kind, format, Filters(**filters), naming))
 
     return whole
 

@@ -15,7 +15,7 @@ from talking import People, StoredTalk, ending, plan
 
 Rows = list[dict[str, Any]]
 Export = Callable[..., bytes]
-"""`export(kind, format, **filters)`: the whole export."""
+"""`export(kind, format, naming, **filters)`: the whole export, with pseudonyms where no naming is given."""
 Read = Callable[..., Rows]
 """`read(kind, **filters)`: the rows of an export, by name."""
 
@@ -35,11 +35,17 @@ class TimedTalk(StoredTalk):
         self.at += timedelta(minutes=1)
         return self.store.execute(command).result(timeout=60).events
 
-    def ask(self, text: str, answer: str, status: FinalStatus = "complete") -> str:
+    def ask(
+        self, text: str, answer: str, status: FinalStatus = "complete", *, consent_version: str | None = None
+    ) -> str:
         """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
         ids = {"message_id": new_id(), "reply_id": new_id()}
         kept, altered = decisions.storable(text)
-        self.do(lambda c: decisions.send(c, kept, self._plan, altered=altered, seen=None, **ids))
+        self.do(
+            lambda c: decisions.send(
+                c, kept, self._plan, altered=altered, seen=None, consent_version=consent_version, **ids
+            )
+        )
         self.finish(ids["reply_id"], answer, status)
         return ids["reply_id"]
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.cli.options import ending_in_order
-from chatfeedback.errors import NotFound, SettingsError
+from chatfeedback.errors import NotFound, SettingsError, StoreUnavailable
 from chatfeedback.export import command
-from chatfeedback.store import admin
+from chatfeedback.export.writers import FORMATS
+from chatfeedback.store import admin, keys, naming
+from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
+from closed import read_only, reading_url
 from export.recording import Export, TimedTalk, gather
 from talking import People
 
@@ -33,7 +39,7 @@ def run(database_url: str) -> Run:
     def exported(
         kind: str, format: str, output: Path | None, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        command.run(database_url, kind, format, output, Filters(), progress)
+        command.run(database_url, kind, format, output, Filters(), progress=progress)
 
     return exported
 
@@ -66,7 +72,7 @@ def process(database_url: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_file_holds_the_export(kind: str, format: str, run: Run, folder: Path, export: Export) -> None:
     run(kind, format, folder / "out")
     assert (folder / "out").read_bytes() == export(kind, format)
@@ -156,7 +162,7 @@ def test_a_mistake_ends_with_one_sentence_and_nothing_on_stdout(database_url: st
     running = process(database_url, "feedback", "--annotator", "nobody")
     stdout, stderr = running.communicate()
     assert (running.returncode, stdout) == (1, b"")
-    assert stderr == b"chatfeedback: There is no annotator with the name or id 'nobody' in the database.\n"
+    assert stderr == b"chatfeedback: There is no annotator with the name, id or pseudonym 'nobody' in the database.\n"
 
 
 def test_a_reader_that_has_gone_is_no_error_to_speak_of(database_url: str, store: EventStore, people: People) -> None:
@@ -211,8 +217,61 @@ def test_a_file_that_is_only_read_is_left_as_it_is(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
     before = path.read_bytes()
-    command.run(url, "events", "csv", tmp_path / "events.csv", Filters())
+    command.run(url, "events", "csv", tmp_path / "events.csv", Filters(), "names")
     assert admin.current(url).is_head
     assert admin.check(url) == []
     assert path.read_bytes() == before
     assert names(closed) == ["old.db"]
+
+
+# What annotators are called
+
+
+def test_a_file_has_names_for_who_asks_for_them(
+    database_url: str, folder: Path, engine: Engine, export: Export
+) -> None:
+    command.run(database_url, "feedback", "csv", folder / "f.csv", Filters(), "names")
+    assert (folder / "f.csv").read_bytes() == export("feedback", naming=naming.names(engine)) != export("feedback")
+
+
+def test_the_first_export_makes_the_key_and_the_next_ones_write_nothing(database_url: str, folder: Path) -> None:
+    engine = open_engine(database_url)
+    assert keys.find(engine, naming.KEY) is None
+    command.run(database_url, "feedback", "csv", folder / "first.csv", Filters())
+    key = keys.find(engine, naming.KEY)
+    command.run(database_url, "feedback", "csv", folder / "second.csv", Filters())
+    assert keys.find(engine, naming.KEY) == key is not None
+    assert (folder / "first.csv").read_bytes() == (folder / "second.csv").read_bytes()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_closed_file_without_a_key_can_be_exported_with_names_and_with_one_also_without() -> None:
+    # Not in pytest's folder, which is closed to the user that root becomes here.
+    folder = Path(tempfile.mkdtemp(prefix="chatfeedback-read-only-"))
+    url, output = f"sqlite:///{folder}/old.db", Path(os.devnull)
+    try:
+        admin.upgrade(url)
+        with read_only(folder):
+            command.run(url, "events", "csv", output, Filters(), "names")
+            with pytest.raises(
+                StoreUnavailable,
+                match=r"^The database has no key for pseudonyms yet and can only be read; make it writable once, or do",
+            ):
+                command.run(url, "events", "csv", output, Filters())
+        command.run(url, "events", "csv", output, Filters())
+        with read_only(folder):
+            command.run(url, "events", "csv", output, Filters())
+        assert admin.check(url) == []
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_a_server_that_can_only_be_read_needs_the_key_or_gives_names(database_url: str) -> None:
+    standby, output = reading_url(database_url), Path(os.devnull)
+    command.run(standby, "events", "csv", output, Filters(), "names")
+    with pytest.raises(StoreUnavailable, match=r"^The database has no key for pseudonyms yet and can only be read"):
+        command.run(standby, "events", "csv", output, Filters())
+    command.run(database_url, "events", "csv", output, Filters())
+    command.run(standby, "events", "csv", output, Filters())

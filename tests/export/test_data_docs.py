@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 
 from chatfeedback.domain.events import BODIES, Generation
 from chatfeedback.export.kinds import KINDS
+from chatfeedback.export.writers import FORMATS
 from chatfeedback.store.event_store import EventStore
 from export.recording import Export, Read, TimedTalk, gather
 from talking import People
@@ -37,6 +38,9 @@ HARD = [
     "  x  ",
     "\\N",
     "=1",
+    "'=1",
+    " -1",
+    "\n@",
 ]
 
 
@@ -99,7 +103,7 @@ def test_what_is_never_missing_never_is(kind: str, store: EventStore, people: Pe
     assert {name for row in read(kind) for name, value in row.items() if value is None} & never == set()
 
 
-def test_the_worked_example_happens(talk: TimedTalk, people: People, read: Read) -> None:
+def test_the_worked_example_happens(talk: TimedTalk, people: People, called: People, read: Read) -> None:
     blue = talk.ask("Name a colour", "Blue")
     talk.dislike(blue, people.ada)
     talk.again(blue, "Green")
@@ -109,7 +113,7 @@ def test_the_worked_example_happens(talk: TimedTalk, people: People, read: Read)
     talk.finish(red, "Red")
     talk.edit(red, "Orange")
     exported = read("messages")
-    names = {row["message_id"]: f"m{number}" for number, row in enumerate(exported, 1)} | {people.ada: "ada", None: ""}
+    names = {row["message_id"]: f"m{number}" for number, row in enumerate(exported, 1)} | {called.ada: "ada", None: ""}
     header = "message_id | version | role | author_id | parent_id | replaces_id | shown | text"
     ids = {"message_id", "author_id", "parent_id", "replaces_id"}
     happened = [
@@ -137,8 +141,8 @@ def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: py
     """The files that the page reads, in the working directory."""
     monkeypatch.chdir(tmp_path)
     for kind in KINDS:
-        for format in ("csv", "jsonl"):
-            Path(f"{kind}.{format}").write_bytes(export(kind, format))
+        for format, written in FORMATS.items():
+            Path(f"{kind}.{written.suffix}").write_bytes(export(kind, format))
 
 
 @pytest.mark.usefixtures("exported")
@@ -177,6 +181,10 @@ def test_the_calls_for_python_lose_nothing(read: Read) -> None:
     assert list(space["exact"]["text"]) == [row["text"] for row in messages]
     assert space["exact"]["seed"].isna().sum() == sum(row["seed"] is None for row in messages)
 
+    for name in ("prompt", "reply", "comment", "event_ids", "annotator_id"):
+        assert list(space["undone"][name]) == list(frame[name])
+    assert list(space["spreadsheet"]["prompt"]) != list(frame["prompt"])
+
     assert space["disliked"] == [row for row in feedback if row["value"] == "dislike"] != []
 
 
@@ -191,8 +199,7 @@ def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> No
     names = ("prompt", "reply", "value", "comment", "model", "author_id", "shown", "thread", "reasons", "event_ids")
     with closing(psycopg.connect(address)) as connection:
         loaded = connection.execute(
-            f"SELECT message_id::text, annotator_id::text, author_id::text, {', '.join(set(names) - {'author_id'})},"
-            " rated_at FROM feedback"
+            f"SELECT message_id::text, annotator_id, {', '.join(names)}, rated_at FROM feedback"
         )
         assert loaded.description
         by_key = {row[:2]: dict(zip((c.name for c in loaded.description), row, strict=True)) for row in loaded}
@@ -207,7 +214,7 @@ def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> No
 
 @pytest.mark.usefixtures("hard_to_read")
 def test_the_statements_for_the_database_tell_what_the_exports_tell(
-    database_url: str, database_kind: str, people: People, read: Read
+    database_url: str, database_kind: str, called: People, read: Read
 ) -> None:
     def answer(statement: str) -> list[Any]:
         if database_kind == "sqlite":
@@ -217,7 +224,7 @@ def test_the_statements_for_the_database_tell_what_the_exports_tell(
             return connection.execute(statement).fetchall()
 
     (of_events,) = blocks(f"sql {database_kind}")
-    names = {getattr(people, name): name for name in People._fields}
+    names = {getattr(called, name): name for name in People._fields}
     found = answer(of_events)
     assert [row[1:] for row in found] == [
         (names[row["actor_id"]], row["kind"], row["payload"].get("text")) for row in read("events")

@@ -19,7 +19,9 @@ from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 from starlette.requests import Request
 
+from chatfeedback.domain.roles import ROLES, Person
 from chatfeedback.errors import NotAllowed
+from chatfeedback.store import naming
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.web.downloads import downloads
@@ -27,12 +29,13 @@ from export.recording import START, Export, TimedTalk, gather
 from talking import People
 
 
-def who(request: Request) -> str:
-    """Everybody but Mallory may."""
-    name = request.headers.get("x-name", "ada")
-    if name == "mallory":
+def who(request: Request) -> Person:
+    """An admin, or somebody with another role; nobody knows Mallory."""
+    if request.headers.get("x-name") == "mallory":
         raise NotAllowed("You may not download this.")
-    return name
+    role = request.headers.get("x-role", "admin")
+    assert role in ROLES
+    return Person("a-1", "ada", role)
 
 
 @contextmanager
@@ -124,11 +127,15 @@ def plenty(store: EventStore, people: People) -> None:
 @pytest.mark.usefixtures("gathered")
 @pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
 def test_a_download_is_the_export(kind: str, site: Site, export: Export) -> None:
-    for format, media_type in (("csv", "text/csv; charset=utf-8"), ("jsonl", "application/x-ndjson; charset=utf-8")):
-        answer = site.get(f"/export/{kind}.{format}")
+    for format, suffix, media_type in (
+        ("csv", "csv", "text/csv; charset=utf-8"),
+        ("spreadsheet", "spreadsheet.csv", "text/csv; charset=utf-8"),
+        ("jsonl", "jsonl", "application/x-ndjson; charset=utf-8"),
+    ):
+        answer = site.get(f"/export/{kind}.{suffix}")
         assert (answer.status, answer.body) == (200, export(kind, format))
         assert answer.headers["content-type"] == media_type
-        name = rf'attachment; filename="chatfeedback-{kind}-\d\d\d\d-\d\d-\d\d\.{format}"'
+        name = rf'attachment; filename="chatfeedback-{kind}-\d\d\d\d-\d\d-\d\d\.{re.escape(suffix)}"'
         assert re.fullmatch(name, answer.headers["content-disposition"])
     assert site.comes_to_rest()
 
@@ -173,9 +180,12 @@ def test_head_says_what_get_would_without_a_body(site: Site) -> None:
         ("feedback.csv?since=2026-03-02&until=2026-03-02", 400, "since must be earlier than until."),
         ("feedback.csv?modle=small", 400, "'modle' is no filter; there are since, until, model, annotator."),
         ("feedback.csv?model=smal", 404, "There is no reply by a model named 'smal' in the database."),
-        ("feedback.csv?annotator=%00", 404, "There is no annotator with the name or id '\ufffd' in the database."),
+        ("feedback.csv?annotator=%00", 404, "There is no annotator with the name, id or pseudonym '\ufffd' in the"),
+        ("feedback.csv?annotators=ids", 400, "annotators is pseudonyms or names, and not 'ids'."),
+        ("feedback.csv?annotators=", 400, "annotators is pseudonyms or names, and not ''."),
         ("feedback.xlsx", 404, "There is no 'feedback.xlsx'; exports are events, messages, feedback, each as csv or"),
-        ("users.csv", 404, "There is no 'users.csv'; exports are events, messages, feedback, each as csv or jsonl."),
+        ("feedback.spreadsheet", 404, "There is no 'feedback.spreadsheet'; exports are"),
+        ("users.csv", 404, "There is no 'users.csv'; exports are events, messages, feedback, each as csv or spread"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(path: str, status: int, sentence: str, site: Site) -> None:
@@ -189,6 +199,36 @@ def test_what_cannot_be_done_is_said_in_a_sentence(path: str, status: int, sente
 def test_who_may_not_download_gets_nothing(site: Site) -> None:
     answer = site.get("/export/events.csv", **{"x-name": "mallory"})
     assert (answer.status, answer.body) == (403, b"You may not download this.\n")
+
+
+@pytest.mark.parametrize("query", ["", "?annotators=pseudonyms", "?annotators=names"])
+def test_only_a_role_that_exports_may_download_and_only_an_admin_names(query: str, site: Site) -> None:
+    allowed = {role: site.get(f"/export/events.csv{query}", **{"x-role": role}).status for role in ROLES}
+    of_researcher = 403 if "names" in query else 200
+    assert allowed == {"annotator": 403, "researcher": of_researcher, "admin": 200}
+    assert site.get(f"/export/events.csv{query}", "HEAD", **{"x-role": "annotator"}).status == 403
+
+
+@pytest.mark.usefixtures("gathered")
+def test_an_admin_gets_names_when_she_asks_for_them(site: Site, engine: Engine, export: Export) -> None:
+    answer = site.get("/export/feedback.spreadsheet.csv?annotators=names&annotator=bob")
+    assert answer.body == export("feedback", "spreadsheet", naming=naming.names(engine), annotator="bob")
+    assert b'"bob"' in answer.body
+    assert site.get("/export/feedback.csv").body == export("feedback")
+
+
+@pytest.mark.usefixtures("gathered")
+def test_who_may_not_see_names_cannot_find_out_whose_a_pseudonym_is(
+    site: Site, people: People, called: People, export: Export
+) -> None:
+    researcher = {"x-role": "researcher"}
+    for name in ("bob", "nobody"):
+        answer = site.get(f"/export/feedback.csv?annotator={name}", **researcher)
+        assert answer.status == 404
+        assert answer.body.decode() == f"There is no annotator with the id or pseudonym '{name}' in the database.\n"
+    for given in (called.bob, people.bob):
+        answer = site.get(f"/export/feedback.csv?annotator={given}", **researcher)
+        assert (answer.status, answer.body) == (200, export("feedback", annotator="bob"))
 
 
 def test_a_database_that_is_behind_is_said_in_a_sentence(empty_database_url: str) -> None:

@@ -58,20 +58,23 @@ def test_a_model_keeps_what_is_about_its_replies(kind: str, model: str, read: Re
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", People._fields)
-def test_an_annotator_is_named_or_given_by_id(kind: str, name: str, read: Read, people: People) -> None:
-    annotator_id = getattr(people, name)
-    expected = [row for row in read(kind) if row[WHO[kind]] == annotator_id]
+def test_an_annotator_is_given_by_name_id_or_pseudonym(
+    kind: str, name: str, read: Read, people: People, called: People
+) -> None:
+    annotator_id, pseudonym = getattr(people, name), getattr(called, name)
+    expected = [row for row in read(kind) if row[WHO[kind]] == pseudonym]
     assert 0 < len(expected) < len(read(kind))
-    assert read(kind, annotator=name) == read(kind, annotator=annotator_id) == expected
+    for given in (name, annotator_id, pseudonym):
+        assert read(kind, annotator=given) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_filters_add_up(kind: str, read: Read, people: People) -> None:
+def test_filters_add_up(kind: str, read: Read, called: People) -> None:
     since, until = START + DAY, START + 2 * DAY
     expected = [
         row
         for row in read(kind)
-        if text(since) <= row[INSTANT[kind]] < text(until) and row["model"] == "large" and row[WHO[kind]] == people.bob
+        if text(since) <= row[INSTANT[kind]] < text(until) and row["model"] == "large" and row[WHO[kind]] == called.bob
     ]
     assert expected
     assert read(kind, since=since, until=until, model="large", annotator="bob") == expected
@@ -94,5 +97,7 @@ def test_the_instant_of_feedback_is_the_last_change(store: EventStore, people: P
 def test_an_unknown_model_or_annotator_is_said_in_a_sentence(kind: str, read: Read) -> None:
     with pytest.raises(NotFound, match=r"^There is no reply by a model named 'smal' in the database\.$"):
         read(kind, model="smal")
-    with pytest.raises(NotFound, match=r"^There is no annotator with the name or id 'Ada' in the database\.$"):
+    with pytest.raises(
+        NotFound, match=r"^There is no annotator with the name, id or pseudonym 'Ada' in the database\.$"
+    ):
         read(kind, annotator="Ada")

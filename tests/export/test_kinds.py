@@ -7,6 +7,7 @@ from datetime import timedelta
 import orjson
 from sqlalchemy import Engine, select
 
+from chatfeedback.export.writers import FORMATS
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.schema import events
 from export.recording import START, Export, Read, TimedTalk, gather
@@ -21,7 +22,9 @@ def at(minutes: int) -> str:
 # Events
 
 
-def test_events_are_the_log_as_it_is(engine: Engine, talk: TimedTalk, people: People, read: Read) -> None:
+def test_events_are_the_log_as_it_is(
+    engine: Engine, talk: TimedTalk, people: People, called: People, read: Read
+) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.like(reply, people.bob, "funny")
     with engine.connect() as connection:
@@ -32,12 +35,12 @@ def test_events_are_the_log_as_it_is(engine: Engine, talk: TimedTalk, people: Pe
         assert list(row) == list(events.c.keys())
         assert orjson.dumps(row["payload"]).decode() == was["payload"]
         different = {name for name in row if row[name] != was[name]}
-        assert different == {"occurred_at", "recorded_at", "payload"}
+        assert different == {"actor_id", "occurred_at", "recorded_at", "payload"}
     assert [row["kind"] for row in exported] == [
         *("conversation_started", "message_sent", "reply_started", "reply_finished", "message_rated")
     ]
     assert [row["occurred_at"] for row in exported] == [at(0), at(0), at(0), at(1), at(2)]
-    assert [row["actor_id"] for row in exported] == [people.ada] * 4 + [people.bob]
+    assert [row["actor_id"] for row in exported] == [called.ada] * 4 + [called.bob]
     assert (exported[4]["model"], exported[4]["rating"], exported[4]["message_id"]) == ("small", "like", reply)
 
 
@@ -51,7 +54,7 @@ def test_a_payload_in_csv_is_the_stored_text(engine: Engine, talk: TimedTalk, ex
 # Messages
 
 
-def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, read: Read, people: People) -> None:
+def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, read: Read, called: People) -> None:
     first = talk.ask("Tell me a joke", "No.")
     second = talk.again(first, "Knock, knock.")
     prompt = talk.conversation.messages[first].parent_id
@@ -70,11 +73,11 @@ def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, rea
         other_prompt: ("user", None, prompt, True),
         other_reply: ("assistant", other_prompt, None, True),
     }
-    assert [row["author_id"] for row in rows.values()] == [people.ada, None, None, people.ada, people.ada, None]
+    assert [row["author_id"] for row in rows.values()] == [called.ada, None, None, called.ada, called.ada, None]
     assert [row["version"] for row in rows.values()] == sorted(row["version"] for row in rows.values())
 
 
-def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, people: People) -> None:
+def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) -> None:
     reply = talk.ask("Hello", "Hi there")
     prompt, row = read("messages")
     made = {event["kind"]: event for event in read("events")}
@@ -82,7 +85,7 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, people: People) 
         "conversation_id": talk.conversation_id,
         "message_id": reply,
         "version": 3,
-        "annotator_id": people.ada,
+        "annotator_id": called.ada,
         "parent_id": prompt["message_id"],
         "replaces_id": None,
         "shown": True,
@@ -110,6 +113,7 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, people: People) 
         "duration": 1.7,
         "prompt_tokens": None,
         "completion_tokens": 2,
+        "consent_version": None,
     }
 
 
@@ -134,7 +138,7 @@ def test_messages_are_by_conversation_and_then_in_the_order_of_their_making(
 # Feedback
 
 
-def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, people: People, called: People) -> None:
     talk.ask("Hello", "Hi")
     reply = talk.ask("Who are you?", "A chatbot")
     clicks = [
@@ -146,7 +150,7 @@ def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, p
     assert row == {
         "conversation_id": talk.conversation_id,
         "message_id": reply,
-        "annotator_id": people.bob,
+        "annotator_id": called.bob,
         "model": "small",
         "author_id": None,
         "system_prompt": "You are a friendly chatbot",
@@ -166,17 +170,20 @@ def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, p
         "first_rated_at": at(4),
         "event_id": clicks[-1],
         "event_ids": clicks,
+        "consent_version": None,
     }
 
 
-def test_each_annotator_has_a_row_of_their_own(talk: TimedTalk, read: Read, people: People) -> None:
+def test_each_annotator_has_a_row_of_their_own(talk: TimedTalk, read: Read, people: People, called: People) -> None:
     first, second = talk.ask("One", "1"), talk.ask("Two", "2")
     for who in (people.cyd, people.ada, people.bob):
         talk.like(second, who)
         talk.dislike(first, who)
     rows = read("feedback")
     assert [(row["message_id"], row["annotator_id"]) for row in rows] == [
-        (reply, who) for reply in (first, second) for who in sorted(people)
+        (reply, who)
+        for reply in (first, second)
+        for who in called  # in the order of their ids
     ]
     assert [row["value"] for row in rows] == ["dislike"] * 3 + ["like"] * 3
     assert len({row["event_id"] for row in rows}) == 6
@@ -212,11 +219,13 @@ def test_the_thread_is_the_branch_that_the_reply_is_on(talk: TimedTalk, read: Re
     }
 
 
-def test_text_that_a_human_wrote_counts_for_no_model(talk: TimedTalk, read: Read, people: People) -> None:
+def test_text_that_a_human_wrote_counts_for_no_model(
+    talk: TimedTalk, read: Read, people: People, called: People
+) -> None:
     corrected, _ = talk.edit(talk.ask("Hello", "Hi"), "Good morning")
     talk.like(corrected, people.bob)
     (row,) = read("feedback")
-    assert (row["model"], row["author_id"], row["system_prompt"]) == (None, people.ada, None)
+    assert (row["model"], row["author_id"], row["system_prompt"]) == (None, called.ada, None)
 
 
 def test_a_failed_reply_without_text_is_left_out_of_the_thread(talk: TimedTalk, read: Read, people: People) -> None:
@@ -250,7 +259,9 @@ def test_a_comment_stands_alone(talk: TimedTalk, read: Read, people: People) -> 
     ]
 
 
-def test_many_conversations_keep_their_own_threads_and_reasons(store: EventStore, people: People, read: Read) -> None:
+def test_many_conversations_keep_their_own_threads_and_reasons(
+    store: EventStore, people: People, called: People, read: Read
+) -> None:
     # More than are read at once, some without reasons, some without any feedback.
     for number in range(230):
         talk = TimedTalk(store, people.ada)
@@ -262,7 +273,23 @@ def test_many_conversations_keep_their_own_threads_and_reasons(store: EventStore
     assert [row["reply"] for row in rows] == [f"Answer {number}" for number in expected]
     assert [row["prompt"] for row in rows] == [f"Question {number}" for number in expected]
     assert [row["reasons"] for row in rows] == [["funny"] if number % 2 else [] for number in expected]
-    assert [row["annotator_id"] for row in rows] == [people[number % 3] for number in expected]
+    assert [row["annotator_id"] for row in rows] == [called[number % 3] for number in expected]
+
+
+def test_messages_and_feedback_say_under_which_consent_a_conversation_began(
+    store: EventStore, people: People, read: Read
+) -> None:
+    versions = ("2026-05", None, "2026-11")
+    for version in versions:
+        talk = TimedTalk(store, people.ada)
+        talk.like(talk.ask("Hello", "Hi", consent_version=version), people.bob)
+        talk.dislike(talk.ask("And now?", "Still", consent_version="later"), people.ada)
+    for kind in ("messages", "feedback"):
+        rows = read(kind)
+        assert list(rows[0])[-1] == "consent_version"
+        assert [row["consent_version"] for row in rows] == [
+            version for version in versions for _ in range(len(rows) // 3)
+        ]
 
 
 # All of them
@@ -288,14 +315,14 @@ def test_every_click_of_the_feedback_is_in_the_events(store: EventStore, people:
 def test_the_same_state_gives_the_same_bytes(store: EventStore, people: People, export: Export) -> None:
     gather(store, people)
     for kind in ("events", "messages", "feedback"):
-        for format in ("csv", "jsonl"):
+        for format in FORMATS:
             assert export(kind, format) == export(kind, format) != b""
 
 
 def test_an_empty_database_gives_a_header(export: Export) -> None:
     for kind in ("events", "messages", "feedback"):
         assert export(kind, "jsonl") == b""
-        assert export(kind, "csv").count(b"\n") == 1
+        assert export(kind, "csv").count(b"\n") == export(kind, "spreadsheet").count(b"\n") == 1
 
 
 def test_text_that_is_hard_to_write_comes_back(talk: TimedTalk, read: Read, people: People) -> None:

@@ -21,6 +21,7 @@ from chatfeedback.export.stream import stream
 from chatfeedback.export.writers import FORMATS
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.naming import Naming
 from export.recording import START, Export, TimedTalk, gather
 from talking import People
 
@@ -44,11 +45,17 @@ def talk_much(store: EventStore, people: People, conversations: int, length: int
 
 @pytest.mark.parametrize(("kind", "format"), EVERY)
 def test_what_is_recorded_meanwhile_is_not_seen(
-    kind: str, format: str, store: EventStore, people: People, engine: Engine, export: Export
+    kind: str,
+    format: str,
+    store: EventStore,
+    people: People,
+    engine: Engine,
+    pseudonyms: Naming,
+    export: Export,
 ) -> None:
     talk_much(store, people, 30)
     before = export(kind, format)
-    chunks = stream(engine, kind, format, Filters())
+    chunks = stream(engine, kind, format, Filters(), pseudonyms)
     begun = next(chunks)
     assert len(begun) < len(before)
     late = TimedTalk(store, people.bob)
@@ -64,7 +71,7 @@ def test_an_export_that_is_left_gives_its_connection_back(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
     talk_much(store, people, 30)
-    chunks = stream(engine, kind, "csv", Filters())
+    chunks = stream(engine, kind, "csv", Filters(), str)
     next(chunks)
     assert in_use(engine) == 1
     chunks.close()
@@ -73,14 +80,14 @@ def test_an_export_that_is_left_gives_its_connection_back(
 
 
 def test_an_export_that_was_never_begun_holds_nothing(engine: Engine) -> None:
-    chunks = stream(engine, "events", "csv", Filters())
+    chunks = stream(engine, "events", "csv", Filters(), str)
     assert in_use(engine) == 0
     chunks.close()
 
 
 def test_a_refused_export_holds_nothing(engine: Engine) -> None:
     with pytest.raises(NotFound):
-        next(stream(engine, "events", "csv", Filters(annotator="nobody")))
+        next(stream(engine, "events", "csv", Filters(annotator="nobody"), str))
     assert in_use(engine) == 0
 
 
@@ -88,7 +95,7 @@ def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str
     engine = open_engine(empty_database_url)
     for kind in KINDS:
         with pytest.raises(SchemaBehind, match="run `chatfeedback db upgrade` first"):
-            next(stream(engine, kind, "csv", Filters()))
+            next(stream(engine, kind, "csv", Filters(), str))
     assert in_use(engine) == 0
     engine.dispose()
 
@@ -97,7 +104,7 @@ def test_progress_counts_the_rows_up_to_the_total(store: EventStore, people: Peo
     gather(store, people)
     for kind in KINDS:
         told: list[tuple[int, int]] = []
-        lines = b"".join(stream(engine, kind, "jsonl", Filters(model="large"), lambda *at: told.append(at)))  # noqa: B023
+        lines = b"".join(stream(engine, kind, "jsonl", Filters(model="large"), str, lambda *at: told.append(at)))  # noqa: B023
         rows = lines.count(b"\n")
         assert told[0] == (0, rows)
         assert told[-1] == (rows, rows)
@@ -131,7 +138,7 @@ def test_postgres_hands_the_rows_over_in_portions(
 ) -> None:
     """Its driver would otherwise fetch all of them at once, into memory that Python does not see."""
     talk_much(store, people, 30)
-    with closing(stream(engine, kind, "csv", Filters())) as chunks:
+    with closing(stream(engine, kind, "csv", Filters(), str)) as chunks:
         next(chunks)
         with psycopg.connect(database_url.replace("+psycopg", "")) as neighbour:
             seen = neighbour.execute(
@@ -146,7 +153,7 @@ def test_memory_does_not_grow_with_the_database(store: EventStore, engine: Engin
         found = {}
         for kind in KINDS:
             tracemalloc.start()
-            for _ in stream(engine, kind, "csv", Filters()):
+            for _ in stream(engine, kind, "csv", Filters(), str):
                 pass
             found[kind] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

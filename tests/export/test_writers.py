@@ -63,7 +63,7 @@ Table = list[tuple[int, str, str | None]]
 
 
 def as_csv(rows: Table) -> bytes:
-    return b"".join(csv_lines(columns, rows))
+    return b"".join(csv_lines(columns, rows, str))
 
 
 @given(tables)
@@ -104,7 +104,7 @@ def test_csv_comes_back_from_postgres_with_missing_and_empty_told_apart(rows: Ta
 
 @given(tables)
 def test_json_lines_come_back(rows: Table) -> None:
-    lines = b"".join(json_lines(columns, rows)).split(b"\n")
+    lines = b"".join(json_lines(columns, rows, str)).split(b"\n")
     assert lines.pop() == b""
     assert [tuple(json.loads(line).items()) for line in lines] == [
         tuple(zip(("number", "text", "comment"), row, strict=True)) for row in rows
@@ -125,13 +125,13 @@ def test_every_type_is_written_in_its_own_way() -> None:
         Column("data", "json"),
     )
     rows = [(True, 0.1 + 0.2, 0, '{"a":[1,"é"]}'), (False, 1e-07, 1, "[]"), (None, None, None, None)]
-    assert b"".join(csv_lines(typed, rows)).decode() == (
+    assert b"".join(csv_lines(typed, rows, str)).decode() == (
         "flag,number,at,data\n"
         'true,0.30000000000000004,1970-01-01T00:00:00.000000Z,"{""a"":[1,""é""]}"\n'
         'false,1e-07,1970-01-01T00:00:00.000001Z,"[]"\n'
         ",,,\n"
     )
-    assert b"".join(json_lines(typed, rows)).decode() == (
+    assert b"".join(json_lines(typed, rows, str)).decode() == (
         '{"flag":true,"number":0.30000000000000004,"at":"1970-01-01T00:00:00.000000Z","data":{"a":[1,"é"]}}\n'
         '{"flag":false,"number":1e-7,"at":"1970-01-01T00:00:00.000001Z","data":[]}\n'
         '{"flag":null,"number":null,"at":null,"data":null}\n'
@@ -140,7 +140,7 @@ def test_every_type_is_written_in_its_own_way() -> None:
 
 def test_json_is_embedded_byte_for_byte() -> None:
     written = '{"b": 1.50,  "a":"\\u00e9"}'
-    assert b"".join(json_lines((Column("data", "json"),), [(written,)])) == f'{{"data":{written}}}\n'.encode()
+    assert b"".join(json_lines((Column("data", "json"),), [(written,)], str)) == f'{{"data":{written}}}\n'.encode()
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -153,8 +153,8 @@ def test_an_instant_keeps_its_microseconds(instant: datetime) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_comes_back_exactly(number: float) -> None:
     column = (Column("number", "number"),)
-    assert float(b"".join(csv_lines(column, [(number,)])).split(b"\n")[1]) == number
-    assert json.loads(b"".join(json_lines(column, [(number,)])))["number"] == number
+    assert float(b"".join(csv_lines(column, [(number,)], str)).split(b"\n")[1]) == number
+    assert json.loads(b"".join(json_lines(column, [(number,)], str)))["number"] == number
 
 
 def test_chunks_are_of_one_size_and_lose_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from chatfeedback.store.schema import annotators as people_table
 from chatfeedback.store.schema import conversations
 from chatfeedback.store.sql import Transaction
 from chatfeedback.store.writer import LEFT_TO_READERS, PostgresWriter, Writer, open_writer
+from closed import read_only
 from talking import StoredTalk
 
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -254,23 +254,6 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
         assert admin.check(url) == []
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """The folder and its files may only be read; root, who may write everywhere, is somebody else meanwhile."""
-    modes = {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
-    for path in modes:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
-        for path, mode in modes.items():
-            path.chmod(mode)
 
 
 def test_a_store_whose_schema_is_behind_says_what_to_run(empty_database_url: str) -> None:
