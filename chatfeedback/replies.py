@@ -28,7 +28,7 @@ from chatfeedback.inference.client import Delta
 from chatfeedback.models import ChatModel
 from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
-from chatfeedback.store.event_store import Command, EventStore, now
+from chatfeedback.store.event_store import NO_CONVERSATION, Command, EventStore, now
 from chatfeedback.store.sql import Transaction
 
 log = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class ReplyDesk:
                     await asyncio.sleep(SCREEN_SECONDS)
                 if not running.over:
                     await news.wait()
+            if running.erased:
+                raise NotFound(NO_CONVERSATION)
             yield running.progress
         finally:
             running.watchers -= 1
@@ -167,7 +169,7 @@ class ReplyDesk:
                 await self._interrupt(message_id)
                 conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
                 if conversation is None:
-                    raise NotFound("There is no such conversation.")
+                    raise NotFound(NO_CONVERSATION)
                 reply = decisions.message_of(conversation, message_id)
                 if reply.status != "writing":
                     yield Progress(reply.text, conversation)
@@ -198,7 +200,8 @@ class ReplyDesk:
         model = conversation.messages[message_id].model or ""
         ended = ReplyFinished(message_id=message_id, status="interrupted", text=text, model=model)
         command = Command(conversation.conversation_id, conversation.annotator_id, lambda c: decisions.finish(c, ended))
-        await committed(self._store.execute(command))
+        with contextlib.suppress(NotFound):  # erased since: there is nothing to end
+            await committed(self._store.execute(command))
 
     # Writing
 
@@ -278,7 +281,7 @@ class ReplyDesk:
                 continue
             running.note(None)
             if wishes is None:
-                log.warning("reply %s was taken over by another process", message_id)
+                log.warning("reply %s has no draft of this process: taken over by another one, or erased", message_id)
                 return "interrupted"
             if wishes.stop_requested:
                 return "stopped"
@@ -287,13 +290,19 @@ class ReplyDesk:
                 return "left"
 
     async def _end(self, running: RunningReply, ended: ReplyFinished) -> None:
-        """Appends the end; while the store is down, tries again until it is back or this process has to end."""
+        """Appends the end; while the store is down, tries again until it is back or this process has to end.
+
+        Of a conversation that was erased meanwhile nothing is stored.
+        """
         command = Command(running.conversation_id, running.actor_id, lambda c: decisions.finish(c, ended))
         for pause in chain(STORE_RETRY_SECONDS, repeat(STORE_RETRY_SECONDS[-1])):
             closing = self._closing.is_set()
             try:
                 running.conversation = (await committed(self._store.execute(command))).conversation
                 running.trouble = None
+                return
+            except NotFound:
+                running.trouble, running.erased = None, True
                 return
             except ChatFeedbackError as error:
                 log.warning("the end of reply %s is not stored yet: %s", ended.message_id, error)

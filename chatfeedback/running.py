@@ -51,7 +51,9 @@ class RunningReply:
     """Why the store did not take the text so far, or the end; None as soon as it does."""
     over: bool = False
     conversation: Conversation | None = None
-    """Set when the end is stored; None afterwards means that this process had to end before the store was back."""
+    """Set when the end is stored; None afterwards means that this process had to end before the store was back, or
+    that the conversation was `erased`."""
+    erased: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once, at the next change; take it before looking, then nothing is missed."""
 

@@ -21,12 +21,11 @@ from chatfeedback.models import ChatModel
 from chatfeedback.replies import ReplyDesk, committed
 from chatfeedback.running import Progress
 from chatfeedback.store import listing
-from chatfeedback.store.event_store import Command, Decision, EventStore
+from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, EventStore
 
 log = logging.getLogger(__name__)
 NEW_CONVERSATION = 0
 """The tree version of a conversation in which nothing has happened."""
-NO_CONVERSATION = "There is no such conversation."
 
 
 class ChatService:

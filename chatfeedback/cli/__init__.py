@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from chatfeedback import __version__
 from chatfeedback.cli.database import db
+from chatfeedback.cli.erasing import erase
 from chatfeedback.cli.options import (
     Annotator,
     Config,
@@ -232,6 +233,9 @@ def stats(
         typer.echo(json.dumps(figures, ensure_ascii=False, indent=2))
     else:
         _print_table(figures)
+
+
+app.command()(erase)
 
 
 def _print_table(figures: dict[str, int | float | None]) -> None:

@@ -83,7 +83,7 @@ def filters_of(since: datetime | None, until: datetime | None, model: str | None
     from chatfeedback.analytics.filters import Filters
 
     for flag, name in (("--model", model), ("--annotator", annotator)):
-        if name is not None and not _is_text(name):
+        if name is not None and not is_text(name):
             raise typer.BadParameter(f"{flag} has characters that no database stores.")
     try:
         return Filters(since=since, until=until, model=model, annotator=annotator)
@@ -91,7 +91,7 @@ def filters_of(since: datetime | None, until: datetime | None, model: str | None
         raise typer.BadParameter("--since must be earlier than --until.") from None
 
 
-def _is_text(argument: str) -> bool:
+def is_text(argument: str) -> bool:
     """Whether it is whole Unicode; bytes of another encoding arrive as halves of characters."""
     try:
         argument.encode()

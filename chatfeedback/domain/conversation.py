@@ -18,7 +18,10 @@ from itertools import zip_longest
 
 from chatfeedback.domain.events import (
     AlternativeChosen,
+    AnnotatorRedacted,
+    Body,
     ConversationCleared,
+    ConversationErased,
     ConversationStarted,
     Event,
     Generation,
@@ -128,6 +131,8 @@ class Conversation:
     """By id, oldest first."""
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)
     """By (message id, annotator id)."""
+    erased: bool = False
+    """Nothing is left but the receipt: there is no row of it but in the log, and nothing can follow."""
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -184,6 +189,7 @@ class Conversation:
             self.consent_version,
             dict(self.messages),
             dict(self.ratings),
+            self.erased,
         )
         changes = Changes()
         for event in events:
@@ -197,11 +203,13 @@ def fold(conversation_id: str, events: Iterable[Event]) -> Conversation:
 
 
 def _apply(state: Conversation, event: Event, changes: Changes) -> None:
-    if event.version != state.version + 1 or event.conversation_id != state.conversation_id:
+    body = event.body
+    if event.version != _next_version(state, body) or event.conversation_id != state.conversation_id:
         raise ValueError(f"event {event.event_id} does not follow version {state.version}")
     state.version = event.version
+    if isinstance(body, AnnotatorRedacted):
+        return  # nothing has happened in the conversation
     state.updated_at = event.occurred_at
-    body = event.body
     match body:
         case ConversationStarted():
             state.annotator_id, state.started_at = event.actor_id, event.occurred_at
@@ -225,10 +233,21 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
             _rate(state, event, body, changes)
         case ConversationCleared():
             state.cleared_at = event.occurred_at
+        case ConversationErased():
+            state.annotator_id, state.erased = event.actor_id, True
+
+
+def _next_version(state: Conversation, body: Body) -> int | None:
+    """The version that this must have to come next; None when it must not come at all."""
+    if isinstance(body, ConversationErased):
+        return body.events + 1 if state.version == 0 else None
+    return None if state.erased else state.version + 1
 
 
 def _title(text: str) -> str:
     line = " ".join(text[: 4 * TITLE_LENGTH].split())
+    if not line:
+        return "…"  # redacted; no prompt is empty
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
 
 
@@ -302,9 +321,10 @@ def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Cha
         for key in [key for key in state.ratings if key[0] == body.message_id]:
             del state.ratings[key]
             changes.rated.add(key)
-    # A retry that brought nothing leaves the old reply on the screen.
+    # A retry that brought nothing leaves the old reply on the screen. What a human wrote in the place of one counts
+    # also when its words were redacted since: that must not move the head.
     old = state.messages.get(reply.replaces_id) if reply.replaces_id else None
-    if not body.text and state.head_id == body.message_id and old is not None and old.text:
+    if not body.text and state.head_id == body.message_id and old is not None and (old.text or old.author_id):
         _show(state, old.message_id, changes)
 
 

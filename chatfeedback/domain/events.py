@@ -182,6 +182,27 @@ class ConversationCleared:
     KIND: ClassVar = "conversation_cleared"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationErased:
+    """The receipt that stands in the place of all the events of a conversation; nothing follows it.
+
+    The actor of a receipt is the annotator whose words are gone. Who erased them is in the audit.
+    """
+
+    KIND: ClassVar = "conversation_erased"
+    events: int
+    """That were there, the versions before this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatorRedacted:
+    """The receipt that what the actor wrote in this conversation, which is another's, was taken out of its events."""
+
+    KIND: ClassVar = "annotator_redacted"
+    events: int
+    """That have lost their words."""
+
+
 Body = (
     ConversationStarted
     | MessageSent
@@ -194,6 +215,8 @@ Body = (
     | RatingCleared
     | AlternativeChosen
     | ConversationCleared
+    | ConversationErased
+    | AnnotatorRedacted
 )
 BODIES: dict[str, type[Body]] = {body.KIND: body for body in get_args(Body)}
 KINDS: tuple[str, ...] = tuple(BODIES)
@@ -206,7 +229,7 @@ class Event:
     event_id: str
     conversation_id: str
     version: int
-    """1 for the first event of a conversation, then without gaps."""
+    """1 for the first event of a conversation, then without gaps; after an erasure, of the receipt alone."""
     actor_id: str
     """The annotator who did it, or for whom a reply was written."""
     occurred_at: datetime

@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, inspect
+from sqlalchemy import URL, Connection, Engine, inspect
 
 import chatfeedback
 from chatfeedback.errors import SchemaBehind, SettingsError, StoreError, StoreUnavailable
@@ -135,6 +135,21 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
 
 
 # Opening
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """An engine for one command on a database that is there and at the newest schema.
+
+    Raises SettingsError and StoreError, also what of the kind the block raises, with the name of the database.
+    """
+    parsed = parse_url(url)
+    _must_exist(parsed)
+    with _opened(parsed) as connection:
+        if _known(connection) != _head():
+            raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
+        connection.close()
+        yield connection.engine
 
 
 @contextmanager

@@ -20,8 +20,16 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, insert, select
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, new_id, payload_text
-from chatfeedback.errors import EventIdReused, StoreCorrupt, VersionTaken
+from chatfeedback.domain.events import (
+    SCHEMA_VERSION,
+    Body,
+    ConversationErased,
+    Event,
+    body_from,
+    new_id,
+    payload_text,
+)
+from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, VersionTaken
 from chatfeedback.store import drafts, projections
 from chatfeedback.store.schema import events, from_micros, to_micros
 from chatfeedback.store.sql import Row, Statements, Transaction, reading
@@ -31,12 +39,16 @@ Decision = Callable[[Conversation], Sequence[Body]]
 MOST_EVENTS = 4
 """That one decision may return."""
 CACHED_CONVERSATIONS = 256
+NO_CONVERSATION = "There is no such conversation."
 
 _INSERT = insert(events)
 _INSERT_RETURNING = _INSERT.returning(events.c.position)
 _BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
 _BY_CONVERSATION = (
     select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
+)
+_RECEIPT = select(events.c.version).where(
+    events.c.conversation_id == bindparam("of_conversation"), events.c.kind == bindparam("of_kind")
 )
 
 
@@ -82,7 +94,10 @@ class EventStore:
     # Writing
 
     def execute(self, command: Command) -> Future[Appended]:
-        """Decides and appends; the future raises what the decision raised, or a StoreError."""
+        """Decides and appends; the future raises what the decision raised, or a StoreError.
+
+        It raises NotFound, and the decision is not asked, when the conversation has been erased.
+        """
         tried = False
 
         def work(tx: Transaction) -> Appended:
@@ -107,7 +122,8 @@ class EventStore:
         """Appends events as they are, all of one conversation.
 
         Events already stored with the same content return the first result. The future raises EventIdReused when
-        the content differs, and VersionTaken when the conversation is not at `expected_version`.
+        the content differs, VersionTaken when the conversation is not at `expected_version`, and NotFound when it
+        has been erased.
         """
         conversation_id = new[0].conversation_id
 
@@ -166,6 +182,8 @@ class EventStore:
     def _current(self, tx: Transaction, conversation_id: str) -> Conversation:
         row = tx.one(self._select_version, {"of_conversation": conversation_id})
         if row is None:
+            if tx.one(_RECEIPT, {"of_conversation": conversation_id, "of_kind": ConversationErased.KIND}):
+                raise NotFound(NO_CONVERSATION)
             return Conversation(conversation_id)
         cached = self._cache.get(conversation_id, row[0])
         return cached or projections.load(tx, conversation_id) or Conversation(conversation_id)

@@ -128,6 +128,11 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
     return StoreError(f"The database refused this ({text}).")
 
 
+def reason(error: ChatFeedbackError) -> str:
+    """What the driver said where the error is a translated one, else its own sentence; on one line."""
+    return " ".join(str(_original(error.__cause__ or error)).split())
+
+
 @contextmanager
 def translating() -> Iterator[None]:
     """Translates what a database raises inside the block."""

@@ -1,12 +1,18 @@
 """What makes the log and the audit append-only inside the database itself, and whether it is all still there.
 
 The migrations make the guards; a batch recreation of the table, a restored dump or a careless administrator can lose
-them without a word. `problems` looks at the database's own catalogue, never at what was once created.
+them without a word. `problems` looks at the database's own catalogue, never at what was once created. `lifted` is for
+erasures alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, inspect, text
+
+from chatfeedback.errors import StoreCorrupt
 
 _REFUSED = "SELECT RAISE(ABORT, '{}');"
 _WORDS = {"events": "events are never changed or deleted", "audit": "the audit is never changed or deleted"}
@@ -74,6 +80,34 @@ def problems(connection: Connection) -> list[str]:
     look = _on_sqlite if connection.dialect.name == "sqlite" else _on_postgres
     inspected = inspect(connection)
     return [problem for table in SQLITE_TRIGGERS if inspected.has_table(table) for problem in look(connection, table)]
+
+
+@contextmanager
+def lifted(connection: Connection) -> Iterator[None]:
+    """Lets the block, and nobody else, change and delete events; an erasure is the one thing that may.
+
+    Must lie in a transaction, which is undone with the guards where they were if anything is raised. Raises
+    StoreCorrupt when a guard is not as it must be, before the block or after it.
+    """
+    _must_be_whole(connection)
+    if connection.dialect.name == "sqlite":
+        names = _on_change("events")
+        off = [f"DROP TRIGGER {name}" for name in names]
+        on = [f"CREATE TRIGGER {name} {how}" for name, how in names.items()]
+    else:
+        off = ["ALTER TABLE events DISABLE TRIGGER events_refuse_change"]
+        on = ["ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_change"]
+    for statement in off:
+        connection.exec_driver_sql(statement)
+    yield
+    for statement in on:
+        connection.exec_driver_sql(statement)
+    _must_be_whole(connection)
+
+
+def _must_be_whole(connection: Connection) -> None:
+    if found := problems(connection):
+        raise StoreCorrupt(found[0])
 
 
 def _on_sqlite(connection: Connection, table: str) -> list[str]:

@@ -66,7 +66,9 @@ LOCK_VERSION = SELECT_VERSION.with_for_update()
 
 
 def write(tx: Transaction, before: Conversation, after: Conversation, changes: Changes) -> None:
-    """Stores what `changes` says is different between `before` and `after`."""
+    """Stores what `changes` says is different between `before` and `after`; nothing of an erased conversation."""
+    if after.erased:
+        return
     if before.version == 0:
         tx.run(_INSERT_CONVERSATION, _conversation_row(after))
     else:
@@ -117,6 +119,8 @@ def load(tx: Transaction, conversation_id: str) -> Conversation | None:
 
 def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
     """All the rows that a conversation has in the projections, in the order in which they may be inserted."""
+    if conversation.erased:
+        return {}
     rated = [(*key, rating) for key, rating in conversation.ratings.items()]
     return {
         conversations: [_conversation_row(conversation)],

@@ -7,7 +7,7 @@ has begun can end and neither waits for the other for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text
 from chatfeedback.errors import StoreCorrupt
 from chatfeedback.store import projections
 from chatfeedback.store.replay import replay
-from chatfeedback.store.schema import PROJECTIONS, events
+from chatfeedback.store.schema import PROJECTIONS, conversations, events, messages, rating_reasons, ratings
 
-_LOCK = "LOCK TABLE conversations, events, messages, ratings, rating_reasons IN EXCLUSIVE MODE"
+LOCK = "LOCK TABLE conversations, events, messages, ratings, rating_reasons IN EXCLUSIVE MODE"
+"""On Postgres, for whoever keeps appends out for a while."""
 _ROWS_AT_ONCE = 1000
 
 
@@ -27,17 +28,17 @@ def rebuild_projections(connection: Connection, progress: Callable[[int, int], N
     connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
     with connection.begin():
         if connection.dialect.name == "postgresql":
-            connection.execute(text(_LOCK))
+            connection.execute(text(LOCK))
         total = connection.scalar(select(func.count()).select_from(events)) or 0
         for table in reversed(PROJECTIONS):
             connection.execute(delete(table))
         done = 0
         waiting: dict[Table, list[dict[str, Any]]] = {table: [] for table in PROJECTIONS}
-        with closing(replay(connection)) as conversations:
-            for conversation in conversations:
+        with closing(replay(connection)) as replayed:
+            for conversation in replayed:
                 if isinstance(conversation, StoreCorrupt):
                     raise conversation
-                done += conversation.version
+                done += 1 if conversation.erased else conversation.version
                 for table, rows in projections.rows_of(conversation).items():
                     waiting[table] += rows
                 if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
@@ -46,6 +47,24 @@ def rebuild_projections(connection: Connection, progress: Callable[[int, int], N
         _insert(connection, waiting)
     progress(done, total)
     return done
+
+
+def rebuild_conversations(connection: Connection, conversation_ids: Sequence[str]) -> None:
+    """The rows of these alone, in a transaction that keeps appends out. Raises StoreCorrupt."""
+    delete_projections(connection, conversation_ids)
+    with closing(replay(connection, conversation_ids)) as replayed:
+        for conversation in replayed:
+            if isinstance(conversation, StoreCorrupt):
+                raise conversation
+            _insert(connection, projections.rows_of(conversation))
+
+
+def delete_projections(connection: Connection, conversation_ids: Sequence[str]) -> None:
+    """Deletes all rows of these conversations but those of the log."""
+    told = select(messages.c.message_id).where(messages.c.conversation_id.in_(conversation_ids))
+    connection.execute(delete(rating_reasons).where(rating_reasons.c.message_id.in_(told)))
+    for table in (ratings, messages, conversations):
+        connection.execute(delete(table).where(table.c.conversation_id.in_(conversation_ids)))
 
 
 def _insert(connection: Connection, waiting: dict[Table, list[dict[str, Any]]]) -> None:

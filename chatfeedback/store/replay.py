@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import groupby
 
 from sqlalchemy import Connection, select
@@ -19,13 +19,16 @@ _CHUNK = 1000
 _LOG = select(events).order_by(events.c.conversation_id, events.c.version)
 
 
-def replay(connection: Connection) -> Generator[Conversation | StoreCorrupt, None, None]:
-    """Every conversation as its events add up to it, or why they do not.
+def replay(
+    connection: Connection, conversation_ids: Sequence[str] | None = None
+) -> Generator[Conversation | StoreCorrupt, None, None]:
+    """Every conversation, or these, as its events add up to it, or why they do not.
 
     Streams: holds one conversation, and one chunk of rows, at a time. Close it when you leave before its end.
     """
+    log = _LOG if conversation_ids is None else _LOG.where(events.c.conversation_id.in_(conversation_ids))
     # On Postgres yield_per asks for a cursor in the server; SQLite's own cursor reads as it goes.
-    with connection.execute(_LOG, execution_options={"yield_per": _CHUNK}) as rows:
+    with connection.execute(log, execution_options={"yield_per": _CHUNK}) as rows:
         for conversation_id, its_rows in groupby(rows, key=lambda row: str(row.conversation_id)):
             yield _folded(conversation_id, (tuple(row) for row in its_rows))
 

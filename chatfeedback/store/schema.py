@@ -1,6 +1,7 @@
 """The tables, for SQLite and Postgres alike.
 
-`events` is the truth and only ever grows: triggers in the database refuse everything else (see the migrations).
+`events` is the truth and only ever grows: triggers in the database refuse everything else (see the migrations), and
+only an erasure goes around them.
 `conversations`, `messages`, `ratings` and `rating_reasons` are projections of it, written in the transaction of the
 append and reproducible from the log. `annotators` and `reply_drafts` are neither: who is behind an actor id, and the
 text so far of replies that are being written. `users` and what hangs on it say who may come in; `audit`, which only

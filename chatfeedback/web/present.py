@@ -84,7 +84,9 @@ def visible(text: str) -> str:
 
 
 def _instead(message: Message) -> str:
-    """What stands in the place of a reply without text."""
+    """What stands in the place of a message without text."""
+    if message.author_id is not None:
+        return "What stood here was erased."
     if message.outcome and message.outcome.error:
         return f"⚠️ {message.outcome.error}"
     return {

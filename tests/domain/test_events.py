@@ -17,8 +17,10 @@ from chatfeedback.domain.events import (
     SCHEMA_VERSION,
     UPCASTERS,
     AlternativeChosen,
+    AnnotatorRedacted,
     Body,
     ConversationCleared,
+    ConversationErased,
     ConversationStarted,
     Generation,
     MessageEdited,
@@ -131,6 +133,8 @@ PINNED = {
     ),
     AlternativeChosen(message_id="m", previous_id="p", model="zephyr"): '{"model":"zephyr","previous_id":"p"}',
     ConversationCleared(): "{}",
+    ConversationErased(events=7): '{"events":7}',
+    AnnotatorRedacted(events=2): '{"events":2}',
 }
 
 

@@ -62,8 +62,8 @@ class Answer(NamedTuple):
 class Site:
     """The downloads of a database, on a server."""
 
-    def __init__(self, engine: Engine, port: int) -> None:
-        self.engine, self.port = engine, port
+    def __init__(self, engine: Engine, port: int, noted: list[tuple[Person, dict[str, object]]]) -> None:
+        self.engine, self.port, self.noted = engine, port, noted
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
@@ -97,10 +97,11 @@ class Site:
 def site_of(database_url: str, **options: float) -> Iterator[Site]:
     engine = open_engine(database_url)
     app = FastAPI()
-    app.include_router(downloads(engine, who, **options))
+    noted: list[tuple[Person, dict[str, object]]] = []
+    app.include_router(downloads(engine, who, lambda person, **what: noted.append((person, what)), **options))
     try:
         with serving(app) as port:
-            yield Site(engine, port)
+            yield Site(engine, port, noted)
     finally:
         engine.dispose()
 

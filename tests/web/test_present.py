@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chatfeedback.domain.decisions import RatingChange
@@ -27,6 +29,16 @@ def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() 
     assert texts(present.bubbles(conversation, drawn)) == ["Question 3", "Answer 3", "Question 4", "Answer 4"]
     assert present.earlier_count(conversation, drawn) == 6
     assert conversation.messages[drawn.message_id(1)].text == "Answer 3"
+
+
+def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_failure() -> None:
+    talk = talked(1)
+    talk.edit(talk.conversation.shown()[1].message_id, "Corrected")
+    conversation = talk.conversation
+    for message in conversation.shown():
+        conversation.messages[message.message_id] = replace(message, text="")
+    drawn = present.rendered(conversation, most=4)
+    assert texts(present.bubbles(conversation, drawn)) == ["What stood here was erased."] * 2
 
 
 def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_meaning() -> None:

@@ -1,0 +1,36 @@
+"""The figures after an erasure are those of the log that is left."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from analytics.conftest import Recorded
+from analytics.naive import Record
+from chatfeedback.analytics.command import stats
+from chatfeedback.analytics.filters import Filters
+from chatfeedback.store import erasure
+from chatfeedback.store.event_store import event_from
+from chatfeedback.store.schema import conversations, events
+
+
+def test_the_figures_are_those_of_the_log_that_is_left(recorded: Recorded) -> None:
+    first, second, *_ = recorded.crowd.names()
+    with recorded.engine.connect() as connection:
+        one = connection.scalars(
+            select(conversations.c.conversation_id).where(conversations.c.annotator_id == second)
+        ).first()
+    assert one is not None
+    before = stats(recorded.url, Filters())
+    erasure.erase_annotator(recorded.engine, first, None)
+    erasure.erase_conversation(recorded.engine, one, None)
+    with recorded.engine.connect() as connection:
+        log = [event_from(tuple(row)) for row in connection.execute(select(events).order_by(events.c.position))]
+    left = Record.of(log)
+    found = stats(recorded.url, Filters())
+    likes, thumbs = (sum(column) for column in zip(*left.by_model().values(), strict=True))
+    assert found["conversations"] == left.conversations() < before["conversations"]
+    assert (found["messages"], found["replies"]) == (len(left.messages()), len(left.replies()))
+    assert (found["likes"], found["dislikes"]) == (likes, thumbs - likes)
+    for figure, kind in {"retries": "reply_retried", "undos": "turn_undone", "edits": "message_edited"}.items():
+        assert found[figure] == left.happened(kind)
+    assert stats(recorded.url, Filters(annotator=first))["conversations"] == 0

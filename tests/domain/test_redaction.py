@@ -1,0 +1,181 @@
+"""What somebody wrote is gone from the stored form of her events, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chatfeedback.domain.conversation import Conversation, Message, fold
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.events import (
+    BODIES,
+    KINDS,
+    SCHEMA_VERSION,
+    AnnotatorRedacted,
+    Body,
+    ConversationErased,
+    ConversationStarted,
+    Event,
+    MessageSent,
+    body_from,
+    new_id,
+    payload_text,
+)
+from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
+from chatfeedback.errors import InputError
+from domain.test_events import made
+from talking import FoldedTalk
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def stored_again(event: Event) -> Event:
+    """The event after the words of its actor were taken out of what is stored of it."""
+    kind, message_id = event.body.KIND, getattr(event.body, "message_id", None)
+    left = redacted(kind, payload_text(event.body))
+    return replace(event, body=body_from(kind, SCHEMA_VERSION, message_id, left))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_only_words_of_the_actor_go(kind: str, data: st.DataObject) -> None:
+    body = data.draw(made(BODIES[kind]))
+    before = payload_text(body)
+    after = redacted(kind, before)
+    assert redacted(kind, after) == after
+    left = body_from(kind, SCHEMA_VERSION, getattr(body, "message_id", None), after)
+    assert payload_text(left) == after, "canonical"
+    changed = {f.name for f in fields(body) if getattr(left, f.name) != getattr(body, f.name)}
+    words = {"text", "comment", "previous_comment"} if kind in KINDS_WITH_WORDS else set()
+    assert changed <= words
+    assert not any(getattr(left, name, None) for name in words)
+
+
+def test_payloads_of_an_older_schema_keep_their_fields() -> None:
+    assert redacted("message_sent", '{"parent_id":null,"text":"Hello"}') == '{"parent_id":null,"text":""}'
+    assert redacted("rating_cleared", '{"model":null}') == '{"model":null}'
+
+
+# The fold
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["ada", "bob"]),
+        st.sampled_from(["ask", "empty", "retry", "retry in vain", "undo", "edit", "choose", "rate"]),
+        st.integers(0, 7),
+        st.sampled_from(["Hello", "What is a river?", "Grüße"]),
+    ),
+    max_size=12,
+)
+
+
+def do(talk: FoldedTalk, who: str, what: str, which: int, words: str) -> None:
+    """One step of a conversation in which two people write; what is refused is left out."""
+    talk._actor = who
+    conversation = talk.conversation
+    shown = [message.message_id for message in conversation.shown()]
+    replies = [message.message_id for message in conversation.messages.values() if message.role == "assistant"]
+    if what in ("ask", "empty") or not shown:
+        talk.finish(talk.send(words), "An answer" if what == "ask" else "", "complete" if what == "ask" else "failed")
+    elif what in ("retry", "retry in vain"):
+        talk.finish(talk.retry(shown[-1]), "Another" if what == "retry" else "")
+    elif what == "undo":
+        talk.undo()
+    elif what == "edit":
+        talk.edit(shown[which % len(shown)], f"{words} {which}")
+        if (writing := talk.conversation.writing_id) is not None:
+            talk.finish(writing, "An answer to that")
+    elif not replies:
+        return
+    elif what == "choose":
+        talk.choose(replies[which % len(replies)])
+    else:
+        change = RatingChange(("like", "dislike", "", None)[which % 4], None, words if which > 3 else None)
+        talk.rate(replies[which % len(replies)], who, change)
+
+
+@given(steps)
+@example([("ada", "ask", 0, "Hello"), ("bob", "edit", 1, "Hello"), ("ada", "retry in vain", 0, "Hello")])
+def test_a_redacted_log_folds_into_the_same_tree_without_the_words(taken: list[tuple[str, str, int, str]]) -> None:
+    talk = FoldedTalk()
+    for step in taken:
+        try:
+            do(talk, *step)
+        except InputError:
+            continue
+    log = talk.events
+    after = fold(
+        talk.conversation.conversation_id, [stored_again(event) if event.actor_id == "bob" else event for event in log]
+    )
+    assert after.messages == {
+        message_id: replace(message, text="") if message.author_id == "bob" else message
+        for message_id, message in talk.conversation.messages.items()
+    }
+    assert shape(after) == shape(talk.conversation)
+    of_ada = {key: rating for key, rating in talk.conversation.ratings.items() if key[1] == "ada"}
+    assert {key: rating for key, rating in after.ratings.items() if key[1] == "ada"} == of_ada
+    for key, rating in talk.conversation.ratings.items():
+        if key[1] == "bob" and (rating.value or rating.reasons):
+            left = after.ratings[key]
+            assert (left.value, left.reasons, left.comment) == (rating.value, rating.reasons, None)
+    roots = [message for message in talk.conversation.messages.values() if message.parent_id is None]
+    assert after.title == ("…" if roots and roots[-1].author_id == "bob" else talk.conversation.title)
+
+
+def shape(conversation: Conversation) -> tuple[object, ...]:
+    """What is shown, and where the conversation stands."""
+
+    def of(message: Message) -> tuple[object, ...]:
+        return message.message_id, message.shown, message.active_child_id
+
+    return (
+        *(of(message) for message in conversation.messages.values()),
+        *(conversation.head_id, conversation.writing_id, conversation.version, conversation.tree_version),
+        *(conversation.annotator_id, conversation.updated_at),
+    )
+
+
+# Receipts
+
+
+def event(version: int, body: Body, actor: str = "ada") -> Event:
+    return Event(new_id(), "c", version, actor, NOON, body)
+
+
+def test_the_receipt_of_an_erased_conversation_stands_for_all_its_events() -> None:
+    after = fold("c", [event(8, ConversationErased(events=7))])
+    assert (after.erased, after.version, after.messages, after.annotator_id) == (True, 8, {}, "ada")
+    assert after.evolved([])[0].erased
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [event(7, ConversationErased(events=7))],
+        [event(1, ConversationStarted()), event(2, ConversationErased(events=1))],
+        [event(8, ConversationErased(events=7)), event(9, ConversationErased(events=8))],
+        [event(8, ConversationErased(events=7)), event(9, MessageSent(message_id="m", parent_id=None, text="Hello"))],
+        [event(8, ConversationErased(events=7)), event(9, AnnotatorRedacted(events=1))],
+        [event(1, ConversationStarted()), event(3, AnnotatorRedacted(events=1))],
+    ],
+)
+def test_a_receipt_in_the_wrong_place_does_not_add_up(log: list[Event]) -> None:
+    with pytest.raises(ValueError, match="does not follow version"):
+        fold("c", log)
+
+
+def test_the_receipt_of_a_redaction_changes_nothing_but_the_version() -> None:
+    talk = FoldedTalk()
+    talk.ask("Hello", "Hi")
+    before = talk.conversation
+    receipt = replace(
+        event(before.version + 1, AnnotatorRedacted(events=2), "bob"), conversation_id=before.conversation_id
+    )
+    after, changes = before.evolved([receipt])
+    assert after == replace(before, version=before.version + 1)
+    assert not (changes.added or changes.moved or changes.finished or changes.rated)
