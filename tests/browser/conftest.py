@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -23,6 +24,7 @@ from browser.chat_page import ChatPage  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
 from browser.watched import Watched  # noqa: E402
 
+FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -141,6 +143,24 @@ def chat(context: BrowserContext, application: Application) -> ChatPage:
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(size: str, scheme: str, tmp_path: Path) -> Path:
+    """For the screenshots of one look."""
+    folder = Path(FOLDER) / f"{size}-{scheme}" if FOLDER else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
