@@ -27,10 +27,12 @@ def refusal(scope: Scope, status: int, sentence: str, code: str = "", *, retry_a
 
 
 def _opens_a_page(scope: Scope) -> bool:
-    """Whether a person looks at the answer."""
-    return scope["method"] == "GET" and "text/html" in (header(scope, "accept") or "")
+    """Whether a person looks at the answer: to an address, or to a form that was sent."""
+    return "text/html" in (header(scope, "accept") or "")
 
 
 def _address(scope: Scope) -> str:
+    if scope["method"] == "POST":
+        return "/"  # a form of before is not sent again
     query = scope["query_string"].decode("latin-1")
     return f"{scope['path']}?{query}" if query else str(scope["path"])

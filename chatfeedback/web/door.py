@@ -23,9 +23,9 @@ from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
 from chatfeedback.store import keys
 from chatfeedback.web import rendering
+from chatfeedback.web.account import SignIn
 from chatfeedback.web.administration import Administration
 from chatfeedback.web.answers import refusal
-from chatfeedback.web.app import SignIn
 from chatfeedback.web.calls import functions
 from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
@@ -56,6 +56,7 @@ class Door:
         )
         self.sign_in = SignIn(
             token_for=self._token_for,
+            several=settings.auth != "none",
             signs_in=settings.auth in ("password", "oidc"),
             passwords=settings.auth == "password",
         )
