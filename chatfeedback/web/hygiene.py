@@ -42,8 +42,7 @@ def page_policy(html: str, more_scripts: Iterable[str]) -> str:
     inline = [script.replace("\r\n", "\n") for script in _INLINE_SCRIPT.findall(html)]
     hashes = " ".join(source_hash(script) for script in [*inline, *more_scripts] if script)
     return (
-        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; connect-src 'self'; "
-        "worker-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'; "
-        "object-src 'none'"
+        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; script-src-attr 'none'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+        "manifest-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
     )

@@ -36,7 +36,7 @@ from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
 
 log = logging.getLogger(__name__)
-SCRIPTS = ("session.js", "stream.js", "page.js", "scroll.js")
+SCRIPTS = ("session.js", "stream.js", "messages.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
 

@@ -17,7 +17,7 @@ from chatfeedback.store.writer import open_writer
 from chatfeedback.web import server
 from openai_server import ScriptedServer
 
-pytest.register_assert_rewrite("browser.application", "browser.chat_page")
+pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
 
 from browser.application import Application, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
