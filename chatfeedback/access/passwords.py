@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from chatfeedback.errors import InputError
 
@@ -35,7 +35,7 @@ def verified(stored: str | None, password: str) -> bool:
     """Whether this is the password. Takes as long for somebody who has none."""
     try:
         _hasher.verify(stored or _NOBODYS, _normal(password[: LONGEST + 1]))
-    except (VerifyMismatchError, InvalidHashError):
+    except (VerificationError, InvalidHashError):
         return False
     return stored is not None
 

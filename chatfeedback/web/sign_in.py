@@ -77,9 +77,11 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
     """GET and POST `/login` for accounts of our own, and `/password` to change one's."""
     router = APIRouter(include_in_schema=False)
 
-    def login_page(request: Request, *, name: str = "", error: ChatFeedbackError | None = None) -> Response:
+    def login_page(
+        request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
+    ) -> Response:
         value, token = forms.first(request)
-        asked = next_address(request.query_params.get("next"))
+        asked = next_address(asked)
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
         status = status_of(error) if error else 200
         page = render(
@@ -90,21 +92,21 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
 
     @router.get("/login")
     def show(request: Request) -> Response:
-        return login_page(request)
+        return login_page(request, asked=request.query_params.get("next"))
 
     @router.post("/login")
     async def sign_in(request: Request) -> Response:
-        name = ""
+        name = asked = ""
         try:
             form = await forms.sent(request, "login")
-            name = text_field(form, "name")
+            name, asked = text_field(form, "name"), text_field(form, "next")
             address = request.client.host if request.client else ""
             token = await asyncio.to_thread(desk.sign_in, name, text_field(form, "password"), address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
                 log.warning("too many attempts to sign in; the last ones were not looked at")
-            return login_page(request, name=name, error=error)
-        return begin_session(request, token, next_address(text_field(form, "next")), session_seconds)
+            return login_page(request, name=name, asked=asked, error=error)
+        return begin_session(request, token, next_address(asked), session_seconds)
 
     def password_page(request: Request, *, error: ChatFeedbackError | None = None, done: bool = False) -> Response:
         status = status_of(error) if error else 200
