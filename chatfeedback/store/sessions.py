@@ -118,7 +118,7 @@ class Sessions:
         """The session was used: it lasts on."""
         now = self._clock()
         with writing(self._engine) as connection:
-            mine = sessions.c.session_id == session_id
+            mine = (sessions.c.session_id == session_id) & (sessions.c.expires_at > to_micros(now))
             created = connection.scalar(select(sessions.c.created_at).where(mine))
             if created is not None:
                 until = min(from_micros(created) + self._lasting, now + self._idle)
