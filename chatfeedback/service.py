@@ -32,7 +32,7 @@ class ChatService:
     """Conversations of annotators with models.
 
     `models`: by name, the first is the default. `reasons`: the configured codes and their polarity. `limits`: on what
-    one person may ask for, none by default.
+    one person may ask for, none by default. `refused`: told, in a thread, who asked for what is somebody else's.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ChatService:
         longest_comment: int = 10_000,
         linger_seconds: float,
         limits: Limits | None = None,
+        refused: Callable[[str, str], None] = lambda _annotator_id, _what: None,
     ) -> None:
         self._store = store
         self._models = models
@@ -52,6 +53,7 @@ class ChatService:
         self._longest_message = longest_message
         self._longest_comment = longest_comment
         self._limits = limits or Limits()
+        self._refused = refused
         self._replies = ReplyDesk(store, linger_seconds)
         self._sweeping: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Conversation]] = set()
@@ -84,7 +86,11 @@ class ChatService:
         found = await asyncio.to_thread(self._store.conversation, conversation_id)
         if found is None:
             raise NotFound(NO_CONVERSATION)
-        _must_own(found, annotator_id)
+        try:
+            _must_own(found, annotator_id)
+        except NotAllowed:
+            await self._note_refusal(annotator_id)
+            raise
         return found
 
     async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
@@ -320,7 +326,14 @@ class ChatService:
         task = asyncio.create_task(all_of_it())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except NotAllowed:
+            await self._note_refusal(annotator_id)
+            raise
+
+    async def _note_refusal(self, annotator_id: str) -> None:
+        await asyncio.to_thread(self._refused, annotator_id, "conversation_of_another")
 
 
 def _must_own(conversation: Conversation, annotator_id: str) -> None:

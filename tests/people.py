@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -64,13 +64,29 @@ class Tab:
         self.session_hash = session_hash
         self._blocks = blocks
 
-    def join(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> httpx.Response:
-        """Sends a call of the first function with this handler; the answer to the sending."""
-        index, function = next(
-            (index, function)
-            for index, function in self._blocks.fns.items()
-            if getattr(function.fn, "__qualname__", None) == name
-        )
+    def functions(self) -> dict[int, str]:
+        """The handler of every function that can be called, by its index."""
+        return {index: fn.fn.__qualname__ for index, fn in self._blocks.fns.items() if fn.fn is not None}
+
+    def trigger_of(self, name: str) -> int:
+        """The id of the component that sets the first function with this handler off."""
+        return next(fn.targets[0][0] for index, fn in self._blocks.fns.items() if self.functions().get(index) == name)
+
+    def join(
+        self,
+        name: str,
+        data: Sequence[Any] | None = None,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """Sends a call of the first function with this handler; the answer to the sending.
+
+        `query`: what Gradio takes for the query of the page's address.
+        """
+        index = next(index for index, handler in self.functions().items() if handler == name)
+        function = self._blocks.fns[index]
         body = {
             "data": list(data) if data is not None else [None] * len(function.inputs),
             "fn_index": index,
@@ -79,7 +95,7 @@ class Tab:
             "event_data": None,
             **more,
         }
-        return self.person.post("/gradio_api/queue/join", json=body)
+        return self.person.post(f"/gradio_api/queue/join{query}", json=body, headers=headers)
 
     def call(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> list[dict[str, Any]]:
         """Calls it, and returns the messages about it to its end."""

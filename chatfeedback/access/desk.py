@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from chatfeedback.access import passwords
+from chatfeedback.access.refusals import Refusals
 from chatfeedback.domain.decisions import storable
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
@@ -56,6 +57,7 @@ class AccessDesk:
         self._clock = clock
         self._consent_version = consent_version
         self._sign_up = sign_up
+        self._refusals = Refusals(engine)
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 
     # Who is it
@@ -156,10 +158,9 @@ class AccessDesk:
 
     # What else is recorded
 
-    def refused(self, person: Person, what: str) -> None:
+    def refused(self, annotator_id: str, what: str) -> None:
         """Notes that somebody who is known was refused. `what`: a code, nothing that a browser sent."""
-        with writing(self._engine) as connection:
-            audit.record(connection, "refused", actor_id=person.annotator_id, what=what)
+        self._refusals.note(annotator_id, what)
 
     def exported(self, person: Person, **detail: Any) -> None:
         """Notes that somebody takes data away."""

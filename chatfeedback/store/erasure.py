@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-import orjson
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, text, update
 
 from chatfeedback.domain.events import (
@@ -29,18 +28,17 @@ from chatfeedback.domain.events import (
 from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
 from chatfeedback.errors import NotFound, StoreCorrupt
 from chatfeedback.store import cleaning, guards
+from chatfeedback.store.audit import record
 from chatfeedback.store.event_store import NO_CONVERSATION, event_row, now
 from chatfeedback.store.faults import translating
 from chatfeedback.store.rebuild import LOCK, delete_projections, rebuild_conversations
 from chatfeedback.store.schema import (
     annotators,
-    audit,
     consents,
     events,
     identities,
     reply_drafts,
     sessions,
-    to_micros,
     users,
 )
 
@@ -281,15 +279,15 @@ def _forget(connection: Connection, annotator_id: str) -> None:
 
 def _record(connection: Connection, plan: _Plan, actor_id: str | None) -> None:
     extent = plan.extent
-    detail = {"conversations": extent.conversations, "events": extent.events, "redacted": extent.redacted}
-    entry = {
-        "occurred_at": to_micros(now()),
-        "action": "conversation_erased" if plan.annotator_id is None else "annotator_erased",
-        "actor_id": actor_id,
-        "subject_id": plan.subject_id,
-        "detail": orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode(),
-    }
-    connection.execute(insert(audit), entry)
+    record(
+        connection,
+        "conversation_erased" if plan.annotator_id is None else "annotator_erased",
+        actor_id=actor_id,
+        subject_id=plan.subject_id,
+        conversations=extent.conversations,
+        events=extent.events,
+        redacted=extent.redacted,
+    )
 
 
 def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -6,7 +6,7 @@ cannot be used; those that change somebody raise NotFound for who is no user.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -120,7 +120,7 @@ def add(
         connection.execute(upsert(annotators).on_conflict_do_nothing(index_elements=["name"]), person)
         annotator_id = connection.scalars(select(annotators.c.annotator_id).where(annotators.c.name == name)).one()
         row = {"annotator_id": annotator_id, "role": role, "password_hash": password_hash, "created_at": now}
-        if not _made(connection, users, row):
+        if not _inserted(connection, users, row):
             raise Conflict(f"There is a user {name!r} already.")
         audit.record(connection, "user_added", actor_id=actor_id, subject_id=annotator_id, role=role)
         if identity is not None:
@@ -193,7 +193,7 @@ def consent(engine: Engine, annotator_id: str, version: str) -> None:
     """Notes that somebody has agreed to this version of the consent text."""
     with writing(engine) as connection:
         row = {"annotator_id": annotator_id, "version": version, "agreed_at": to_micros(datetime.now(UTC))}
-        if _made(connection, consents, row):
+        if _inserted(connection, consents, row):
             audit.record(connection, "consented", actor_id=annotator_id, version=version)
 
 
@@ -227,17 +227,17 @@ def _must_not_be_the_last(connection: Connection, user: User) -> None:
 def _link(connection: Connection, annotator_id: str, issuer: str, subject: str, *, actor_id: str | None) -> None:
     row = {"issuer": issuer, "subject": subject, "annotator_id": annotator_id}
     row["created_at"] = to_micros(datetime.now(UTC))  # type: ignore[assignment]
-    if not _made(connection, identities, row):
+    if not _inserted(connection, identities, row):
         raise Conflict(f"{subject!r} of {issuer} is somebody else here already.")
     audit.record(connection, "identity_linked", actor_id=actor_id, subject_id=annotator_id, issuer=issuer)
 
 
-def _made(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-    """Inserts the row, unless there is one of its primary key; returns whether it did."""
-    # Postgres does not tell the number of rows of an INSERT; it has to be asked for what it made.
-    keys = list(table.primary_key)
-    insert = upsert(table).on_conflict_do_nothing(index_elements=keys).returning(*keys)
-    return connection.execute(insert, row).first() is not None
+def _inserted(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Inserts the row unless its key is there already; whether it did."""
+    key = list(table.primary_key.columns)
+    # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
+    insertion = upsert(table).on_conflict_do_nothing(index_elements=[column.name for column in key])
+    return connection.execute(insertion.returning(key[0]), row).first() is not None
 
 
 def _find(connection: Connection, name_or_id: str) -> User | None:

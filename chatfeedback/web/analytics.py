@@ -184,11 +184,15 @@ class AnalyticsHandlers:
                 f"“{html.escape(rating.comment)}”" if rating.comment else "",
             ]
             said = " ".join(part for part in parts if part)
+        erase = ""
+        if person.may(Permission.ADMINISTER):
+            address = f"/admin/erase?conversation={html.escape(conversation.conversation_id)}"
+            erase = f'<p><a href="{address}">Erase this conversation…</a></p>'
         marked = f"#analytics-conversation .message-row:nth-child({row + 1})"
         return (
             f"<style>{marked} .message {{ outline: 2px solid var(--color-accent); outline-offset: 3px; }}"
             f'{marked} .message::before {{ content: "Rated reply"; font-size: 0.75rem; font-weight: 600; }}</style>'
-            f'<h3 data-rated="{row}">{html.escape(conversation.title)}</h3><p>{name}: {said}</p>'
+            f'<h3 data-rated="{row}">{html.escape(conversation.title)}</h3><p>{name}: {said}</p>{erase}'
         )
 
 

@@ -24,6 +24,7 @@ from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
 from chatfeedback.store import keys
 from chatfeedback.web import rendering
+from chatfeedback.web.administration import Administration
 from chatfeedback.web.answers import refusal
 from chatfeedback.web.app import SignIn
 from chatfeedback.web.calls import functions
@@ -107,6 +108,15 @@ class Door:
             @router.api_route("/login", methods=["GET", "HEAD", "POST"])
             def nothing_to_do(request: Request) -> Response:
                 return RedirectResponse("/", status_code=303)  # and never Gradio's own route of this name
+
+        router.include_router(
+            Administration(
+                self._engine,
+                self._forms,
+                passwords_of_our_own=settings.auth == "password",
+                issuer=settings.oidc.issuer if settings.auth == "oidc" and settings.oidc else None,
+            ).routes()
+        )
 
         @router.get("/pages/{name}")
         def page_file(request: Request, name: str) -> Response:

@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MOST_PAGES = 100_000
 """Names of pages that are remembered; Gradio itself keeps the state of the last 10,000 and the streams of 2,000."""
-MOST_REFUSALS = 30
-"""Of one person in a minute that go into the audit."""
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
@@ -72,7 +70,6 @@ class Gate:
         self._identify = identify
         self._desk = desk
         self._pages: OrderedDict[str, str] = OrderedDict()
-        self._refusals = RefusalCount()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -188,29 +185,7 @@ class Gate:
     async def _note(self, person: Person | None, error: Refused) -> None:
         if person is None or error.code == NO_CONSENT:
             return
-        log.warning("refused: %s (%s)", error.code, person.annotator_id)
-        if not self._refusals.more(person.annotator_id):
-            return
-        try:
-            await asyncio.to_thread(self._desk.refused, person, error.code)
-        except StoreError as trouble:
-            log.warning("a refusal could not be put into the audit: %s", trouble)
-
-
-class RefusalCount:
-    """Keeps one person from filling the audit with refusals."""
-
-    def __init__(self) -> None:
-        self._minute = 0
-        self._counts: dict[str, int] = {}
-
-    def more(self, annotator_id: str) -> bool:
-        """Whether this refusal is still to be recorded."""
-        minute = int(asyncio.get_running_loop().time() // 60)
-        if minute != self._minute:
-            self._minute, self._counts = minute, {}
-        self._counts[annotator_id] = count = self._counts.get(annotator_id, 0) + 1
-        return count <= MOST_REFUSALS
+        await asyncio.to_thread(self._desk.refused, person.annotator_id, error.code)
 
 
 class _Answer:

@@ -61,6 +61,7 @@ def build_app(settings: Settings) -> FastAPI:
         longest_message=settings.max_message_chars,
         linger_seconds=settings.reply_linger_seconds,
         limits=Limits(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
+        refused=door.desk.refused,
     )
 
     @contextlib.asynccontextmanager

@@ -299,7 +299,7 @@ def test_what_happens_at_the_door_is_in_the_audit_without_a_word(desk: AccessDes
     refusal(desk, "no such person", WRONG)
     token = desk.sign_in("ada", RIGHT, HOME)
     here = person(desk, token)
-    desk.refused(here, "function")
+    desk.refused(here.annotator_id, "function")
     desk.exported(here, kind="events")
     desk.change_password(here, RIGHT, "another long phrase", HOME)
     desk.sign_out(here)

@@ -49,7 +49,18 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("POST", "/logout"): (401, 400, 400, 400),
     ("GET", "/password"): PAGE,
     ("POST", "/password"): (401, 400, 400, 400),
+    ("GET", "/admin"): ADMIN,
+    ("GET", "/admin/users/nobody"): (401, 403, 403, 404),
+    ("POST", "/admin/users"): (401, 403, 403, 400),  # without its token
+    ("POST", "/admin/users/nobody/role"): (401, 403, 403, 404),
+    ("POST", "/admin/users/nobody/password"): (401, 403, 403, 404),
+    ("GET", "/admin/erase"): ADMIN,
+    ("POST", "/admin/erase"): (401, 403, 403, 400),
+    ("GET", "/admin/audit"): ADMIN,
+    ("GET", "/admin/nothing"): (401, 403, 403, 404),
     ("GET", "/export/feedback.csv"): (401, 403, 200, 200),
+    ("GET", "/export/feedback.spreadsheet.csv"): (401, 403, 200, 200),
+    ("GET", "/export/feedback.csv?annotators=names"): (401, 403, 403, 200),
     ("GET", "/export/messages.jsonl"): (401, 403, 200, 200),
     ("GET", "/export/events.csv"): (401, 403, 200, 200),
 }
