@@ -118,7 +118,7 @@ class Door:
             ).routes()
         )
 
-        @router.get("/pages/{name}")
+        @router.api_route("/pages/{name}", methods=["GET", "HEAD"])
         def page_file(request: Request, name: str) -> Response:
             if name not in PAGE_FILES:
                 return refusal(request.scope, 404, "There is no such file.")

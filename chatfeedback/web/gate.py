@@ -30,7 +30,7 @@ from chatfeedback.web import hygiene
 from chatfeedback.web.answers import NO_CONSENT, refusal
 from chatfeedback.web.bodies import Refused, bounded, replayed, whole
 from chatfeedback.web.calls import Function
-from chatfeedback.web.identity import Identify, header, is_secure, name_in
+from chatfeedback.web.identity import Identify, header, headers, is_secure, name_in
 from chatfeedback.web.policy import Needs, Open, rule_for
 
 log = logging.getLogger(__name__)
@@ -108,14 +108,15 @@ class Gate:
             raise Refused(421, "This server is not called by that name; set public_url to have it so.", "host")
         if scope["method"] in ("GET", "HEAD"):
             return
-        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), (self._house.origin or "").lower()}
-        origin = header(scope, "origin")
-        site = header(scope, "sec-fetch-site")
-        if (origin is not None and origin.lower() not in own) or site not in (None, "same-origin", "none"):
+        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._house.origin}
+        origins, sites = headers(scope, "origin"), headers(scope, "sec-fetch-site")
+        if any(origin.lower() not in own for origin in origins) or not {"same-origin", "none"}.issuperset(sites):
             raise Refused(403, "This was sent by a page of another site.", "other_site")
 
     def _must_be_small(self, scope: Scope) -> None:
         length = header(scope, "content-length")
+        if scope["method"] in ("GET", "HEAD") and (length not in (None, "0") or header(scope, "transfer-encoding")):
+            raise Refused(400, "Whoever only looks sends nothing along.", "malformed")
         if length is not None and (not length.isdecimal() or int(length) > self._house.max_request_bytes):
             raise Refused(413, "This is too large to be sent.", "too_large")
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +21,7 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotAllowed
 
 COOKIE = "chatfeedback_session"
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\\\s]+))(?::[0-9]*)?")
 _FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip")
 
 
@@ -32,9 +33,14 @@ class Identify(Protocol):
 
 def header(scope: Scope, name: str) -> str | None:
     """The one value of a header; None without it, and when there are several, of which nobody knows which is meant."""
+    found = headers(scope, name)
+    return found[0] if len(found) == 1 else None
+
+
+def headers(scope: Scope, name: str) -> list[str]:
+    """Every value of a header."""
     wanted = name.lower().encode()
-    values = [value for key, value in scope["headers"] if key == wanted]
-    return values[0].decode("latin-1") if len(values) == 1 else None
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
 
 
 def cookie(scope: Scope, name: str) -> str | None:
@@ -46,11 +52,9 @@ def cookie(scope: Scope, name: str) -> str | None:
 
 
 def name_in(host: str) -> str | None:
-    """The name in a `Host` header, without the port; None when there is none to be found."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    """The name in a `Host` header, without the port and in small letters; None when it is not one name."""
+    found = _HOST.fullmatch(host.lower())
+    return found[1] or found[2] if found else None
 
 
 def is_secure(scope: Scope) -> bool:

@@ -78,8 +78,9 @@ def build_app(settings: Settings) -> FastAPI:
             engine.dispose()
 
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), include_in_schema=False)
-    app.add_api_route("/healthz", _health(engine), methods=["GET"])
+    looking = ["GET", "HEAD"]
+    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), methods=looking)
+    app.add_api_route("/healthz", _health(engine), methods=looking)
     app.include_router(downloads(engine, door.person, door.desk.exported))
     app.include_router(door.routes())
     blocks = page.build_blocks(

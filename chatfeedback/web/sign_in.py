@@ -90,7 +90,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         remember(page, request, value)
         return page
 
-    @router.get("/login")
+    @router.api_route("/login", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
         return login_page(request, asked=request.query_params.get("next"))
 
@@ -113,7 +113,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         token = forms.token(request, "password")
         return render("password.html", status=status, token=token, error=error, done=done)
 
-    @router.get("/password")
+    @router.api_route("/password", methods=["GET", "HEAD"])
     def show_password(request: Request) -> Response:
         return password_page(request)
 
@@ -167,7 +167,7 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
             error=error,
         )
 
-    @router.get("/consent")
+    @router.api_route("/consent", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
         return page(request)
 
