@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,16 +15,28 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
 
 Auth = Literal["none", "password", "oidc", "proxy"]
+_PORTS = {"http": 80, "https": 443}
+_LONGEST_HOURS = 400 * 24
+"""Browsers keep no cookie for longer than 400 days."""
 
 
 def _origin(url: str) -> str:
     """`url` as an origin, `https://chat.example.org`; ValueError for anything else."""
-    parsed = urlsplit(url.rstrip("/"))
-    if parsed.scheme not in ("http", "https") or not parsed.hostname or parsed.path or parsed.query or parsed.fragment:
-        raise ValueError("it should be an address without a path, such as https://chat.example.org")
-    if parsed.username or parsed.password:
-        raise ValueError("a password does not belong into it")
-    return f"{parsed.scheme}://{parsed.netloc.lower()}"
+    fault = ValueError("it should be an address without a path, such as https://chat.example.org")
+    try:
+        parsed = urlsplit(url.strip().rstrip("/"))
+        port = parsed.port
+    except ValueError:
+        raise fault from None
+    if "@" in parsed.netloc:
+        raise ValueError("a name or a password does not belong into it")
+    if parsed.scheme not in _PORTS or not parsed.hostname or parsed.path or parsed.query or parsed.fragment:
+        raise fault
+    if not re.fullmatch(r"[a-z0-9._:-]+", parsed.hostname):
+        raise ValueError("it should be written as browsers send it, in ASCII (a name of other letters as xn--…)")
+    host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
+    # As a browser writes an origin: without the port that goes without saying.
+    return f"{parsed.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parsed.scheme]) else "")
 
 
 def _network(address: str) -> str:
@@ -125,8 +138,12 @@ class AccessSettings(Frozen):
         default=False,
         description="Whoever the provider or the proxy vouches for becomes an annotator; else only known users.",
     )
-    session_hours: FiniteFloat = Field(default=336, gt=0, description="How long a sign-in lasts at most.")
-    session_idle_hours: FiniteFloat = Field(default=72, gt=0, description="How long it lasts without being used.")
+    session_hours: FiniteFloat = Field(
+        default=336, gt=0, le=_LONGEST_HOURS, description="How long a sign-in lasts at most."
+    )
+    session_idle_hours: FiniteFloat = Field(
+        default=72, gt=0, le=_LONGEST_HOURS, description="How long it lasts without being used."
+    )
     messages_per_minute: int = Field(
         default=60, ge=1, description="How many replies one person may ask for in a minute."
     )

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -23,7 +23,7 @@ from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError,
 from chatfeedback.store import annotators, audit, keys, users
 from chatfeedback.store.attempts import Attempts
 from chatfeedback.store.sessions import TOUCH_EVERY, Sessions
-from chatfeedback.store.transactions import writing
+from chatfeedback.store.transactions import Clock, now, writing
 from chatfeedback.store.users import User
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,12 @@ class AccessDesk:
         idle: timedelta = timedelta(days=3),
         consent_version: str | None = None,
         sign_up: bool = False,
+        clock: Clock = now,
     ) -> None:
         self._engine = engine
-        self._sessions = Sessions(engine, lasting=lasting, idle=idle)
-        self._attempts = Attempts(engine, keys.secret(engine, "sign_in_failures"))
+        self._sessions = Sessions(engine, lasting=lasting, idle=idle, clock=clock)
+        self._attempts = Attempts(engine, keys.secret(engine, "sign_in_failures"), clock=clock)
+        self._clock = clock
         self._consent_version = consent_version
         self._sign_up = sign_up
         self._refusals = Refusals(engine)
@@ -79,7 +81,7 @@ class AccessDesk:
         if found is None:
             return None
         person, seen_at = found
-        if datetime.now(UTC) - seen_at > TOUCH_EVERY and person.session_id is not None:
+        if self._clock() - seen_at > TOUCH_EVERY and person.session_id is not None:
             try:
                 self._sessions.touch(person.session_id)
             except StoreError as error:
@@ -88,6 +90,8 @@ class AccessDesk:
 
     def vouched(self, subject: str) -> Person:
         """The person whom the proxy names. Raises NotAllowed for who may not come in."""
+        if len(subject) > LONGEST_NAME or not subject.isprintable():
+            raise NotAllowed(f"The proxy gives a name that cannot be one: 1 to {LONGEST_NAME} printable characters.")
         user = self._identified(PROXY, subject, subject)
         agreed = self._consent_version
         if agreed and not users.has_consented(self._engine, user.annotator_id, agreed):
@@ -105,7 +109,7 @@ class AccessDesk:
             raise TooMany(
                 f"Too many attempts to sign in; try again in {minutes} minute{'s' if minutes > 1 else ''}.", wait
             )
-        user = users.named(self._engine, name)
+        user = users.called(self._engine, name)
         with self._hashing:
             right = passwords.verified(user.password_hash if user else None, password)
         if user is None or not right or user.disabled_at:
@@ -113,8 +117,8 @@ class AccessDesk:
                 audit.record(connection, "sign_in_failed", subject_id=user.annotator_id if user else None)
             raise SignInRefused("This name and password do not go together, or the account is disabled.")
         self._attempts.succeeded(attempt_id, name, address)
-        self._strengthen(user, password)
-        return self._sessions.begin(user.annotator_id, "password")
+        hashed = self._strengthened(user, password)
+        return self._sessions.begin(user.annotator_id, "password", password_hash=hashed)
 
     def sign_in_with(self, issuer: str, subject: str, name: str) -> str:
         """Returns the token of a new session for whom `issuer` vouches. Raises NotAllowed for who may not come in."""
@@ -166,7 +170,7 @@ class AccessDesk:
     def _identified(self, issuer: str, subject: str, name: str) -> User:
         user = users.identified(self._engine, issuer, subject)
         if user is None and issuer == PROXY:
-            user = users.named(self._engine, name)  # whoever names people names users: nobody else gives names here
+            user = users.called(self._engine, name)  # whoever names people names users: nobody else gives names here
         if user is None and self._sign_up:
             user = self._signed_up(issuer, subject, name)
         if user is None:
@@ -188,7 +192,12 @@ class AccessDesk:
                     return found
         raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
 
-    def _strengthen(self, user: User, password: str) -> None:
+    def _strengthened(self, user: User, password: str) -> str:
+        """The hash of the right password that is stored from now on."""
         assert user.password_hash is not None
-        if better := passwords.stronger(user.password_hash, password):
-            users.rehash(self._engine, user.annotator_id, user.password_hash, better)
+        with self._hashing:
+            better = passwords.stronger(user.password_hash, password)
+        if better is None:
+            return user.password_hash
+        users.rehash(self._engine, user.annotator_id, user.password_hash, better)
+        return better

@@ -7,10 +7,11 @@ any Unicode is taken, normalised.
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from chatfeedback.errors import InputError
 
@@ -18,7 +19,7 @@ SHORTEST, LONGEST = 12, 1000
 """Characters."""
 
 _hasher = PasswordHasher()
-_NOBODYS = _hasher.hash("nobody has this password")
+_NOBODYS = _hasher.hash(secrets.token_bytes(32))
 
 
 def hashed(password: str, name: str) -> str:
@@ -34,8 +35,8 @@ def hashed(password: str, name: str) -> str:
 def verified(stored: str | None, password: str) -> bool:
     """Whether this is the password. Takes as long for somebody who has none."""
     try:
-        _hasher.verify(stored or _NOBODYS, _normal(password[: LONGEST + 1]))
-    except (VerifyMismatchError, InvalidHashError):
+        _hasher.verify(_NOBODYS if stored is None else stored, _normal(password[: LONGEST + 1]))
+    except (VerificationError, InvalidHashError):
         return False
     return stored is not None
 

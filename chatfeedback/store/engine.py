@@ -3,6 +3,8 @@
 SQLite: WAL, synchronous=FULL (a commit survives a power cut), foreign keys on, and transactions that we begin
 ourselves, because the driver's own deferred BEGIN fails at once when a read turns into a write under load.
 Postgres: psycopg 3 behind a pool, sessions in UTC.
+
+What a failing statement was given is in no message: it may be what somebody wrote.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "options": f"{_joined(parsed.query.get('options', ''))} -c timezone=UTC".strip(),
             **({} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_SECONDS}),
@@ -81,6 +84,7 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
+        hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         **({"creator": lambda: _reading(Path(url.database or "").absolute())} if read_only else {}),
     )

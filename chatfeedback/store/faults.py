@@ -2,6 +2,7 @@
 
 Only this module knows what sqlite3 and psycopg raise. A fault is transient when running the same work again from
 the start may succeed: a lost connection, a deadlock, a serialization failure, or a race for a conversation's version.
+No message holds a value that a statement was given, neither ours nor the driver's behind it.
 """
 
 from __future__ import annotations
@@ -86,10 +87,25 @@ _NOT_NOW = ("53", "25006", "55P03")
 _REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
+def _without_values(error: BaseException) -> None:
+    """Takes out of the messages of Postgres what the statement was given, "Key (name)=(…)"; they may be logged."""
+    original = _original(error)
+    diagnosis = getattr(original, "diag", None)
+    if diagnosis is None or diagnosis.message_primary is None:
+        return
+    # Of data that it cannot use, Postgres quotes the value in the message itself.
+    quoting = _postgres_state(original).startswith("22")
+    text = type(original).__name__ if quoting else diagnosis.message_primary
+    original.args = (text,)
+    if error is not original:
+        error.args = (f"({type(original).__module__}.{type(original).__name__}) {text}",)
+
+
 def translated(error: BaseException) -> BaseException:
     """The error as one of ours; what is not a database's error (a bug) stays as it is."""
     if isinstance(error, ChatFeedbackError):
         return error
+    _without_values(error)
     original = _original(error)
     text = " ".join(str(original).split())
     if isinstance(error, PoolTimeout):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import BindParameter, Engine, bindparam, delete, insert, select, update
 
 from chatfeedback.domain.events import new_id
 from chatfeedback.domain.roles import Person
+from chatfeedback.errors import SignInRefused
 from chatfeedback.store import audit
 from chatfeedback.store.schema import annotators, consents, from_micros, sessions, to_micros, users
 from chatfeedback.store.sql import Statements, reading
-from chatfeedback.store.transactions import looking, writing
+from chatfeedback.store.transactions import Clock, looking, now, writing
 
 TOUCH_EVERY = timedelta(minutes=1)
 """How exactly it is known when a session was used last."""
@@ -62,15 +63,20 @@ class Session(NamedTuple):
 class Sessions:
     """The sessions of a database. `lasting`: at most; `idle`: without being used. Every method may raise StoreError."""
 
-    def __init__(self, engine: Engine, *, lasting: timedelta, idle: timedelta) -> None:
+    def __init__(self, engine: Engine, *, lasting: timedelta, idle: timedelta, clock: Clock = now) -> None:
         self._engine = engine
         self._lasting = lasting
         self._idle = idle
+        self._clock = clock
         self._statements = Statements(engine.dialect)
 
-    def begin(self, annotator_id: str, method: str) -> str:
-        """Signs somebody in; returns the token for the browser. Forgets what has expired."""
-        token, now = secrets.token_urlsafe(32), datetime.now(UTC)
+    def begin(self, annotator_id: str, method: str, *, password_hash: str | None = None) -> str:
+        """Signs somebody in; returns the token for the browser. Forgets what has expired.
+
+        `password_hash`: the one that was found right. Raises SignInRefused when it was changed, or the user was
+        disabled, since that was looked at.
+        """
+        token, now = secrets.token_urlsafe(32), self._clock()
         row = {
             "session_id": new_id(),
             "token_hash": _hash(token),
@@ -80,7 +86,15 @@ class Sessions:
             "seen_at": to_micros(now),
             "expires_at": to_micros(now + min(self._lasting, self._idle)),
         }
+        unchanged = select(users.c.annotator_id).where(
+            users.c.annotator_id == annotator_id, users.c.disabled_at.is_(None)
+        )
+        if password_hash is not None:
+            unchanged = unchanged.where(users.c.password_hash == password_hash)
         with writing(self._engine) as connection:
+            # Waits for whoever is changing this user right now, and ends the sessions; looks afterwards.
+            if connection.scalar(unchanged.with_for_update(read=True)) is None:
+                raise SignInRefused("Your account was changed at this moment; sign in again.")
             connection.execute(delete(sessions).where(sessions.c.expires_at <= to_micros(now)))
             connection.execute(insert(sessions), row)
             audit.record(connection, "signed_in", actor_id=annotator_id, method=method)
@@ -91,7 +105,7 @@ class Sessions:
 
         The `consent_version` of the person is this one if there is an agreement to it.
         """
-        now = to_micros(datetime.now(UTC))
+        now = to_micros(self._clock())
         values = {"of_token": _hash(token), "at_instant": now, "wanted_version": consent_version or ""}
         with reading(self._engine, self._statements) as tx:
             row = tx.one(_PERSON, values)
@@ -102,9 +116,9 @@ class Sessions:
 
     def touch(self, session_id: str) -> None:
         """The session was used: it lasts on."""
-        now = datetime.now(UTC)
+        now = self._clock()
         with writing(self._engine) as connection:
-            mine = sessions.c.session_id == session_id
+            mine = (sessions.c.session_id == session_id) & (sessions.c.expires_at > to_micros(now))
             created = connection.scalar(select(sessions.c.created_at).where(mine))
             if created is not None:
                 until = min(from_micros(created) + self._lasting, now + self._idle)
@@ -129,7 +143,7 @@ def alive(engine: Engine, annotator_id: str | None = None) -> list[Session]:
             *(sessions.c[name] for name in ("method", "created_at", "seen_at", "expires_at")),
         )
         .join(annotators, annotators.c.annotator_id == sessions.c.annotator_id)
-        .where(sessions.c.expires_at > to_micros(datetime.now(UTC)))
+        .where(sessions.c.expires_at > to_micros(now()))
         .order_by(sessions.c.created_at.desc())
     )
     if annotator_id is not None:

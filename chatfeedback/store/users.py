@@ -53,6 +53,12 @@ def named(engine: Engine, name: str) -> User | None:
         return _find(connection, name)
 
 
+def called(engine: Engine, name: str) -> User | None:
+    """The user of this very name; None when there is none. For names that come from strangers: an id is no name."""
+    with looking(engine) as connection:
+        return _one(connection, _USER.where(annotators.c.name == name))
+
+
 def by_id(engine: Engine, annotator_id: str) -> User | None:
     """The user with this id; None when there is none."""
     with looking(engine) as connection:

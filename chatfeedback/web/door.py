@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI
@@ -118,7 +119,7 @@ class Door:
             ).routes()
         )
 
-        @router.get("/pages/{name}")
+        @router.api_route("/pages/{name}", methods=["GET", "HEAD"])
         def page_file(request: Request, name: str) -> Response:
             if name not in PAGE_FILES:
                 return refusal(request.scope, 404, "There is no such file.")
@@ -143,7 +144,7 @@ class Door:
 
     def _hosts(self) -> frozenset[str] | None:
         public = self._settings.public_url
-        named = {public.partition("://")[2].rpartition(":")[0] or public.partition("://")[2]} if public else set()
+        named = {urlsplit(public).hostname or ""} if public else set()
         if self._settings.auth == "none":
             return LOOPBACK | named
         return (LOOPBACK | named) if named else None

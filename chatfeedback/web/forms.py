@@ -22,6 +22,8 @@ from chatfeedback.web.identity import cookie, cookie_name, is_secure
 
 BROWSER_COOKIE = "chatfeedback_form"
 TOKEN = "csrf"
+_OURS = re.compile(r"[A-Za-z0-9_-]{32}")
+"""What our own values of BROWSER_COOKIE look like."""
 _NEXT = re.compile(r"/(\?conversation=[0-9a-f-]{36})?")
 
 
@@ -47,7 +49,9 @@ class Forms:
 
     def first(self, request: Request) -> tuple[str, str]:
         """For a browser that nobody is signed in with: the value of its cookie, and the token that goes with it."""
-        value = cookie(request.scope, cookie_name(BROWSER_COOKIE, request.scope)) or secrets.token_urlsafe(24)
+        value = cookie(request.scope, cookie_name(BROWSER_COOKIE, request.scope))
+        if value is None or not _OURS.fullmatch(value):
+            value = secrets.token_urlsafe(24)
         return value, self._hashed("login", f"browser {value}")
 
     def _hashed(self, purpose: str, whose: str) -> str:

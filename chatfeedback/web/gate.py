@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import orjson
 from starlette.datastructures import MutableHeaders
@@ -28,8 +28,9 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, StoreError
 from chatfeedback.web import hygiene
 from chatfeedback.web.answers import NO_CONSENT, refusal
+from chatfeedback.web.bodies import Refused, bounded, replayed, whole
 from chatfeedback.web.calls import Function
-from chatfeedback.web.identity import Identify, header, is_secure
+from chatfeedback.web.identity import Identify, header, headers, is_secure, name_in
 from chatfeedback.web.policy import Needs, Open, rule_for
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,6 @@ MOST_PAGES = 100_000
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
-
-
-class Refused(Exception):
-    """A status and a sentence. `code`: for the audit."""
-
-    def __init__(self, status: int, sentence: str, code: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +74,8 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":
-            return  # there are no web sockets here
+        if scope["type"] != "http":  # there are no web sockets here
+            return await send({"type": "websocket.close", "code": 1008})
         answer = _Answer(self._house, scope, send)
         person: Person | None = None
         try:
@@ -94,7 +86,7 @@ class Gate:
                 person = await self._identify(scope)
                 self._must_be_let_in(person, rule.needs if rule else None)
             scope.setdefault("state", {})["person"] = person
-            checked = await self._checked(scope, _bounded(receive, self._house.max_request_bytes), person)
+            checked = await self._checked(scope, bounded(receive, self._house.max_request_bytes), person)
             await self._app(scope, checked, answer)
         except Refused as error:
             if answer.begun:
@@ -112,19 +104,19 @@ class Gate:
     def _must_be_ours(self, scope: Scope) -> None:
         """For this host, and not sent by a page of another site."""
         host = header(scope, "host") or ""
-        name = (urlsplit(f"//{host}").hostname or "").lower()
-        if self._house.hosts is not None and name not in self._house.hosts:
+        if self._house.hosts is not None and name_in(host) not in self._house.hosts:
             raise Refused(421, "This server is not called by that name; set public_url to have it so.", "host")
         if scope["method"] in ("GET", "HEAD"):
             return
-        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), (self._house.origin or "").lower()}
-        origin = header(scope, "origin")
-        site = header(scope, "sec-fetch-site")
-        if (origin is not None and origin.lower() not in own) or site not in (None, "same-origin", "none"):
+        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._house.origin}
+        origins, sites = headers(scope, "origin"), headers(scope, "sec-fetch-site")
+        if any(origin.lower() not in own for origin in origins) or not {"same-origin", "none"}.issuperset(sites):
             raise Refused(403, "This was sent by a page of another site.", "other_site")
 
     def _must_be_small(self, scope: Scope) -> None:
         length = header(scope, "content-length")
+        if scope["method"] in ("GET", "HEAD") and (length not in (None, "0") or header(scope, "transfer-encoding")):
+            raise Refused(400, "Whoever only looks sends nothing along.", "malformed")
         if length is not None and (not length.isdecimal() or int(length) > self._house.max_request_bytes):
             raise Refused(413, "This is too large to be sent.", "too_large")
 
@@ -166,7 +158,7 @@ class Gate:
         if (header(scope, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "Send this as application/json.", "malformed")
         try:
-            body = orjson.loads(await _whole(receive))
+            body = orjson.loads(await whole(receive))
         except orjson.JSONDecodeError:
             raise Refused(400, "This is not JSON.", "malformed") from None
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
@@ -179,7 +171,7 @@ class Gate:
         if not function.accepts(body["data"], body.get("trigger_id"), body.get("event_data")):
             raise Refused(400, "This is no call that the page makes.", "malformed")
         self._must_own_page(person, body.get("session_hash"))
-        return _replayed(scope, orjson.dumps(body), receive)
+        return replayed(scope, orjson.dumps(body), receive)
 
     def _must_own_page(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
@@ -235,46 +227,3 @@ class _Answer:
             await self._send(self._start)
             message = {"type": "http.response.body", "body": bytes(self._page)}
         await self._send(message)
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """Bodies of at most so many bytes, also where their length was not announced."""
-    seen = 0
-
-    async def bounded() -> Message:
-        nonlocal seen
-        message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > most:
-                raise Refused(413, "This is too large to be sent.", "too_large")
-        return message
-
-    return bounded
-
-
-async def _whole(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(400, "The request broke off.", "malformed")
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _replayed(scope: Scope, body: bytes, receive: Receive) -> Receive:
-    """Gives the application this body, and then what else there is: that the browser has gone."""
-    headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
-    scope["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again

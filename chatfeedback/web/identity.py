@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -20,6 +21,7 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotAllowed
 
 COOKIE = "chatfeedback_session"
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\\\s]+))(?::[0-9]*)?")
 _FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip")
 
 
@@ -31,23 +33,28 @@ class Identify(Protocol):
 
 def header(scope: Scope, name: str) -> str | None:
     """The one value of a header; None without it, and when there are several, of which nobody knows which is meant."""
+    found = headers(scope, name)
+    return found[0] if len(found) == 1 else None
+
+
+def headers(scope: Scope, name: str) -> list[str]:
+    """Every value of a header."""
     wanted = name.lower().encode()
-    values = [value for key, value in scope["headers"] if key == wanted]
-    return values[0].decode("latin-1") if len(values) == 1 else None
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
 
 
 def cookie(scope: Scope, name: str) -> str | None:
-    """The value of a cookie, None without it."""
-    for key, value in scope["headers"]:
-        if key == b"cookie":
-            jar: SimpleCookie = SimpleCookie()
-            try:
-                jar.load(value.decode("latin-1"))
-            except CookieError:
-                return None
-            if name in jar:
-                return jar[name].value
-    return None
+    """The value of a cookie; None without it, and when there are several values, of which one is somebody else's."""
+    sent = ";".join(value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie")
+    parts = (cookie_parser(part) for part in sent.split(";"))
+    values = {part[name] for part in parts if name in part}
+    return values.pop() if len(values) == 1 else None
+
+
+def name_in(host: str) -> str | None:
+    """The name in a `Host` header, without the port and in small letters; None when it is not one name."""
+    found = _HOST.fullmatch(host.lower())
+    return found[1] or found[2] if found else None
 
 
 def is_secure(scope: Scope) -> bool:
@@ -92,8 +99,16 @@ class Vouched:
     async def __call__(self, scope: Scope) -> Person | None:
         if not self._proxies.sent(scope):
             raise NotAllowed("This server is reached through its proxy only.")
-        subject = (header(scope, self._header) or "").strip()
-        return await asyncio.to_thread(self._desk.vouched, subject[:200]) if subject else None
+        subject = _utf8(header(scope, self._header) or "").strip()
+        return await asyncio.to_thread(self._desk.vouched, subject) if subject else None
+
+
+def _utf8(value: str) -> str:
+    """The value of a header, as UTF-8 where it is that: so proxies write names."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 class Proxies:

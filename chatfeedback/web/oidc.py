@@ -45,7 +45,7 @@ def oidc_routes(
         status = status_of(error) if error else 200
         return render("login.html", status=status, token="", next=asked, name="", error=error, oidc=label)
 
-    @router.get("/login")
+    @router.api_route("/login", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
         return login_page(request)
 

@@ -113,5 +113,7 @@ _COMPILED = tuple((rule, rule.pattern) for rule in ROUTES)
 
 
 def rule_for(method: str, path: str) -> Rule | None:
-    """The rule about a request; None: it is refused."""
+    """The rule about a request; None: it is refused, as is every path that climbs."""
+    if ".." in re.split(r"[/\\]", path):
+        return None
     return next((rule for rule, pattern in _COMPILED if method in rule.methods and pattern.fullmatch(path)), None)

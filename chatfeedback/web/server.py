@@ -78,8 +78,9 @@ def build_app(settings: Settings) -> FastAPI:
             engine.dispose()
 
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), include_in_schema=False)
-    app.add_api_route("/healthz", _health(engine), methods=["GET"])
+    looking = ["GET", "HEAD"]
+    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), methods=looking)
+    app.add_api_route("/healthz", _health(engine), methods=looking)
     app.include_router(downloads(engine, door.person, door.desk.exported))
     app.include_router(door.routes())
     blocks = page.build_blocks(
@@ -150,8 +151,14 @@ def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
     """What serves the application, silent but for what went wrong."""
     logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
     # What a proxy says of a client is looked at by `identity.Forwarding`, and of listed proxies only.
+    # There is no log of requests: addresses hold the names of pages, and the codes of those who sign in.
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=grace_seconds, proxy_headers=False, server_header=False
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=grace_seconds,
+        proxy_headers=False,
+        server_header=False,
     )
     return uvicorn.Server(config)
 

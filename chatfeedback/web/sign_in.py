@@ -76,9 +76,10 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
     router = APIRouter(include_in_schema=False)
 
     def login_page(
-        request: Request, asked: object, *, name: str = "", error: ChatFeedbackError | None = None
+        request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
     ) -> Response:
         value, token = forms.first(request)
+        asked = next_address(asked)
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
         status = status_of(error) if error else 200
         page = render(
@@ -94,9 +95,9 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         remember(page, request, value)
         return page
 
-    @router.get("/login")
+    @router.api_route("/login", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
-        return login_page(request, request.query_params.get("next"))
+        return login_page(request, asked=request.query_params.get("next"))
 
     @router.post("/login")
     async def sign_in(request: Request) -> Response:
@@ -109,7 +110,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
                 log.warning("too many attempts to sign in; the last ones were not looked at")
-            return login_page(request, asked, name=name, error=error)
+            return login_page(request, name=name, asked=asked, error=error)
         return begin_session(request, token, next_address(asked), session_seconds)
 
     def password_page(request: Request, *, error: ChatFeedbackError | None = None, done: bool = False) -> Response:
@@ -117,7 +118,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         token = forms.token(request, "password")
         return render("password.html", status=status, token=token, error=error, done=done)
 
-    @router.get("/password")
+    @router.api_route("/password", methods=["GET", "HEAD"])
     def show_password(request: Request) -> Response:
         return password_page(request)
 
@@ -171,7 +172,7 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
             error=error,
         )
 
-    @router.get("/consent")
+    @router.api_route("/consent", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
         return page(request, request.query_params.get("next"))
 

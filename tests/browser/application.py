@@ -44,12 +44,16 @@ def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[
 
 
 class Application:
-    """One server and its database. `settings` are those of chatfeedback; the database has its schema already."""
+    """One server and its database. `settings` are those of chatfeedback; the database has its schema already.
 
-    def __init__(self, database_url: str, **settings: Any) -> None:
-        self.settings = Settings(database_url=database_url, **settings)
+    `at_home`: its public_url is the address that it is at.
+    """
+
+    def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
         self._listening = _listen(0)
         self.port = int(self._listening.getsockname()[1])
+        public = {"public_url": self.address} if at_home else {}
+        self.settings = Settings(database_url=database_url, **public, **settings)
         self._engine: Engine = open_engine(database_url)
         self._store = EventStore(self._engine, open_writer(self._engine))
         self.app: FastAPI | None = None

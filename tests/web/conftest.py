@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from browser.application import Application, endpoint
 from openai_server import ScriptedServer
 from people import Somebody, house
+from web.visiting import MOST, settle
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,15 +32,11 @@ def model() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def inhabited(
-    request: pytest.FixtureRequest, model: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, model: ScriptedServer, new_sqlite: Callable[[], str]
 ) -> Iterator[tuple[Application, dict[str, Somebody]]]:
     """The application and its people (`people.ROLES`, and nobody)."""
     if request.param == "sqlite":
-        path = tmp_path_factory.mktemp("house") / "chatfeedback.db"
-        migrated: Path = request.getfixturevalue("_migrated_sqlite")
-        with closing(sqlite3.connect(migrated)) as template, closing(sqlite3.connect(path)) as copy:
-            template.backup(copy)
-        with house(f"sqlite:///{path}", models=[endpoint(model)]) as found:
+        with house(new_sqlite(), models=[endpoint(model)]) as found:
             yield found
         return
     server = request.getfixturevalue("postgres_server")
@@ -57,3 +54,34 @@ def application(inhabited: tuple[Application, dict[str, Somebody]]) -> Applicati
 @pytest.fixture
 def people(inhabited: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
     return inhabited[1]
+
+
+@pytest.fixture(scope="module")
+def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes SQLite databases that have the schema."""
+
+    def make() -> str:
+        path = tmp_path_factory.mktemp("house") / "chatfeedback.db"
+        with closing(sqlite3.connect(_migrated_sqlite)) as template, closing(sqlite3.connect(path)) as copy:
+            template.backup(copy)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def lived_in(new_sqlite: Callable[[], str]) -> Iterator[tuple[Application, dict[str, Somebody]]]:
+    """The same on SQLite only, for what has nothing to do with the database; requests may have MOST bytes.
+
+    Grace has a password besides (`visiting.PASSWORD`).
+    """
+    with house(new_sqlite(), max_request_bytes=MOST) as found:
+        settle(found[0], "grace")
+        yield found
+
+
+@pytest.fixture
+def no_fault(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """The server writes about what it did not expect."""
+    yield
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,21 @@
+"""Calls at the same moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+
+def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What each call returns or raises; none begins before all of them can."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        running: list[Future[Any]] = [threads.submit(run, call) for call in calls]
+        return [future.exception() or future.result() for future in running]
