@@ -79,7 +79,6 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
     ) -> Response:
         value, token = forms.first(request)
-        asked = next_address(asked)
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
         status = status_of(error) if error else 200
         page = render(
@@ -168,7 +167,7 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
             token=forms.token(request, "consent"),
             logout=forms.token(request, "logout") if person.session_id else None,
             consent=consent,
-            next=next_address(asked),
+            next=asked,
             error=error,
         )
 
