@@ -33,6 +33,7 @@ def chat(ada: Visitor) -> ChatPage:
     """Her tab with a conversation."""
     chat = ada.comes_in()
     chat.ask("one")
+    chat.settled()
     return chat
 
 
@@ -124,9 +125,9 @@ def test_another_tab_is_signed_out_too(chat: ChatPage, ada: Visitor) -> None:
     other = ChatPage(ada.context.new_page(), ada.application.address).open(chat.conversation_id)
     third = ChatPage(ada.context.new_page(), ada.application.address).open(chat.conversation_id)
     third.shows("one", "You said: one")
-    ada.signs_out()
     other.prompt.fill("and two?")
-    other.prompt.press("Enter")
+    ada.signs_out()
+    other.page.keyboard.press("Enter")
     expect(other.page).to_have_url(LOGIN)
     third.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it is looked at again
     expect(third.page).to_have_url(LOGIN)
@@ -142,9 +143,9 @@ def test_a_prompt_after_the_session_has_ended_waits_in_the_box_and_is_sent_once(
     chat: ChatPage, ada: Visitor, how: str
 ) -> None:
     conversation_id = chat.conversation_id
-    ada.ends_sessions(how)
     chat.prompt.fill("two")
-    chat.prompt.press("Enter")
+    ada.ends_sessions(how)
+    chat.page.keyboard.press("Enter")  # unless the page has noticed by itself
     chat = ada.signs_in().chats()
     chat.shows("one", "You said: one")
     expect(chat.prompt).to_have_value("two")
@@ -160,7 +161,7 @@ def test_what_one_has_typed_is_not_given_to_the_next_one(chat: ChatPage, ada: Vi
     bob = visits("annotator")
     chat.prompt.fill("for nobody else")
     ada.ends_sessions("DELETE FROM sessions")
-    chat.prompt.press("Enter")
+    chat.page.keyboard.press("Enter")
     chat = ada.signs_in(name=bob.user.name).chats()
     expect(chat.notice).to_have_text("This conversation belongs to somebody else.")
     expect(ada.account).to_contain_text(bob.user.name)
@@ -171,8 +172,9 @@ def test_what_one_has_typed_is_not_given_to_the_next_one(chat: ChatPage, ada: Vi
 def test_figures_after_the_session_has_ended_lead_to_signing_in(chat: ChatPage, ada: Visitor) -> None:
     chat.page.get_by_role("tab", name="Analytics").click()
     expect(chat.page.locator("#analytics-cards .cf-card").first).to_be_visible()
+    chat.page.get_by_role("button", name="Refresh").focus()
     ada.ends_sessions("DELETE FROM sessions")
-    chat.page.get_by_role("button", name="Refresh").click()
+    chat.page.keyboard.press("Enter")
     ada.signs_in().chats().shows("one", "You said: one")
 
 
@@ -201,8 +203,7 @@ def test_a_session_outlives_a_restart_of_the_server(
     ada = visits("annotator", application)
     chat = ada.comes_in()
     chat.ask("one")
-    chat.vote(0, "like")
-    expect(chat.panel).to_be_visible()  # which is the last that is answered
+    chat.settled()
     application.stop()
     application.start()
     chat.prompt.fill("two")
@@ -213,16 +214,15 @@ def test_a_session_outlives_a_restart_of_the_server(
     chat.prompt.press("Enter")
     chat.shows("one", "You said: one", "two", "You said: two")
     chat.idle()
-    log = asked("one", "two")
-    log.insert(4, "message_rated 2: nothing -> like")
-    application.assert_log(chat.page, chat.conversation_id, log)
+    application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
 
 
 def test_whoever_is_disabled_is_out_at_once_and_stays_out(chat: ChatPage, ada: Visitor) -> None:
+    chat.buttons(0).get_by_role("button", name="Like", exact=True).focus()
     engine = open_engine(ada.application.settings.database_url)
     users.set_disabled(engine, ada.user.name, True, actor_id=None)
     engine.dispose()
-    chat.vote(0, "like")
+    chat.page.keyboard.press("Enter")
     ada.signs_in()
     expect(ada.error).to_have_text(REFUSED)
 

@@ -5,6 +5,7 @@
 (() => {
   const fetchAsEver = window.fetch;
   const NOT_SIGNED_IN = 401, NOT_ALLOWED = 403;
+  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // the latter is how Gradio asks whether a lost server is back
   const left = () => new Promise(() => {}); // the page is being left: no error has to be shown any more
   window.fetch = async (resource, options) => {
     const answer = await fetchAsEver(resource, options);
@@ -16,7 +17,7 @@
       return left();
     }
     const last = Number(sessionStorage.getItem("chatfeedback:refused"));
-    if (answer.status === NOT_ALLOWED && url.pathname.endsWith("/queue/join") && Date.now() - last > 10_000) {
+    if (answer.status === NOT_ALLOWED && WORK.test(url.pathname) && Date.now() - last > 10_000) {
       sessionStorage.setItem("chatfeedback:refused", Date.now()); // where it does not help: not again and again
       window.location.reload();
       return left();
