@@ -160,6 +160,7 @@ def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
     )
+    logging.getLogger("uvicorn.access").disabled = True  # `access_log` alone counts for nothing where it has a handler
     return uvicorn.Server(config)
 
 
