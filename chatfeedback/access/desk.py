@@ -188,6 +188,6 @@ class AccessDesk:
         raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
 
     def _strengthen(self, user: User, password: str) -> None:
-        assert user.password_hash is not None
+        assert user.password_hash is not None  # noqa: S101 - a user who signed in with a password has one
         if better := passwords.stronger(user.password_hash, password):
             users.rehash(self._engine, user.annotator_id, user.password_hash, better)

@@ -22,7 +22,7 @@ from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
 from chatfeedback.store import keys
 from chatfeedback.web import rendering
-from chatfeedback.web.answers import refusal
+from chatfeedback.web.answers import broken, refusal
 from chatfeedback.web.app import SignIn
 from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
@@ -111,6 +111,7 @@ class Door:
             max_request_bytes=settings.max_request_bytes,
         )
         app.add_middleware(Gate, house=house, identify=self._identify(), desk=self.desk)
+        app.add_exception_handler(Exception, broken)
         app.add_middleware(Forwarding, networks=settings.trusted_proxies)
 
     def _hosts(self) -> frozenset[str] | None:
@@ -149,7 +150,8 @@ def _functions(blocks: gr.Blocks) -> dict[int, Needs]:
     for index, function in blocks.fns.items():
         if function.fn is not None:
             name = function.fn.__qualname__
-            assert name in FUNCTIONS, f"web/policy.py says nothing about the function {name}"
+            if name not in FUNCTIONS:
+                raise AssertionError(f"web/policy.py says nothing about the function {name}")
             needs[index] = FUNCTIONS[name]
     return needs
 

@@ -17,7 +17,7 @@ from openai_server import ScriptedServer
 
 pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
 
-from browser.application import Application, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.watched import Watched  # noqa: E402
 
@@ -111,6 +111,13 @@ def chat(context: BrowserContext, application: Application) -> ChatPage:
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+
+
+@pytest.fixture
+def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
+    commits = HeldCommits()
+    monkeypatch.setattr(server, "open_writer", lambda engine: commits.around(open_writer(engine)))
+    return commits
 
 
 @pytest.fixture(autouse=True)
