@@ -167,7 +167,7 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
             token=forms.token(request, "consent"),
             logout=forms.token(request, "logout") if person.session_id else None,
             consent=consent,
-            next=asked,
+            next=next_address(asked),
             error=error,
         )
 

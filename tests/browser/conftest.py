@@ -19,7 +19,7 @@ from openai_server import ScriptedServer
 
 pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
 
-from browser.application import Application, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
 from browser.watched import Watched  # noqa: E402
@@ -161,6 +161,13 @@ def folder(size: str, scheme: str, tmp_path: Path) -> Path:
     folder = Path(FOLDER) / f"{size}-{scheme}" if FOLDER else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
+    commits = HeldCommits()
+    monkeypatch.setattr(server, "open_writer", lambda engine: commits.around(open_writer(engine)))
+    return commits
 
 
 @pytest.fixture(autouse=True)

@@ -124,6 +124,7 @@ def test_a_whole_sitting_breaks_no_rule_of_the_policy(
     expect(chat.position).to_have_text("Reply 2 of 2")
     chat.previous.click()
     chat.edit(2, "three")
+    expect(chat.replies.last).to_have_text("You said: three")
     chat.idle()
     chat.vote(0, "dislike")
     chat.reason("Too long").check()

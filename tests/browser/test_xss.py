@@ -66,16 +66,11 @@ def chat(traps: Traps, context: BrowserContext, application: Application) -> Cha
     return ChatPage(context.new_page(), application.address).open()
 
 
-def vectors(elsewhere: Elsewhere) -> list[str]:
-    """All of them, armed."""
-    return [armed(text, number, elsewhere.address) for number, text in enumerate(DRAWN)]
-
-
 @pytest.fixture(scope="module")
 def batches(application: Application, elsewhere: Elsewhere) -> list[tuple[str, list[str]]]:
     """Conversations of BATCH vectors, each as prompt and reply; the last reply of each is rated, with a comment."""
     made = []
-    texts = vectors(elsewhere)
+    texts = [armed(text, number, elsewhere.address) for number, text in enumerate(DRAWN)]
     for start in range(0, len(texts), BATCH):
         talk = StoredTalk(application.store, application.annotator_id)
         part = texts[start : start + BATCH]
@@ -89,7 +84,7 @@ def batches(application: Application, elsewhere: Elsewhere) -> list[tuple[str, l
 @pytest.fixture(scope="module")
 def singles(application: Application, elsewhere: Elsewhere) -> int:
     """A conversation for each vector, rated with the vector as the comment; their number."""
-    texts = vectors(elsewhere)
+    texts = [armed(text, number, elsewhere.address) for number, text in enumerate(DRAWN)]
     for text in texts:
         talk = StoredTalk(application.store, application.annotator_id)
         talk.rate(talk.ask(text, text), talk.actor, RatingChange(value="like", comment=text))
