@@ -25,7 +25,7 @@ BATCH = 33
 DRAWN = [*ALL, *MERMAID]
 SWALLOWING = ("<plaintext", "<xmp", "<textarea", "<title", "<!--", "<noscript", "<template", "<listing")
 """What hides all that comes after it in the same message."""
-EXPECTED = ["Loading ", "Executing ", "Failed to load resource", "{str: Parse error", "UnknownDiagramError"]
+EXPECTED = ["Loading ", "Executing ", "Failed to load resource", "{str: "]
 """What the browser says of what the policy forbids and of pictures that are not there, and Mermaid of no diagrams."""
 
 
@@ -193,14 +193,14 @@ def test_nothing_that_is_sent_and_streamed_runs(
         together = "\n\n".join(apart[start : start + 30])
         model.reply(together, chunk=7)
         chat.ask(together)
-    last = begins(apart)[-1]
-    expect(chat.replies.last).to_contain_text(last)
-    expect(chat.messages.nth(-2)).to_contain_text(last)
-    press_everything(chat.page, "#chatbot")
-    traps.assert_quiet(chat.page)
-    chat.reload()
-    expect(chat.replies.last).to_contain_text(last)
-    traps.assert_quiet(chat.page)
+    first = together.partition("\n")[0]
+    for again in (False, True):
+        if again:
+            chat.reload()
+        expect(chat.replies.last).to_contain_text(first)
+        expect(chat.messages.nth(-2)).to_contain_text(first)
+        press_everything(chat.page, "#chatbot")
+        traps.assert_quiet(chat.page)
 
 
 def test_a_tag_that_is_cut_anywhere_on_its_way_does_not_run(
