@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 from benchmarks._measure import Figure, Run, command, take_turns
@@ -41,26 +42,23 @@ class Browser:
         page = self.get("/config")
         dependencies = json.loads(page)["dependencies"]
         wake = next(one for one in dependencies if one["api_name"] == "wake")
-        self._call = json.dumps(
-            {
-                "data": [],
-                "event_data": None,
-                "fn_index": wake["id"],
-                "trigger_id": wake["targets"][0][0],
-                "session_hash": "benchmark",
-            }
-        )
+        self._call = {"data": [], "event_data": None, "fn_index": wake["id"], "trigger_id": wake["targets"][0][0]}
+        self._pages = count()
 
     def get(self, path: str) -> bytes:
         self._http.request("GET", path, headers=self._headers)
         return self._answer()
 
     def call(self) -> None:
-        """Calls the function and reads the stream of answers to its end."""
+        """Calls the function and reads the stream of answers to its end.
+
+        Each time as another page: Gradio may lose a call that comes while it still tidies up the stream before.
+        """
+        page = f"page{next(self._pages)}"
         headers = {**self._headers, "Content-Type": "application/json"}
-        self._http.request("POST", "/gradio_api/queue/join", self._call, headers)
+        self._http.request("POST", "/gradio_api/queue/join", json.dumps({**self._call, "session_hash": page}), headers)
         self._answer()
-        assert b"process_completed" in self.get("/gradio_api/queue/data?session_hash=benchmark")
+        assert b"process_completed" in self.get(f"/gradio_api/queue/data?session_hash={page}")
 
     def _answer(self) -> bytes:
         answer = self._http.getresponse()
