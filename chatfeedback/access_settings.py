@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, FiniteFloat, SecretStr, StringConstraints, model_validator
+from pydantic_settings import NoDecode
 
 from chatfeedback.errors import SettingsError
 from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
@@ -128,7 +129,7 @@ class AccessSettings(Frozen):
     public_url: Origin | None = Field(
         default=None, description="The address that people use, such as `https://chat.example.org`, behind a proxy."
     )
-    trusted_proxies: tuple[Network, ...] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), description="Addresses or networks of the proxies whose `X-Forwarded-*` headers are believed."
     )
     proxy_header: Header = Field(
@@ -155,10 +156,11 @@ class AccessSettings(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _lists_of_one(cls, values: Any) -> Any:
-        """An environment variable holds one address as easily as a list."""
-        if isinstance(values, dict) and isinstance(values.get("trusted_proxies"), str):
-            return {**values, "trusted_proxies": values["trusted_proxies"].replace(",", " ").split()}
-        return values
+        """An environment variable holds addresses in a line as easily as a list in JSON."""
+        given = values.get("trusted_proxies") if isinstance(values, dict) else None
+        if not isinstance(given, str):
+            return values
+        return {**values, "trusted_proxies": re.sub(r'[][",]', " ", given).split()}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -27,7 +27,7 @@ ENV_PREFIX = "CHATFEEDBACK_"
 # Flags of `serve` that together describe the one model which replaces the configured ones.
 _MODEL_FLAGS = ("model", "base_url", "provider", "api_key_env")
 # Values of these may hold secrets.
-_NEVER_QUOTED = {"api_key", "base_url", "client_secret", "database_url", "models"}
+_NEVER_QUOTED = {"api_key", "base_url", "client_secret", "database_url", "issuer", "models", "oidc", "public_url"}
 # What pydantic says in the words of a type checker, said in words for people.
 _ALLOWED = {
     "bool_parsing": "it should be true or false",

@@ -20,12 +20,14 @@ from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.sessions import Session
 from chatfeedback.store.users import Listed
 
-LONGEST_NAME = 200
+LONGEST_NAME, LONGEST_SUBJECT = 200, 255
 
 
 def add(url: str, name: str, role: Role, password: str | None, identity: tuple[str, str] | None) -> None:
     """A new user. Raises InputError for a name or password that cannot be used, Conflict for one who is there."""
     name = accepted_name(name)
+    if identity is not None:
+        _must_be_a_subject(identity[1])
     hashed = passwords.hashed(password, name) if password is not None else None
     admin.ensure_ready(url, migrate=False)
     with _opened(url) as engine:
@@ -41,26 +43,27 @@ def listed(url: str) -> list[Listed]:
 def set_role(url: str, name: str, role: Role) -> None:
     """Gives another role. Raises NotFound, and Conflict for the last admin."""
     with _opened(url) as engine:
-        users.set_role(engine, name, role, actor_id=None)
+        users.set_role(engine, _storable(name), role, actor_id=None)
 
 
 def set_disabled(url: str, name: str, disabled: bool) -> None:
     """Locks out, or lets in again. Raises NotFound, and Conflict for the last admin."""
     with _opened(url) as engine:
-        users.set_disabled(engine, name, disabled, actor_id=None)
+        users.set_disabled(engine, _storable(name), disabled, actor_id=None)
 
 
 def set_password(url: str, name: str, password: str) -> None:
     """Another password, and the end of all sessions. Raises NotFound, InputError."""
     hashed = passwords.hashed(password, name)
     with _opened(url) as engine:
-        users.set_password(engine, name, hashed, actor_id=None)
+        users.set_password(engine, _storable(name), hashed, actor_id=None)
 
 
 def link(url: str, name: str, issuer: str, subject: str) -> None:
     """Lets somebody in whom `issuer` calls `subject`. Raises NotFound, Conflict."""
+    _must_be_a_subject(subject)
     with _opened(url) as engine:
-        users.link(engine, name, issuer, subject, actor_id=None)
+        users.link(engine, _storable(name), issuer, subject, actor_id=None)
 
 
 def sessions_of(url: str, name: str | None) -> list[Session]:
@@ -83,8 +86,19 @@ def accepted_name(name: str) -> str:
     return name
 
 
+def _must_be_a_subject(subject: str) -> None:
+    # OpenID Connect Core 1.0, section 2.
+    if not 1 <= len(subject) <= LONGEST_SUBJECT or not subject.isascii() or not subject.isprintable():
+        raise InputError(f"A subject has 1 to {LONGEST_SUBJECT} printable ASCII characters.")
+
+
+def _storable(name: str) -> str:
+    """The name as a database can look for it; one that it cannot store is nobody's anyway."""
+    return storable(name)[0]
+
+
 def _id_of(engine: Engine, name: str) -> str:
-    user = users.named(engine, name)
+    user = users.named(engine, _storable(name))
     if user is None:
         raise NotFound(f"There is no user {name!r}; `chatfeedback users list` shows who there is.")
     return user.annotator_id

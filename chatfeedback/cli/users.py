@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, optional
+from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, is_text, optional
 from chatfeedback.errors import InputError, SettingsError
 
 users = typer.Typer(help="Look after the people who may sign in.", no_args_is_help=True)
@@ -171,7 +171,13 @@ def sessions(
 def _password(from_stdin: bool) -> str:
     """The password, asked for twice on the terminal. Raises InputError where there is none to ask on."""
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError:
+            password = "\udcff"
+        if not is_text(password):
+            raise InputError("The password on the standard input is not UTF-8.")
+        return password
     if not sys.stdin.isatty():
         raise InputError("There is no terminal to ask for a password on; pass it with --password-stdin.")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
