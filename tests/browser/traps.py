@@ -7,6 +7,7 @@ parts of a page that show people's and models' texts although nothing of the kin
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -74,10 +75,11 @@ class Elsewhere:
                 unsafe = self.path == UNSAFE
                 if not unsafe:
                     asked.append(f"{self.command} {self.path}")
-                self.send_response(200 if unsafe else 204)
-                self.send_header("Content-Type", "text/html")
-                self.end_headers()
-                self.wfile.write(b"<p>Unsafe" if unsafe else b"")
+                with suppress(ConnectionError):  # a page that is closed waits for nothing
+                    self.send_response(200 if unsafe else 204)
+                    self.send_header("Content-Type", "text/html")
+                    self.end_headers()
+                    self.wfile.write(b"<p>Unsafe" if unsafe else b"")
 
             do_POST = do_GET
 
