@@ -77,8 +77,8 @@ def _anything(_value: Any) -> bool:
 
 
 def _nothing(data: Any) -> bool:
-    """Gradio itself sends the new value of some components along; no handler of ours reads it."""
-    return data is None or isinstance(data, (bool, str))
+    """Gradio sends nothing, the new value of a component, or an empty object; no handler of ours reads it."""
+    return not isinstance(data, (dict, list)) or not data
 
 
 _MESSAGE = Told({"index": _is_index}, {"value": _is_said})
