@@ -126,8 +126,9 @@ class Function:
             return False
         if trigger_id is not None and type(trigger_id) is not int:
             return False
-        told = self.triggers.get(trigger_id)
-        return told is not None and told(event_data)
+        # A page that was drawn before the server was started again may know its components by other ids.
+        known = trigger_id in self.triggers
+        return any(check(event_data) for check in ([self.triggers[trigger_id]] if known else self.triggers.values()))
 
 
 def functions(blocks: gr.Blocks) -> dict[int, Function]:
