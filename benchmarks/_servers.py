@@ -53,6 +53,8 @@ class Server:
     def _answers(self) -> bool:
         try:
             return bool(self.page())
+        except urllib.error.HTTPError as refusal:
+            return refusal.code == 401  # it wants to know who asks
         except (urllib.error.URLError, ConnectionError):
             return False
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-ALL = ("record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help")
+ALL = ("record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation")
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 

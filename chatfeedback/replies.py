@@ -73,7 +73,7 @@ class ReplyDesk:
         fresh: bool,
     ) -> None:
         """Starts to write the reply that `conversation` is waiting for. `thread`: all that may be sent."""
-        assert conversation.writing_id is not None
+        assert conversation.writing_id is not None  # noqa: S101 - the caller has just begun a reply
         reply = conversation.messages[conversation.writing_id]
         running = RunningReply(conversation.conversation_id, actor_id, reply, thread, model, fresh)
         if self._closing.is_set():
@@ -254,7 +254,7 @@ class ReplyDesk:
 
     async def _read_stream(self, running: RunningReply) -> None:
         generation = running.reply.generation
-        assert generation is not None
+        assert generation is not None  # noqa: S101 - a model's reply has one
         stream = running.model.stream(running.thread, seed=generation.seed, fresh=running.fresh)
         async with contextlib.aclosing(stream):
             async for piece in stream:

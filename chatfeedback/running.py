@@ -85,7 +85,7 @@ class RunningReply:
         """Its end, as it goes into the log, with all the text that has come."""
         text, altered = decisions.storable(self.text)
         finish, first, generation = self.finish, self.first_token, self.reply.generation
-        assert generation is not None
+        assert generation is not None  # noqa: S101 - a model's reply has one
         if not text.strip():
             text = ""
             if status == "complete":

@@ -283,7 +283,7 @@ class ChatService:
         def begin(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
                 generation = conversation.messages[reply_id].generation
-                assert generation is not None
+                assert generation is not None  # noqa: S101 - a model's reply has one
                 sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
                 self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
 

@@ -45,7 +45,7 @@ def run(connection: Connection) -> None:
 
 
 def _guarded(ctx: MigrationContext, *_: Any, **__: Any) -> None:
-    assert ctx.connection is not None
+    assert ctx.connection is not None  # noqa: S101 - migrations run on a connection only
     if problems := guards.problems(ctx.connection):
         raise CommandError("The migration would leave the log unguarded and was undone: " + " ".join(problems))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.cli import app
+from chatfeedback.domain.roles import PERMISSIONS, ROLES
 from chatfeedback.settings import (
     DEFAULT_REASONS,
     LocalSettings,
@@ -27,6 +29,7 @@ from chatfeedback.settings import (
     Settings,
 )
 from chatfeedback.sources import ENV_PREFIX
+from chatfeedback.web.policy import FUNCTIONS, ROUTES, Needs, Open
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -134,6 +137,31 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_the_tables_of_settings_are_those_of_the_code(name: str) -> None:
     assert TABLES[name] in CONFIGURATION, f"docs/configuration.md should have this table:\n{TABLES[name]}"
+
+
+SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
+
+
+def may(needs: Needs) -> tuple[str, ...]:
+    """Whether nobody, an annotator, a researcher and an admin may."""
+    if isinstance(needs, Open):
+        return ("yes" if needs is Open.ANYBODY else "–", *["yes"] * len(ROLES))
+    return ("–", *("yes" if needs in PERMISSIONS[role] else "–" for role in ROLES))
+
+
+def who_may_open() -> str:
+    rows = [(f"`{'`, `'.join(sorted(rule.methods))}`", f"`{rule.address}`", *may(rule.needs)) for rule in ROUTES]
+    return table(("Method", "Address", "nobody", *ROLES), *rows)
+
+
+def who_may_call() -> str:
+    rows = [(f"`{name}`", *may(needs)[1:]) for name, needs in FUNCTIONS.items()]
+    return table(("Function", *ROLES), *rows)
+
+
+@pytest.mark.parametrize("made", [who_may_open, who_may_call])
+def test_the_tables_of_who_may_call_what_are_those_of_the_code(made: Callable[[], str]) -> None:
+    assert made() in SECURITY, f"docs/security.md should have this table:\n{made()}"
 
 
 @pytest.mark.parametrize("called", commands())

@@ -57,6 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 
+# They hand an engine on.
+WITH_ENGINE = {"web.server", "web.door", "web.downloads", "web.administration"}
 # Which rooms may use a library at all.
 LIBRARIES: dict[str, set[str]] = {
     "argon2": {"access"},
@@ -73,7 +75,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pydantic": {"settings", "sources", "setting_types", "access_settings", "access"},
     "pydantic_settings": {"settings", "sources"},
     "alembic": {"store"},
-    "sqlalchemy": {"store", "access", "analytics", "export", "web.server", "web.door", "web.downloads"},
+    "sqlalchemy": {"store", "access", "analytics", "export", *WITH_ENGINE},
     "psycopg": {"store", "analytics", "export"},
     "pandas": {"analytics", "web"},
 }

@@ -194,7 +194,7 @@ class AccessDesk:
 
     def _strengthened(self, user: User, password: str) -> str:
         """The hash of the right password that is stored from now on."""
-        assert user.password_hash is not None
+        assert user.password_hash is not None  # noqa: S101 - a user who signed in with a password has one
         with self._hashing:
             better = passwords.stronger(user.password_hash, password)
         if better is None:

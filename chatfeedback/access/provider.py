@@ -205,7 +205,7 @@ class Provider:
         """Called before the body is read. One that is packed could be far larger than it looks."""
         if response.headers.get("content-encoding", "identity") != "identity":
             raise self.nonsense("its answer is packed")
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - for the type checker
         response.stream = _Bounded(response.stream, self.nonsense("its answer is too long"))
 
     def _read_metadata(self, published: dict[str, Any]) -> Metadata:

@@ -171,12 +171,13 @@ def sessions(
 def _password(from_stdin: bool) -> str:
     """The password, asked for twice on the terminal. Raises InputError where there is none to ask on."""
     if from_stdin:
+        not_text = InputError("The password on the standard input is not UTF-8.")
         try:
             password = sys.stdin.readline().rstrip("\r\n")
         except UnicodeDecodeError:
-            password = "\udcff"
+            raise not_text from None
         if not is_text(password):
-            raise InputError("The password on the standard input is not UTF-8.")
+            raise not_text
         return password
     if not sys.stdin.isatty():
         raise InputError("There is no terminal to ask for a password on; pass it with --password-stdin.")

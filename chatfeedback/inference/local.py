@@ -131,7 +131,7 @@ def _usable_cores() -> int:
 def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.Popen[str], str]:
     """The server's process and address, when it has loaded the weights."""
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - a program of this package
             [sys.executable, "-P", str(Path(__file__).with_name("llama_server.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -139,7 +139,7 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
             text=True,
         )
         try:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
             with contextlib.suppress(BrokenPipeError):  # a process that could not start gives no answer either
                 process.stdin.write(json.dumps(settings) + "\n")
                 process.stdin.flush()
@@ -171,6 +171,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     """Ends it at once: it has nothing to tidy up."""
     process.kill()
     process.wait()
-    assert process.stdin is not None
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
     with contextlib.suppress(BrokenPipeError):  # where its settings were not read
         process.stdin.close()

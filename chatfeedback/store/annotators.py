@@ -37,7 +37,7 @@ def ensure(engine: Engine, name: str) -> str:
         connection.execute(insert(annotators).on_conflict_do_nothing(index_elements=["name"]), row)
         made = _named(connection, name)
         connection.commit()
-    assert made is not None
+    assert made is not None  # noqa: S101 - it was made in this transaction
     return made.annotator_id
 
 

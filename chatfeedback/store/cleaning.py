@@ -72,5 +72,5 @@ def _clean_sqlite(connection: Any) -> None:
 
 def _driver(connection: Connection) -> Any:
     driver = connection.connection.driver_connection
-    assert driver is not None
+    assert driver is not None  # noqa: S101 - for the type checker
     return driver

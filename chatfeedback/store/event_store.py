@@ -113,7 +113,8 @@ class EventStore:
                     zip(command.event_ids, bodies, strict=False), before.version + 1
                 )
             )
-            assert len(new) == len(bodies), f"a decision returned more than {MOST_EVENTS} events"
+            if len(new) != len(bodies):
+                raise AssertionError(f"a decision returned more than {MOST_EVENTS} events")
             return self._append(tx, before, new)
 
         return self._submit(work)

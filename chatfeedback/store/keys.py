@@ -46,7 +46,7 @@ def _made(engine: Engine, name: str) -> bytes:
         connection.execute(insert(keys).on_conflict_do_nothing(index_elements=["name"]), row)
         made = _stored(connection, name)
         connection.commit()
-    assert made is not None
+    assert made is not None  # noqa: S101 - it was made a moment ago
     return made
 
 

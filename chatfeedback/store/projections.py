@@ -134,7 +134,7 @@ def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
 
 
 def _conversation_row(c: Conversation) -> dict[str, Any]:
-    assert c.started_at is not None
+    assert c.started_at is not None  # noqa: S101 - only of one that has begun
     return {
         "conversation_id": c.conversation_id,
         "annotator_id": c.annotator_id,
@@ -146,7 +146,7 @@ def _conversation_row(c: Conversation) -> dict[str, Any]:
 
 def _standing(c: Conversation) -> dict[str, Any]:
     # Without the primary key: SQLite would look for every message that refers to it, each time it is set.
-    assert c.updated_at is not None
+    assert c.updated_at is not None  # noqa: S101 - only of one that has begun
     return {
         "title": c.title,
         "version": c.version,

@@ -39,7 +39,7 @@ class Statements:
             compiled = statement.compile(  # type: ignore[attr-defined]
                 dialect=self._dialect, column_keys=list(parameters)
             )
-            assert isinstance(compiled, SQLCompiler) and not compiled.literal_execute_params
+            assert isinstance(compiled, SQLCompiler) and not compiled.literal_execute_params  # noqa: S101 - of our own statements
             found = self._texts[statement] = _plain(str(compiled))
         return found
 

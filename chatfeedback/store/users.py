@@ -126,7 +126,7 @@ def add(
         if identity is not None:
             _link(connection, annotator_id, *identity, actor_id=actor_id)
         found = _find(connection, annotator_id)
-    assert found is not None
+    assert found is not None  # noqa: S101 - it was made in this transaction
     return found
 
 

@@ -32,6 +32,19 @@ def who(request: gr.Request) -> Person:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """What the page must know of how people sign in."""
+
+    token_for: TokenFor
+    several: bool
+    """Whether different people come here, or always the one local person."""
+    signs_in: bool
+    """Whether there are sessions, which can be ended."""
+    passwords: bool
+    """Whether they are passwords of our own, which can be changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class AccountComponents:
     """What shows who is signed in, and what this person sees."""
 
@@ -41,13 +54,11 @@ class AccountComponents:
 
 
 class AccountHandlers:
-    """What happens when the page is opened. `signs_in`: whether there are sessions, `passwords`: of our own."""
+    """What happens when the page is opened."""
 
-    def __init__(self, on: AccountComponents, token_for: TokenFor, *, signs_in: bool, passwords: bool) -> None:
+    def __init__(self, on: AccountComponents, sign_in: SignIn) -> None:
         self._on = on
-        self._token_for = token_for
-        self._signs_in = signs_in
-        self._passwords = passwords
+        self._sign_in = sign_in
 
     def load(self, request: gr.Request) -> dict[Any, Any]:
         """Draws who is signed in; somebody who may not chat begins with the figures."""
@@ -59,17 +70,21 @@ class AccountHandlers:
         return drawn
 
     def _account(self, person: Person, request: gr.Request) -> str:
-        parts = []
+        """The bar. It says to the page whose it is, for drafts are kept in the browser, which others may use too."""
+        sign_in, parts = self._sign_in, []
+        if sign_in.several:
+            name = html.escape(person.name)
+            parts.append(
+                f'<span class="cf-who"><b title="{name}">{name}</b> <small>{ROLE_NAMES[person.role]}</small></span>'
+            )
         if person.may(Permission.ADMINISTER):
             parts.append('<a href="/admin">Administration</a>')
-        if self._signs_in:
-            name = html.escape(person.name)
-            parts.insert(0, f'<span class="cf-who">{name} <small>{ROLE_NAMES[person.role]}</small></span>')
-            if self._passwords:
-                parts.append('<a href="/password">Password</a>')
-            token = html.escape(self._token_for(request, "logout"))
+        if sign_in.passwords:
+            parts.append('<a href="/password">Password</a>')
+        if sign_in.signs_in:
+            token = html.escape(sign_in.token_for(request, "logout"))
             parts.append(
                 f'<form method="post" action="/logout"><input type="hidden" name="{TOKEN}" value="{token}">'
                 '<button type="submit">Sign out</button></form>'
             )
-        return f'<nav aria-label="Account">{"".join(parts)}</nav>' if parts else ""
+        return f'<nav aria-label="Account" data-person="{person.annotator_id}">{"".join(parts)}</nav>'

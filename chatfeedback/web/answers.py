@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
-from chatfeedback.web.identity import header
+from chatfeedback.web import hygiene
+from chatfeedback.web.identity import header, is_secure
 from chatfeedback.web.rendering import render
 
 NO_CONSENT = "no_consent"
@@ -26,11 +28,22 @@ def refusal(scope: Scope, status: int, sentence: str, code: str = "", *, retry_a
     return render("refused.html", status=status, headers=headers, sentence=sentence, code=status)
 
 
+def broken(request: Request, _error: Exception) -> Response:
+    """The answer to an error that nobody foresaw, made outside of the gate; the error itself goes to the log."""
+    headers = {name.decode(): value.decode() for name, value in hygiene.ALWAYS}
+    if is_secure(request.scope):
+        headers[hygiene.WITH_TLS[0].decode()] = hygiene.WITH_TLS[1].decode()
+    headers |= {"content-security-policy": hygiene.OWN_PAGES, "cache-control": "no-store"}
+    return PlainTextResponse("Something went wrong here; try again.\n", status_code=500, headers=headers)
+
+
 def _opens_a_page(scope: Scope) -> bool:
-    """Whether a person looks at the answer."""
-    return scope["method"] == "GET" and "text/html" in (header(scope, "accept") or "")
+    """Whether a person looks at the answer: to an address, or to a form that was sent."""
+    return "text/html" in (header(scope, "accept") or "")
 
 
 def _address(scope: Scope) -> str:
+    if scope["method"] == "POST":
+        return "/"  # a form of before is not sent again
     query = scope["query_string"].decode("latin-1")
     return f"{scope['path']}?{query}" if query else str(scope["path"])

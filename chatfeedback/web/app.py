@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.service import ChatService
-from chatfeedback.web.account import AccountComponents, AccountHandlers, TokenFor
+from chatfeedback.web.account import AccountComponents, AccountHandlers, SignIn
 from chatfeedback.web.analytics import build_analytics
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
@@ -25,17 +24,6 @@ KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
 NOTE_SENT = "(text, ...others) => [chatfeedback.draft.send(text), ...others]"
 IS_WIDE = "() => [window.innerWidth >= 1024]"
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """What the page must know of how people sign in."""
-
-    token_for: TokenFor
-    signs_in: bool
-    """Whether there are sessions, which can be ended."""
-    passwords: bool
-    """Whether they are passwords of our own, which can be changed."""
 
 
 def theme() -> gr.themes.Base:
@@ -70,7 +58,8 @@ def build_blocks(
     """The whole page. `models`: names for the picker, the first is the default."""
     blocks: gr.Blocks
     with gr.Blocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
-        account = gr.HTML(elem_id="account")
+        # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
+        account = gr.HTML(elem_id="account", elem_classes="cf-awaited" if sign_in.several else None)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
                 on, panel, controls = lay_out_chat(title, models, shown_messages)
@@ -87,7 +76,7 @@ def build_blocks(
 
 
 def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
-    handlers = AccountHandlers(on, sign_in.token_for, signs_in=sign_in.signs_in, passwords=sign_in.passwords)
+    handlers = AccountHandlers(on, sign_in)
     blocks.load(handlers.load, [], [on.tabs, on.chat, on.account], **CALLED)
 
 

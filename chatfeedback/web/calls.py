@@ -140,9 +140,11 @@ def functions(blocks: gr.Blocks) -> dict[int, Function]:
 
 def _function(blocks: gr.Blocks, function: Any) -> Function:
     name = function.fn.__qualname__
-    assert name in FUNCTIONS, f"web/policy.py says nothing about the function {name}"
+    if name not in FUNCTIONS:
+        raise AssertionError(f"web/policy.py says nothing about the function {name}")
     unknown = {type(block).__name__ for block in function.inputs if type(block) not in _INPUTS}
-    assert not unknown, f"web/calls.py does not know what {unknown} of {name} may hold"
+    if unknown:
+        raise AssertionError(f"web/calls.py does not know what {unknown} of {name} may hold")
     triggers: dict[int | None, Check] = {}
     for component, event in function.targets:
         block = blocks.blocks.get(component) if component is not None else None

@@ -101,7 +101,7 @@ class Catalogue:
     async def _connect_local(self) -> ModelClient:
         if self._loading is None or self._has_ended():
             self.start()  # Retry must be worth pressing, whatever went wrong the first time
-        assert self._loading is not None
+        assert self._loading is not None  # noqa: S101 - start() has set it
         try:
             return await asyncio.shield(self._loading)
         except ChatFeedbackError as error:

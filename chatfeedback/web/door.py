@@ -24,9 +24,9 @@ from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
 from chatfeedback.store import keys
 from chatfeedback.web import rendering
+from chatfeedback.web.account import SignIn
 from chatfeedback.web.administration import Administration
-from chatfeedback.web.answers import refusal
-from chatfeedback.web.app import SignIn
+from chatfeedback.web.answers import broken, refusal
 from chatfeedback.web.calls import functions
 from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
@@ -57,6 +57,7 @@ class Door:
         )
         self.sign_in = SignIn(
             token_for=self._token_for,
+            several=settings.auth != "none",
             signs_in=settings.auth in ("password", "oidc"),
             passwords=settings.auth == "password",
         )
@@ -139,6 +140,7 @@ class Door:
             max_request_bytes=settings.max_request_bytes,
         )
         app.add_middleware(Gate, house=house, identify=self._identify(), desk=self.desk)
+        app.add_exception_handler(Exception, broken)
         app.add_middleware(Forwarding, networks=settings.trusted_proxies)
 
     def _hosts(self) -> frozenset[str] | None:

@@ -66,7 +66,7 @@ class Page:
     async def settled(self) -> None:
         """Waits until what is being done is painted."""
         while self.acting:
-            assert self._painting is not None
+            assert self._painting is not None  # noqa: S101 - whoever acts paints
             await self._painting.begun.wait()
 
     def moved_on(self, drawn: Rendered) -> bool:

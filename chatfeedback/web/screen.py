@@ -151,7 +151,7 @@ class Screen:
 
         What was said when the reply began stays.
         """
-        assert conversation.writing_id is not None
+        assert conversation.writing_id is not None  # noqa: S101 - the callers have asked
         drawn, on, trouble = present.rendered(conversation, most, page.drawn), self._on, ""
         watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
         try:

@@ -36,7 +36,7 @@ from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
 
 log = logging.getLogger(__name__)
-SCRIPTS = ("session.js", "stream.js", "page.js", "scroll.js")
+SCRIPTS = ("session.js", "stream.js", "messages.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
 
@@ -134,7 +134,7 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     listening = _listen(settings.host, settings.port)
     port = listening.getsockname()[1]
     app = build_app(settings)
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - it compares
     address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
     server = new_server(app, grace_seconds=GRACE_SECONDS)
     print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say

@@ -25,7 +25,6 @@ from chatfeedback.errors import (
     TooMany,
 )
 from chatfeedback.web.forms import (
-    BROWSER_COOKIE,
     Forms,
     drop_cookie,
     next_address,
@@ -69,8 +68,7 @@ def begin_session(request: Request, token: str, address: str, seconds: float) ->
     """Sends the browser on, signed in."""
     response = RedirectResponse(address, status_code=303)
     set_cookie(response, request, COOKIE, token, max_age=int(seconds))
-    drop_cookie(response, request, BROWSER_COOKIE)
-    return response
+    return response  # the cookie of the form stays: another tab may still show the same one
 
 
 def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -> APIRouter:
@@ -81,11 +79,17 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
         request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
     ) -> Response:
         value, token = forms.first(request)
-        asked = next_address(asked)
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
         status = status_of(error) if error else 200
         page = render(
-            "login.html", status=status, headers=headers, token=token, next=asked, name=name, error=error, oidc=None
+            "login.html",
+            status=status,
+            headers=headers,
+            token=token,
+            next=next_address(asked),
+            name=name,
+            error=error,
+            oidc=None,
         )
         remember(page, request, value)
         return page
@@ -155,7 +159,7 @@ def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, s
 
 
 def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Consent) -> None:
-    def page(request: Request, error: ChatFeedbackError | None = None) -> Response:
+    def page(request: Request, asked: object, error: ChatFeedbackError | None = None) -> Response:
         person: Person = request.state.person
         return render(
             "consent.html",
@@ -163,19 +167,21 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
             token=forms.token(request, "consent"),
             logout=forms.token(request, "logout") if person.session_id else None,
             consent=consent,
-            next=next_address(request.query_params.get("next")),
+            next=next_address(asked),
             error=error,
         )
 
     @router.api_route("/consent", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
-        return page(request)
+        return page(request, request.query_params.get("next"))
 
     @router.post("/consent")
     async def agree(request: Request) -> Response:
+        asked = ""
         try:
             form = await forms.sent(request, "consent")
+            asked = text_field(form, "next")
             await asyncio.to_thread(desk.consent, request.state.person, text_field(form, "version"))
         except ChatFeedbackError as error:
-            return page(request, error)
-        return RedirectResponse(next_address(text_field(form, "next")), status_code=303)
+            return page(request, asked, error)
+        return RedirectResponse(next_address(asked), status_code=303)

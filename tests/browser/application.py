@@ -161,6 +161,37 @@ class SlowWriter:
         return self._writer.submit(slowly)
 
 
+class HeldCommits:
+    """Writers that commit nothing while they are held."""
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+        self._free.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """To the end of the block."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def around(self, writer: Writer) -> Writer:
+        """The writer, to be held."""
+        submit = writer.submit
+
+        def wait_and_submit(work: Work[Any]) -> Future[Any]:
+            def when_free(transaction: Any) -> Any:
+                self._free.wait()
+                return work(transaction)
+
+            return submit(when_free)
+
+        writer.submit = wait_and_submit  # type: ignore[method-assign]
+        return writer
+
+
 def _listen(port: int) -> socket.socket:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

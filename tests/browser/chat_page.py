@@ -81,6 +81,10 @@ class ChatPage:
         """Waits until no reply is being written."""
         expect(self.send_button).to_be_visible()
 
+    def settled(self) -> None:
+        """Waits for the last that is answered after a reply: from then on, nothing is sent by itself."""
+        expect(self.page.locator("#feedback-open")).to_be_visible()
+
     def stop(self) -> None:
         self.stop_button.click()
         self.idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -11,16 +12,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
+from chatfeedback.access import passwords
 from chatfeedback.store.writer import open_writer
 from chatfeedback.web import server
 from openai_server import ScriptedServer
 
-pytest.register_assert_rewrite("browser.application", "browser.chat_page")
+pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
 
-from browser.application import Application, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
+from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
 from browser.watched import Watched  # noqa: E402
 
+FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -30,6 +34,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+NOT_LET_IN = "Failed to load resource: the server responded with a status of 40"
+"""What a browser says of an answer 401 or 403, which is what it should get."""
 
 expect.set_options(timeout=15_000)
 
@@ -77,6 +84,13 @@ def application(new_database: Callable[[], str], model: ScriptedServer) -> Itera
         yield application
 
 
+@pytest.fixture(scope="module")
+def guarded(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+    """One for the whole module in which people sign in with passwords."""
+    with Application(new_database(), auth="password", models=[endpoint(model)]).running() as application:
+        yield application
+
+
 @pytest.fixture
 def serve(new_database: Callable[[], str]) -> Iterator[Callable[..., Application]]:
     """Starts an application of the test's own: its settings, and a database if not a new one is wanted."""
@@ -86,6 +100,12 @@ def serve(new_database: Callable[[], str]) -> Iterator[Callable[..., Application
             return running.enter_context(Application(database_url or new_database(), **settings).running())
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """Of everybody's password; made once, for that takes its time on purpose."""
+    return passwords.hashed(PASSWORD, "nobody")
 
 
 # After `serve`, so that the pages are closed before an application ends.
@@ -103,6 +123,18 @@ def context(watched: Watched) -> BrowserContext:
 
 
 @pytest.fixture
+def visits(watched: Watched, request: pytest.FixtureRequest, password_hash: str) -> Callable[..., Visitor]:
+    """Makes a user of this role, who has not signed in, in a context with these options."""
+    watched.harmless.append(NOT_LET_IN)
+
+    def visits(role: str, application: Application | None = None, name: str | None = None, **options: Any) -> Visitor:
+        there = application or request.getfixturevalue("guarded")
+        return Visitor(there, add_user(there, role, password_hash, name), watched.context(**options))
+
+    return visits
+
+
+@pytest.fixture
 def chat(context: BrowserContext, application: Application) -> ChatPage:
     """A tab with a new conversation."""
     return ChatPage(context.new_page(), application.address).open()
@@ -111,6 +143,31 @@ def chat(context: BrowserContext, application: Application) -> ChatPage:
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(size: str, scheme: str, tmp_path: Path) -> Path:
+    """For the screenshots of one look."""
+    folder = Path(FOLDER) / f"{size}-{scheme}" if FOLDER else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
+    commits = HeldCommits()
+    monkeypatch.setattr(server, "open_writer", lambda engine: commits.around(open_writer(engine)))
+    return commits
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.telling import asked
+from browser.watched import Watched
 from openai_server import ScriptedServer
 
 RICH = r"""# A heading
@@ -62,8 +63,10 @@ def test_markdown_code_tables_and_latex_are_rendered(chat: ChatPage, model: Scri
 
 @pytest.mark.parametrize("who", ["prompt", "reply", "edit"])
 def test_html_in_a_message_does_no_harm(
-    chat: ChatPage, application: Application, model: ScriptedServer, who: str
+    chat: ChatPage, application: Application, model: ScriptedServer, watched: Watched, who: str
 ) -> None:
+    # The browser says so already of what the sanitiser reads, and is about to take out.
+    watched.harmless.append("Executing inline event handler violates")
     model.reply(HARMFUL if who == "reply" else "A reply", chunk=40)
     chat.ask(HARMFUL if who == "prompt" else "A prompt")
     if who == "edit":

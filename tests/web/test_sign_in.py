@@ -205,4 +205,7 @@ def test_whoever_opens_a_page_is_sent_to_the_form_and_a_program_is_told(visitor:
         assert told.text == "Sign in first: you have not signed in here, or your session has ended.\n"
         assert page.headers["cache-control"] == told.headers["cache-control"] == "no-store"
     for path in ("/gradio_api/queue/join", "/logout"):
-        assert visitor.post(path, headers={"accept": "text/html"}).status_code == 401
+        assert visitor.post(path).status_code == 401
+    # A form that a person sends when the session has ended.
+    sent = visitor.post("/logout", headers={"accept": "text/html"})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=%2F")

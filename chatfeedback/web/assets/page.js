@@ -1,22 +1,27 @@
 // What Gradio leaves out: drafts, keyboards and screen readers.
 (() => {
-  // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays.
+  // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays. It is
+  // kept for whoever typed it: the next one who signs in at this browser does not get it.
   const box = () => document.querySelector("#prompt textarea");
   const type = (text) => {
     const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
     set.call(box(), text);
     box().dispatchEvent(new Event("input", { bubbles: true }));
   };
+  const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   let restored = false;
   let sending = null;
   let entered = null;
   const draft = {
-    keep: (text) => sessionStorage.setItem("chatfeedback:draft", text ?? ""),
+    keep: (text) => {
+      if (restored) sessionStorage.setItem("chatfeedback:typed", JSON.stringify([person(), text ?? ""]));
+    },
     restore: () => {
-      if (restored || !box()) return;
+      if (restored || !box() || !person()) return;
       restored = true;
-      const kept = sessionStorage.getItem("chatfeedback:draft");
-      if (kept && !box().value) type(kept);
+      const [typist, kept] = JSON.parse(sessionStorage.getItem("chatfeedback:typed") ?? "[]");
+      if (kept && typist === person() && !box().value) type(kept);
+      else draft.keep(box().value);
     },
     // What stood in the box when Enter was pressed: Gradio looks later, when something else may be typed already.
     send: (text) => {

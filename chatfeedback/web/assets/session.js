@@ -1,16 +1,34 @@
 // A session ends while the page is open: by time, by a sign-out in another tab, by an administrator. What is sent then
-// is refused, and the page goes to where one signs in; what was typed is kept, and the way back leads here again.
+// is refused, and the page goes to where one signs in; what was typed is kept, and the way back leads here again. A page
+// that is looked at again asks for itself, lest it shows what was said to whoever sits there by now. One that may not
+// do what it offers, because the person, her role or the consent text has changed, is loaded again.
 (() => {
   const fetchAsEver = window.fetch;
-  const REFUSED = 401;
+  const NOT_SIGNED_IN = 401, NOT_ALLOWED = 403;
+  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // the latter is how Gradio asks whether a lost server is back
+  const left = () => new Promise(() => {}); // the page is being left: no error has to be shown any more
   window.fetch = async (resource, options) => {
     const answer = await fetchAsEver(resource, options);
     const url = new URL(resource.url ?? String(resource), document.baseURI);
-    if (answer.status === REFUSED && url.origin === window.location.origin) {
+    if (url.origin !== window.location.origin) return answer;
+    if (answer.status === NOT_SIGNED_IN) {
       const here = window.location.pathname + window.location.search;
       window.location.assign(`/login?next=${encodeURIComponent(here)}`);
-      return new Promise(() => {}); // the page is being left: no error has to be shown any more
+      return left();
+    }
+    const last = Number(sessionStorage.getItem("chatfeedback:refused"));
+    if (answer.status === NOT_ALLOWED && WORK.test(url.pathname) && Date.now() - last > 10_000) {
+      sessionStorage.setItem("chatfeedback:refused", Date.now()); // where it does not help: not again and again
+      window.location.reload();
+      return left();
     }
     return answer;
   };
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") window.fetch("/gradio_api/app_id").catch(() => {}); // the answer says nothing
+  });
+  // Where the browser does not do it by itself when it is told to (sign_in.py), as without TLS.
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches?.("#account form")) sessionStorage.clear();
+  });
 })();

@@ -1,0 +1,116 @@
+"""What authorisation adds to a request.
+
+Two servers on databases of their own, the same but for how people sign in: passwords, and a cookie of a session that
+is looked up for each request; or `--auth none`. The same requests go to both: the page, and the call of a function
+that does nothing, sent and answered as the page does it. Each run takes the median of many requests to either server,
+in turns; the figure is the median of the runs, and its interval is that of their ratios (95%, by order statistics).
+
+    uv run python -m benchmarks.authorisation
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+from benchmarks._measure import Figure, Run, command, take_turns
+from benchmarks._servers import Server, serving
+from benchmarks._stores import url_of
+from chatfeedback.store import admin, users
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.sessions import Sessions
+
+BASELINE = "the same request with --auth none"
+RUNS = 15
+# Of 15 values, the median lies between the 4th and the 12th in 96.5 % of all cases (binomial distribution).
+LOW, HIGH = 3, 11
+
+
+class Browser:
+    """One connection that stays open, with or without the cookie of a session."""
+
+    def __init__(self, server: Server, token: str | None) -> None:
+        self._http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self._headers = {"Cookie": f"chatfeedback_session={token}"} if token else {}
+        self.close = self._http.close
+        page = self.get("/config")
+        dependencies = json.loads(page)["dependencies"]
+        wake = next(one for one in dependencies if one["api_name"] == "wake")
+        self._call = {"data": [], "event_data": None, "fn_index": wake["id"], "trigger_id": wake["targets"][0][0]}
+        self._pages = count()
+
+    def get(self, path: str) -> bytes:
+        self._http.request("GET", path, headers=self._headers)
+        return self._answer()
+
+    def call(self) -> None:
+        """Calls the function and reads the stream of answers to its end.
+
+        Each time as another page: Gradio may lose a call that comes while it still tidies up the stream before.
+        """
+        page = f"page{next(self._pages)}"
+        headers = {**self._headers, "Content-Type": "application/json"}
+        self._http.request("POST", "/gradio_api/queue/join", json.dumps({**self._call, "session_hash": page}), headers)
+        self._answer()
+        assert b"process_completed" in self.get(f"/gradio_api/queue/data?session_hash={page}")
+
+    def _answer(self) -> bytes:
+        answer = self._http.getresponse()
+        body = answer.read()
+        assert answer.status == 200, answer.status
+        return body
+
+
+def measure(run: Run) -> list[Figure]:
+    token = _signed_in(run.folder / "password.db")
+    serve = ("chatfeedback", "serve", "--port", "PORT", "--no-open", "--database-url")
+    with (
+        serving(*serve, url_of(run.folder / "none.db")) as none,
+        serving(*serve, url_of(run.folder / "password.db"), "--auth", "password") as password,
+        closing(Browser(none, None)) as anybody,
+        closing(Browser(password, token)) as somebody,
+    ):
+        return [
+            _figure(run, "The page", lambda: somebody.get("/"), lambda: anybody.get("/"), 100),
+            _figure(run, "The call of a function, sent and answered", somebody.call, anybody.call, 100),
+        ]
+
+
+def _signed_in(path: Path) -> str:
+    """Makes the database and a user; returns the token of a session."""
+    admin.upgrade(url_of(path))
+    engine = open_engine(url_of(path))
+    user = users.add(engine, "ada", "annotator", actor_id=None)
+    token = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1)).begin(user.annotator_id, "password")
+    engine.dispose()
+    return token
+
+
+def _figure(
+    run: Run, name: str, signed_in: Callable[[], object], open_to_all: Callable[[], object], requests: int
+) -> Figure:
+    actions = {"signed in": signed_in, "open": open_to_all}
+    take_turns(actions, run.size(30, 1))
+    values: dict[str, list[float]] = {key: [] for key in actions}
+    for _ in range(RUNS):
+        for key, seconds in take_turns(actions, run.size(requests, 2)).items():
+            values[key].append(statistics.median(seconds))
+    ratios = sorted(one / other for one, other in zip(values["signed in"], values["open"], strict=True))
+    return Figure(
+        f"{name}, signed in ({RUNS} runs, ratio {ratios[LOW]:.2f} to {ratios[HIGH]:.2f})",
+        statistics.median(values["signed in"]) * 1000,
+        "ms",
+        statistics.median(values["open"]) * 1000,
+        BASELINE,
+        at_most=1.1,
+    )
+
+
+if __name__ == "__main__":
+    command(__doc__, measure)

@@ -1,0 +1,90 @@
+"""People who sign in: each a user of the database, at a browser of her own."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import BrowserContext, Page, expect
+from sqlalchemy import text
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from chatfeedback.store import users
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.users import User
+
+PASSWORD = "four words of mine"
+LOGIN = re.compile(r"/login(\?|$)")
+CONSENT = re.compile(r"/consent(\?|$)")
+
+
+class Visitor:
+    """A user at a browser. What she does is done in `page`, her first tab."""
+
+    def __init__(self, application: Application, user: User, context: BrowserContext) -> None:
+        self.application = application
+        self.user = user
+        self.context = context
+        self.page = context.new_page()
+        self.name = self.page.get_by_label("Name", exact=True)
+        self.password = self.page.get_by_label("Password", exact=True)
+        self.error = self.page.get_by_role("alert")
+        self.account = self.page.get_by_role("navigation", name="Account")
+
+    def goes_to(self, conversation_id: str | None = None) -> Visitor:
+        """Opens the page, or a conversation on it, as from a link."""
+        query = f"?conversation={conversation_id}" if conversation_id else ""
+        self.page.goto(f"{self.application.address}{query}")
+        return self
+
+    def signs_in(self, name: str | None = None, password: str = PASSWORD) -> Visitor:
+        """Fills in the page for it, by keyboard, and sends it."""
+        expect(self.page).to_have_url(LOGIN)
+        self.name.fill(self.user.name if name is None else name)
+        self.password.fill(password)
+        self.password.press("Enter")
+        return self
+
+    def chats(self) -> ChatPage:
+        """The page in her tab, as soon as it is drawn."""
+        return ChatPage(self.page, self.application.address).drawn()
+
+    def comes_in(self, conversation_id: str | None = None) -> ChatPage:
+        """Opens the page and signs in."""
+        return self.goes_to(conversation_id).signs_in().chats()
+
+    def signs_out(self) -> None:
+        self.account.get_by_role("button", name="Sign out").click()
+        expect(self.page).to_have_url(LOGIN)
+
+    def cookies(self) -> dict[str, str]:
+        """What her browser would send."""
+        return {str(cookie.get("name")): str(cookie.get("value")) for cookie in self.context.cookies()}
+
+    def ends_sessions(self, how: str) -> None:
+        """Behind the back of the browser."""
+        run(self.application, f"{how} WHERE annotator_id = '{self.user.annotator_id}'")
+
+
+def add_user(application: Application, role: str, password_hash: str, name: str | None = None) -> User:
+    """A new user; the name says the role if it is not given."""
+    engine = open_engine(application.settings.database_url)
+    try:
+        number = len(users.listed(engine))
+        chosen = name or f"{role} {number}"
+        return users.add(engine, chosen, role, actor_id=None, password_hash=password_hash)  # type: ignore[arg-type]
+    finally:
+        engine.dispose()
+
+
+def run(application: Application, statement: str) -> None:
+    """Does something to the database that no door of ours does."""
+    engine = open_engine(application.settings.database_url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def tabs(page: Page) -> list[str]:
+    """The names of the tabs that can be seen."""
+    return [name for tab in page.get_by_role("tab").all() if (name := tab.inner_text().strip())]

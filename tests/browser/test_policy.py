@@ -1,0 +1,151 @@
+"""The policy of the page: it stops what the sanitiser would let through, and nothing that a person does is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from browser.application import Application, eventually
+from browser.chat_page import ChatPage
+from browser.traps import FOREIGN, Elsewhere, Traps
+from browser.watched import Watched
+from openai_server import ScriptedServer
+
+RICH = r"""# A heading
+
+```python
+print("code")
+```
+
+| name | value |
+|------|-------|
+| a    | 1     |
+
+Inline \(a^2\) and $$\int_0^1 \sqrt{x}\,dx$$
+
+```mermaid
+graph TD
+A --> B
+```
+"""
+ATTACKS = {
+    "a handler": "<img src=/nowhere.png onerror=sprung(1)>",
+    "a handler of what is open": "<details open ontoggle=sprung(2)></details>",
+    "a frame": "<iframe srcdoc='<script>parent.sprung(3)</script>'></iframe>",
+    "a frame of a script": "<iframe src='javascript:parent.sprung(4)'></iframe>",
+    "a link": "<a id=attack href='javascript:sprung(5)'>link</a>",
+    "a form": "<form action='javascript:sprung(6)'><button id=attack>send</button></form>",
+    "a picture from elsewhere": "<img src='ELSEWHERE/pixel'>",
+    "a style from elsewhere": "<style>@import 'ELSEWHERE/style.css'; body { background: url(ELSEWHERE/back) }</style>",
+    "a frame from elsewhere": "<iframe src='ELSEWHERE/frame'></iframe>",
+    "an object": "<object data='ELSEWHERE/object'></object><embed src='ELSEWHERE/embedded'>",
+    "a film": "<video src='ELSEWHERE/film' autoplay></video>",
+    # The last one: the browser begins to leave the page.
+    "a form that goes elsewhere": "<form method=post action='ELSEWHERE/form'><button id=attack>send</button></form>",
+}
+INSERT = """html => {
+    const place = document.createElement('div');
+    document.body.prepend(place);
+    place.innerHTML = html;
+    document.querySelector('#attack')?.click();
+}"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
+
+
+def test_the_traps_spring_where_nothing_protects_a_page(watched: Watched, elsewhere: Elsewhere) -> None:
+    watched.harmless.append("Failed to load resource")
+    for name, attack in ATTACKS.items():
+        context = watched.context()
+        traps = Traps(context, elsewhere.unsafe, elsewhere)
+        page = context.new_page()
+        page.goto(elsewhere.unsafe)
+        page.evaluate(INSERT, attack.replace("ELSEWHERE", elsewhere.address))
+        assert eventually(partial(traps.sprung, page), bool, page.wait_for_timeout) != [], name
+
+
+def test_the_policy_alone_stops_what_no_sanitiser_has_seen(
+    watched: Watched, application: Application, elsewhere: Elsewhere
+) -> None:
+    watched.harmless += ["Loading ", "Executing ", "Running ", "Framing ", "Sending ", "Failed to load resource"]
+    context = watched.context()
+    traps = Traps(context, application.address, elsewhere)
+    chat = ChatPage(context.new_page(), application.address).open()
+    for attack in ATTACKS.values():
+        chat.page.evaluate("window.refused = []")
+        chat.page.evaluate(INSERT, attack.replace("ELSEWHERE", elsewhere.address))
+        chat.page.wait_for_function("window.refused.length > 0")
+    assert traps.sprung(chat.page) == []
+
+
+def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatPage, watched: Watched) -> None:
+    watched.harmless += ["Executing ", "Failed to load"]
+    chat.ask("one")
+    bad = (
+        "<p onclick=x></p><a href='java\tscript:x'></a><form></form><style></style><i id=wake></i>"
+        "<a href='http://x'></a>"
+    )
+    # A place that is no text of a message is not cleaned up.
+    chat.page.evaluate("html => { document.querySelector('#chatbot .message-content').innerHTML = html; }", bad)
+    found = chat.page.evaluate(FOREIGN, "#chatbot .message-content *")
+    assert len(found) == 5
+    chat.page.evaluate("document.querySelector('#chatbot .message-content').classList.add('md')")
+    assert len(chat.page.evaluate(FOREIGN, "#chatbot .message-content *")) == 6
+
+
+def test_a_whole_sitting_breaks_no_rule_of_the_policy(
+    context: BrowserContext, application: Application, model: ScriptedServer
+) -> None:
+    refused: list[str] = []
+    context.expose_function("refusedByPolicy", lambda what: refused.append(what))
+    context.add_init_script(
+        "document.addEventListener('securitypolicyviolation', event =>"
+        " refusedByPolicy(`${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`))"
+    )
+    chat = ChatPage(context.new_page(), application.address).open()
+    page = chat.page
+    model.reply(RICH, chunk=20)
+    chat.ask("Show me")
+    expect(chat.replies.last.locator(".katex")).to_have_count(2)
+    expect(chat.replies.last.locator(".mermaid svg")).to_be_visible()
+    chat.replies.last.get_by_title("copy").first.click()
+    script = model.reply("stopped before the end", hold_after=2)
+    chat.send("two")
+    assert script.reached.wait(10)
+    chat.stop()
+    chat.press("Retry")
+    expect(chat.position).to_have_text("Reply 2 of 2")
+    chat.previous.click()
+    chat.edit(2, "three")
+    expect(chat.replies.last).to_have_text("You said: three")
+    chat.idle()
+    chat.vote(0, "dislike")
+    chat.reason("Too long").check()
+    chat.comment.fill("Says too much")
+    expect(chat.saved).to_have_text("✓ Saved")
+    chat.comment.press("Escape")
+    page.locator("#new-conversation").click()
+    expect(chat.messages).to_have_count(0)
+    chat.listed.first.click()
+    expect(chat.messages.first).to_be_visible()
+    chat.press("Undo")
+    page.get_by_role("tab", name="Analytics").click()
+    expect(page.locator("#analytics-per-day svg")).to_be_visible()
+    page.locator("#analytics-feedback button[data-row]").first.press("Enter")
+    expect(page.locator("#analytics-conversation .katex").first).to_be_visible()
+    with page.expect_download():
+        page.locator("#analytics-download a").click()
+    chat.reload()
+    model.fail(500)
+    chat.ask("four")
+    expect(page.locator("#chatbot .avatar-container img").first).to_be_visible()
+    fonts = "[...document.fonts].filter(font => font.status === 'loaded').length"
+    assert page.evaluate(fonts) > 0, "LaTeX has fonts of its own"
+    assert refused == []
