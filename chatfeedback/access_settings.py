@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, FiniteFloat, SecretStr, StringConstraints, model_validator
-from pydantic_settings import NoDecode
 
 from chatfeedback.errors import SettingsError
 from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
@@ -129,7 +128,7 @@ class AccessSettings(Frozen):
     public_url: Origin | None = Field(
         default=None, description="The address that people use, such as `https://chat.example.org`, behind a proxy."
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Addresses or networks of the proxies whose `X-Forwarded-*` headers are believed."
     )
     proxy_header: Header = Field(
@@ -160,7 +159,7 @@ class AccessSettings(Frozen):
         given = values.get("trusted_proxies") if isinstance(values, dict) else None
         if not isinstance(given, str):
             return values
-        return {**values, "trusted_proxies": re.sub(r'[][",]', " ", given).split()}
+        return {**values, "trusted_proxies": given.replace(",", " ").split()}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

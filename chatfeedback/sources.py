@@ -28,6 +28,8 @@ ENV_PREFIX = "CHATFEEDBACK_"
 _MODEL_FLAGS = ("model", "base_url", "provider", "api_key_env")
 # Values of these may hold secrets.
 _NEVER_QUOTED = {"api_key", "base_url", "client_secret", "database_url", "issuer", "models", "oidc", "public_url"}
+_LINES = {"trusted_proxies"}
+"""Lists that may be written as a line in the environment."""
 # What pydantic says in the words of a type checker, said in words for people.
 _ALLOWED = {
     "bool_parsing": "it should be true or false",
@@ -106,6 +108,8 @@ class _Environment(EnvSettingsSource):
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
+            if field_name in _LINES:
+                return value
             variable = ENV_PREFIX + field_name.upper()
             raise SettingsError(f"The environment variable {variable} should be JSON, and is not.") from None
 
