@@ -28,7 +28,8 @@ from chatfeedback.inference.client import Delta
 from chatfeedback.models import ChatModel
 from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
-from chatfeedback.store.event_store import NO_CONVERSATION, Command, EventStore, now
+from chatfeedback.store.clock import now
+from chatfeedback.store.event_store import NO_CONVERSATION, Command, EventStore
 from chatfeedback.store.sql import Transaction
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,9 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
 from chatfeedback.store import annotators, audit, keys, users
 from chatfeedback.store.attempts import Attempts
+from chatfeedback.store.clock import Clock, now
 from chatfeedback.store.sessions import TOUCH_EVERY, Sessions
-from chatfeedback.store.transactions import Clock, now, writing
+from chatfeedback.store.transactions import writing
 from chatfeedback.store.users import User
 
 log = logging.getLogger(__name__)

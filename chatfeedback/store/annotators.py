@@ -6,15 +6,15 @@ where a name and an id meet. Every function raises StoreUnavailable when the dat
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from chatfeedback.domain.events import new_id
-from chatfeedback.store.faults import translating
+from chatfeedback.store.clock import now
 from chatfeedback.store.schema import annotators, to_micros
+from chatfeedback.store.transactions import looking, writing
 
 _ANNOTATOR = select(annotators.c.annotator_id, annotators.c.name)
 
@@ -28,29 +28,28 @@ class Annotator(NamedTuple):
 
 def ensure(engine: Engine, name: str) -> str:
     """The id of the person of this name, made at first sight; whoever asks at the same moment gets the same."""
-    with translating(), engine.connect() as connection:
+    with looking(engine) as connection:
         if found := _named(connection, name):
             return found.annotator_id
-    row = {"annotator_id": new_id(), "name": name, "created_at": to_micros(datetime.now(UTC))}
-    with translating(), engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection:
+    row = {"annotator_id": new_id(), "name": name, "created_at": to_micros(now())}
+    with writing(engine) as connection:
         # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
         connection.execute(insert(annotators).on_conflict_do_nothing(index_elements=["name"]), row)
         made = _named(connection, name)
-        connection.commit()
     assert made is not None  # noqa: S101 - it was made in this transaction
     return made.annotator_id
 
 
 def find(engine: Engine, name_or_id: str) -> Annotator | None:
     """The person with this id, else the one of this name; None when there is neither."""
-    with translating(), engine.connect() as connection:
+    with looking(engine) as connection:
         row = connection.execute(_ANNOTATOR.where(annotators.c.annotator_id == name_or_id)).first()
         return Annotator(*row) if row else _named(connection, name_or_id)
 
 
 def names(engine: Engine) -> dict[str, str]:
     """The name of everybody by id, oldest id first."""
-    with translating(), engine.connect() as connection:
+    with looking(engine) as connection:
         rows = connection.execute(_ANNOTATOR.order_by(annotators.c.annotator_id))
         return {row.annotator_id: row.name for row in rows}
 

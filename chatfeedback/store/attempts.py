@@ -17,8 +17,9 @@ from datetime import timedelta
 from sqlalchemy import Engine, delete, func, insert, select
 
 from chatfeedback.domain.events import new_id
+from chatfeedback.store.clock import Clock, now
 from chatfeedback.store.schema import from_micros, sign_in_failures, to_micros
-from chatfeedback.store.transactions import Clock, now, writing
+from chatfeedback.store.transactions import writing
 
 WINDOW = timedelta(minutes=15)
 MOST_OF_BOTH, MOST_OF_NAME, MOST_OF_ADDRESS = 5, 50, 100

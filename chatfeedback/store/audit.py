@@ -5,12 +5,13 @@ No names, addresses, passwords, tokens or texts: an entry stays when the person 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, Engine, insert, select
 
+from chatfeedback.store.clock import now
 from chatfeedback.store.schema import audit, from_micros, to_micros
 from chatfeedback.store.transactions import looking
 
@@ -52,7 +53,7 @@ def record(
     """Appends an entry in the transaction of the caller. `detail`: codes, counts and ids."""
     text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
     row = {"action": action, "actor_id": actor_id, "subject_id": subject_id, "detail": text}
-    connection.execute(insert(audit), {**row, "occurred_at": to_micros(datetime.now(UTC))})
+    connection.execute(insert(audit), {**row, "occurred_at": to_micros(now())})
 
 
 def latest(engine: Engine, limit: int, before: int | None = None) -> list[Entry]:

@@ -29,7 +29,8 @@ from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
 from chatfeedback.errors import NotFound, StoreCorrupt
 from chatfeedback.store import cleaning, guards
 from chatfeedback.store.audit import record
-from chatfeedback.store.event_store import NO_CONVERSATION, event_row, now
+from chatfeedback.store.clock import now
+from chatfeedback.store.event_store import NO_CONVERSATION, event_row
 from chatfeedback.store.faults import translating
 from chatfeedback.store.rebuild import LOCK, delete_projections, rebuild_conversations
 from chatfeedback.store.schema import (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, insert, select
@@ -31,6 +31,7 @@ from chatfeedback.domain.events import (
 )
 from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, VersionTaken
 from chatfeedback.store import drafts, projections
+from chatfeedback.store.clock import now
 from chatfeedback.store.schema import events, from_micros, to_micros
 from chatfeedback.store.sql import Row, Statements, Transaction, reading
 from chatfeedback.store.writer import Writer
@@ -50,11 +51,6 @@ _BY_CONVERSATION = (
 _RECEIPT = select(events.c.version).where(
     events.c.conversation_id == bindparam("of_conversation"), events.c.kind == bindparam("of_kind")
 )
-
-
-def now() -> datetime:
-    """The present instant, aware, UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,22 @@ They are in the database and not in a setting, so that what is made with them la
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from chatfeedback.errors import StoreUnavailable
-from chatfeedback.store.faults import only_reads, translating
+from chatfeedback.store.clock import now
+from chatfeedback.store.faults import only_reads
 from chatfeedback.store.schema import keys, to_micros
+from chatfeedback.store.transactions import looking, writing
 
 _BYTES = 32
 
 
 def find(engine: Engine, name: str) -> bytes | None:
     """The secret of this name, None while there is none. Raises StoreError."""
-    with translating(), engine.connect() as connection:
+    with looking(engine) as connection:
         return _stored(connection, name)
 
 
@@ -40,12 +41,11 @@ def secret(engine: Engine, name: str) -> bytes:
 
 
 def _made(engine: Engine, name: str) -> bytes:
-    row = {"name": name, "secret": secrets.token_hex(_BYTES), "created_at": to_micros(datetime.now(UTC))}
-    with translating(), engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection:
+    row = {"name": name, "secret": secrets.token_hex(_BYTES), "created_at": to_micros(now())}
+    with writing(engine) as connection:
         # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
         connection.execute(insert(keys).on_conflict_do_nothing(index_elements=["name"]), row)
         made = _stored(connection, name)
-        connection.commit()
     assert made is not None  # noqa: S101 - it was made a moment ago
     return made
 

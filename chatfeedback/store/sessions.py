@@ -18,9 +18,10 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import SignInRefused
 from chatfeedback.store import audit
+from chatfeedback.store.clock import Clock, now
 from chatfeedback.store.schema import annotators, consents, from_micros, sessions, to_micros, users
 from chatfeedback.store.sql import Statements, reading
-from chatfeedback.store.transactions import Clock, looking, now, writing
+from chatfeedback.store.transactions import looking, writing
 
 TOUCH_EVERY = timedelta(minutes=1)
 """How exactly it is known when a session was used last."""

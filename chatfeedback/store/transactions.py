@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
 from chatfeedback.store.faults import translating
-
-Clock = Callable[[], datetime]
-"""Tells the present instant, aware, UTC."""
-
-
-def now() -> datetime:
-    """The present instant, by the clock of this machine."""
-    return datetime.now(UTC)
 
 
 @contextmanager

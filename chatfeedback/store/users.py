@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, select, update
@@ -18,6 +18,7 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.domain.roles import Role
 from chatfeedback.errors import Conflict, NotFound
 from chatfeedback.store import audit
+from chatfeedback.store.clock import now
 from chatfeedback.store.schema import annotators, consents, from_micros, identities, sessions, to_micros, users
 from chatfeedback.store.transactions import looking, writing
 
@@ -74,12 +75,11 @@ def identified(engine: Engine, issuer: str, subject: str) -> User | None:
 
 def listed(engine: Engine) -> list[Listed]:
     """Everybody, by name."""
-    now = to_micros(datetime.now(UTC))
     alive = (
         select(
             sessions.c.annotator_id, func.count().label("open_sessions"), func.max(sessions.c.seen_at).label("seen_at")
         )
-        .where(sessions.c.expires_at > now)
+        .where(sessions.c.expires_at > to_micros(now()))
         .group_by(sessions.c.annotator_id)
         .subquery()
     )
@@ -113,13 +113,13 @@ def add(
 
     Raises Conflict when the user, or the identity, is there already.
     """
-    now = to_micros(datetime.now(UTC))
+    created_at = to_micros(now())
     with writing(engine) as connection:
-        person = {"annotator_id": new_id(), "name": name, "created_at": now}
+        person = {"annotator_id": new_id(), "name": name, "created_at": created_at}
         # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
         connection.execute(upsert(annotators).on_conflict_do_nothing(index_elements=["name"]), person)
         annotator_id = connection.scalars(select(annotators.c.annotator_id).where(annotators.c.name == name)).one()
-        row = {"annotator_id": annotator_id, "role": role, "password_hash": password_hash, "created_at": now}
+        row = {"annotator_id": annotator_id, "role": role, "password_hash": password_hash, "created_at": created_at}
         if not _inserted(connection, users, row):
             raise Conflict(f"There is a user {name!r} already.")
         audit.record(connection, "user_added", actor_id=actor_id, subject_id=annotator_id, role=role)
@@ -156,7 +156,7 @@ def set_disabled(engine: Engine, name: str, disabled: bool, *, actor_id: str | N
             return
         if disabled and user.role == "admin":
             _must_not_be_the_last(connection, user)
-        at = to_micros(datetime.now(UTC)) if disabled else None
+        at = to_micros(now()) if disabled else None
         connection.execute(update(users).where(users.c.annotator_id == user.annotator_id).values(disabled_at=at))
         if disabled:
             connection.execute(delete(sessions).where(sessions.c.annotator_id == user.annotator_id))
@@ -192,7 +192,7 @@ def rehash(engine: Engine, annotator_id: str, before: str, after: str) -> None:
 def consent(engine: Engine, annotator_id: str, version: str) -> None:
     """Notes that somebody has agreed to this version of the consent text."""
     with writing(engine) as connection:
-        row = {"annotator_id": annotator_id, "version": version, "agreed_at": to_micros(datetime.now(UTC))}
+        row = {"annotator_id": annotator_id, "version": version, "agreed_at": to_micros(now())}
         if _inserted(connection, consents, row):
             audit.record(connection, "consented", actor_id=annotator_id, version=version)
 
@@ -226,7 +226,7 @@ def _must_not_be_the_last(connection: Connection, user: User) -> None:
 
 def _link(connection: Connection, annotator_id: str, issuer: str, subject: str, *, actor_id: str | None) -> None:
     row = {"issuer": issuer, "subject": subject, "annotator_id": annotator_id}
-    row["created_at"] = to_micros(datetime.now(UTC))  # type: ignore[assignment]
+    row["created_at"] = to_micros(now())  # type: ignore[assignment]
     if not _inserted(connection, identities, row):
         raise Conflict(f"{subject!r} of {issuer} is somebody else here already.")
     audit.record(connection, "identity_linked", actor_id=actor_id, subject_id=annotator_id, issuer=issuer)

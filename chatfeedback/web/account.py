@@ -15,6 +15,7 @@ import gradio as gr
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.web.forms import TOKEN
+from chatfeedback.web.identity import person_in
 
 Who = Callable[[gr.Request], Person]
 """The person who sent a request; raises NotSignedIn."""
@@ -25,8 +26,8 @@ ROLE_NAMES = {"annotator": "Annotator", "researcher": "Researcher", "admin": "Ad
 
 def who(request: gr.Request) -> Person:
     """Whom the gate let in with this request."""
-    person = request.request.scope.get("state", {}).get("person") if request.request else None
-    if not isinstance(person, Person):
+    person = person_in(request.request.scope) if request.request else None
+    if person is None:
         raise NotSignedIn
     return person
 

@@ -16,23 +16,20 @@ NO_CONSENT = "no_consent"
 """The code of a refusal that sends people to the consent text."""
 
 
-def refusal(scope: Scope, status: int, sentence: str, code: str = "", *, retry_after: float | None = None) -> Response:
+def refusal(scope: Scope, status: int, sentence: str, code: str = "") -> Response:
     """The answer for a refusal. Whoever opens the page without having signed in or agreed is sent to do so."""
-    headers = {"retry-after": str(max(1, round(retry_after)))} if retry_after else None
     if not _opens_a_page(scope):
-        return PlainTextResponse(f"{sentence}\n", status_code=status, headers=headers)
+        return PlainTextResponse(f"{sentence}\n", status_code=status)
     if status == 401:
         return RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
     if code == NO_CONSENT:
         return RedirectResponse(f"/consent?{urlencode({'next': _address(scope)})}", status_code=303)
-    return render("refused.html", status=status, headers=headers, sentence=sentence, code=status)
+    return render("refused.html", status=status, sentence=sentence, code=status)
 
 
 def broken(request: Request, _error: Exception) -> Response:
     """The answer to an error that nobody foresaw, made outside of the gate; the error itself goes to the log."""
-    headers = {name.decode(): value.decode() for name, value in hygiene.ALWAYS}
-    if is_secure(request.scope):
-        headers[hygiene.WITH_TLS[0].decode()] = hygiene.WITH_TLS[1].decode()
+    headers = hygiene.headers(secure=is_secure(request.scope))
     headers |= {"content-security-policy": hygiene.OWN_PAGES, "cache-control": "no-store"}
     return PlainTextResponse("Something went wrong here; try again.\n", status_code=500, headers=headers)
 

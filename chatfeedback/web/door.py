@@ -30,7 +30,7 @@ from chatfeedback.web.answers import broken, refusal
 from chatfeedback.web.calls import functions
 from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
-from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, Proxies, SignedIn, Vouched
+from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, SignedIn, Vouched, person_in
 from chatfeedback.web.layout import ASSETS
 from chatfeedback.web.oidc import oidc_routes
 from chatfeedback.web.sign_in import Consent, password_routes, session_routes
@@ -72,15 +72,16 @@ class Door:
     @staticmethod
     def person(request: Request) -> Person:
         """Whom the gate let in with this request. Raises NotSignedIn."""
-        person = request.scope.get("state", {}).get("person")
-        if not isinstance(person, Person):
+        person = person_in(request.scope)
+        if person is None:
             raise NotSignedIn
         return person
 
-    def name_for_gradio(self, request: Request) -> str | None:
+    @staticmethod
+    def name_for_gradio(request: Request) -> str | None:
         """What Gradio takes for the user's name: an id, and nothing for whom the gate has not let in."""
-        person = request.scope.get("state", {}).get("person")
-        return person.annotator_id if isinstance(person, Person) else None
+        person = person_in(request.scope)
+        return person.annotator_id if person else None
 
     def routes(self) -> APIRouter:
         """Everything that is there for signing in."""
@@ -155,7 +156,7 @@ class Door:
         if settings.auth == "none":
             return LocalPerson(self.desk.local(settings.annotator))
         if settings.auth == "proxy":
-            return Vouched(self.desk, settings.proxy_header, Proxies(settings.trusted_proxies))
+            return Vouched(self.desk, settings.proxy_header)
         return SignedIn(self.desk)
 
     def _token_for(self, request: gr.Request, purpose: str) -> str:

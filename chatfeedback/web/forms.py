@@ -16,9 +16,8 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
-from chatfeedback.web.identity import cookie, cookie_name, is_secure
+from chatfeedback.web.identity import cookie, cookie_name, is_secure, person_in
 
 BROWSER_COOKIE = "chatfeedback_form"
 TOKEN = "csrf"  # noqa: S105 - the name of a field
@@ -97,7 +96,7 @@ def text_field(form: FormData, name: str) -> str:
 
 
 def _whose(request: Request) -> str:
-    person: Person | None = request.scope.get("state", {}).get("person")
+    person = person_in(request.scope)
     if person is not None:
         return f"session {person.session_id or person.annotator_id}"
     value = cookie(request.scope, cookie_name(BROWSER_COOKIE, request.scope))

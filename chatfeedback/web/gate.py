@@ -207,10 +207,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.begun = True
             headers = MutableHeaders(scope=message)
-            for name, value in hygiene.ALWAYS:
-                headers[name.decode()] = value.decode()
-            if is_secure(self._scope):
-                headers[hygiene.WITH_TLS[0].decode()] = hygiene.WITH_TLS[1].decode()
+            headers.update(hygiene.headers(secure=is_secure(self._scope)))
             if self._scope["path"] == "/" and message["status"] == 200 and self._scope["method"] == "GET":
                 headers["cache-control"] = "no-store"
                 self._start = message

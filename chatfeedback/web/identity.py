@@ -67,6 +67,12 @@ def cookie_name(name: str, scope: Scope) -> str:
     return f"__Host-{name}" if is_secure(scope) else name
 
 
+def person_in(scope: Scope) -> Person | None:
+    """Whom the gate let in with a request; None when it let it in without asking."""
+    person = scope.get("state", {}).get("person")
+    return person if isinstance(person, Person) else None
+
+
 class LocalPerson:
     """There is no sign-in: it is always the same person."""
 
@@ -91,13 +97,12 @@ class SignedIn:
 class Vouched:
     """Whom the proxy names in a header."""
 
-    def __init__(self, desk: AccessDesk, name: str, proxies: Proxies) -> None:
+    def __init__(self, desk: AccessDesk, name: str) -> None:
         self._desk = desk
         self._header = name
-        self._proxies = proxies
 
     async def __call__(self, scope: Scope) -> Person | None:
-        if not self._proxies.sent(scope):
+        if not scope.get("state", {}).get("from_proxy"):
             raise NotAllowed("This server is reached through its proxy only.")
         subject = _utf8(header(scope, self._header) or "").strip()
         return await asyncio.to_thread(self._desk.vouched, subject) if subject else None
@@ -111,40 +116,29 @@ def _utf8(value: str) -> str:
         return value
 
 
-class Proxies:
-    """The proxies that are believed, by address."""
-
-    def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in networks]
-
-    def sent(self, scope: Scope) -> bool:
-        """Whether the connection itself comes from one of them."""
-        return bool(scope.get("state", {}).get("from_proxy"))
-
-    def contains(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self._networks)
-
-
 class Forwarding:
     """Believes `X-Forwarded-For` and `-Proto` of trusted proxies, and takes such headers off all other requests."""
 
     def __init__(self, app: ASGIApp, networks: Iterable[str]) -> None:
         listed = list(networks)
         self._app = app
-        self._proxies = Proxies(listed)
+        self._networks = [ipaddress.ip_network(network) for network in listed]
         self._believing = ProxyHeadersMiddleware(app, trusted_hosts=listed)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        client = scope.get("client")
-        trusted = client is not None and self._proxies.contains(client[0])
+        trusted = self._is_trusted(scope.get("client"))
         scope.setdefault("state", {})["from_proxy"] = trusted
         if trusted:
             return await self._believing(scope, receive, send)  # type: ignore[arg-type]
         scope["headers"] = [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]
         return await self._app(scope, receive, send)
+
+    def _is_trusted(self, client: tuple[str, int] | None) -> bool:
+        """Whether the connection itself comes from a listed proxy."""
+        try:
+            address = ipaddress.ip_address(client[0]) if client else None
+        except ValueError:
+            return False
+        return address is not None and any(address in network for network in self._networks)
