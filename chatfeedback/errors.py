@@ -4,7 +4,8 @@
     ├── SettingsError            a setting, flag or file cannot be used as it stands
     ├── InputError               what a person typed or chose cannot be accepted
     │   ├── MessageRejected      an empty, over-long or unprintable message
-    │   └── NotRateable          a rating for something that is not a reply with text
+    │   ├── NotRateable          a rating for something that is not a reply with text
+    │   └── NotOffered           an index or an option that was not there to be chosen
     ├── NotFound                 no such conversation, message, model or annotator
     ├── NotAllowed               it exists, but not for this person
     ├── NotSignedIn              it is not known who asks
@@ -54,6 +55,10 @@ class MessageRejected(InputError):
 
 class NotRateable(InputError):
     """A rating was given for something that is not a reply with text."""
+
+
+class NotOffered(InputError):
+    """An index or an option that was not there to be chosen: the page is old, or did not send this."""
 
 
 class NotFound(ChatFeedbackError):

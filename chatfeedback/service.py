@@ -15,7 +15,7 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
-from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, StoreError
+from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, StoreError
 from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
 from chatfeedback.replies import ReplyDesk, committed
@@ -24,6 +24,8 @@ from chatfeedback.store import listing
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, EventStore
 
 log = logging.getLogger(__name__)
+OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
+"""What is noted of refusals."""
 NEW_CONVERSATION = 0
 """The tree version of a conversation in which nothing has happened."""
 
@@ -32,7 +34,8 @@ class ChatService:
     """Conversations of annotators with models.
 
     `models`: by name, the first is the default. `reasons`: the configured codes and their polarity. `limits`: on what
-    one person may ask for, none by default. `refused`: told, in a thread, who asked for what is somebody else's.
+    one person may ask for, none by default. `refused`: told, in a thread, who asked for what is not
+    for her, and a code for that.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class ChatService:
         try:
             _must_own(found, annotator_id)
         except NotAllowed:
-            await self._note_refusal(annotator_id)
+            await self.refuse(annotator_id, OF_ANOTHER)
             raise
         return found
 
@@ -329,11 +332,15 @@ class ChatService:
         try:
             return await asyncio.shield(task)
         except NotAllowed:
-            await self._note_refusal(annotator_id)
+            await self.refuse(annotator_id, OF_ANOTHER)
+            raise
+        except NotOffered:
+            await self.refuse(annotator_id, NOT_OFFERED)
             raise
 
-    async def _note_refusal(self, annotator_id: str) -> None:
-        await asyncio.to_thread(self._refused, annotator_id, "conversation_of_another")
+    async def refuse(self, annotator_id: str, what: str) -> None:
+        """Notes that somebody asked for what is not for her. `what`: a code, nothing that a browser sent."""
+        await asyncio.to_thread(self._refused, annotator_id, what)
 
 
 def _must_own(conversation: Conversation, annotator_id: str) -> None:

@@ -29,7 +29,7 @@ from chatfeedback.domain.events import (
     Role,
     TurnUndone,
 )
-from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotRateable, ReplyRunning
+from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotOffered, NotRateable, ReplyRunning
 
 
 class ThreadMessage(NamedTuple):
@@ -174,7 +174,7 @@ def rate(
 ) -> tuple[Body, ...]:
     """The rating that is wanted, whatever it was. `reasons`: the configured codes and their polarity.
 
-    Raises NotRateable for anything but a reply with text, InputError for an unknown value or reason.
+    Raises NotRateable for anything but a reply with text, NotOffered for an unknown value or reason.
     """
     message = message_of(conversation, message_id)
     if message.role != "assistant":
@@ -267,7 +267,7 @@ def _value(wanted: str | None, before: Rating | None) -> RatingValue | None:
             return None
         case "like" | "dislike":
             return wanted
-    raise InputError("A rating is like, dislike or nothing.")
+    raise NotOffered("A rating is like, dislike or nothing.")
 
 
 def _codes(
@@ -280,5 +280,5 @@ def _codes(
     known = set(before.reasons) if before else set()
     codes = known if wanted is None else set(wanted)
     if unknown := sorted(codes - known - polarity.keys()):
-        raise InputError(f"{unknown[0]!r} is not one of the reasons offered here.")
+        raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")
     return tuple(sorted(c for c in codes if value is None or polarity.get(c, "any") in ("any", value)))

@@ -20,7 +20,8 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import Headline
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.roles import Permission, Person
-from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed
+from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotOffered
+from chatfeedback.service import NOT_OFFERED, OF_ANOTHER
 from chatfeedback.web import charts, present, timeline
 from chatfeedback.web.account import who
 from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
@@ -54,10 +55,13 @@ GO_BACK = """() => document.querySelector("#analytics-feedback button[data-opene
 class AnalyticsHandlers:
     """What happens when something on the Analytics tab is used. `labels` of the reasons by code."""
 
-    def __init__(self, desk: AnalyticsDesk, on: Components, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, desk: AnalyticsDesk, on: Components, labels: Mapping[str, str], refused: Callable[[str, str], None]
+    ) -> None:
         self._desk = desk
         self._on = on
         self._labels = labels
+        self._refused = refused
 
     def refresh(
         self, since: str | None, until: str | None, model: str | None, annotator: str | None, request: gr.Request
@@ -105,7 +109,7 @@ class AnalyticsHandlers:
         def act(person: Person) -> Update:
             row = getattr(data, "row", None)
             if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(shown.rows):
-                raise InputError("This row is not on the screen any more; press Refresh.")
+                raise NotOffered("This row is not on the screen any more; press Refresh.")
             conversation_id, message_id, annotator_id = shown.rows[row]
             conversation = self._desk.conversation(conversation_id)
             if not person.may(Permission.SEE_ALL) and conversation.annotator_id != person.annotator_id:
@@ -127,14 +131,20 @@ class AnalyticsHandlers:
 
     def _answer(self, request: gr.Request, act: Act) -> Update:
         try:
-            person = who(request)
-            if not person.may(Permission.SEE_OWN):
-                raise NotAllowed("Your role does not allow this.")
-            update = act(person)
+            update = self._done(who(request), act)
         except ChatFeedbackError as error:
             gr.Warning(html.escape(str(error), quote=False))
             update = {}
         return update or {self._on.drawn_at: gr.skip()}  # Gradio takes an empty answer for a value
+
+    def _done(self, person: Person, act: Act) -> Update:
+        if not person.may(Permission.SEE_OWN):
+            raise NotAllowed("Your role does not allow this.")
+        try:
+            return act(person)
+        except (NotAllowed, NotOffered) as error:
+            self._refused(person.annotator_id, OF_ANOTHER if isinstance(error, NotAllowed) else NOT_OFFERED)
+            raise
 
     def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
         def act(person: Person) -> Update:
@@ -281,10 +291,12 @@ def _counted(count: int, one: str, more: str) -> str:
     return f"{number(count)} {one if count == 1 else more}"
 
 
-def build_analytics(tab: gr.Tab, desk: AnalyticsDesk, reason_labels: Mapping[str, str]) -> None:
+def build_analytics(
+    tab: gr.Tab, desk: AnalyticsDesk, reason_labels: Mapping[str, str], refused: Callable[[str, str], None]
+) -> None:
     """Fills the tab, within whose context it is called. `reason_labels`: what codes of reasons are called."""
     on = lay_out_analytics()
-    handlers = AnalyticsHandlers(desk, on, reason_labels)
+    handlers = AnalyticsHandlers(desk, on, reason_labels, refused)
     drawn = [getattr(on, name) for name in Components.__slots__ if name != "live"]
     chosen = [on.since, on.until, on.model, on.annotator]
 

@@ -49,6 +49,7 @@ def build_blocks(
     service: ChatService,
     analytics: AnalyticsDesk,
     sign_in: SignIn,
+    refused: Callable[[str, str], None],
     *,
     title: str,
     models: Sequence[str],
@@ -68,7 +69,7 @@ def build_blocks(
                 _wire_chat(blocks, chat, on, controls)
                 _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
             with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
-                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons})
+                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons}, refused)
         _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
     blocks.max_threads = MOST_EVENTS_AT_ONCE
     blocks.queue(default_concurrency_limit=None)

@@ -15,8 +15,8 @@ import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.roles import Permission
-from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, ReplyRunning
-from chatfeedback.service import NEW_CONVERSATION, ChatService
+from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
+from chatfeedback.service import NEW_CONVERSATION, NOT_OFFERED, ChatService
 from chatfeedback.web import present
 from chatfeedback.web.account import who
 from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Painting
@@ -48,6 +48,14 @@ class ChatHandlers:
     def found(drawn: Rendered, request: gr.Request) -> Rendered:
         """What is drawn on the page; `gr.State` is empty after a restart of the server, the address is not."""
         return drawn.found(request.query_params.get("conversation"))
+
+    async def offered(self, annotator_id: str, drawn: Rendered, index: object) -> str:
+        """The message at an index that a page sent. Raises NotOffered, which is noted, when nothing was drawn there."""
+        try:
+            return drawn.message_id(index)
+        except NotOffered:
+            await self._service.refuse(annotator_id, NOT_OFFERED)
+            raise
 
     async def load(self, request: gr.Request) -> Updates:
         """Draws the conversation that the address names; nothing for somebody who may not chat."""
@@ -118,7 +126,7 @@ class ChatHandlers:
             return await self._service.edit(
                 annotator_id,
                 _open(drawn),
-                drawn.message_id(data.index),
+                await self.offered(annotator_id, drawn, data.index),
                 str(data.value),
                 model=model,
                 seen=drawn.tree_version,

@@ -111,7 +111,7 @@ class FeedbackHandlers:
         page.clicks = mine = page.clicks + 1
         try:
             value = present.wanted_value(data.liked)
-            page.votes[drawn.message_id(data.index)] = value
+            page.votes[await self._chat.offered(annotator_id, drawn, data.index)] = value
             page.votes_in_flight += 1
             try:
                 async with page.voting:
@@ -182,7 +182,7 @@ class FeedbackHandlers:
         _page, annotator_id = self._chat.page(request)
         index = data.index[0] if isinstance(data.index, (list, tuple)) else data.index
         try:
-            message_id = drawn.message_id(index)
+            message_id = await self._chat.offered(annotator_id, drawn, index)
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError as error:
             return {self._on.notice: alert(str(error))}

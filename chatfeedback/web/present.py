@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chatfeedback.domain.conversation import Conversation, Message
-from chatfeedback.errors import InputError
+from chatfeedback.errors import NotOffered
 
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 FEEDBACK = {"like": "Like", "dislike": "Dislike"}
@@ -40,10 +40,10 @@ class Rendered:
         return self if self.conversation_id else replace(self, conversation_id=address or None)
 
     def message_id(self, index: object) -> str:
-        """The message at an index that a page sent. Raises InputError when nothing was drawn there."""
+        """The message at an index that a page sent. Raises NotOffered when nothing was drawn there."""
         if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(self.ids):
             return self.ids[index]
-        raise InputError("This message is not on the screen any more; reload the page.")
+        raise NotOffered("This message is not on the screen any more; reload the page.")
 
 
 def rendered(conversation: Conversation, most: int, before: Rendered | None = None) -> Rendered:
@@ -110,12 +110,12 @@ def feedback_values(
 
 
 def wanted_value(liked: object) -> str:
-    """The rating that a click on a thumb asks for. Raises InputError for anything but Gradio's own answers."""
+    """The rating that a click on a thumb asks for. Raises NotOffered for anything but Gradio's own answers."""
     if liked is True or liked is False:
         return "like" if liked else "dislike"
     if liked == "":
         return ""
-    raise InputError("A rating is like, dislike or nothing.")
+    raise NotOffered("A rating is like, dislike or nothing.")
 
 
 def earlier_count(conversation: Conversation, drawn: Rendered) -> int:

@@ -87,6 +87,7 @@ def build_app(settings: Settings) -> FastAPI:
         service,
         AnalyticsDesk(engine, store.conversation),
         door.sign_in,
+        door.desk.refused,
         title=settings.title,
         models=list(catalogue.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],

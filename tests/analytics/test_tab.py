@@ -40,7 +40,10 @@ class Tab:
         with gr.Blocks():
             self.on = lay_out_analytics()
         self.names = {getattr(self.on, name): name for name in Components.__slots__}
-        self.handlers = AnalyticsHandlers(recorded.desk, self.on, {"clear": "Clear as day"})
+        self.refused: list[tuple[str, str]] = []
+        self.handlers = AnalyticsHandlers(
+            recorded.desk, self.on, {"clear": "Clear as day"}, lambda *what: self.refused.append(what)
+        )
         self.drawn: dict[str, Any] = {"shown": Shown()}
 
     def do(self, update: dict[Any, Any]) -> set[str]:
@@ -185,6 +188,9 @@ def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: T
     strange = next(index for index, row in enumerate(everybody.rows) if row[2] != annotator_id)
     with pytest.warns(UserWarning, match="belongs to somebody else"):
         assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": strange}), sent_by(person))) == set()
+    with pytest.warns(UserWarning, match="not on the screen"):
+        assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": 10_000}), sent_by(person))) == set()
+    assert tab.refused == [(annotator_id, "conversation_of_another"), (annotator_id, "not_offered")]
 
 
 def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:

@@ -134,18 +134,23 @@ def test_of_two_keys_of_one_name_the_one_that_is_checked_is_the_one_that_counts(
         assert answer.status_code == (403 if second == send else 200)
 
 
-def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(application: Application, talk: tuple[Tab, str]) -> None:
+def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
+    application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], caplog: pytest.LogCaptureFixture
+) -> None:
     tab, conversation_id = talk
-    before = application.events(conversation_id)
+    before, reply = application.events(conversation_id), application.conversation(conversation_id).head_id
     message = {"index": 99, "value": "Hello"}
-    for function, data, event_data in (
-        ("FeedbackHandlers.like", [None, ""], like(99)),
-        ("FeedbackHandlers.select", [None, ""], message),
-        ("ChatHandlers.edit", [None, None], {**message, "previous_value": "x"}),
-        ("FeedbackHandlers.like", [None, ""], like(0)),  # a prompt
+    for function, data, event_data, sentence in (
+        ("FeedbackHandlers.like", [None, ""], like(99), "not on the screen"),
+        ("FeedbackHandlers.select", [None, ""], message, "not on the screen"),
+        ("ChatHandlers.edit", [None, None], {**message, "previous_value": "x"}, "not on the screen"),
+        ("FeedbackHandlers.choose_reasons", [f"{conversation_id} {reply}", ["bribed"]], None, "not one of the reasons"),
     ):
-        told = said(tab.call(function, data, event_data=event_data))
-        assert "not on the screen" in told or "Only a reply can be rated" in told, function
+        caplog.clear()
+        assert sentence in said(tab.call(function, data, event_data=event_data)), function
+        assert "refused: not_offered" in caplog.text, function
+    assert "not_offered" in refusals(application, people["ada"])
+    assert "Only a reply can be rated" in said(tab.call("FeedbackHandlers.like", [None, ""], event_data=like(0)))
     assert application.events(conversation_id) == before
 
 
