@@ -142,7 +142,7 @@ class Door:
         )
         app.add_middleware(Gate, house=house, identify=self._identify(), desk=self.desk)
         app.add_exception_handler(Exception, broken)
-        app.add_middleware(Forwarding, networks=settings.trusted_proxies)
+        app.add_middleware(Forwarding, networks=settings.trusted_proxies, origin=settings.public_url)
 
     def _hosts(self) -> frozenset[str] | None:
         public = self._settings.public_url

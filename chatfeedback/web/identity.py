@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -117,13 +118,18 @@ def _utf8(value: str) -> str:
 
 
 class Forwarding:
-    """Believes `X-Forwarded-For` and `-Proto` of trusted proxies, and takes such headers off all other requests."""
+    """Believes `X-Forwarded-For` and `-Proto` of trusted proxies, and takes such headers off all other requests.
 
-    def __init__(self, app: ASGIApp, networks: Iterable[str]) -> None:
-        listed = list(networks)
+    Who asks for the host of an https `origin`, the address that people use, speaks TLS with whatever is in front of
+    us, also where that says nothing or is not listed: cookies must not go without it.
+    """
+
+    def __init__(self, app: ASGIApp, networks: Iterable[str], origin: str | None) -> None:
+        listed, public = list(networks), urlsplit(origin or "")
         self._app = app
         self._networks = [ipaddress.ip_network(network) for network in listed]
-        self._believing = ProxyHeadersMiddleware(app, trusted_hosts=listed)  # type: ignore[arg-type]
+        self._believing = ProxyHeadersMiddleware(self._as_asked_for, trusted_hosts=listed)  # type: ignore[arg-type]
+        self._tls_host = public.hostname if public.scheme == "https" else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,7 +139,12 @@ class Forwarding:
         if trusted:
             return await self._believing(scope, receive, send)  # type: ignore[arg-type]
         scope["headers"] = [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]
-        return await self._app(scope, receive, send)
+        return await self._as_asked_for(scope, receive, send)
+
+    async def _as_asked_for(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._tls_host is not None and name_in(header(scope, "host") or "") == self._tls_host:
+            scope["scheme"] = "https"
+        await self._app(scope, receive, send)
 
     def _is_trusted(self, client: tuple[str, int] | None) -> bool:
         """Whether the connection itself comes from a listed proxy."""

@@ -75,6 +75,16 @@ def test_who_is_no_proxy_cannot_say_that_its_page_is_ours(alone: Application) ->
         assert answer.status == 403
 
 
+def test_with_an_https_address_cookies_are_for_tls_whatever_is_said_of_the_connection(
+    new_sqlite: Callable[[], str],
+) -> None:
+    with house(new_sqlite(), public_url="https://chat.example.org") as (application, _):
+        for host, secure in (("chat.example.org", True), ("chat.example.org:443", True), ("127.0.0.1", False)):
+            with Visitor(application, headers={"host": host}) as visitor:
+                form = "".join(set_cookies(visitor.get("/login")).values())
+            assert form.startswith("__Host-") is secure and form.endswith("; Secure") is secure
+
+
 # From the proxy
 
 
