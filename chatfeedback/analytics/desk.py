@@ -81,8 +81,12 @@ class AnalyticsDesk:
         with snapshot(self._engine) as connection:
             return _page(connection, filters, offset, limit, called)
 
-    def models(self) -> list[str]:
-        """The models that were ever asked for a reply, by name."""
+    def models(self, annotator_id: str | None = None) -> list[str]:
+        """The models that were ever asked for a reply, by name; with an annotator, in her conversations."""
+        if annotator_id is not None:
+            asked = messages.c.model.is_not(None) & (messages.c.annotator_id == annotator_id)
+            with snapshot(self._engine) as connection:
+                return sorted(connection.scalars(select(messages.c.model).where(asked).distinct()))
         # From one name to the next along the index: what there is in between is not looked at.
         least = select(func.min(messages.c.model).label("model")).where(messages.c.model.is_not(None))
         first = least.cte("seen", recursive=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,10 +19,11 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import Headline
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.roles import Permission, Person
-from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotOffered
+from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
 from chatfeedback.service import NOT_OFFERED, OF_ANOTHER
 from chatfeedback.web import charts, present, timeline
 from chatfeedback.web.account import who
+from chatfeedback.web.analytics_filters import filters_from, scoped
 from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
 from chatfeedback.web.charts import Card, number, percent, seconds
 from chatfeedback.web.feedback_table import badge, feedback_table
@@ -33,7 +33,6 @@ from chatfeedback.web.present import Rendered
 EXPORT_PATH = "/export/feedback"
 ROWS = 50
 """Of the table at once."""
-YEARS = (2000, 2100)
 Act = Callable[[Person], dict[Any, Any]]
 Update = dict[Any, Any]
 """Component -> its new value or properties."""
@@ -70,12 +69,14 @@ class AnalyticsHandlers:
 
         def act(person: Person) -> Update:
             filters = scoped(person, filters_from(since, until, model, annotator))
-            models = [ALL_MODELS, *((name, name) for name in self._desk.models())]
-            people = [EVERYBODY, *((name, key) for key, name in self._desk.annotators(names=_names(person)).items())]
             sees_all = person.may(Permission.SEE_ALL)
+            models = self._desk.models(None if sees_all else person.annotator_id)
+            people = self._desk.annotators(names=_names(person)) if sees_all else {}
             return {
-                self._on.model: gr.Dropdown(choices=models),
-                self._on.annotator: gr.Dropdown(choices=people if sees_all else [EVERYBODY], visible=sees_all),
+                self._on.model: gr.Dropdown(choices=[ALL_MODELS, *((name, name) for name in models)]),
+                self._on.annotator: gr.Dropdown(
+                    choices=[EVERYBODY, *((name, key) for key, name in people.items())], visible=sees_all
+                ),
                 **self._draw(person, filters),
             }
 
@@ -161,13 +162,17 @@ class AnalyticsHandlers:
         now = datetime.now(UTC)
         return {
             self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
-            self._on.download: downloads(filters) if person.may(Permission.EXPORT) else "",
+            self._on.download: self._downloads(person, filters),
             self._on.cards: charts.cards(cards(found.headline)),
             self._on.per_day: timeline.per_day(found.per_day),
             self._on.by_model: charts.by_model(found.by_model),
             self._on.reasons: charts.reasons(found.reasons, self._labels),
             **self._table(found.latest, filters, found.position),
         }
+
+    def _downloads(self, person: Person, filters: Filters) -> str:
+        names = person.may(Permission.SEE_NAMES)
+        return downloads(filters, names=names) if person.may(Permission.EXPORT) else ""
 
     def _table(self, page: FeedbackPage, filters: Filters, position: int) -> Update:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
@@ -206,44 +211,16 @@ class AnalyticsHandlers:
         )
 
 
-def scoped(person: Person, filters: Filters) -> Filters:
-    """The filters, narrowed down to the person's own where the role shows no more."""
-    return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator=person.annotator_id)
-
-
 def _names(person: Person) -> bool:
     """Whether annotators are called by name: to those who may know them, and to somebody who sees herself only."""
     return person.may(Permission.SEE_NAMES) or not person.may(Permission.SEE_ALL)
 
 
-def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
-    """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
-    first, last = _day(since), _day(until)
-    if first and last and first > last:
-        raise InputError("The first day must not be after the last one.")
-    return Filters(
-        since=datetime.combine(first, time(), UTC) if first else None,
-        until=datetime.combine(last + timedelta(days=1), time(), UTC) if last else None,
-        model=model or None,
-        annotator=annotator or None,
-    )
+def downloads(filters: Filters, *, names: bool) -> str:
+    """Links to the files of the feedback that the filters leave: the one to begin with first, and which to take.
 
-
-def _day(text: object) -> date | None:
-    text = str(text or "").strip()
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{text!r} is not a date; write it as in 2026-11-20.") from None
-    if not YEARS[0] <= day.year <= YEARS[1]:
-        raise InputError(f"Choose a day between {YEARS[0]} and {YEARS[1]}.")
-    return day
-
-
-def downloads(filters: Filters) -> str:
-    """Links to the files of the feedback that the filters leave: the one to begin with first, and which to take."""
+    `names`: whether one with annotators' names is offered as well, beside those with pseudonyms.
+    """
     chosen = {
         "since": filters.since and filters.since.isoformat(),
         "until": filters.until and filters.until.isoformat(),
@@ -252,14 +229,16 @@ def downloads(filters: Filters) -> str:
     }
     query = urlencode({name: value for name, value in chosen.items() if value})
 
-    def link(suffix: str, text: str, cls: str) -> str:
-        address = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if query else ''}{query}")
+    def link(suffix: str, text: str, cls: str, more: str = "") -> str:
+        asked = "&".join(part for part in (query, more) if part)
+        address = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if asked else ''}{asked}")
         return f'<a class="{cls}" href="{address}" aria-describedby="cf-which-file" download>{text}</a>'
 
     return (
         '<div class="cf-downloads" role="group" aria-label="Download this feedback">'
         f"{link('spreadsheet.csv', 'Download for spreadsheets', 'cf-button cf-primary')}"
         f"{link('csv', 'Download CSV (unchanged)', 'cf-quiet')}{link('jsonl', 'JSON lines', 'cf-quiet')}"
+        f"{link('spreadsheet.csv', 'For spreadsheets, with names', 'cf-quiet', 'annotators=names') if names else ''}"
         '<p id="cf-which-file">For Excel or LibreOffice take the first: what looks like a formula is made plain text.'
         " For programs take one of the others: every text exactly as it was recorded.</p></div>"
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from analytics.conftest import Recorded, fill
 from analytics.crowd import Crowd
@@ -60,6 +60,17 @@ def test_models_and_annotators_are_those_of_the_database(recorded: Recorded) -> 
     assert recorded.desk.models() == recorded.crowd.model_names()
     assert recorded.desk.annotators() == recorded.crowd.names()
     assert list(recorded.desk.annotators().values()) == sorted(recorded.crowd.names().values())
+
+
+def test_the_models_of_an_annotator_are_those_that_she_asked(recorded: Recorded) -> None:
+    with recorded.engine.connect() as connection:
+        asked = connection.execute(
+            text("SELECT DISTINCT annotator_id, model FROM messages WHERE model IS NOT NULL")
+        ).all()
+    for annotator_id in recorded.crowd.names():
+        hers = sorted(model for person, model in asked if person == annotator_id)
+        assert recorded.desk.models(annotator_id) == hers
+    assert recorded.desk.models("nobody") == []
 
 
 def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(recorded: Recorded) -> None:

@@ -19,7 +19,8 @@ from analytics.markup import parse
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
-from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, downloads, filters_from
+from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, downloads
+from chatfeedback.web.analytics_filters import filters_from
 from chatfeedback.web.analytics_layout import Components, Shown, lay_out_analytics
 
 ADMIN = Person("someone", "Someone", "admin")
@@ -94,13 +95,17 @@ def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded:
             rows = parse(tab.drawn["table"]).all("tr")[1:]
             assert {row.children[1].text for row in rows} <= {name}
             assert len(rows) == len(naive.feedback())
-            for link in parse(tab.drawn["download"]).all("a"):
-                assert parse_qs(urlsplit(link.attributes["href"] or "").query) == {
-                    "since": ["2026-06-25T00:00:00+00:00"],
-                    "until": ["2026-06-29T00:00:00+00:00"],
-                    "model": [model],
-                    "annotator": [annotator],
-                }
+            *plain, named = (
+                parse_qs(urlsplit(link.attributes["href"] or "").query)
+                for link in parse(tab.drawn["download"]).all("a")
+            )
+            wanted = {
+                "since": ["2026-06-25T00:00:00+00:00"],
+                "until": ["2026-06-29T00:00:00+00:00"],
+                "model": [model],
+                "annotator": [annotator],
+            }
+            assert plain == [wanted] * 3 and named == {**wanted, "annotators": ["names"]}
 
 
 def test_the_table_is_turned_page_by_page(tab: Tab, recorded: Recorded) -> None:
@@ -217,13 +222,13 @@ def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
 def test_the_links_of_the_downloads_carry_any_name(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
     wanted = {"model": [model], "annotator": [annotator]}
-    for link in parse(downloads(Filters(model=model or None, annotator=annotator or None))).all("a"):
+    for link in parse(downloads(Filters(model=model or None, annotator=annotator or None), names=False)).all("a"):
         query = urlsplit(link.attributes["href"] or "").query
         assert parse_qs(query) == {name: value for name, value in wanted.items() if value[0]}
 
 
 def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take() -> None:
-    offered = parse(downloads(Filters()))
+    offered = parse(downloads(Filters(), names=False))
     assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
         ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
         ("Download CSV (unchanged)", "/export/feedback.csv"),
@@ -231,6 +236,9 @@ def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take
     ]
     (which,) = offered.all("p")
     assert {link.attributes["aria-describedby"] for link in offered.all("a")} == {which.attributes["id"]}
+    named = parse(downloads(Filters(model="m"), names=True)).all("a")
+    assert [link.text for link in named[:3]] == [link.text for link in offered.all("a")]
+    assert named[3].attributes["href"] == "/export/feedback.spreadsheet.csv?model=m&annotators=names"
     assert "Excel" in which.text and "exactly as it was recorded" in which.text
 
 
