@@ -11,6 +11,7 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange, ThreadMessage
 from chatfeedback.domain.events import Event, FinalStatus, Generation, ReplyFinished, new_id
+from chatfeedback.domain.fold import evolved
 from chatfeedback.store.event_store import Command, Decision, EventStore
 
 
@@ -137,7 +138,7 @@ class FoldedTalk(Talk):
             Event(new_id(), before.conversation_id, version, actor or self._actor, self._clock, body)
             for version, body in enumerate(decide(before), before.version + 1)
         )
-        self._conversation, _ = before.evolved(new)
+        self._conversation, _ = evolved(before, new)
         self.events += new
         return new
 

@@ -29,6 +29,7 @@ from chatfeedback.domain.events import (
     new_id,
     payload_text,
 )
+from chatfeedback.domain.fold import evolved
 from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, VersionTaken
 from chatfeedback.store import drafts, projections
 from chatfeedback.store.clock import now
@@ -167,7 +168,7 @@ class EventStore:
                     recorded_at,
                 )
             )
-        after, changes = before.evolved(stored)
+        after, changes = evolved(before, stored)
         projections.write(tx, before, after, changes)
         for message_id in changes.added:
             if after.messages[message_id].status == "writing":

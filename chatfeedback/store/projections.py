@@ -13,8 +13,9 @@ import orjson
 from sqlalchemy import BindParameter, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from chatfeedback.domain.conversation import Changes, Conversation, Message, Outcome, Rating
+from chatfeedback.domain.conversation import Conversation, Message, Outcome, Rating
 from chatfeedback.domain.events import Generation
+from chatfeedback.domain.fold import Changes
 from chatfeedback.store.schema import (
     conversations,
     from_micros,

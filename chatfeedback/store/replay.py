@@ -7,8 +7,9 @@ from itertools import groupby
 
 from sqlalchemy import Connection, select
 
-from chatfeedback.domain.conversation import Conversation, fold
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import Event
+from chatfeedback.domain.fold import fold
 from chatfeedback.errors import StoreCorrupt
 from chatfeedback.store.event_store import event_from, event_row
 from chatfeedback.store.schema import events

@@ -20,6 +20,7 @@ from sqlalchemy import insert
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, Generation, ReplyFinished, payload_text
+from chatfeedback.domain.fold import evolved
 from chatfeedback.store import projections
 from chatfeedback.store.schema import PROJECTIONS, annotators, events, to_micros
 from chatfeedback.store.sql import Transaction
@@ -106,7 +107,7 @@ class _Talk:
             for version, body in enumerate(bodies, self.conversation.version + 1)
         ]
         self.events += new
-        self.conversation, _ = self.conversation.evolved(new)
+        self.conversation, _ = evolved(self.conversation, new)
 
     def _plan(self, thread: Any) -> Generation:
         return Generation(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chatfeedback.domain.conversation import TITLE_LENGTH, Conversation, fold
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import ConversationStarted, Event, FinalStatus
+from chatfeedback.domain.fold import TITLE_LENGTH, fold
 from talking import FoldedTalk
 
 

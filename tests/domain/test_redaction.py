@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.conversation import Conversation, Message, fold
+from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import (
     BODIES,
@@ -25,6 +25,7 @@ from chatfeedback.domain.events import (
     new_id,
     payload_text,
 )
+from chatfeedback.domain.fold import evolved, fold
 from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
 from chatfeedback.errors import InputError
 from domain.test_events import made
@@ -150,7 +151,7 @@ def event(version: int, body: Body, actor: str = "ada") -> Event:
 def test_the_receipt_of_an_erased_conversation_stands_for_all_its_events() -> None:
     after = fold("c", [event(8, ConversationErased(events=7))])
     assert (after.erased, after.version, after.messages, after.annotator_id) == (True, 8, {}, "ada")
-    assert after.evolved([])[0].erased
+    assert evolved(after, [])[0].erased
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,6 @@ def test_the_receipt_of_a_redaction_changes_nothing_but_the_version() -> None:
     receipt = replace(
         event(before.version + 1, AnnotatorRedacted(events=2), "bob"), conversation_id=before.conversation_id
     )
-    after, changes = before.evolved([receipt])
+    after, changes = evolved(before, [receipt])
     assert after == replace(before, version=before.version + 1)
     assert not (changes.added or changes.moved or changes.finished or changes.rated)

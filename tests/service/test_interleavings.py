@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from chatfeedback.domain.conversation import Conversation, fold
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import ReplyFinished, ReplyStarted
+from chatfeedback.domain.fold import fold
 from chatfeedback.errors import Conflict, InputError, NotAllowed
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store import admin, projections

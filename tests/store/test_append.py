@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from chatfeedback.domain import decisions
-from chatfeedback.domain.conversation import Conversation, fold
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import (
     UPCASTERS,
@@ -27,6 +27,7 @@ from chatfeedback.domain.events import (
     TurnUndone,
     new_id,
 )
+from chatfeedback.domain.fold import fold
 from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTaken
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import Appended, Command, EventStore

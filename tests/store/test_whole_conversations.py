@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from chatfeedback.domain.conversation import fold
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import FinalStatus
+from chatfeedback.domain.fold import fold
 from chatfeedback.errors import Conflict, InputError, ReplyRunning
 from chatfeedback.store import admin, projections
 from chatfeedback.store.event_store import EventStore
