@@ -1,4 +1,7 @@
-"""Refusals: each in the log of the server, and as many of one person in a minute in the audit as tell the story."""
+"""Refusals: each in the log of the server, and as many of one person in a minute in the audit as tell the story.
+
+Those of one kind leave room for those of another: who is refused often for a trifle cannot hide what matters.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from chatfeedback.store.transactions import writing
 
 log = logging.getLogger(__name__)
 MOST = 30
-"""Of one person in a minute that go into the audit: nobody fills a disk with them."""
+"""Of one person and kind in a minute that go into the audit: nobody fills a disk with them."""
 
 
 class Refusals:
@@ -24,12 +27,12 @@ class Refusals:
         self._engine = engine
         self._lock = threading.Lock()
         self._minute = -1
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
 
     def note(self, annotator_id: str, what: str) -> None:
         """`what`: a code of ours, nothing that a browser sent. Raises nothing where the audit cannot be written."""
         log.warning("refused: %s (%s)", what, annotator_id)
-        if not self._is_one_more(annotator_id):
+        if not self._is_one_more(annotator_id, what):
             return
         try:
             with writing(self._engine) as connection:
@@ -37,10 +40,11 @@ class Refusals:
         except StoreError as error:
             log.warning("a refusal could not be put into the audit: %s", error)
 
-    def _is_one_more(self, annotator_id: str) -> bool:
+    def _is_one_more(self, annotator_id: str, what: str) -> bool:
+        told = (annotator_id, what)
         minute = int(time.monotonic() // 60)
         with self._lock:
             if minute != self._minute:
                 self._minute, self._counts = minute, {}
-            self._counts[annotator_id] = count = self._counts.get(annotator_id, 0) + 1
+            self._counts[told] = count = self._counts.get(told, 0) + 1
         return count <= MOST

@@ -98,12 +98,14 @@ def test_figures_table_and_file_follow_the_filters(analytics: Analytics) -> None
 def test_the_file_for_spreadsheets_is_offered_first_and_the_others_beside_it(analytics: Analytics) -> None:
     group = analytics.page.get_by_role("group", name="Download this feedback")
     names = ["Download for spreadsheets", "Download CSV (unchanged)", "JSON lines"]
-    expect(group.get_by_role("link")).to_have_text(names)
+    with_names = "For spreadsheets, with names"
+    expect(group.get_by_role("link")).to_have_text([*names, with_names])
     expect(group.get_by_role("link").first).to_have_accessible_description(re.compile("^For Excel or LibreOffice take"))
     suffixes = [analytics.download(name).suggested_filename.partition(".")[2] for name in names]
     assert suffixes == ["spreadsheet.csv", "csv", "jsonl"]
     assert analytics.downloaded() == analytics.downloaded("Download CSV (unchanged)") != []
     assert not {row["annotator_id"] for row in analytics.downloaded()} & PEOPLE.keys()
+    assert {row["annotator_id"] for row in analytics.downloaded(with_names)} == PEOPLE.keys()
 
 
 def test_a_line_of_feedback_opens_its_conversation_to_read_and_closes_again(analytics: Analytics) -> None:

@@ -21,7 +21,7 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.watched import Watched
 from chatfeedback.settings import LOCAL_MODEL_NAME
-from chatfeedback.store import admin
+from chatfeedback.store import admin, naming
 
 QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
 COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "10"))
@@ -154,7 +154,7 @@ def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
     assert all(rows.reply[by_hand].str.startswith("A better answer to:"))
     assert set(rows.model[~by_hand]) == {LOCAL_MODEL_NAME}
     assert set(rows.model[by_hand]) <= {""}
-    assert set(rows.annotator_id) == {application.annotator_id}
+    assert set(rows.annotator_id) == {naming.pseudonyms(application.engine)(application.annotator_id)}
     for row in rows.itertuples(index=False):
         conversation = application.conversation(row.conversation_id)
         assert row.reply == conversation.messages[row.message_id].text

@@ -141,7 +141,7 @@ def test_a_whole_sitting_breaks_no_rule_of_the_policy(
     page.locator("#analytics-feedback button[data-row]").first.press("Enter")
     expect(page.locator("#analytics-conversation .katex").first).to_be_visible()
     with page.expect_download():
-        page.locator("#analytics-download a").click()
+        page.locator("#analytics-download a").first.click()
     chat.reload()
     model.fail(500)
     chat.ask("four")

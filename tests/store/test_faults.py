@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from sqlalchemy import Engine, text
@@ -47,12 +48,12 @@ def test_no_message_repeats_what_a_statement_was_given(engine: Engine, fault: st
     statement, values = FAULTS[fault]
     with engine.begin() as connection:
         connection.execute(text(INSERT), VALUES)
-    if fault == "a word where a number must be" and engine.dialect.name == "sqlite":
-        pytest.skip("SQLite takes it")
-    with pytest.raises(StoreError) as refused, writing(engine) as connection:
+    taken = fault == "a word where a number must be" and engine.dialect.name == "sqlite"
+    with nullcontext() if taken else pytest.raises(StoreError) as refused, writing(engine) as connection:
         connection.execute(text(statement), values)
-    assert SECRET not in told(refused.value)
-    assert "\n" not in str(refused.value)
+    if refused is not None:
+        assert SECRET not in told(refused.value)
+        assert "\n" not in str(refused.value)
 
 
 def test_nor_does_that_of_a_statement_at_the_driver_itself(engine: Engine) -> None:
