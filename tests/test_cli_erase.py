@@ -25,13 +25,6 @@ from traces import traces
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def talk(engine: Engine) -> Iterator[StoredTalk]:
     """A conversation of Ada, of 4 events; and one of Bob, with a comment of hers."""
     store = EventStore(engine, open_writer(engine))

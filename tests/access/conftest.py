@@ -1,4 +1,4 @@
-"""A real provider for all tests here, and a scripted one for each test that wants untrue answers."""
+"""A door that Ada has a password for; a real provider for all, and a scripted one for who wants untrue answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
+from access.at_the_door import RIGHT
 from access.scripted_provider import SECRET, ScriptedProvider
+from chatfeedback.access import passwords
+from chatfeedback.access.desk import AccessDesk
 from chatfeedback.access.oidc import OidcClient, ProviderSettings
+from chatfeedback.store import users
+from chatfeedback.store.users import User
+from clock import Clock
 from oidc_provider import OidcProvider
 
 
@@ -30,3 +37,23 @@ async def client(scripted: ScriptedProvider) -> AsyncIterator[OidcClient]:
     opened = OidcClient(ProviderSettings(scripted.issuer, "site", SecretStr(SECRET)))
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module")
+def right_hash() -> str:
+    return passwords.hashed(RIGHT, "ada")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(engine: Engine, clock: Clock) -> AccessDesk:
+    return AccessDesk(engine, clock=clock)
+
+
+@pytest.fixture
+def ada(engine: Engine, right_hash: str) -> User:
+    return users.add(engine, "ada", "annotator", actor_id=None, password_hash=right_hash)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +10,6 @@ from analytics.crowd import Crowd, enrol, store
 from analytics.naive import Record
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.store.engine import open_engine
 from chatfeedback.store.sql import Statements, Transaction
 
 
@@ -28,13 +26,6 @@ class Recorded:
     @property
     def desk(self) -> AnalyticsDesk:
         return AnalyticsDesk(self.engine, self.talks.get)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
 
 
 def fill(engine: Engine, crowd: Crowd, conversations: int) -> list[Conversation]:

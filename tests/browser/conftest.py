@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,7 +21,7 @@ pytest.register_assert_rewrite("browser.application", "browser.chat_page", "brow
 from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
-from browser.watched import Watched  # noqa: E402
+from browser.watched import DESKTOP, PHONE, Watched  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 FLAGS = (
@@ -57,47 +56,26 @@ def browser(chromium_executable: str | None) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[ScriptedServer]:
-    """What answers the prompts of this module."""
-    with ScriptedServer() as server:
-        server.default = lambda request, number: f"You said: {request['messages'][-1]['content']}"
-        yield server
-
-
-@pytest.fixture(scope="module")
-def new_database(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Makes SQLite databases that have the schema."""
-
-    def make() -> str:
-        path = tmp_path_factory.mktemp("database") / "chatfeedback.db"
-        with closing(sqlite3.connect(_migrated_sqlite)) as migrated, closing(sqlite3.connect(path)) as copy:
-            migrated.backup(copy)
-        return f"sqlite:///{path}"
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
     """One for the whole module: each test has conversations of its own."""
-    with Application(new_database(), models=[endpoint(model)]).running() as application:
+    with Application(new_sqlite(), models=[endpoint(model)]).running() as application:
         yield application
 
 
 @pytest.fixture(scope="module")
-def guarded(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+def guarded(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
     """One for the whole module in which people sign in with passwords."""
-    with Application(new_database(), auth="password", models=[endpoint(model)]).running() as application:
+    with Application(new_sqlite(), auth="password", models=[endpoint(model)]).running() as application:
         yield application
 
 
 @pytest.fixture
-def serve(new_database: Callable[[], str]) -> Iterator[Callable[..., Application]]:
+def serve(new_sqlite: Callable[[], str]) -> Iterator[Callable[..., Application]]:
     """Starts an application of the test's own: its settings, and a database if not a new one is wanted."""
     with ExitStack() as running:
 
         def start(database_url: str | None = None, **settings: Any) -> Application:
-            return running.enter_context(Application(database_url or new_database(), **settings).running())
+            return running.enter_context(Application(database_url or new_sqlite(), **settings).running())
 
         yield start
 
@@ -153,6 +131,12 @@ def scheme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["desktop", "phone"])
 def size(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def look(size: str, scheme: str) -> dict[str, object]:
+    """The options of a context with this look."""
+    return {"viewport": {"desktop": DESKTOP, "phone": PHONE}[size], "color_scheme": scheme}
 
 
 @pytest.fixture

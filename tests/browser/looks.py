@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from playwright.sync_api import Page
+
 LAYOUT = """stack => {
     const seen = element => element && element.checkVisibility() && element.getBoundingClientRect().height > 0;
     const found = stack.map(selector => [selector, document.querySelector(selector)]).filter(([, one]) => seen(one));
@@ -81,3 +85,22 @@ CONTRAST = """selectors => {
         }
     return faint;
 }"""
+OWN_TEXTS = ["h1", ".brand", "label", "input", "button", "a", ".alert", ".done", ".quiet", ".text p"]
+FITS = """() => {
+    const wrong = [];
+    if (document.scrollingElement.scrollWidth > innerWidth) wrong.push('the page scrolls sideways');
+    for (const one of document.querySelectorAll('main, main *:not([type=hidden], .scroll *)')) {
+        const box = one.getBoundingClientRect();
+        if (box.left < 0 || box.right > innerWidth) wrong.push(`${one.tagName} is cut off`);
+    }
+    for (const one of document.querySelectorAll('input:not([type=hidden]), button, a.button'))
+        if (one.getBoundingClientRect().height < 40) wrong.push(`${one.innerText || one.id} is too small for a finger`);
+    return wrong;
+}"""
+
+
+def check_page(page: Page, picture: Path) -> None:
+    """That one of our own pages is whole, fits its window and can be read; and keeps a picture of it."""
+    page.screenshot(path=picture, animations="disabled")
+    assert page.evaluate(FITS) == []
+    assert page.evaluate(CONTRAST, OWN_TEXTS) == []

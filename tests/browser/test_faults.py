@@ -19,8 +19,8 @@ LONGEST = 50
 
 
 @pytest.fixture(scope="module")
-def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    with Application(new_database(), models=[endpoint(model)], max_message_chars=LONGEST).running() as application:
+def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+    with Application(new_sqlite(), models=[endpoint(model)], max_message_chars=LONGEST).running() as application:
         yield application
 
 

@@ -13,9 +13,9 @@ from openai_server import ScriptedServer
 
 
 @pytest.fixture(scope="module")
-def application(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
     models = [endpoint(model), endpoint(model, "owl", temperature=0, max_tokens=99, system_prompt="Be wise")]
-    with Application(new_database(), models=models).running() as application:
+    with Application(new_sqlite(), models=models).running() as application:
         yield application
 
 

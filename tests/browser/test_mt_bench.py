@@ -41,8 +41,8 @@ class Said:
 
 
 @pytest.fixture(scope="module")
-def application(new_database: Callable[[], str]) -> Iterator[Application]:
-    with Application(new_database(), max_tokens=MAX_TOKENS).running() as application:
+def application(new_sqlite: Callable[[], str]) -> Iterator[Application]:
+    with Application(new_sqlite(), max_tokens=MAX_TOKENS).running() as application:
         yield application
 
 

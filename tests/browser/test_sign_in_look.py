@@ -9,31 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from browser.application import Application, endpoint
-from browser.looks import CONTRAST, LAYOUT
+from browser.looks import CONTRAST, LAYOUT, check_page
 from browser.people import CONSENT, PASSWORD, Visitor
 from browser.test_analytics import Analytics
 from browser.test_look import STACK, TEXTS
-from browser.watched import DESKTOP, PHONE, Watched
+from browser.watched import PHONE, Watched
 from openai_server import ScriptedServer
 
 LONG_NAME = "A person with quite a long name and no place to break it: " + "x" * 40
 CONSENT_TEXT = "\n\n".join(["We keep what you write and what you say of the replies, for research. " * 4] * 8)
-OWN_TEXTS = ["h1", ".brand", "label", "input", "button", "a", ".alert", ".done", ".quiet", ".text p"]
 BAR = ["#account b", "#account small", "#account a", "#account button"]
-FITS = """() => {
-    const wrong = [];
-    if (document.scrollingElement.scrollWidth > innerWidth) wrong.push('the page scrolls sideways');
-    for (const one of document.querySelectorAll('main, main *:not([type=hidden])')) {
-        const box = one.getBoundingClientRect();
-        if (box.left < 0 || box.right > innerWidth) wrong.push(`${one.tagName} is cut off`);
-    }
-    for (const one of document.querySelectorAll('input:not([type=hidden]), button, a.button'))
-        if (one.getBoundingClientRect().height < 40) wrong.push(`${one.innerText || one.id} is too small for a finger`);
-    return wrong;
-}"""
 AROUND = """() => {
     const bar = document.querySelector('#account nav').getBoundingClientRect();
     const wrong = [];
@@ -56,42 +44,30 @@ AROUND = """() => {
 }"""
 
 
-@pytest.fixture
-def options(size: str, scheme: str) -> dict[str, object]:
-    """Of a context with this look."""
-    return {"viewport": {"desktop": DESKTOP, "phone": PHONE}[size], "color_scheme": scheme}
-
-
 @pytest.fixture(scope="module")
-def careful(new_database: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
+def careful(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
     """One that asks for consent."""
     consent = {"version": "2026-11", "text": CONSENT_TEXT}
     settings = {"auth": "password", "models": [endpoint(model)], "consent": consent}
-    with Application(new_database(), **settings).running() as application:
+    with Application(new_sqlite(), **settings).running() as application:
         yield application
-
-
-def check(page: Page, picture: Path) -> None:
-    page.screenshot(path=picture, animations="disabled")
-    assert page.evaluate(FITS) == []
-    assert page.evaluate(CONTRAST, OWN_TEXTS) == []
 
 
 def test_every_page_around_the_chat_looks_as_intended(
     visits: Callable[..., Visitor],
     careful: Application,
     folder: Path,
-    options: dict[str, object],
+    look: dict[str, object],
 ) -> None:
-    ada = visits("annotator", careful, **options)
+    ada = visits("annotator", careful, **look)
     page = ada.goes_to().page
-    check(page, folder / "sign-in-1.png")
+    check_page(page, folder / "sign-in-1.png")
     ada.signs_in(password="not my password")
     expect(ada.error).to_be_visible()
-    check(page, folder / "sign-in-2-refused.png")
+    check_page(page, folder / "sign-in-2-refused.png")
     ada.signs_in()
     expect(page).to_have_url(CONSENT)
-    check(page, folder / "sign-in-3-consent.png")
+    check_page(page, folder / "sign-in-3-consent.png")
     page.get_by_role("button", name="I agree").focus()
     expect(page.get_by_role("button", name="I agree")).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
@@ -101,10 +77,10 @@ def test_every_page_around_the_chat_looks_as_intended(
         page.get_by_label(label).fill(typed)
     page.keyboard.press("Enter")
     expect(ada.error).to_be_visible()
-    check(page, folder / "sign-in-4-password.png")
+    check_page(page, folder / "sign-in-4-password.png")
     page.goto(f"{careful.address}nothing")
     expect(ada.error).to_have_text("There is nothing here.")
-    check(page, folder / "sign-in-5-nothing.png")
+    check_page(page, folder / "sign-in-5-nothing.png")
 
 
 @pytest.mark.parametrize("role", ["annotator", "admin"])
@@ -112,15 +88,15 @@ def test_the_bar_has_its_place_beside_the_tabs(
     visits: Callable[..., Visitor],
     guarded: Application,
     folder: Path,
-    options: dict[str, object],
+    look: dict[str, object],
     role: str,
 ) -> None:
-    ada = visits(role, guarded, name=f"{LONG_NAME} {role} {folder}", **options)
+    ada = visits(role, guarded, name=f"{LONG_NAME} {role} {folder}", **look)
     chat = ada.comes_in()
     chat.ask("one")
     chat.page.screenshot(path=folder / f"bar-{role}-chat.png", animations="disabled")
     assert chat.page.evaluate(AROUND) == []
-    assert chat.page.evaluate(LAYOUT, ["#account", *STACK] if options["viewport"] == PHONE else STACK) == []
+    assert chat.page.evaluate(LAYOUT, ["#account", *STACK] if look["viewport"] == PHONE else STACK) == []
     assert chat.page.evaluate(CONTRAST, [*BAR, *TEXTS]) == []
     Analytics(chat.page).open()
     chat.page.screenshot(path=folder / f"bar-{role}-analytics.png", animations="disabled")
@@ -132,11 +108,11 @@ def test_without_sign_in_there_is_one_link_and_as_much_room_as_ever(
     watched: Watched,
     serve: Callable[..., Application],
     folder: Path,
-    options: dict[str, object],
+    look: dict[str, object],
     model: ScriptedServer,
 ) -> None:
     application = serve(models=[endpoint(model)])
-    page = watched.context(**options).new_page()
+    page = watched.context(**look).new_page()
     page.goto(application.address)
     bar = page.get_by_role("navigation", name="Account")
     expect(bar.get_by_role("link")).to_have_text(["Administration"])

@@ -36,7 +36,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="module")
-def application(new_database: object, model: ScriptedServer) -> Iterator[Application]:
+def application(new_sqlite: object, model: ScriptedServer) -> Iterator[Application]:
     """One whose names are vectors too."""
     settings = {
         "title": f"Chat {NAMED}</title></script>",
@@ -46,7 +46,7 @@ def application(new_database: object, model: ScriptedServer) -> Iterator[Applica
         "shown_messages": 500,
         "messages_per_minute": 1000,
     }
-    with Application(new_database(), **settings).running() as application:  # type: ignore[operator]
+    with Application(new_sqlite(), **settings).running() as application:  # type: ignore[operator]
         yield application
 
 

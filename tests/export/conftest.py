@@ -21,13 +21,6 @@ from talking import People
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def store(database_url: str) -> Iterator[EventStore]:
     """On connections of its own, so that those in use by exports can be counted."""
     engine = open_engine(database_url)

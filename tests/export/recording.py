@@ -93,3 +93,8 @@ def gather(store: EventStore, people: People) -> None:
             talk.comment(first, cyd, "to be discussed")
             talk.like(second, ada)
             talk.unrate(second, ada)
+
+
+def at(minutes: int) -> str:
+    """The instant of the step that came so many minutes after the first."""
+    return f"{START + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%S.%f}Z"

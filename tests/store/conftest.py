@@ -7,18 +7,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
+from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.store import annotators
-from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
 from talking import People, StoredTalk
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -36,3 +29,29 @@ def people(engine: Engine) -> People:
 @pytest.fixture
 def talk(store: EventStore, people: People) -> StoredTalk:
     return StoredTalk(store, people.ada)
+
+
+@pytest.fixture
+def hers(store: EventStore, people: People) -> StoredTalk:
+    """A conversation of Ada in which Bob has rated."""
+    talk = StoredTalk(store, people.ada)
+    reply = talk.retry(talk.ask("Hello", "Hi"))
+    talk.finish(reply, "Good day")
+    talk.rate(reply, people.ada, RatingChange("like", ("funny",)))
+    talk.rate(reply, people.bob, RatingChange("dislike", ("wrong",), "Not at all"))
+    return talk
+
+
+@pytest.fixture
+def shared(store: EventStore, people: People) -> StoredTalk:
+    """A conversation of Bob in which Ada has written as well."""
+    talk = StoredTalk(store, people.bob)
+    first = talk.ask("Who is there?", "A model")
+    talk.rate(first, people.ada, RatingChange("like", ("accurate",), "Well said"))
+    talk.rate(first, people.ada, RatingChange(comment="Well said, almost"))
+    talk.rate(first, people.cyd, RatingChange("like", comment="I agree"))
+    talk.actor = people.ada
+    talk.edit(talk.ask("And who are you?", "I am a model"), "I am the model")
+    talk.actor = people.bob
+    talk.ask("Thanks", "Welcome")
+    return talk

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from browser.application import Application, endpoint
 from openai_server import ScriptedServer
 from people import Somebody, house
-from web.visiting import MOST, settle
+from web.visiting import MOST, Visitor, settle
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,14 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[ScriptedServer]:
-    """What answers the prompts of this module."""
-    with ScriptedServer() as server:
-        server.default = lambda request, number: f"You said: {request['messages'][-1]['content']}"
-        yield server
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -57,19 +48,6 @@ def people(inhabited: tuple[Application, dict[str, Somebody]]) -> dict[str, Some
 
 
 @pytest.fixture(scope="module")
-def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Makes SQLite databases that have the schema."""
-
-    def make() -> str:
-        path = tmp_path_factory.mktemp("house") / "chatfeedback.db"
-        with closing(sqlite3.connect(_migrated_sqlite)) as template, closing(sqlite3.connect(path)) as copy:
-            template.backup(copy)
-        return f"sqlite:///{path}"
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def lived_in(new_sqlite: Callable[[], str]) -> Iterator[tuple[Application, dict[str, Somebody]]]:
     """The same on SQLite only, for what has nothing to do with the database; requests may have MOST bytes.
 
@@ -78,6 +56,34 @@ def lived_in(new_sqlite: Callable[[], str]) -> Iterator[tuple[Application, dict[
     with house(new_sqlite(), max_request_bytes=MOST) as found:
         settle(found[0], "grace")
         yield found
+
+
+@pytest.fixture(scope="module")
+def settled(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
+    """With Grace and Hedy, who have passwords (`visiting.PASSWORD`)."""
+    settle(inhabited[0], "grace")
+    settle(inhabited[0], "hedy")
+    return inhabited[0]
+
+
+@pytest.fixture
+def with_passwords(settled: Application) -> Application:
+    """The same, and nobody has guessed yet."""
+    with settled.engine.begin() as connection:
+        connection.execute(text("DELETE FROM sign_in_failures"))
+    return settled
+
+
+@pytest.fixture
+def visitor(application: Application) -> Iterator[Visitor]:
+    with Visitor(application) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def other(application: Application) -> Iterator[Visitor]:
+    with Visitor(application) as visitor:
+        yield visitor
 
 
 @pytest.fixture

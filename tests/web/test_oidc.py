@@ -58,12 +58,6 @@ def open_to_all(provider: OidcProvider, new_sqlite: Callable[[], str]) -> Iterat
         yield found
 
 
-@pytest.fixture
-def visitor(application: Application) -> Iterator[Visitor]:
-    with Visitor(application) as visitor:
-        yield visitor
-
-
 def begun(visitor: Visitor, query: str = "") -> str:
     """The address at the provider."""
     answer = visitor.get(f"/login/oidc{query}")

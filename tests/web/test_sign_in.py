@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
 
 from browser.application import Application
-from people import Somebody
-from web.visiting import FORM, PASSWORD, SESSION, Visitor, set_cookies, settle
-
-
-@pytest.fixture(scope="module")
-def application(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
-    """With Grace and Hedy, who have passwords."""
-    settle(inhabited[0], "grace")
-    settle(inhabited[0], "hedy")
-    return inhabited[0]
-
-
-@pytest.fixture(autouse=True)
-def _forgotten(application: Application) -> None:
-    with application.engine.begin() as connection:
-        connection.execute(text("DELETE FROM sign_in_failures"))
+from web.visiting import FORM, PASSWORD, SESSION, Visitor, set_cookies
 
 
 @pytest.fixture
-def visitor(application: Application) -> Iterator[Visitor]:
-    with Visitor(application) as visitor:
-        yield visitor
-
-
-@pytest.fixture
-def other(application: Application) -> Iterator[Visitor]:
-    with Visitor(application) as visitor:
-        yield visitor
+def application(with_passwords: Application) -> Application:
+    return with_passwords
 
 
 def count(application: Application, table: str) -> int:
