@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
+from browser.application import Application
 from browser.chat_page import ChatPage
+from browser.telling import asked
 from browser.watched import Watched
 from chatfeedback.web import feedback
 from openai_server import ScriptedServer
@@ -48,6 +50,10 @@ SLOW_ENDS = """(() => {
 })()"""
 """The server takes its time between the last message of a stream and its end. (What the browser itself reports tells
 nothing: Chromium calls an answer with `Cache-Control: no-store` failed although it came to its end.)"""
+FRAMES = """count => new Promise(resolve => {
+    const next = () => count-- ? requestAnimationFrame(next) : resolve();
+    next();
+})"""
 HOLD_ENDS = """() => {
     const fetchAsEver = window.fetch;
     window.fetch = async (resource, options) => {
@@ -110,6 +116,37 @@ def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     script.release()
     chat.idle()
     chat.shows("one", "You said: one", "Count", "one two")
+
+
+def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.page.evaluate(HOLD_JOIN)
+    held: list[Route] = []
+
+    def hold_later(route: Route) -> None:
+        route.continue_() if '"liked":true' in str(route.request.post_data) else held.append(route)
+
+    chat.page.route("**/queue/join?*", hold_later)
+    chat.vote(0, "like")
+    chat.vote(0, "dislike")
+    chat.page.wait_for_function("window.heard.includes('process_completed')")
+    chat.page.evaluate(FRAMES, 10)
+    chat.vote(0, "dislike")
+    for route in held:
+        with chat.page.expect_response("**/queue/join?*"):
+            route.continue_()
+    chat.page.unroute_all()
+    chat.thumbs("")
+    application.assert_log(
+        chat.page,
+        chat.conversation_id,
+        [
+            *asked("one"),
+            "message_rated 2: nothing -> like",
+            "message_rated 2: like -> dislike",
+            "rating_cleared 2: dislike -> nothing",
+        ],
+    )
 
 
 def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:

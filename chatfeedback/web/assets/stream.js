@@ -10,6 +10,8 @@
 //   answers 404, which the page would take for a lost connection, and load itself again.
 // And an event that has sent updates repeats the last one when it ends. A busy page draws that when something else is
 // there already, such as the beginning of the next reply: so the repetition is taken out.
+// And the page shows a click on a thumb by itself. What an earlier click leads to, and comes after it, would take it
+// back, and a third click would mean something else than what was seen: so it is taken out too.
 (() => {
   const fetchAsEver = window.fetch;
   const wake = () => document.querySelector("#wake")?.click();
@@ -18,14 +20,23 @@
   const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
   const NO_CHANGE = { __type__: "update" };
   const begun = new Set(); // the events of which the first of several updates has come
+  const clicked = new Map(); // of the event of each click on a thumb: which of them it was
+  let clicks = 0;
   let sentInto = 0;
   let woken = -Infinity;
 
-  const unrepeated = (message) => {
+  const isLate = (told) => {
+    const click = clicked.get(told.event_id);
+    clicked.delete(told.event_id);
+    return click < clicks && told.output.data.some((part) => part?.feedback_value);
+  };
+
+  const toDraw = (message) => {
     if (!message.startsWith("data: ")) return message;
     const told = JSON.parse(message.slice("data: ".length));
     if (told.msg === "process_generating") begun.add(told.event_id);
-    if (told.msg !== "process_completed" || !begun.delete(told.event_id) || !told.success) return message;
+    if (told.msg !== "process_completed" || !told.success) return message;
+    if (!begun.delete(told.event_id) && !isLate(told)) return message;
     told.output.data = told.output.data.map(() => NO_CHANGE);
     return `data: ${JSON.stringify(told)}`;
   };
@@ -37,7 +48,7 @@
       transform(text, page) {
         const whole = (rest + text).split("\n\n");
         rest = whole.pop();
-        if (whole.length) page.enqueue(whole.map((message) => `${unrepeated(message)}\n\n`).join(""));
+        if (whole.length) page.enqueue(whole.map((message) => `${toDraw(message)}\n\n`).join(""));
       },
     });
   };
@@ -90,8 +101,12 @@
   window.fetch = (resource, options) => {
     const url = resource.url ?? String(resource);
     if (url.includes("/queue/data")) return open(resource, options);
+    const isSent = url.includes("/queue/join");
+    const isClick = isSent && "liked" in (JSON.parse(options?.body ?? "{}").event_data ?? {});
+    const click = isClick ? ++clicks : 0;
     const response = fetchAsEver(resource, options);
-    if (url.includes("/queue/join")) response.then(() => { sentInto = performance.now(); }, () => {});
+    if (isSent) response.then(() => { sentInto = performance.now(); }, () => {});
+    if (isClick) response.then((answer) => answer.clone().json()).then((sent) => clicked.set(sent.event_id, click), () => {});
     return response;
   };
 })();
