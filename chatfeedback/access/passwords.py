@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,7 +20,12 @@ SHORTEST, LONGEST = 12, 1000
 """Characters."""
 
 _hasher = PasswordHasher()
-_NOBODYS = _hasher.hash(secrets.token_bytes(32))
+
+
+@cache
+def _nobodys() -> str:
+    """The hash that stands for that of somebody who has none. It takes its time: made when it is wanted first."""
+    return _hasher.hash(secrets.token_bytes(32))
 
 
 def hashed(password: str, name: str) -> str:
@@ -35,7 +41,7 @@ def hashed(password: str, name: str) -> str:
 def verified(stored: str | None, password: str) -> bool:
     """Whether this is the password. Takes as long for somebody who has none."""
     try:
-        _hasher.verify(_NOBODYS if stored is None else stored, _normal(password[: LONGEST + 1]))
+        _hasher.verify(_nobodys() if stored is None else stored, _normal(password[: LONGEST + 1]))
     except (VerificationError, InvalidHashError):
         return False
     return stored is not None

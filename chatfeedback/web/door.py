@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from chatfeedback.access.desk import AccessDesk
-from chatfeedback.access.oidc import OidcClient, ProviderSettings
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
@@ -32,8 +31,10 @@ from chatfeedback.web.forms import Forms
 from chatfeedback.web.gate import Gate, House
 from chatfeedback.web.identity import Forwarding, Identify, LocalPerson, SignedIn, Vouched, person_in
 from chatfeedback.web.layout import ASSETS
-from chatfeedback.web.oidc import oidc_routes
 from chatfeedback.web.sign_in import Consent, password_routes, session_routes
+
+if TYPE_CHECKING:  # loaded where somebody signs in with it
+    from chatfeedback.access.oidc import OidcClient
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGE_FILES = ("pages.css", "model.svg")
@@ -91,6 +92,8 @@ class Door:
         if settings.auth == "password":
             router.include_router(password_routes(self.desk, self._forms, session_seconds=seconds))
         if self._provider is not None and settings.oidc is not None and settings.public_url is not None:
+            from chatfeedback.web.oidc import oidc_routes
+
             key = keys.secret(self._engine, "oidc")
             router.include_router(
                 oidc_routes(
@@ -168,6 +171,8 @@ def _provider(settings: Settings) -> OidcClient | None:
     """The provider that people sign in with, None where they do not. Raises SettingsError."""
     if settings.auth != "oidc" or settings.oidc is None:
         return None
+    from chatfeedback.access.oidc import OidcClient, ProviderSettings
+
     chosen = settings.oidc
     return OidcClient(
         ProviderSettings(

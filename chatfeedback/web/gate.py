@@ -219,7 +219,7 @@ class _Answer:
             self._page += message.get("body", b"")
             if message.get("more_body"):
                 return
-            policy = hygiene.page_policy(self._page.decode("utf-8"), self._house.scripts)
+            policy = hygiene.page_policy(bytes(self._page), self._house.scripts)
             MutableHeaders(scope=self._start)["content-security-policy"] = policy
             await self._send(self._start)
             message = {"type": "http.response.body", "body": bytes(self._page)}
