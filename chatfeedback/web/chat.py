@@ -58,11 +58,18 @@ class ChatHandlers:
             raise
 
     async def load(self, request: gr.Request) -> Updates:
-        """Draws the conversation that the address names; nothing for somebody who may not chat."""
+        """Draws the conversation that the address names; nothing for somebody who may not chat.
+
+        Who is quick can send a prompt before the page asks what to draw: then the prompt stays.
+        """
         if not who(request).may(Permission.CHAT):
             yield {self._on.notice: gr.skip()}
             return
         page, annotator_id = self.page(request)
+        is_first, page.loaded = not page.loaded, True
+        if is_first and (page.acting or page.sending or page.drawn is not None):
+            yield await self._screen.listing(page, annotator_id)
+            return
         wanted = request.query_params.get("conversation")
         async with page.painting() as painting:
             if not wanted:

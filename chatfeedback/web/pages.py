@@ -31,6 +31,8 @@ class Page:
     """One open page of one annotator."""
 
     def __init__(self) -> None:
+        self.loaded = False
+        """Whether it has asked what to draw first."""
         self.drawn: Rendered | None = None
         """What was painted last. A handler may have started before that and hold an older `gr.State`."""
         self.writing = False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
@@ -186,6 +187,29 @@ def test_what_is_typed_while_a_reply_streams_stays_and_is_sent_afterwards(
             "reply_finished 4 complete: You said: and then?",
         ],
     )
+
+
+def test_a_prompt_that_is_sent_before_the_page_has_asked_what_to_draw_stays(
+    context: BrowserContext, application: Application
+) -> None:
+    page, held = context.new_page(), list[Route]()
+
+    def hold_loading(route: Route) -> None:
+        held.append(route) if json.loads(route.request.post_data or "")["trigger_id"] == 0 else route.continue_()
+
+    page.route("**/queue/join?*", hold_loading)
+    page.goto(application.address)
+    chat = ChatPage(page, application.address)
+    chat.ask("one")
+    assert held
+    for route in held:
+        with page.expect_response("**/queue/join?*"):
+            route.continue_()
+    page.unroute_all()
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    application.assert_log(page, chat.conversation_id, asked("one", "two"))
+    expect(chat.listed.first).to_have_text("one")
 
 
 def test_what_is_typed_while_a_prompt_is_on_its_way_stays(context: BrowserContext, slow: Application) -> None:
