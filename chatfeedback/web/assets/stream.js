@@ -102,7 +102,7 @@
     const url = resource.url ?? String(resource);
     if (url.includes("/queue/data")) return open(resource, options);
     const isSent = url.includes("/queue/join");
-    const isClick = isSent && "liked" in (JSON.parse(options?.body ?? "{}").event_data ?? {});
+    const isClick = isSent && JSON.parse(options?.body ?? "{}").event_data?.liked !== undefined;
     const click = isClick ? ++clicks : 0;
     const response = fetchAsEver(resource, options);
     if (isSent) response.then(() => { sentInto = performance.now(); }, () => {});
