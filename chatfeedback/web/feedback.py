@@ -284,7 +284,8 @@ def _rateable(conversation: Conversation, message_id: str) -> bool:
 
 def _quote(text: str, value: str | None) -> str:
     said = {"like": "You like", "dislike": "You dislike", None: "Feedback on"}[value]
-    return f"<strong>{said}</strong> <q>{html.escape(present.quoted(text))}</q>"
+    quoted = f"<q>{html.escape(present.quoted(text))}</q>" if text.strip() else "the reply that is being written"
+    return f"<strong>{said}</strong> {quoted}"
 
 
 def _saved(rating: Rating | None) -> str:

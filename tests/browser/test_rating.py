@@ -193,3 +193,15 @@ def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(
     expect(chat.quote).to_contain_text("Feedback on You said: one")
     chat.thumbs("")
     application.assert_log(chat.page, first, [*asked("one"), "conversation_cleared"])
+
+
+def test_the_panel_of_a_reply_that_is_being_written_says_so(chat: ChatPage, model: ScriptedServer) -> None:
+    script = model.reply("one two", hold_after=1)
+    chat.prompt.fill("Count")
+    chat.prompt.press("Enter")
+    chat.shows("Count", "one")
+    chat.vote(0, "like")
+    expect(chat.quote).to_have_text("You like the reply that is being written")
+    script.release()
+    chat.idle()
+    chat.shows("Count", "one two")
