@@ -1,0 +1,206 @@
+"""Pages of a running server as its own browser would have them: Gradio's protocol, spoken over HTTP alone.
+
+Nothing of the application is imported. Which function a click calls is found in `/config`, by the `elem_id` of what is
+clicked and the name of the event; what comes back are Gradio's messages, in which an update is told as the difference
+to the one before. Any number of pages live in one event loop.
+
+async with Site(address, cookies) as site:
+    page = site.page()
+    async for told in page.call("prompt", "submit", ["Hello", None, None]):
+        print(told.painted)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpx
+import orjson
+from gradio_client.utils import apply_diff
+
+ENDED = {"process_completed", "unexpected_error", "server_stopped"}
+
+
+class Gone(Exception):
+    """The server is not there any more, or does not know this page: whoever looks on has to reload."""
+
+
+class Refused(Exception):
+    """A call was answered with a status that is no success; `args` are the status and the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Of the page, as `/config` tells it: its index, what sets it off, and the `elem_id` of each output."""
+
+    index: int
+    trigger_id: int
+    outputs: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Told:
+    """One message about a call. `data`: as it came, in the order of the outputs, whole or as differences."""
+
+    kind: str
+    success: bool
+    data: list[Any]
+    function: Function
+    painted: dict[str, Any] = field(default_factory=dict)
+    """What the call has painted so far, by `elem_id`; outputs without one are left out."""
+
+    @property
+    def is_last(self) -> bool:
+        return self.kind in ENDED
+
+
+class Site:
+    """A server, and the cookies of one person. Raises Gone when it cannot be reached."""
+
+    def __init__(self, address: str, cookies: Mapping[str, str] | None = None, *, patience: float = 60) -> None:
+        self.http = httpx.AsyncClient(
+            base_url=address,
+            cookies=dict(cookies or {}),
+            timeout=patience,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+        self.functions: dict[tuple[str, str], Function] = {}
+
+    async def __aenter__(self) -> Site:
+        try:
+            answer = await self.http.get("/config")
+        except httpx.TransportError as error:
+            await self.http.aclose()
+            raise Gone(str(error)) from error
+        if answer.status_code != 200:
+            await self.http.aclose()
+            raise Refused(answer.status_code, answer.text)
+        self.functions = functions_in(answer.json())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.http.aclose()
+
+    def page(self, conversation_id: str | None = None) -> Page:
+        """A newly opened page; its address may name a conversation."""
+        return Page(self, conversation_id)
+
+
+def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], Function]:
+    """Every function that a click or a key can call, by `elem_id` and event; `("", "load")` is the page's own first."""
+    names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}
+    found: dict[tuple[str, str], Function] = {}
+    for position, one in enumerate(config["dependencies"]):
+        if not one.get("backend_fn", True):
+            continue
+        outputs = tuple(names.get(output, "") for output in one["outputs"])
+        for target, event in one["targets"]:
+            found.setdefault((names.get(target, ""), event), Function(one.get("id", position), target, outputs))
+    return found
+
+
+class Page:
+    """One open page. Its calls may overlap; their answers come over one stream, as in a browser."""
+
+    def __init__(self, site: Site, conversation_id: str | None) -> None:
+        self._site = site
+        self._query = f"?conversation={conversation_id}" if conversation_id else ""
+        self.session_hash = secrets.token_hex(6)
+        self._waiting: dict[str, asyncio.Queue[dict[str, Any] | Gone]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    async def call(
+        self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None, *, painting: bool = True
+    ) -> AsyncIterator[Told]:
+        """Calls the function behind an event; the messages about it, to its end.
+
+        Without `painting` updates are passed on as they come, which costs next to nothing. Raises Gone and Refused.
+        """
+        function = self._site.functions[elem_id, event]
+        inbox = await self._join(function, list(data), event_data)
+        seen: list[Any] | None = None
+        while True:
+            message = await inbox.get()
+            if isinstance(message, Gone):
+                raise message
+            told = _told(message, function)
+            if painting and told.data:
+                seen = _whole(seen, told)
+                told.painted = {name: value for name, value in zip(function.outputs, seen, strict=True) if name}
+            if told.kind.startswith("process_") or told.is_last:
+                yield told
+            if told.is_last:
+                return
+
+    async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> Told:
+        """Calls it and waits for its end; the last message."""
+        async for told in self.call(elem_id, event, data, event_data):
+            last = told
+        return last
+
+    async def _join(self, function: Function, data: list[Any], event_data: Any) -> asyncio.Queue[Any]:
+        body = {
+            "data": data,
+            "fn_index": function.index,
+            "trigger_id": function.trigger_id,
+            "session_hash": self.session_hash,
+            "event_data": event_data,
+        }
+        try:
+            answer = await self._site.http.post(f"/gradio_api/queue/join{self._query}", json=body)
+        except httpx.TransportError as error:
+            raise Gone(str(error)) from error
+        if answer.status_code != 200:
+            raise Refused(answer.status_code, answer.text)
+        inbox = self._waiting.setdefault(answer.json()["event_id"], asyncio.Queue())
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read())
+        return inbox
+
+    async def _read(self) -> None:
+        """Hands each message to the call that it is about, until the server says that there is nothing to come."""
+        try:
+            query = {"session_hash": self.session_hash}
+            async with self._site.http.stream("GET", "/gradio_api/queue/data", params=query) as stream:
+                if stream.status_code != 200:
+                    raise Gone(f"the stream of the page was answered with {stream.status_code}")
+                async for line in stream.aiter_lines():
+                    if line.startswith("data:"):
+                        self._hand_on(orjson.loads(line[5:]))
+        except (httpx.TransportError, Gone) as error:
+            gone = Gone(str(error) or type(error).__name__)
+            for inbox in self._waiting.values():
+                inbox.put_nowait(gone)
+            self._waiting.clear()
+            return
+        # The server ended the stream while a call joined: it waits in the next one.
+        if self._waiting:
+            self._reader = asyncio.create_task(self._read())
+
+    def _hand_on(self, message: dict[str, Any]) -> None:
+        event_id = message.get("event_id")
+        if event_id is None:
+            return
+        inbox = self._waiting.setdefault(event_id, asyncio.Queue())
+        inbox.put_nowait(message)
+        if message["msg"] in ENDED:
+            self._waiting.pop(event_id)
+
+
+def _told(message: dict[str, Any], function: Function) -> Told:
+    output = message.get("output") or {}
+    data = output.get("data") if isinstance(output, dict) else None
+    return Told(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
+
+
+def _whole(before: list[Any] | None, told: Told) -> list[Any]:
+    if before is None or told.kind != "process_generating":
+        return told.data
+    return [apply_diff(value, difference) for value, difference in zip(before, told.data, strict=True)]
