@@ -12,6 +12,7 @@
     ├── SignInRefused            who wants to sign in could not be let in
     ├── ProviderUnavailable      the provider of sign-ins cannot be reached, or answers nonsense
     ├── TooMany                  more at once, or in a minute, than one person may
+    ├── ServerEnding             this server takes no new work, because it is about to end
     ├── Conflict                 the conversation has moved on since the page was drawn
     │   └── ReplyRunning         a reply is still being written in this conversation
     ├── StoreError               the database refused, or cannot be reached
@@ -91,6 +92,13 @@ class TooMany(ChatFeedbackError):
         super().__init__(sentence)
         self.retry_after = retry_after
         """Seconds."""
+
+
+class ServerEnding(ChatFeedbackError):
+    """This server takes no new work, because it is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("This server is being restarted, so nothing was sent; send it again in a moment.")
 
 
 class Conflict(ChatFeedbackError):

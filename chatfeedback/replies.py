@@ -14,16 +14,15 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
 from datetime import datetime, timedelta
 from itertools import chain, repeat
-from typing import Any, TypeVar
+from typing import Any
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
-from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, NotFound
+from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, NotFound, StoreUnavailable
 from chatfeedback.inference.client import Delta
 from chatfeedback.models import ChatModel
 from chatfeedback.running import Progress, RunningReply
@@ -31,21 +30,16 @@ from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, EventStore
 from chatfeedback.store.sql import Transaction
+from chatfeedback.waiting import committed
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 CHECKPOINT_SECONDS = 1.0
 SCREEN_SECONDS = 0.22
 """Between two updates of the screen: four to five a second, however fast the model is."""
 POLL_SECONDS = 0.5
 STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Between attempts to store the end of a reply; the last one again and again."""
-
-
-async def committed(future: Future[T]) -> T:
-    """Waits for the store; whoever stops waiting does not stop what was asked for."""
-    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 class ReplyDesk:
@@ -63,6 +57,11 @@ class ReplyDesk:
     def written_for(self, actor_id: str) -> int:
         """How many replies this process writes for somebody."""
         return sum(running.actor_id == actor_id for running in self._running.values())
+
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[None]]:
+        """One for each reply that this process writes; it is done when the end is stored."""
+        return tuple(self._tasks.values())
 
     def begin(
         self,
@@ -89,7 +88,7 @@ class ReplyDesk:
         """
         running = self._running.get(message_id)
         if running is None:
-            await committed(self._store.writer.submit(lambda tx: drafts.ask_to_stop(tx, message_id)))
+            await committed(self._store.submit(lambda tx: drafts.ask_to_stop(tx, message_id)))
             return
         before = running.trouble
         running.stop.set()
@@ -129,7 +128,7 @@ class ReplyDesk:
             try:
                 await self.sweep()
             except ChatFeedbackError as error:
-                log.warning("replies that a dead process left behind could not be looked for: %s", error)
+                _tell("replies that a dead process left behind could not be looked for", error)
 
     async def close(self) -> None:
         """Ends what is being written as interrupted, with the text so far."""
@@ -165,7 +164,7 @@ class ReplyDesk:
         shown: str | None = None
         while True:
             look = functools.partial(_watched, message_id=message_id, at=now())
-            draft = await committed(self._store.writer.submit(look))
+            draft = await committed(self._store.submit(look))
             if draft is None or draft.lease_until < now():
                 await self._interrupt(message_id)
                 conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
@@ -186,14 +185,14 @@ class ReplyDesk:
     async def _interrupt(self, message_id: str) -> None:
         """Ends a reply whose owner died, unless somebody was quicker or it is alive."""
         owner = self._store.owner
-        draft = await committed(self._store.writer.submit(lambda tx: drafts.claim(tx, message_id, owner, now())))
+        draft = await committed(self._store.submit(lambda tx: drafts.claim(tx, message_id, owner, now())))
         if draft is None:
             return
         conversation = await asyncio.to_thread(self._store.conversation, draft.conversation_id)
         message = conversation.messages.get(message_id) if conversation else None
         if conversation is None or message is None or message.status != "writing":
             log.warning("the draft of %s belongs to no reply that is being written; it is dropped", message_id)
-            await committed(self._store.writer.submit(lambda tx: drafts.end(tx, message_id)))
+            await committed(self._store.submit(lambda tx: drafts.end(tx, message_id)))
             return
         await self._interrupted(conversation, message_id, draft.text)
 
@@ -276,7 +275,7 @@ class ReplyDesk:
                 drafts.save, message_id=message_id, owner=owner, text=running.progress.text, now=now()
             )
             try:
-                wishes = await committed(self._store.writer.submit(save))
+                wishes = await committed(self._store.submit(save))
             except ChatFeedbackError as error:
                 running.note(error)
                 continue
@@ -306,12 +305,17 @@ class ReplyDesk:
                 running.trouble, running.erased = None, True
                 return
             except ChatFeedbackError as error:
-                log.warning("the end of reply %s is not stored yet: %s", ended.message_id, error)
+                _tell(f"the end of reply {ended.message_id} is not stored yet", error)
                 running.note(error)
             if closing:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
+
+
+def _tell(what: str, error: ChatFeedbackError) -> None:
+    """Logs it; hardly, where the store has told already, once for all, that it cannot be used."""
+    log.log(logging.DEBUG if isinstance(error, StoreUnavailable) else logging.WARNING, "%s: %s", what, error)
 
 
 def _watched(tx: Transaction, message_id: str, at: datetime) -> drafts.Draft | None:

@@ -7,7 +7,6 @@ the store (never on what a page says), and returns after the commit. A prompt is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
@@ -15,15 +14,15 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
-from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, StoreError
+from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding, StoreUnavailable
 from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
-from chatfeedback.replies import ReplyDesk, committed
+from chatfeedback.replies import ReplyDesk
 from chatfeedback.running import Progress
 from chatfeedback.store import listing
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, EventStore
+from chatfeedback.waiting import committed, to_its_end
 
-log = logging.getLogger(__name__)
 OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
 """What is noted of refusals."""
 NEW_CONVERSATION = 0
@@ -58,6 +57,8 @@ class ChatService:
         self._limits = limits or Limits()
         self._refused = refused
         self._replies = ReplyDesk(store, linger_seconds)
+        self.ending = False
+        """Whether this process is about to end, and asks no model any more."""
         self._sweeping: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Conversation]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -66,12 +67,22 @@ class ChatService:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
         try:
             ended = await self._replies.sweep()
-        except StoreError as error:
-            log.warning("replies that a dead process left behind could not be looked for: %s", error)
+        except StoreUnavailable:  # the store has told already; the next sweep finds them
             ended = 0
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._replies.sweep_on())
         return ended
+
+    @property
+    def writing(self) -> int:
+        """How many replies this process writes."""
+        return len(self._replies.tasks)
+
+    async def drain(self) -> None:
+        """Asks no model any more, and returns when no reply is being written; cancel it to stop waiting."""
+        self.ending = True
+        while unfinished := [*self._under_way, *self._replies.tasks]:
+            await asyncio.wait(unfinished)
 
     async def close(self) -> None:
         """Waits for the commands under way, then ends the replies that are being written, with the text so far."""
@@ -280,8 +291,10 @@ class ChatService:
     ) -> Conversation:
         """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither.
 
-        Raises TooMany for somebody who asks for more than one person may.
+        Raises TooMany for somebody who asks for more than one person may, and ServerEnding.
         """
+        if self.ending:
+            raise ServerEnding
 
         def begin(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
@@ -330,7 +343,7 @@ class ChatService:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
-            return await asyncio.shield(task)
+            return await to_its_end(task)
         except NotAllowed:
             await self.refuse(annotator_id, OF_ANOTHER)
             raise

@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.errors import SettingsError
+from chatfeedback.operation_settings import OperationSettings
 from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
 from chatfeedback.sources import ENV_PREFIX, Sources
 from chatfeedback.store.engine import parse_url
@@ -196,7 +197,7 @@ DEFAULT_REASONS = (
 )
 
 
-class Settings(RequestSettings, AccessSettings, BaseSettings):
+class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings):
     """Everything that can be set; immutable. `Settings.load` is the way to get one."""
 
     model_config = SettingsConfigDict(

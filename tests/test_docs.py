@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.cli import app
 from chatfeedback.domain.roles import PERMISSIONS, ROLES
+from chatfeedback.operation_settings import OperationSettings
 from chatfeedback.settings import (
     DEFAULT_REASONS,
     LocalSettings,
@@ -48,6 +49,9 @@ def commands(group: Any = None, path: str = "chatfeedback") -> dict[str, Any]:
 SERVE_FLAGS = {option.name: option.opts[0] for option in commands()["chatfeedback serve"].params}
 
 
+PARTS = (AccessSettings, OperationSettings)
+
+
 def table(*rows: tuple[str, ...]) -> str:
     header, *body = rows
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, ("---",) * len(header), *body)) + "\n"
@@ -69,11 +73,11 @@ def default(field: Any) -> str:
     return f"`{json.dumps(field.default)}`"
 
 
-def settings_table(access: bool) -> str:
-    """The top level's; those about access, or the others."""
+def settings_table(part: type[BaseModel] | None) -> str:
+    """The top level's of one part, or those of none."""
     rows = []
     for name, field in fields(Settings).items():
-        if (name in AccessSettings.model_fields) is not access:
+        if next((one for one in PARTS if name in one.model_fields), None) is not part:
             continue
         flag = f"`{SERVE_FLAGS[name]}`" if name in SERVE_FLAGS else "–"
         rows.append((f"`{name}`", f"`{ENV_PREFIX}{name.upper()}`", flag, default(field), field.description or ""))
@@ -123,8 +127,9 @@ def command_table(command: Any) -> str:
 
 
 TABLES = {
-    "settings": settings_table(access=False),
-    "access": settings_table(access=True),
+    "settings": settings_table(None),
+    "access": settings_table(AccessSettings),
+    "operation": settings_table(OperationSettings),
     "oidc": one_table("OIDC", OidcSettings),
     "consent": one_table("CONSENT", ConsentSettings),
     "local": one_table("LOCAL", LocalSettings),

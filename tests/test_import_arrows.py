@@ -20,7 +20,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters", "analytics.conditions"}
-SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "inference": set(),
     "store": STORE,
     "limits": set(),
+    "waiting": set(),
     "models": SERVICE,
     "running": SERVICE,
     "replies": SERVICE,
@@ -39,11 +40,13 @@ ALLOWED: dict[str, set[str]] = {
     "web": SERVICE | {"access", "analytics", "export"},
     "web.catalogue": SERVICE | {"settings"},
     "web.door": SERVICE | {"access", "settings"},
-    "web.server": SERVICE | {"access", "analytics", "export", "settings"},
+    "web.server": SERVICE | {"access", "analytics", "export", "settings", "logs"},
     "sources": set(),
     "setting_types": set(),
     "access_settings": {"setting_types"},
-    "settings": {"sources", "setting_types", "access_settings", "store.engine"},
+    "operation_settings": {"setting_types"},
+    "logs": {"operation_settings"},
+    "settings": {"sources", "setting_types", "access_settings", "operation_settings", "store.engine"},
     "cli": {
         "web.server",
         "settings",
@@ -62,9 +65,11 @@ WITH_ENGINE = {"web.server", "web.door", "web.downloads", "web.administration"}
 # Which rooms may use a library at all.
 LIBRARIES: dict[str, set[str]] = {
     "argon2": {"access"},
+    "asgi_correlation_id": {"web", "logs"},
     "authlib": {"access"},
     "gradio": {"web"},
     "fastapi": {"web"},
+    "filelock": {"store"},
     "jinja2": {"web"},
     "uvicorn": {"web"},
     "huggingface_hub": {"inference"},
@@ -72,7 +77,8 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli"},
     "joserfc": {"access"},
-    "pydantic": {"settings", "sources", "setting_types", "access_settings", "access"},
+    "prometheus_client": {"web"},
+    "pydantic": {"settings", "sources", "setting_types", "access_settings", "operation_settings", "access"},
     "pydantic_settings": {"settings", "sources"},
     "alembic": {"store"},
     "sqlalchemy": {"store", "access", "analytics", "export", *WITH_ENGINE},

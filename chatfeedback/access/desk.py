@@ -6,7 +6,6 @@ password; what was refused, and whom, is in the audit.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Callable
@@ -22,12 +21,12 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
 from chatfeedback.store import annotators, audit, keys, users
 from chatfeedback.store.attempts import Attempts
+from chatfeedback.store.availability import StoreFailed, logged
 from chatfeedback.store.clock import Clock, now
 from chatfeedback.store.sessions import TOUCH_EVERY, Sessions
 from chatfeedback.store.transactions import writing
 from chatfeedback.store.users import User
 
-log = logging.getLogger(__name__)
 HASHES_AT_ONCE = 2
 """Each takes 64 MiB for a moment."""
 LONGEST_NAME = 200
@@ -51,14 +50,16 @@ class AccessDesk:
         consent_version: str | None = None,
         sign_up: bool = False,
         clock: Clock = now,
+        store_failed: StoreFailed = logged,
     ) -> None:
         self._engine = engine
+        self._store_failed = store_failed
         self._sessions = Sessions(engine, lasting=lasting, idle=idle, clock=clock)
         self._attempts = Attempts(engine, keys.secret(engine, "sign_in_failures"), clock=clock)
         self._clock = clock
         self._consent_version = consent_version
         self._sign_up = sign_up
-        self._refusals = Refusals(engine)
+        self._refusals = Refusals(engine, store_failed)
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 
     # Who is it
@@ -86,7 +87,7 @@ class AccessDesk:
             try:
                 self._sessions.touch(person.session_id)
             except StoreError as error:
-                log.warning("that a session is in use could not be noted: %s", error)
+                self._store_failed(error)  # she is let in all the same
         return person
 
     def vouched(self, subject: str) -> Person:

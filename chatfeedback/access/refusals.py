@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from chatfeedback.errors import StoreError
 from chatfeedback.store import audit
+from chatfeedback.store.availability import StoreFailed
 from chatfeedback.store.transactions import writing
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,9 @@ MOST = 30
 class Refusals:
     """Notes who was refused what. May be told from any thread, not within a transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, store_failed: StoreFailed) -> None:
         self._engine = engine
+        self._store_failed = store_failed
         self._lock = threading.Lock()
         self._minute = -1
         self._counts: dict[tuple[str, str], int] = {}
@@ -38,7 +40,7 @@ class Refusals:
             with writing(self._engine) as connection:
                 audit.record(connection, "refused", actor_id=annotator_id, what=what)
         except StoreError as error:
-            log.warning("a refusal could not be put into the audit: %s", error)
+            self._store_failed(error)
 
     def _is_one_more(self, annotator_id: str, what: str) -> bool:
         told = (annotator_id, what)

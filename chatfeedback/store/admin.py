@@ -134,6 +134,11 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
         return rebuild_projections(connection, progress)
 
 
+def is_at_head(connection: Connection) -> bool:
+    """Whether a database that is in use still has the schema of this release."""
+    return _current(connection).is_head
+
+
 # Opening
 
 

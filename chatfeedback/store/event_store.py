@@ -9,13 +9,13 @@ was lost) finds its own events and returns them.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, bindparam, insert, select
 
@@ -30,17 +30,19 @@ from chatfeedback.domain.events import (
     payload_text,
 )
 from chatfeedback.domain.fold import evolved
-from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, VersionTaken
+from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, StoreUnavailable, VersionTaken
 from chatfeedback.store import drafts, projections
+from chatfeedback.store.availability import Availability
+from chatfeedback.store.cache import Cache
 from chatfeedback.store.clock import now
 from chatfeedback.store.schema import events, from_micros, to_micros
 from chatfeedback.store.sql import Row, Statements, Transaction, reading
-from chatfeedback.store.writer import Writer
+from chatfeedback.store.writer import Work, Writer
 
+T = TypeVar("T")
 Decision = Callable[[Conversation], Sequence[Body]]
 MOST_EVENTS = 4
 """That one decision may return."""
-CACHED_CONVERSATIONS = 256
 NO_CONVERSATION = "There is no such conversation."
 
 _INSERT = insert(events)
@@ -73,12 +75,20 @@ class Appended:
     conversation: Conversation
 
 
+Committed = Callable[[Sequence[Event], float], None]
+"""Is told of the events of a commit, and how many seconds it took from asking to being stored; in any thread."""
+
+
 class EventStore:
     """Appends to the log and reads from it. `engine` must be at the newest schema."""
 
-    def __init__(self, engine: Engine, writer: Writer) -> None:
+    def __init__(self, engine: Engine, writer: Writer, committed: Committed = lambda _events, _seconds: None) -> None:
         self.engine = engine
         self.writer = writer
+        self.availability = Availability(self._probe)
+        self._committed = committed
+        self._pending = 0
+        self._pending_lock = threading.Lock()
         self.owner = new_id()
         """Of the drafts of the replies that this process starts."""
         self._statements = Statements(engine.dialect)
@@ -86,7 +96,7 @@ class EventStore:
         self._select_version = (
             projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
         )
-        self._cache = _Cache()
+        self._cache = Cache()
 
     # Writing
 
@@ -116,6 +126,18 @@ class EventStore:
 
         return self._submit(work)
 
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queues work of another kind, such as on a draft; the future raises what it raised, or a StoreError."""
+        with self._pending_lock:
+            self._pending += 1
+        try:
+            future = self.writer.submit(work)
+        except StoreUnavailable:
+            self._ended(None)
+            raise
+        future.add_done_callback(self._ended)
+        return future
+
     def append(self, new: Sequence[Event], expected_version: int) -> Future[Appended]:
         """Appends events as they are, all of one conversation.
 
@@ -139,15 +161,35 @@ class EventStore:
 
         return self._submit(work)
 
-    def _submit(self, work: Callable[[Transaction], Appended]) -> Future[Appended]:
-        future = self.writer.submit(work)
-        future.add_done_callback(self._remember)
+    def _submit(self, work: Work[Appended]) -> Future[Appended]:
+        asked = time.perf_counter()
+
+        def remember(future: Future[Appended]) -> None:
+            # Only after the commit: a state that was rolled back must never be taken for the real one.
+            if not future.cancelled() and future.exception() is None:
+                appended = future.result()
+                self._cache.put(appended.conversation)
+                self._committed(appended.events, time.perf_counter() - asked)
+
+        future = self.submit(work)
+        future.add_done_callback(remember)
         return future
 
-    def _remember(self, future: Future[Appended]) -> None:
-        # Only after the commit: a state that was rolled back must never be taken for the real one.
-        if not future.cancelled() and future.exception() is None:
-            self._cache.put(future.result().conversation)
+    def _ended(self, future: Future[Any] | None) -> None:
+        with self._pending_lock:
+            self._pending -= 1
+        if future is not None and not future.cancelled() and isinstance(error := future.exception(), StoreUnavailable):
+            self.availability.failed(error)
+
+    def _probe(self) -> None:
+        """Writes something, and takes it out again in the same transaction."""
+        message_id = new_id()
+
+        def work(tx: Transaction) -> None:
+            drafts.begin(tx, message_id, message_id, self.owner, now())
+            drafts.end(tx, message_id)
+
+        self.writer.submit(work).result()
 
     def _append(self, tx: Transaction, before: Conversation, new: tuple[Event, ...]) -> Appended:
         if not new:
@@ -209,35 +251,25 @@ class EventStore:
         with self.reading() as tx:
             return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
 
-    def reading(self) -> AbstractContextManager[Transaction]:
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
         """A transaction that only reads. Raises StoreUnavailable."""
-        return reading(self.engine, self._statements)
+        try:
+            with reading(self.engine, self._statements) as tx:
+                yield tx
+        except StoreUnavailable as error:
+            self.availability.failed(error)
+            raise
 
+    @property
+    def pending(self) -> int:
+        """How many pieces of work wait for their commit."""
+        return self._pending
 
-class _Cache:
-    """The conversations used last, by id. An entry counts only for the version that the database names."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[str, Conversation] = OrderedDict()
-
-    def get(self, conversation_id: str, version: int) -> Conversation | None:
-        with self._lock:
-            found = self._entries.get(conversation_id)
-            if found is None or found.version != version:
-                return None
-            self._entries.move_to_end(conversation_id)
-            return found
-
-    def put(self, conversation: Conversation) -> None:
-        with self._lock:
-            known = self._entries.get(conversation.conversation_id)
-            if known is not None and known.version > conversation.version:
-                return
-            self._entries[conversation.conversation_id] = conversation
-            self._entries.move_to_end(conversation.conversation_id)
-            while len(self._entries) > CACHED_CONVERSATIONS:
-                self._entries.popitem(last=False)
+    def close(self) -> None:
+        """Finishes what is queued; then nothing can be written any more. The engine is the caller's."""
+        self.availability.close()
+        self.writer.close()
 
 
 def _content(event: Event) -> tuple[Any, ...]:

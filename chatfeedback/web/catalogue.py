@@ -7,8 +7,11 @@ application starts, so that the page is there at once; whoever asks it meanwhile
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
+from chatfeedback.domain.events import Event, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.inference.local import LocalModel
@@ -28,11 +31,12 @@ class Catalogue:
         self._loading: asyncio.Task[ModelClient] | None = None
         self._process: LocalModel | None = None
         self.models = {model.name: self._model(model) for model in settings.models}
-        self._has_local = any(model.local for model in settings.models)
+        self._local_name = next((model.name for model in settings.models if model.local), None)
+        self._failing: set[str] = set()
 
     def start(self) -> None:
         """Begins to load the local model, if it is one of them."""
-        if self._has_local:
+        if self._local_name is not None:
             self._loading = asyncio.create_task(self._load())
 
     async def close(self) -> None:
@@ -44,6 +48,29 @@ class Catalogue:
             await asyncio.wait([self._loading])
         if self._process is not None:
             await asyncio.to_thread(self._process.stop)
+
+    def committed(self, events: Iterable[Event]) -> None:
+        """Takes notice of how replies end. May be told from any thread."""
+        for event in events:
+            if isinstance(ended := event.body, ReplyFinished):
+                if ended.status == "failed":
+                    self._failing.add(ended.model)
+                elif ended.status == "complete":
+                    self._failing.discard(ended.model)
+
+    def states(self) -> dict[str, int]:
+        """How many models are `ready`, `loading`, and `failing`: the last reply of those failed."""
+        states = Counter({"ready": 0, "loading": 0, "failing": 0})
+        states.update(map(self._state, self.models))
+        return dict(states)
+
+    def _state(self, name: str) -> str:
+        if name == self._local_name:
+            if self._loading is None or not self._loading.done():
+                return "loading"
+            if self._has_ended():
+                return "failing"
+        return "failing" if name in self._failing else "ready"
 
     def _model(self, model: ModelSettings) -> ChatModel:
         if model.local:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import gradio as gr
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.settings import Settings
 from chatfeedback.store import keys
+from chatfeedback.store.availability import StoreFailed
 from chatfeedback.web import rendering
 from chatfeedback.web.account import SignIn
 from chatfeedback.web.administration import Administration
@@ -43,10 +45,11 @@ PAGE_FILES = ("pages.css", "model.svg")
 class Door:
     """Lets people in, in the way that the settings name."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, store_failed: StoreFailed) -> None:
         consent = settings.consent
         self._settings = settings
         self._engine = engine
+        self._store_failed = store_failed
         self._consent = Consent(consent.version, consent.read()) if consent else None
         self._forms = Forms(keys.secret(engine, "forms"))
         self.desk = AccessDesk(
@@ -55,6 +58,7 @@ class Door:
             idle=timedelta(hours=settings.session_idle_hours),
             consent_version=consent.version if consent else None,
             sign_up=settings.sign_up,
+            store_failed=store_failed,
         )
         self.sign_in = SignIn(
             token_for=self._token_for,
@@ -143,7 +147,10 @@ class Door:
             consent_version=self._consent.version if self._consent else None,
             max_request_bytes=settings.max_request_bytes,
         )
-        app.add_middleware(Gate, house=house, identify=self._identify(), desk=self.desk)
+        app.add_middleware(
+            Gate, house=house, identify=self._identify(), desk=self.desk, store_failed=self._store_failed
+        )
+        app.add_middleware(CorrelationIdMiddleware)
         app.add_exception_handler(Exception, broken)
         app.add_middleware(Forwarding, networks=settings.trusted_proxies, origin=settings.public_url)
 

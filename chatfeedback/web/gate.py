@@ -11,7 +11,6 @@ A refusal is a status and one sentence. One of somebody who is known is in the a
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -26,14 +25,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chatfeedback.access.desk import AccessDesk
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, StoreError
+from chatfeedback.store.availability import StoreFailed
 from chatfeedback.web import hygiene
 from chatfeedback.web.answers import NO_CONSENT, refusal
 from chatfeedback.web.bodies import Refused, bounded, replayed, whole
 from chatfeedback.web.calls import Function
 from chatfeedback.web.identity import Identify, header, headers, is_secure, name_in
 from chatfeedback.web.policy import Needs, Open, rule_for
-
-log = logging.getLogger(__name__)
 
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MOST_PAGES = 100_000
@@ -64,11 +62,14 @@ class House:
 class Gate:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, house: House, identify: Identify, desk: AccessDesk) -> None:
+    def __init__(
+        self, app: ASGIApp, *, house: House, identify: Identify, desk: AccessDesk, store_failed: StoreFailed
+    ) -> None:
         self._app = app
         self._house = house
         self._identify = identify
         self._desk = desk
+        self._store_failed = store_failed
         self._pages: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,9 +97,10 @@ class Gate:
         except ChatFeedbackError as error:
             if answer.begun:
                 raise
-            status = 503 if isinstance(error, StoreError) else 403
-            if status == 503:
-                log.warning("a request could not be decided: %s", error)
+            status = 403
+            if isinstance(error, StoreError):
+                status = 503
+                self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, answer)
 
     def _must_be_ours(self, scope: Scope) -> None:

@@ -1,7 +1,8 @@
 """From a request to the person who sent it: a cookie, a proxy's word, or the one local person.
 
-The address of a client and the scheme are taken from `X-Forwarded-*` only when the connection itself comes from a
-proxy that the settings list; from anybody else these headers are taken off before anything reads them.
+The address of a client, the scheme and the id of the request are taken from `X-Forwarded-*` and `X-Request-ID` only
+when the connection itself comes from a proxy that the settings list; from anybody else these headers are taken off
+before anything reads them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from chatfeedback.errors import NotAllowed
 
 COOKIE = "chatfeedback_session"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\\\s]+))(?::[0-9]*)?")
-_FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip")
+_FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-request-id")
 
 
 class Identify(Protocol):

@@ -45,6 +45,8 @@ _GET, _POST = frozenset({"GET", "HEAD"}), frozenset({"POST"})
 ROUTES: tuple[Rule, ...] = (
     # Ours
     Rule(_GET, "/healthz", Open.ANYBODY),
+    Rule(_GET, "/readyz", Open.ANYBODY),
+    Rule(_GET, "/metrics", Open.ANYBODY),  # with the token of the metrics
     Rule(_GET, "/favicon.ico", Open.ANYBODY),
     Rule(_GET, "/pages/{}", Open.ANYBODY),  # the style sheet and the pictures of our own pages
     Rule(_GET | _POST, "/login", Open.ANYBODY),

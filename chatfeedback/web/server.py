@@ -1,8 +1,8 @@
 """The web application: everything is put together here, from the settings down to the routes.
 
-One process: FastAPI with our own routes (health, downloads) and the Gradio page mounted at the root. Its lifespan
-opens the store and the models, ends what a dead process left behind, and on the way out ends what is still being
-written with the text so far.
+One process: FastAPI with our own routes (health, metrics, downloads) and the Gradio page mounted at the root. Its
+lifespan opens the store and the models, ends what a dead process left behind, and on the way out ends what is still
+being written with the text so far.
 """
 
 from __future__ import annotations
@@ -11,31 +11,34 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, JSONResponse
-from sqlalchemy import Engine
+from fastapi.responses import FileResponse
 
+from chatfeedback import logs
 from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.errors import SettingsError, StoreError, StoreUnavailable
+from chatfeedback.domain.events import Event
+from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.limits import Limits
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
-from chatfeedback.store import admin
+from chatfeedback.store import admin, serving
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.faults import translating
 from chatfeedback.store.writer import open_writer
 from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
+from chatfeedback.web.ending import Server
+from chatfeedback.web.health import Health, health_routes
+from chatfeedback.web.metrics import Metrics
 
-log = logging.getLogger(__name__)
 SCRIPTS = ("session.js", "stream.js", "messages.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
@@ -50,10 +53,15 @@ def build_app(settings: Settings) -> FastAPI:
     from chatfeedback.web.feedback import Reason
     from chatfeedback.web.layout import ASSETS
 
+    metrics, catalogue = Metrics(), Catalogue(settings)
+
+    def committed(events: Sequence[Event], seconds: float) -> None:
+        metrics.committed(events, seconds)
+        catalogue.committed(events)
+
     engine = open_engine(settings.database_url)
-    store = EventStore(engine, open_writer(engine))
-    door = Door(settings, engine)
-    catalogue = Catalogue(settings)
+    store = EventStore(engine, open_writer(engine), committed)
+    door = Door(settings, engine, store.availability.failed)
     service = ChatService(
         store,
         catalogue.models,
@@ -63,6 +71,7 @@ def build_app(settings: Settings) -> FastAPI:
         limits=Limits(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
         refused=door.desk.refused,
     )
+    metrics.watch(store, service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -74,13 +83,15 @@ def build_app(settings: Settings) -> FastAPI:
             await service.close()
             await catalogue.close()
             await door.close()
-            await asyncio.to_thread(store.writer.close)
+            await asyncio.to_thread(store.close)
             engine.dispose()
 
     app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    looking = ["GET", "HEAD"]
-    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), methods=looking)
-    app.add_api_route("/healthz", _health(engine), methods=looking)
+    app.state.service = service
+    app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), methods=["GET", "HEAD"])
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
+    health = Health(store, service, catalogue.states)
+    app.include_router(health_routes(health, metrics, token=token, is_open=settings.auth == "none"))
     app.include_router(downloads(engine, door.person, door.desk.exported))
     app.include_router(door.routes())
     blocks = page.build_blocks(
@@ -111,50 +122,44 @@ def build_app(settings: Settings) -> FastAPI:
     return mounted
 
 
-def _health(engine: Engine) -> Callable[[], JSONResponse]:
-    def health() -> JSONResponse:
-        """200 when the database answers, 503 when not."""
-        try:
-            with translating(), engine.connect() as connection:
-                connection.exec_driver_sql("SELECT 1")
-        except StoreError as error:
-            log.warning("health: %s", error)
-            return JSONResponse({"status": "the database does not answer"}, status_code=503)
-        return JSONResponse({"status": "ok"})
-
-    return health
-
-
 def serve(settings: Settings, *, open_browser: bool) -> None:
-    """Runs the application until it is asked to end.
+    """Runs the application until it is asked to end, and has ended.
 
     Raises SettingsError when the port cannot be had, and for an open house: no sign-in, and not on this machine only.
+    Raises StoreError when the database cannot be used, or another process serves its file.
     """
     _must_be_private(settings)
-    admin.ensure_ready(settings.database_url, migrate=settings.migrate)
-    listening = _listen(settings.host, settings.port)
-    port = listening.getsockname()[1]
-    app = build_app(settings)
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - it compares
-    address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
-    server = new_server(app, grace_seconds=GRACE_SECONDS)
-    print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
-    if open_browser:
-        # The socket listens already: a browser that is quicker than the application waits for it.
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    with contextlib.suppress(SystemExit):  # uvicorn's own way to end when the application does not start
-        server.run(sockets=[listening])
-    if not server.started:
-        raise StoreUnavailable("chatfeedback could not be started; the log says why.")
+    logs.configure(settings.log_format, settings.log_level)
+    with serving.alone(settings.database_url):
+        admin.ensure_ready(settings.database_url, migrate=settings.migrate)
+        listening = _listen(settings.host, settings.port)
+        port = listening.getsockname()[1]
+        server = new_server(build_app(settings), settings.shutdown_seconds, grace_seconds=GRACE_SECONDS)
+        # uvicorn raises a SIGTERM once more when it is done, for whoever handled it before.
+        signal.signal(signal.SIGTERM, server.handle_exit)
+        shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - it compares
+        address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+        print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
+        if open_browser:
+            # The socket listens already: a browser that is quicker than the application waits for it.
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        with contextlib.suppress(SystemExit):  # uvicorn's own way to end when the application does not start
+            server.run(sockets=[listening])
+        if not server.started:
+            raise StoreUnavailable("chatfeedback could not be started; the log says why.")
 
 
-def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
-    """What serves the application, silent but for what went wrong."""
+def new_server(app: FastAPI, shutdown_seconds: float, *, grace_seconds: int) -> Server:
+    """What serves the application, silent but for what went wrong.
+
+    `shutdown_seconds`: for replies to be finished at the end; `grace_seconds`: then, for requests to be answered.
+    """
     logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
     # What a proxy says of a client is looked at by `identity.Forwarding`, and of listed proxies only.
     # There is no log of requests: addresses hold the names of pages, and the codes of those who sign in.
     config = uvicorn.Config(
         app,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=grace_seconds,
@@ -162,7 +167,7 @@ def new_server(app: FastAPI, *, grace_seconds: int) -> uvicorn.Server:
         server_header=False,
     )
     logging.getLogger("uvicorn.access").disabled = True  # `access_log` alone counts for nothing where it has a handler
-    return uvicorn.Server(config)
+    return Server(config, app.state.service, shutdown_seconds)
 
 
 def _not_the_end_of_streams(record: logging.LogRecord) -> bool:

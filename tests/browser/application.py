@@ -49,6 +49,9 @@ class Application:
     `at_home`: its public_url is the address that it is at.
     """
 
+    shutdown_seconds = 0.0
+    """For which replies may still be written when it is stopped."""
+
     def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
         self._listening = _listen(0)
         self.port = int(self._listening.getsockname()[1])
@@ -76,7 +79,7 @@ class Application:
     def close(self) -> None:
         """Ends it, and lets go of its database."""
         self.stop()
-        self._store.writer.close()
+        self._store.close()
         self._engine.dispose()
 
     def start(self) -> None:
@@ -84,7 +87,7 @@ class Application:
         if self._listening.fileno() == -1:
             self._listening = _listen(self.port)
         self.app = build_app(self.settings)
-        self._server = server = new_server(self.app, grace_seconds=1)
+        self._server = server = new_server(self.app, self.shutdown_seconds, grace_seconds=1)
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listening]}, name="application")
         self._thread.start()
         eventually(lambda: server.started or not self._thread.is_alive(), bool, time.sleep)

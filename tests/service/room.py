@@ -208,7 +208,7 @@ async def open_room(
         await service.close()
         for client in clients:
             await client.aclose()
-        await asyncio.to_thread(store.writer.close)
+        await asyncio.to_thread(store.close)
         engine.dispose()
 
 

@@ -16,9 +16,9 @@ from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.inference.client import Endpoint
-from chatfeedback.replies import committed
 from chatfeedback.store import drafts
 from chatfeedback.store.event_store import now
+from chatfeedback.waiting import committed
 from openai_server import ScriptedServer
 from service.room import Room, held, last, open_room, pass_time, texts, until
 from talking import People

@@ -224,6 +224,7 @@ async def test_connections_that_die_are_replaced_and_nobody_notices(room: Room, 
 async def test_the_end_of_a_reply_is_stored_when_the_store_comes_back(
     room: Room, server: ScriptedServer, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", logger="chatfeedback")
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
@@ -239,6 +240,8 @@ async def test_the_end_of_a_reply_is_stored_when_the_store_comes_back(
     assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
     assert await room.now(conversation) == seen.conversation
     assert room.kinds(conversation).count("reply_finished") == 1
+    told_of = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert ["the database cannot be used" in str(record.msg) for record in told_of] == [True], "one line, not thousands"
 
 
 async def next_of(watching: AsyncIterator[Progress], wanted: Callable[[Progress], object]) -> Progress:
@@ -313,6 +316,7 @@ async def test_closing_does_not_wait_for_a_store_that_is_away_and_another_start_
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG", logger="chatfeedback")
     monkeypatch.setattr(replies, "STORE_RETRY_SECONDS", (3600,))
     script = server.reply(STORY, hold_after=1)
     writing = await room.send()

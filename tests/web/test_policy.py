@@ -30,6 +30,8 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("HEAD", "/"): PAGE,
     ("GET", "/config"): PAGE,
     ("GET", "/healthz"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): ABSENT,  # without a token that is set
     ("GET", "/favicon.ico"): OPEN,
     ("GET", "/pages/pages.css"): OPEN,
     ("GET", "/theme.css"): OPEN,

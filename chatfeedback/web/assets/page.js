@@ -107,7 +107,7 @@
   // What failed in a way that nobody foresaw, such as a server that ended in the middle of an answer, Gradio covers
   // with an error that takes every click. All there is to show is in the store, so the page is loaded again.
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const answers = () => fetch(new URL("healthz", document.baseURI)).then((response) => response.ok, () => false);
+  const answers = () => fetch(new URL("readyz", document.baseURI)).then((response) => response.ok, () => false);
   let recovering = false;
   const recover = async () => {
     if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;

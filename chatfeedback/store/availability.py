@@ -1,0 +1,81 @@
+"""Whether the database can be used, said once when that changes.
+
+Whoever is refused by a database that cannot be used tells it here. From the first time on it is tried once a second,
+by a row that is written and taken out again, until that works. So an outage is two lines in the log of the server,
+its beginning and its end, however many requests fail in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from chatfeedback.errors import StoreError, StoreUnavailable
+
+log = logging.getLogger(__name__)
+PROBE_SECONDS = 1.0
+StoreFailed = Callable[[StoreError], None]
+"""Is told that the database refused something; from any thread."""
+
+
+def logged(error: StoreError) -> None:
+    """For whoever has nobody else to tell."""
+    log.warning("the database refused something: %s", error)
+
+
+class Availability:
+    """May be used from any thread. `probe` writes something; it raises StoreError as long as that does not work."""
+
+    def __init__(self, probe: Callable[[], None]) -> None:
+        self._probe = probe
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._trouble: StoreError | None = None
+        self._refused = 0
+        self.outages = 0
+        """That have begun so far."""
+
+    @property
+    def trouble(self) -> StoreError | None:
+        """Why the database cannot be used now; None when nothing is known against it."""
+        return self._trouble
+
+    def failed(self, error: StoreError) -> None:
+        """Notes that something was refused. What is not about the database as a whole goes into the log by itself."""
+        if not isinstance(error, StoreUnavailable):
+            logged(error)
+            return
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._refused += 1
+            if self._trouble is not None:
+                return
+            self._trouble, self._refused = error, 1
+            self.outages += 1
+        log.error("the database cannot be used: %s", error)
+        threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True).start()
+
+    def close(self) -> None:
+        """Nothing is tried any more."""
+        self._closed.set()
+
+    def _wait(self) -> None:
+        """Until it works again, or is closed."""
+        since = time.monotonic()
+        while not self._closed.is_set():
+            try:
+                self._probe()
+            except StoreError:  # told by whoever was the first; another reason on the way is not worth another line
+                self._closed.wait(PROBE_SECONDS)
+                continue
+            with self._lock:
+                self._trouble, refused = None, self._refused
+            log.warning(
+                "the database can be used again after %.1f seconds, in which %d requests of the server were refused",
+                time.monotonic() - since,
+                refused,
+            )
+            return

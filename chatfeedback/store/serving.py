@@ -1,0 +1,40 @@
+"""One application for one SQLite file.
+
+Whoever serves a file holds a lock on a file beside it, which the system takes back when the process dies, however it
+dies. Other programs that read or write the database are not held up by it. Postgres has no such lock: any number of
+replicas share one database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from chatfeedback.errors import StoreUnavailable
+from chatfeedback.store.engine import parse_url
+
+
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Holds the lock to the end of the block. Raises StoreUnavailable when another process serves the file."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        yield
+        return
+    lock = FileLock(f"{parsed.database}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreUnavailable(
+            f"{parsed.database}: Another chatfeedback serves this file; end that one, or choose another --database-url."
+        ) from None
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{parsed.database}: Its folder cannot be written ({error.strerror}); make it writable."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,141 @@
+"""A server that is asked to end: no new work, time for the replies that are being written, the rest is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+
+from browser.telling import told
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.writer import open_writer
+from gradio_pages import Page, Site, Told
+from openai_server import ScriptedServer
+from serving import Served, served
+
+PATIENCE = 60
+SENTENCE = "This server is being restarted, so nothing was sent; send it again in a moment."
+
+
+@pytest.fixture
+def model() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@contextmanager
+def running(database_url: str, model: ScriptedServer, seconds: float) -> Iterator[Served]:
+    flags = ["--database-url", database_url, "--model", "parrot", "--base-url", model.url]
+    with served(*flags, CHATFEEDBACK_SHUTDOWN_SECONDS=str(seconds)) as server:
+        assert server.address, server.log
+        yield server
+
+
+def log_of(database_url: str, conversation_id: str) -> list[str]:
+    engine = open_engine(database_url)
+    store = EventStore(engine, open_writer(engine))
+    try:
+        return told(store.events_of(conversation_id))
+    finally:
+        store.close()
+        engine.dispose()
+
+
+class Talk:
+    """A prompt whose reply is being written."""
+
+    def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[Told]) -> None:
+        self.site, self.page, self.conversation_id, self.rest = site, page, conversation_id, rest
+
+
+@asynccontextmanager
+async def writing(server: Served, text: str) -> AsyncIterator[Talk]:
+    """Until `text` of the reply is on the page."""
+    async with Site(server.address) as site:
+        page = site.page()
+        seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def follow() -> Told:
+            conversation_id = ""
+            async for one in page.call("prompt", "submit", ["Count", None, None]):
+                if isinstance(one.painted.get("address"), str):
+                    conversation_id = one.painted["address"]
+                if text in str(one.painted.get("chatbot")) and not seen.done():
+                    seen.set_result(conversation_id)
+                last = one
+            return last
+
+        rest = asyncio.create_task(follow())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                yield Talk(site, page, await seen, rest)
+        finally:
+            rest.cancel()
+            await asyncio.gather(rest, return_exceptions=True)
+
+
+async def ending(site: Site) -> None:
+    """Returns when the server says that it is about to end."""
+    async with asyncio.timeout(PATIENCE):
+        while (await site.http.get("/readyz")).json()["status"] != "ending":
+            pass
+
+
+async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
+    database_url: str, model: ScriptedServer
+) -> None:
+    script = model.reply("one two three", hold_after=2)
+    with running(database_url, model, seconds=60) as server:
+        async with writing(server, "one two") as talk:
+            server.signal(signal.SIGTERM)
+            await ending(talk.site)
+            assert (await talk.site.http.get("/healthz")).status_code == 200
+            refused = await talk.site.page().done("prompt", "submit", ["Something new", None, None])
+            assert SENTENCE in refused.painted["notice"]
+            liked = {"index": 1, "value": ["one two"], "liked": True}
+            voted = await talk.page.done("chatbot", "like", [None, ""], liked)
+            assert voted.success
+            script.release()
+            last = await talk.rest
+            assert "one two three" in str(last.painted["chatbot"])
+        assert await asyncio.to_thread(server.ended) == 0
+        events = log_of(database_url, talk.conversation_id)
+        assert events[-1] == "reply_finished 2 complete: one two three"
+        assert "message_rated 2: nothing -> like" in events
+        assert len(model.requests) == 1
+        assert [line.partition("] ")[2] for line in server.lines] == [
+            "ending: 1 replies may be written for 60 more seconds"
+        ]
+
+
+async def test_what_is_not_finished_in_time_is_kept_as_it_is(database_url: str, model: ScriptedServer) -> None:
+    model.reply("one two three", hold_after=2)
+    with running(database_url, model, seconds=0.5) as server:
+        async with writing(server, "one two") as talk:
+            server.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.ended) == 0
+    assert log_of(database_url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
+
+
+async def test_a_second_signal_hurries_the_end_on(database_url: str, model: ScriptedServer) -> None:
+    model.reply("one two three", hold_after=2)
+    with running(database_url, model, seconds=3600) as server:
+        async with writing(server, "one two") as talk:
+            server.signal(signal.SIGTERM)
+            await ending(talk.site)
+            server.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.ended) == 0
+    assert log_of(database_url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
+
+
+def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(
+    database_url: str, model: ScriptedServer
+) -> None:
+    with running(database_url, model, seconds=3600) as server:
+        server.signal(signal.SIGTERM)
+        assert server.ended() == 0
+        assert server.lines == []

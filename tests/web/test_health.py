@@ -1,0 +1,159 @@
+"""What the server says of itself to those who look after it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import make_url
+
+from browser.application import Application, endpoint, eventually
+from openai_server import ScriptedServer
+from people import Somebody, house
+
+TOKEN = "a-token-for-the-metrics"
+
+
+def get(application: Application, path: str, **how: Any) -> httpx.Response:
+    return httpx.get(f"{application.address}{path}", timeout=30, **how)
+
+
+def running(url: str, **settings: Any) -> Iterator[Application]:
+    """Without sign-in."""
+    application = Application(url, **settings)
+
+    async def start() -> None:
+        application.start()
+
+    asyncio.run(start())
+    try:
+        yield application
+    finally:
+        application.close()
+
+
+serving = contextmanager(running)
+
+
+def figures(answer: httpx.Response) -> dict[str, float]:
+    """Every sample, by its name and labels."""
+    return {
+        " ".join([sample.name, *map(str, sample.labels.values())]): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_a_server_is_alive_and_ready_and_names_nothing(application: Application) -> None:
+    assert get(application, "healthz").json() == {"status": "alive"}
+    ready = get(application, "readyz")
+    assert (ready.status_code, ready.json()["status"], ready.json()["database"]) == (200, "ready", "ready")
+    known = make_url(application.settings.database_url)
+    for name in (str(known.database), application.settings.models[0].name, str(known.host)):
+        assert name not in ready.text
+
+
+def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Callable[[], str]) -> None:
+    with serving(new_sqlite()) as application:
+        first = get(application, "readyz")
+        assert first.json()["models"]["loading"] == first.json()["models"]["ready"] ^ 1
+        loaded = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200, time.sleep)
+        assert loaded.json() == {
+            "status": "ready",
+            "database": "ready",
+            "models": {"ready": 1, "loading": 0, "failing": 0},
+        }
+
+
+def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
+    inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
+) -> None:
+    application, people = inhabited
+    model.fail(404)
+    tab = people["ada"].tab()
+    tab.call("ChatHandlers.send", ["Hello", None, None])
+    told = get(application, "readyz")
+    assert (told.status_code, told.json()["models"]) == (200, {"ready": 0, "loading": 0, "failing": 1})
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
+
+
+def test_a_database_of_another_release_is_not_ready(application: Application) -> None:
+    def set_to(revision: str) -> None:
+        with application.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+
+    with application.engine.connect() as connection:
+        now = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    set_to("0001")
+    try:
+        told = get(application, "readyz")
+        assert (told.status_code, told.json()["database"]) == (503, "of another release")
+        assert get(application, "healthz").status_code == 200
+    finally:
+        set_to(str(now))
+    assert get(application, "readyz").status_code == 200
+
+
+def test_metrics_are_for_whoever_shows_their_token(new_sqlite: Callable[[], str]) -> None:
+    with house(new_sqlite(), metrics_token=TOKEN) as (application, people):
+        refused = [{}, {"Authorization": "Bearer another-token"}, {"Authorization": TOKEN}]
+        for headers in refused:
+            answer = get(application, "metrics", headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert people["adam"].get("/metrics").status_code == 401
+        shown = get(application, "metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert (shown.status_code, shown.headers["content-type"].split(";")[0]) == (200, "text/plain")
+
+
+def test_without_a_token_there_are_no_metrics_where_people_sign_in(application: Application) -> None:
+    told = get(application, "metrics")
+    assert (told.status_code, told.text) == (404, "Set metrics_token to have metrics here.\n")
+
+
+@pytest.fixture
+def alone(database_url: str, model: ScriptedServer) -> Iterator[Application]:
+    """Without sign-in, on either database."""
+    yield from running(database_url, models=[endpoint(model)])
+
+
+def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedServer) -> None:
+    person = Somebody(alone, "local", alone.annotator_id, None)
+    tab = person.tab()
+    tab.call("ChatHandlers.send", ["Hello", None, None])
+    tab.call("FeedbackHandlers.like", [None, ""], event_data={"index": 1, "value": ["x"], "liked": True})
+    model.fail(404)
+    person.tab().call("ChatHandlers.send", ["Hello again", None, None])
+    shown = figures(get(alone, "metrics"))
+    log = [event for one in alone.conversation_ids() for event in alone.events(one)]
+    for kind, count in Counter(event.body.KIND for event in log).items():
+        assert shown[f"chatfeedback_events_total {kind}"] == count
+    assert shown["chatfeedback_replies_total parrot complete"] == 1
+    assert shown["chatfeedback_replies_total parrot failed"] == 1
+    assert shown["chatfeedback_model_errors_total parrot"] == 1
+    assert shown["chatfeedback_time_to_first_token_seconds_count parrot"] == 1
+    # Each prompt, the end of each reply, and the vote were a commit.
+    assert shown["chatfeedback_commit_seconds_count"] == 5
+    assert (shown["chatfeedback_open_streams"], shown["chatfeedback_queue"]) == (0, 0)
+    assert (shown["chatfeedback_database_up"], shown["chatfeedback_outages"]) == (1, 0)
+    assert shown["process_resident_memory_bytes"] > 0
+    person.http.close()
+
+
+def test_replies_that_are_being_written_are_counted(alone: Application, model: ScriptedServer) -> None:
+    script = model.reply("one two", hold_after=1)
+    person = Somebody(alone, "local", alone.annotator_id, None)
+    joined = person.tab().join("ChatHandlers.send", ["Hello", None, None])
+    assert joined.status_code == 200
+    open_streams = lambda: figures(get(alone, "metrics"))["chatfeedback_open_streams"]  # noqa: E731
+    assert eventually(open_streams, lambda seen: seen == 1, time.sleep) == 1
+    script.release()
+    assert eventually(open_streams, lambda seen: seen == 0, time.sleep) == 0
+    person.http.close()
