@@ -39,7 +39,7 @@ from chatfeedback.web.ending import Server
 from chatfeedback.web.health import Health, health_routes
 from chatfeedback.web.metrics import Metrics
 
-SCRIPTS = ("session.js", "stream.js", "messages.js", "page.js", "scroll.js")
+SCRIPTS = ("outage.js", "session.js", "stream.js", "messages.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
 """How long requests may go on after the process was asked to end."""
 

@@ -54,6 +54,12 @@ def test_a_reload_brings_back_the_conversation_its_ratings_and_the_draft(
     application.assert_log(rated.page, conversation_id, LOG)
 
 
+def test_what_is_typed_is_kept_at_once(chat: ChatPage) -> None:
+    chat.prompt.fill("half a thought")
+    chat.reload()
+    expect(chat.prompt).to_have_value("half a thought")
+
+
 def test_an_idle_page_goes_on_after_a_restart_of_the_server(rated: ChatPage, application: Application) -> None:
     application.stop()
     application.start()

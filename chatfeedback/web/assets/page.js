@@ -99,6 +99,7 @@
     if (enters) entered = { text: box().value, at: performance.now() };
   }, true);
   document.addEventListener("input", (event) => {
+    if (event.target === box()) draft.keep(box().value); // Gradio tells of it later, and not at all while it is in trouble
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
     if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);

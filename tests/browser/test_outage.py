@@ -1,0 +1,89 @@
+"""A database that is away while people are at the page: nothing that they do is lost, and it goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import create_engine, make_url, text
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+from browser.people import Visitor
+from browser.telling import asked
+from browser.watched import Watched
+from openai_server import ScriptedServer
+
+SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back."
+
+
+@pytest.fixture
+def application(
+    serve: Callable[..., Application], model: ScriptedServer, request: pytest.FixtureRequest
+) -> Iterator[Application]:
+    """On Postgres, where people sign in: who asks is looked up in the database that is away."""
+    server = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
+    yield serve(server.url(name), auth="password", models=[endpoint(model)])
+
+
+@pytest.fixture
+def away(application: Application) -> Iterator[Callable[[bool], None]]:
+    """Takes the database away, or gives it back."""
+    url = make_url(application.settings.database_url)
+    engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    def set_away(away: bool) -> None:
+        with engine.connect() as connection:
+            connection.execute(text(f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS {not away}'))
+            ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+            connection.execute(text(ending), {"name": url.database})
+
+    yield set_away
+    set_away(False)
+    engine.dispose()
+
+
+@pytest.fixture
+def chat(
+    visits: Callable[..., Visitor], application: Application, watched: Watched, look: dict[str, object]
+) -> ChatPage:
+    watched.harmless.append("Failed to load resource: the server responded with a status of 503")
+    chat = visits("annotator", application, **look).comes_in()
+    chat.ask("one")
+    chat.settled()
+    return chat
+
+
+def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
+    chat: ChatPage, application: Application, away: Callable[[bool], None], folder: Path
+) -> None:
+    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+    away(True)
+    chat.vote(0, "like")
+    expect(told).to_be_visible()
+    chat.vote(0, "dislike")
+    chat.prompt.fill("precious")
+    chat.prompt.press("Enter")
+    chat.prompt.press("Enter")
+    expect(chat.prompt).to_have_value("precious")
+    box = told.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= (chat.page.viewport_size or {})["width"]
+    chat.page.screenshot(path=folder / "away.png")
+    away(False)
+    chat.shows("one", "You said: one", "precious", "You said: precious")
+    chat.idle()
+    expect(told).not_to_be_visible()
+    expect(chat.prompt).to_have_value("")
+    chat.page.screenshot(path=folder / "back.png")
+    rated = ["message_rated 2: nothing -> like", "message_rated 2: like -> dislike"]
+    talk = [
+        "message_sent 3 after 2: precious",
+        "reply_started 4 after 3, parrot told 1 2 3",
+        "reply_finished 4 complete: You said: precious",
+    ]
+    application.assert_log(chat.page, chat.conversation_id, [*asked("one"), *rated, *talk], in_order=False)
+    log = [event.body.KIND for event in application.events(chat.conversation_id)]
+    assert log.count("message_sent") == 2
