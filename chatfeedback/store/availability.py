@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from chatfeedback.errors import StoreError, StoreUnavailable
+from chatfeedback.errors import ChatFeedbackError, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
@@ -26,7 +26,7 @@ def logged(error: StoreError) -> None:
 
 
 class Availability:
-    """May be used from any thread. `probe` writes something; it raises StoreError as long as that does not work."""
+    """May be used from any thread. `probe` writes something; it raises as long as that does not work."""
 
     def __init__(self, probe: Callable[[], None]) -> None:
         self._probe = probe
@@ -68,7 +68,7 @@ class Availability:
         while not self._closed.is_set():
             try:
                 self._probe()
-            except StoreError:  # told by whoever was the first; another reason on the way is not worth another line
+            except ChatFeedbackError:  # told by whoever was the first; other reasons on the way are worth no line
                 self._closed.wait(PROBE_SECONDS)
                 continue
             with self._lock:

@@ -156,25 +156,29 @@ class PostgresWriter:
         self._executor.shutdown(wait=True)
 
     def _attempt(self, work: Work[T]) -> T:
-        for pause in PAUSES:
+        unanswered: Exception | None = None
+        for pause in (*PAUSES, None):
             try:
                 return self._once(work)
             except ChatFeedbackError:
                 raise
             except Exception as error:
-                if not is_transient(error):
+                if isinstance(error, CommitUnanswered):
+                    # Whatever comes of further attempts: it may be stored, and nobody must be told that it is not.
+                    unanswered = error.commit
+                elif not is_transient(error):
                     raise translated(error) from error
+                if pause is None:
+                    told = unanswered or error
+                    raise translated(told) from told
             time.sleep(pause)  # a server that fails over needs a moment
-        try:
-            return self._once(work)
-        except Exception as error:
-            raise translated(error) from error
+        raise AssertionError("the last attempt returns or raises")
 
     def _once(self, work: Work[T]) -> T:
         pooled = self._engine.raw_connection()
         try:
             result = work(Transaction(pooled.driver_connection, self._statements))
-            pooled.driver_connection.commit()  # type: ignore[union-attr]
+            self._commit(pooled.driver_connection)
             return result
         except BaseException:
             # Whatever state the connection is in, the pool rolls back or replaces it.
@@ -183,3 +187,19 @@ class PostgresWriter:
             raise
         finally:
             pooled.close()
+
+    def _commit(self, connection: Any) -> None:
+        try:
+            connection.commit()
+        except Exception as error:
+            if is_transient(error) and connection.broken:
+                raise CommitUnanswered(error) from error
+            raise
+
+
+class CommitUnanswered(Exception):
+    """A commit was asked for, and the connection ended before the answer."""
+
+    def __init__(self, commit: Exception) -> None:
+        super().__init__("a commit was not answered")
+        self.commit = commit

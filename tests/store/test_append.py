@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,11 +29,11 @@ from chatfeedback.domain.events import (
     new_id,
 )
 from chatfeedback.domain.fold import fold
-from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTaken
+from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, StoreUnavailable, VersionTaken
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import Appended, Command, EventStore
 from chatfeedback.store.sql import Transaction
-from chatfeedback.store.writer import PostgresWriter, Work, open_writer
+from chatfeedback.store.writer import CommitUnanswered, PostgresWriter, open_writer
 from talking import REASONS, People, StoredTalk, plan
 
 LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -171,13 +172,14 @@ class LosesAnswers(PostgresWriter):
     """Commits, and then loses the connection before the answer arrives, the first `times`."""
 
     times = 1
+    then: Callable[[], object] = staticmethod(lambda: None)
 
-    def _once(self, work: Work[Appended]) -> Appended:  # type: ignore[override]
-        result = super()._once(work)
+    def _commit(self, connection: Any) -> None:
+        super()._commit(connection)
         if self.times:
             self.times -= 1
-            raise psycopg.OperationalError("server closed the connection unexpectedly")
-        return result
+            self.then()
+            raise CommitUnanswered(psycopg.OperationalError("server closed the connection unexpectedly"))
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
@@ -199,6 +201,20 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people
     writer.times = times
     assert stored(store.append(new, expected_version=0).result().events) == new
     writer.close()
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(engine: Engine, people: People) -> None:
+    writer = LosesAnswers(engine)
+    # The server goes away with the answer: no further attempt reaches it.
+    url = engine.url.set(database="nowhere")
+    writer.then = lambda: setattr(writer, "_engine", open_engine(url.render_as_string(hide_password=False)))
+    store = EventStore(engine, writer)
+    new = imported(people, ["Hello"])
+    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
+        store.append(new, expected_version=0).result()
+    assert stored(store.events_of(new[0].conversation_id)) == new
+    store.close()
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)

@@ -1,0 +1,96 @@
+"""Annotators at a server that is in trouble: each sends prompt after prompt, and notes what the page said of each.
+
+async with crowd(application, people) as somebody:
+    await somebody.until(lambda: len(somebody.accepted) >= 10)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import itertools
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from browser.application import Application
+from chatfeedback.domain.events import MessageSent
+from gradio_pages import Gone, Page, Site
+from gradio_pages import Refused as NotAnswered
+
+PATIENCE = 90.0
+
+
+class Crowd:
+    """What came of the prompts: `accepted`, those that a page showed as sent, and `refused`, with what was said."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._news = asyncio.Event()
+        self._numbers = itertools.count()
+        self.accepted: list[str] = []
+        self.refused: dict[str, str] = {}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when this is so; it is asked whenever something has come of a prompt."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._news = asyncio.Event()
+                await self._news.wait()
+
+    async def talk(self, token: str) -> None:
+        """Goes on until it is cancelled."""
+        async with Site(self._application.address, {"chatfeedback_session": token}) as site:
+            page = site.page()
+            while True:
+                text = f"prompt-{next(self._numbers)}."
+                try:
+                    await self._send(page, text)
+                except Gone:  # it was sent, and nobody knows what came of it: a browser loads the page again
+                    page = site.page()
+                self._news.set()
+
+    async def _send(self, page: Page, text: str) -> None:
+        painted: dict[str, Any] = {}
+        try:
+            async for told in page.call("prompt", "submit", [text, None, None]):
+                painted = told.painted or painted
+                if text not in self.accepted and text in str(painted.get("chatbot")):
+                    self.accepted.append(text)
+                    self._news.set()
+        except NotAnswered as refusal:
+            status, sentence = refusal.args
+            assert status == 503, sentence
+            self.refused[text] = sentence
+            await asyncio.sleep(0.05)  # as fast as nobody clicks
+            return
+        if text not in self.accepted:
+            self.refused[text] = html.unescape(re.sub("<[^>]*>", "", str(painted.get("notice"))))
+
+    def check(self) -> None:
+        """What was accepted is stored once; what was refused is not, unless it was said that it may be."""
+        stored = [
+            event.body.text
+            for conversation_id in self._application.conversation_ids()
+            for event in self._application.events(conversation_id)
+            if isinstance(event.body, MessageSent)
+        ]
+        assert sorted(set(stored)) == sorted(stored), "something is stored twice"
+        assert set(self.accepted) <= set(stored), "something that was accepted is lost"
+        for text, sentence in self.refused.items():
+            assert text not in stored or "perhaps after it had stored this" in sentence, f"{text}: {sentence}"
+
+
+@asynccontextmanager
+async def crowd(application: Application, tokens: Iterable[str]) -> AsyncIterator[Crowd]:
+    """One annotator for each session, all busy to the end of the block."""
+    made = Crowd(application)
+    talking = [asyncio.create_task(made.talk(token)) for token in tokens]
+    try:
+        yield made
+        assert not any(task.done() for task in talking), [task.exception() for task in talking if task.done()]
+    finally:
+        for task in talking:
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)

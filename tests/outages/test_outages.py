@@ -1,0 +1,196 @@
+"""Databases that cannot be used for a while, under load.
+
+Each time: whoever sends is told and nothing is pretended; `/readyz` says so and `/healthz` stays; the log has one line
+for the beginning and one for the end; it works again by itself; what was accepted is there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+import clusters
+from browser.application import Application, endpoint
+from chatfeedback.store import admin
+from chatfeedback.store import engine as engines
+from openai_server import ScriptedServer
+from outages.crowd import PATIENCE, Crowd, crowd
+from people import settle
+from serving import served
+
+# Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application.
+pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+AWAY_SECONDS = 30
+CHATTING = ("ada", "bob", "adam")
+MESSAGES = ("the database cannot be used", "the database can be used again")
+
+
+@contextmanager
+def running(database_url: str, model: ScriptedServer) -> Iterator[tuple[Application, list[str]]]:
+    """An application, and a session for each of its people who chat."""
+    application = Application(
+        database_url, auth="password", models=[endpoint(model)], messages_per_minute=10_000, streams_at_once=50
+    )
+    people = {}
+    application.start()
+    try:
+        people = settle(application)
+        yield application, [str(people[name].token) for name in CHATTING]
+    finally:
+        for person in people.values():
+            person.http.close()
+        application.close()
+
+
+async def get(application: Application, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=application.address, timeout=30) as client:
+        return await client.get(path)
+
+
+async def readiness(application: Application, status: int) -> httpx.Response:
+    """The answer of /readyz as soon as it has this status."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await get(application, "readyz")).status_code != status:
+            pass
+    return answer
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of it: levels and beginnings of the lines."""
+    records = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")]
+    found = []
+    for record in records:
+        known = [message for message in MESSAGES if record.getMessage().startswith(message)]
+        found.append(known[0] if known else f"{record.name}: {record.getMessage()}")
+    return found
+
+
+async def through(
+    application: Application,
+    tokens: list[str],
+    caplog: pytest.LogCaptureFixture,
+    begin: Callable[[], None],
+    end: Callable[[], None],
+    *,
+    sentence: str,
+    seconds: float = 0,
+) -> Crowd:
+    """The story of an outage."""
+    async with crowd(application, tokens) as people:
+        await people.until(lambda: len(people.accepted) >= 8)
+        began = time.monotonic()
+        await asyncio.to_thread(begin)
+        try:
+            away = await readiness(application, 503)
+            assert (away.json()["status"], away.json()["database"]) == ("not ready", "unavailable")
+            assert (await get(application, "healthz")).status_code == 200
+            await people.until(lambda: sum(sentence in said for said in people.refused.values()) >= 5)
+            await asyncio.sleep(max(0, began + seconds - time.monotonic()))  # for as long as it is meant to last
+        finally:
+            await asyncio.to_thread(end)
+        await readiness(application, 200)
+        before = len(people.accepted)
+        await people.until(lambda: len(people.accepted) >= before + 8)
+    assert told(caplog) == list(MESSAGES), "one line for the beginning and one for the end"
+    people.check()
+    assert admin.check(application.settings.database_url) == []
+    return people
+
+
+async def test_a_postgres_that_is_away_for_half_a_minute(
+    model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with clusters.running(clusters.newest()) as cluster:
+        url = cluster.url(cluster.create_database())
+        admin.upgrade(url)
+        with running(url, model) as (application, tokens):
+            stop = lambda: cluster.stop("immediate")  # noqa: E731
+            await through(
+                application, tokens, caplog, stop, cluster.start, sentence="The database", seconds=AWAY_SECONDS
+            )
+
+
+async def test_a_file_that_another_program_holds(
+    new_sqlite: Callable[[], str],
+    model: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.5)  # nobody waits so long for a test
+    url = new_sqlite()
+    with (
+        closing(
+            sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+        ) as other,
+        running(url, model) as (application, tokens),
+    ):
+        await through(
+            application,
+            tokens,
+            caplog,
+            lambda: other.execute("BEGIN IMMEDIATE") and None,
+            lambda: other.execute("ROLLBACK") and None,
+            sentence="Another program holds the database, so nothing was stored; try again in a moment.",
+        )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 4 MiB. Only root can make one; in CI that is who runs the tests."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount") or ""
+    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    if not mount or subprocess.run([mount, *options], capture_output=True).returncode:
+        reason = "Only root can make a small disk here."
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield folder
+    subprocess.run([f"{mount[:-5]}umount", "--lazy", folder], check=True)
+
+
+async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"sqlite:///{small_disk}/chatfeedback.db"
+    admin.upgrade(url)
+    filler = small_disk / "filler"
+
+    def fill() -> None:
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError as error:
+                assert error.strerror == "No space left on device"
+
+    with running(url, model) as (application, tokens):
+        await through(
+            application,
+            tokens,
+            caplog,
+            fill,
+            filler.unlink,
+            sentence="The disk is full, so nothing was stored; free some space and try again.",
+        )
+
+
+def test_a_file_that_may_only_be_read_is_not_served(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk}/chatfeedback.db"
+    admin.upgrade(url)
+    before = (small_disk / "chatfeedback.db").read_bytes()
+    subprocess.run([str(shutil.which("mount")), "-o", "remount,ro", small_disk], check=True)
+    with served("--database-url", url, "--model", "m", "--base-url", "http://127.0.0.1:9/v1") as server:
+        assert (server.address, server.ended()) == ("", 1)
+        assert server.log.count("\n") == 1
+        assert "cannot be written (Read-only file system); make it writable." in server.log
+    assert (small_disk / "chatfeedback.db").read_bytes() == before
