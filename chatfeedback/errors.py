@@ -29,6 +29,8 @@
         ├── ModelUnreachable     nothing answers at the endpoint
         ├── StreamBroken         the connection ended in the middle of a reply
         ├── ContextExceeded      the messages do not fit into the model's window
+        ├── EmptyReply           a reply came to its end, and there is nothing in it
+        ├── ReplyEndless         a reply grew beyond what is kept of one
         └── ModelFailed          any other refusal or fault of the endpoint
 
 Each message is one sentence that a person can act on; it never holds a secret. Errors of libraries are
@@ -139,6 +141,13 @@ class StoreCorrupt(StoreError):
 class ModelError(ChatFeedbackError):
     """A reply could not be had from the model."""
 
+    def __init__(self, sentence: str, *, transient: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.transient = transient
+        """Whether the same request may succeed a moment later."""
+        self.retry_after = retry_after
+        """Seconds after which the endpoint wants to be asked again, where it says so."""
+
 
 class ModelUnknown(ModelError):
     """The endpoint does not know this model."""
@@ -166,6 +175,14 @@ class StreamBroken(ModelError):
 
 class ContextExceeded(ModelError):
     """The messages do not fit into the model's window of tokens."""
+
+
+class EmptyReply(ModelError):
+    """A reply came to its end, and there is nothing in it."""
+
+
+class ReplyEndless(ModelError):
+    """A reply grew beyond what is kept of one."""
 
 
 class ModelFailed(ModelError):

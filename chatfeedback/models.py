@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import Generation
 from chatfeedback.inference import window
-from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, ReplyRequest, Sampling
+from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, OnPause, ReplyRequest, Sampling
 
 Connect = Callable[[], Awaitable[ModelClient]]
 Pieces = AsyncGenerator[Delta | Finish, None]
@@ -61,12 +61,14 @@ class ChatModel:
         """A shorter thread, after the endpoint said that this one is too long; None when there is none."""
         return window.shrink(thread)
 
-    async def stream(self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool) -> Pieces:
-        """The reply in pieces, and a Finish at last. Raises ModelError."""
+    async def stream(
+        self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool, on_pause: OnPause | None = None
+    ) -> Pieces:
+        """The reply in pieces, and a Finish at last; see ModelClient.stream. Raises ModelError."""
         client = await self.connect()
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
         said = (ChatMessage(message.role, message.text) for message in thread)
-        stream = client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh))
+        stream = client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh), on_pause)
         # A generator that is closed does not close the one that it reads from.
         async with contextlib.aclosing(stream) as pieces:
             async for piece in pieces:

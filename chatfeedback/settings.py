@@ -69,8 +69,19 @@ class RequestSettings(Frozen):
         default=0.9, gt=0, le=1, description="Words are drawn from the likeliest that make up this share, 0 to 1."
     )
     max_tokens: int = Field(default=512, ge=1, le=2**31 - 1, description="The longest reply, in tokens.")
+    max_reply_chars: int = Field(
+        default=100_000,
+        ge=1,
+        description="The longest reply in characters, where the endpoint goes on beyond `max_tokens`; it fails there.",
+    )
+    first_token_seconds: FiniteFloat = Field(
+        default=120, gt=0, description="How long the endpoint may take to the first piece of a reply; then it failed."
+    )
     timeout_seconds: FiniteFloat = Field(
-        default=120, gt=0, description="How long the endpoint may be silent before the reply counts as failed."
+        default=120, gt=0, description="How long the endpoint may be silent between two pieces; then the reply failed."
+    )
+    attempts: int = Field(
+        default=3, ge=1, le=10, description="How often an endpoint that is busy or away is asked; 1 asks only once."
     )
 
 

@@ -32,18 +32,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Body = dict[str, Any]
+Event = Body | str | bytes | None
 
 
 @dataclass
 class Script:
     """What one request gets, and a test's hold on it while it runs.
 
-    `events` are payloads of `data:` lines; a None is a hold, `hangs` one before anything is sent. `reached` is set at
-    a hold, `release` goes on to the next one. `ended` is set when the server is done with the request, `left` when
-    the client went away before that.
+    `events` are payloads of `data:` lines, bytes are sent as they are; a None is a hold, `hangs` one before anything
+    is sent. `reached` is set at a hold, `release` goes on to the next one. `ended` is set when the server is done with
+    the request, `left` when the client went away before that.
     """
 
-    events: Sequence[Body | str | None] = ()
+    events: Sequence[Event] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
@@ -133,7 +134,7 @@ class ScriptedServer:
         `usage`: the tokens of prompt and reply, sent only to those who ask for them.
         """
         holds = {hold_after} if isinstance(hold_after, int) else set(hold_after)
-        events: list[Body | str | None] = [delta(piece) for piece in pieces(text, chunk)]
+        events: list[Event] = [delta(piece) for piece in pieces(text, chunk)]
         assert not holds or max(holds) <= len(events), "there are fewer pieces"
         for after in sorted(holds, reverse=True):
             events.insert(after, None)
@@ -143,7 +144,7 @@ class ScriptedServer:
             events.append({"choices": [], "usage": counts})
         return self.stream(*events, "[DONE]")
 
-    def stream(self, *events: Body | str | None, breaks: bool = False, **options: Any) -> Script:
+    def stream(self, *events: Event, breaks: bool = False, **options: Any) -> Script:
         """Streams these payloads as they are; None is a hold. `breaks`: then drops the connection."""
         return self._queue(Script(events, breaks=breaks, **options))
 
@@ -271,9 +272,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def _send_event(self, event: Body | str) -> None:
-        data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
-        line = f"data: {data}\n\n".encode()
+    def _send_event(self, event: Body | str | bytes) -> None:
+        data = json.dumps(event, ensure_ascii=False) if isinstance(event, dict) else event
+        line = data if isinstance(data, bytes) else f"data: {data}\n\n".encode()
         self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:

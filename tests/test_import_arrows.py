@@ -73,6 +73,7 @@ LIBRARIES: dict[str, set[str]] = {
     "jinja2": {"web"},
     "uvicorn": {"web"},
     "huggingface_hub": {"inference"},
+    "tenacity": {"inference"},
     "xllamacpp": {"inference"},
     "typer": {"cli"},
     "rich": {"cli"},

@@ -6,7 +6,9 @@ that these always hold:
 
 - a reply has a connection of its own, closed the moment its consumer stops, however it stops;
 - the Hugging Face token goes to Hugging Face and nowhere else;
-- whatever goes wrong leaves as one ModelError (`faults`), and a reply that was cut off is never taken for whole.
+- whatever goes wrong leaves as one ModelError (`faults`), and a reply that was cut off is never taken for whole;
+- what may pass is asked for again before the first piece of the reply (`retrying`), and never after it;
+- a reply ends: by silence (`patience`), or by its length where the server does not keep to `max_tokens`.
 """
 
 from __future__ import annotations
@@ -22,22 +24,25 @@ from huggingface_hub import (
     AsyncInferenceClient,
     ChatCompletionInputStreamOptions,
     ChatCompletionStreamOutput,
+    ChatCompletionStreamOutputChoice,
     get_token,
     is_offline_mode,
 )
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from chatfeedback.errors import KeyRefused, ModelError
-from chatfeedback.inference import faults
+from chatfeedback.inference import faults, retrying
+from chatfeedback.inference.patience import Patience
 from chatfeedback.inference.request import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
+from chatfeedback.inference.retrying import OnPause
 
-__all__ = ["ChatMessage", "Delta", "Endpoint", "Finish", "ModelClient", "ReplyRequest", "Sampling"]
+__all__ = ["ChatMessage", "Delta", "Endpoint", "Finish", "ModelClient", "OnPause", "ReplyRequest", "Sampling"]
 
 # What Hugging Face documents for its inference cache, and what HTTP says to every other cache.
 _NO_CACHE = {"x-use-cache": "false", "cache-control": "no-cache"}
 _COUNT_TOKENS = ChatCompletionInputStreamOptions(include_usage=True)
-# Token counts come in a chunk of their own after the last one of the reply; they are not waited for longer.
-_USAGE_SECONDS = 5.0
+# What is read of a refusal; whole ones are far shorter.
+_REFUSAL_BYTES = 2**16
 
 
 class ModelClient:
@@ -48,47 +53,65 @@ class ModelClient:
         self._counts_tokens = True
         self._http = httpx2.AsyncClient(
             trust_env=not endpoint.is_loopback,  # a proxy of the environment does not lead to this machine
-            timeout=None,  # silence is timed in `stream`, where a server's keep-alives do not count as an answer
+            timeout=None,  # `Patience` has its own, for which a server's keep-alives do not count as an answer
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
-    async def stream(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+    def stream(self, request: ReplyRequest, on_pause: OnPause | None = None) -> AsyncGenerator[Delta | Finish, None]:
         """The reply in pieces, then exactly one Finish. Raises ModelError.
 
         Cancel the task that reads it, or close the generator, to end the reply early: that closes the connection,
-        and most servers stop to write.
+        and most servers stop to write. `on_pause` is told of the pauses before the endpoint is asked again.
         """
-        try:
-            async with aclosing(self._stream(request)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except ModelError:
-            raise
-        except Exception as error:
-            raise faults.translated(error, self.endpoint) from error
+        endpoint = self.endpoint
+        return retrying.from_first_piece(
+            lambda: self._attempt(request), attempts=endpoint.attempts, model=endpoint.model, on_pause=on_pause
+        )
 
     async def aclose(self) -> None:
         """Closes what is still open; call it once, at the end."""
         await self._http.aclose()
 
-    async def _stream(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
-        finish_reason, usage = None, None
-        exchange = _Exchange(self.endpoint, self._http, await self._key(), fresh=request.fresh)
+    async def _attempt(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+        """One try. Raises ModelError for whatever goes wrong, and at once for a reply that does not end."""
+        length, most = 0, self.endpoint.max_reply_chars
         try:
-            async with asyncio.timeout(self.endpoint.timeout):
+            async with aclosing(self._exchange(request)) as pieces:
+                async for piece in pieces:
+                    length += len(piece.text) if isinstance(piece, Delta) else 0
+                    if length <= most:
+                        yield piece
+                        continue
+                    if isinstance(piece, Delta) and (kept := piece.text[: most - length]):
+                        yield Delta(kept)
+                    raise faults.endless(self.endpoint)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise faults.translated(error, self.endpoint, begun=length > 0) from error
+
+    async def _exchange(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+        finish_reason, usage, patience = None, None, Patience(self.endpoint)
+        async with patience.waiting():
+            key = await self._key()
+        exchange = _Exchange(self.endpoint, self._http, key, fresh=request.fresh)
+        try:
+            async with patience.waiting():
                 chunks = aiter(await self._ask(exchange, request))
-            while (chunk := await self._next(chunks, finish_reason)) is not None:
+            while (chunk := await _next(chunks, patience, whole=finish_reason is not None)) is not None:
                 usage = chunk.usage or usage
                 for choice in chunk.choices or ():
-                    finish_reason = choice.finish_reason or finish_reason
-                    if choice.delta and choice.delta.content:
-                        yield Delta(choice.delta.content)
+                    if text := _text(choice):
+                        yield Delta(text)
+                    if text or (choice.finish_reason and not finish_reason):
+                        finish_reason = choice.finish_reason or finish_reason
+                        patience.renew(whole=finish_reason is not None)
         finally:
             await exchange.exit_stack.aclose()
         if finish_reason is None and not exchange.done:
             raise EOFError("the stream ended before the reply did")
-        counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-        yield Finish(finish_reason, *counted)
+        # Counts that are none are no reason to call a whole reply failed.
+        yield Finish(finish_reason, *(getattr(usage, f"{side}_tokens", None) for side in ("prompt", "completion")))
 
     async def _ask(self, exchange: _Exchange, request: ReplyRequest) -> AsyncIterable[ChatCompletionStreamOutput]:
         """Sends the request; once more without asking for token counts where the server does not know that."""
@@ -109,22 +132,6 @@ class ModelClient:
                 if not (refused and self._counts_tokens):
                     raise
                 self._counts_tokens = False
-
-    async def _next(
-        self, chunks: AsyncIterator[ChatCompletionStreamOutput], finish_reason: str | None
-    ) -> ChatCompletionStreamOutput | None:
-        """The next chunk, None after the last one. Once the reply is whole, only the token counts can be lost."""
-        patience = self.endpoint.timeout if finish_reason is None else min(self.endpoint.timeout, _USAGE_SECONDS)
-        try:
-            async with asyncio.timeout(patience):
-                chunk = await anext(chunks, None)
-        except (TimeoutError, httpx2.TransportError):
-            if finish_reason is None:
-                raise
-            return None
-        if getattr(chunk, "object", None) == "error":  # how vLLM said it before it said {"error": …}
-            raise faults.StreamedError(vars(chunk))
-        return chunk
 
     async def _key(self) -> str | None:
         """The key to send, None for none. Raises when the Hub cannot be asked with it."""
@@ -160,8 +167,7 @@ class _Exchange(AsyncInferenceClient):
             self._http.stream("POST", request_parameters.url, json=request_parameters.json, headers=headers)
         )
         if not response.is_success:
-            await response.aread()
-            response.raise_for_status()
+            raise await _refusal(response)
         lines = self._lines(response)
         self.exit_stack.push_async_callback(lines.aclose)
         return lines
@@ -173,6 +179,43 @@ class _Exchange(AsyncInferenceClient):
                 return
             if event.data:
                 yield f"data: {event.data}"
+
+
+async def _next(
+    chunks: AsyncIterator[ChatCompletionStreamOutput], patience: Patience, *, whole: bool
+) -> ChatCompletionStreamOutput | None:
+    """The next chunk, None after the last one. Once the reply is whole, only the token counts can be lost."""
+    try:
+        async with patience.waiting():
+            chunk = await anext(chunks, None)
+    except (TimeoutError, httpx2.TransportError):
+        if not whole:
+            raise
+        return None
+    if getattr(chunk, "object", None) == "error":  # how vLLM said it before it said {"error": …}
+        raise faults.StreamedError(vars(chunk))
+    return chunk
+
+
+def _text(choice: ChatCompletionStreamOutputChoice) -> str:
+    """What a chunk adds to the reply. Raises TypeError for what is no text: no library has looked at it."""
+    content = choice.delta.content if choice.delta else None
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"the text of a chunk is a {type(content).__name__}")
+    return content or ""
+
+
+async def _refusal(response: httpx2.Response) -> httpx2.HTTPStatusError:
+    """The error for a response that is no success, with the beginning of what it says."""
+    said = b""
+    async with aclosing(response.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            said += piece
+            if len(said) > _REFUSAL_BYTES:
+                break
+    kept = [header for header in response.headers.raw if header[0].lower() in (b"content-type", b"retry-after")]
+    read = httpx2.Response(response.status_code, headers=kept, content=said, request=response.request)
+    return httpx2.HTTPStatusError("the endpoint refused", request=response.request, response=read)
 
 
 def _check_hub(endpoint: Endpoint, key: str | None) -> None:

@@ -25,8 +25,10 @@ from chatfeedback.errors import (
     ModelUnknown,
     ModelUnreachable,
     RateLimited,
+    ReplyEndless,
     StreamBroken,
 )
+from chatfeedback.inference import coming_back
 from chatfeedback.inference.request import Endpoint
 
 # llama.cpp, OpenAI, vLLM, SGLang, text-generation-inference (TGI), LM Studio, Anthropic's and Gemini's layers.
@@ -42,11 +44,23 @@ _NO_SUCH_MODEL = re.compile(
     re.IGNORECASE,
 )
 _TOO_MANY = re.compile(r"rate.?limit|too many requests|quota|overloaded|insufficient.(credit|balance)", re.IGNORECASE)
+_USED_UP = re.compile(r"quota|insufficient|credit|balance|billing", re.IGNORECASE)
+"""A limit that a moment does not lift."""
+_PASSING = {408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529}
+"""Statuses of a server, or of what stands before it (520 to 524), that may be another one a moment later."""
 _SECRET = re.compile(
     r"(?i:bearer\s+\S+|://[^\s/@]+@|\b(?:api[-_ ]?key|token|password|secret)\b\s*[=:]\s*\S+)"
     r"|\b(?:(?:hf|sk|pk|gsk|xai|nvapi)[-_]|AIza)[\w*.-]{6,}"
 )
 _QUOTED_CHARS = 200
+
+
+class Silence(TimeoutError):
+    """Nothing came for as many seconds as `setting` allows."""
+
+    def __init__(self, seconds: float, setting: str) -> None:
+        super().__init__()
+        self.seconds, self.setting = seconds, setting
 
 
 class StreamedError(Exception):
@@ -55,16 +69,16 @@ class StreamedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What a server said of a failure: its status if any, its code or type, its words, all of the body."""
+    """What a server said of a failure: its status if any, its code or type, its words, the seconds to wait."""
 
     status: int | None
     code: str
     words: str
-    retry_after: str | None = None
+    retry_after: float | None = None
 
 
-def translated(error: Exception, endpoint: Endpoint) -> ModelError:
-    """The ModelError for anything that was raised while `endpoint` was asked."""
+def translated(error: Exception, endpoint: Endpoint, *, begun: bool = False) -> ModelError:
+    """The ModelError for anything that was raised while `endpoint` was asked; `begun`: text of the reply has come."""
     match error:
         case ModelError():
             return error
@@ -72,11 +86,10 @@ def translated(error: Exception, endpoint: Endpoint) -> ModelError:
             return _refused(_read_response(error.response), endpoint)
         case StreamedError() | hub.TextGenerationError():
             return _streamed(error, endpoint)
+        case Silence():
+            return _silent(error, endpoint, begun)
         case TimeoutError() | httpx2.TimeoutException():
-            return ModelTimeout(
-                f"{_name(endpoint)} did not answer for {endpoint.timeout:g} seconds; try again later, "
-                "or allow more with timeout_seconds."
-            )
+            return _too_late(endpoint)
         case hub.OfflineModeIsEnabled():
             return ModelUnreachable(
                 f"{_name(endpoint)} cannot be reached while HF_HUB_OFFLINE is set; unset it, or choose a local model."
@@ -87,15 +100,25 @@ def translated(error: Exception, endpoint: Endpoint) -> ModelError:
                 "set HF_TOKEN, or run `hf auth login`."
             )
         case httpx2.SSEError() | httpx2.DecodingError() | httpx2.LocalProtocolError():
-            return _not_a_chat(error, endpoint)
-        case httpx2.ConnectError() | httpx2.ProxyError() | httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+            return _not_a_chat(error, endpoint, begun)
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+            return _unreachable(endpoint, transient=False)
+        case httpx2.ConnectError() | httpx2.ProxyError():
             return _unreachable(endpoint)
         case httpx2.TransportError() | EOFError():
             return _broken(endpoint)
         case OSError():
             return _unreachable(endpoint)
         case _:
-            return _not_a_chat(error, endpoint)
+            return _not_a_chat(error, endpoint, begun)
+
+
+def endless(endpoint: Endpoint) -> ReplyEndless:
+    """The error for a reply that grew beyond what `endpoint` may send."""
+    return ReplyEndless(
+        f"{_name(endpoint)} wrote more than {endpoint.max_reply_chars} characters and was cut off there; try Retry, "
+        "or allow more with max_reply_chars."
+    )
 
 
 def _read_response(response: httpx2.Response) -> _Refusal:
@@ -106,7 +129,7 @@ def _read_response(response: httpx2.Response) -> _Refusal:
     code, words = _read_payload(payload)
     if not words and not response.headers.get("content-type", "").startswith("text/html"):
         words = "" if payload is not None or not response.is_stream_consumed else response.text
-    return _Refusal(response.status_code, code, words, response.headers.get("retry-after"))
+    return _Refusal(response.status_code, code, words, coming_back.seconds(response.headers.get("retry-after")))
 
 
 def _read_payload(payload: Any) -> tuple[str, str]:
@@ -129,7 +152,7 @@ def _streamed(error: Exception, endpoint: Endpoint) -> ModelError:
     if isinstance(error, hub.IncompleteGenerationError):
         return _broken(endpoint)
     if isinstance(error, hub.OverloadedError):
-        return _limited(endpoint, None)
+        return _limited(_Refusal(None, "overloaded", ""), endpoint)
     code, words = _read_payload(error.args[0] if error.args else None)
     status = int(code.split()[0]) if re.match(r"[45]\d\d\b", code) else None
     return _refused(_Refusal(status, code, words), endpoint)
@@ -138,7 +161,7 @@ def _streamed(error: Exception, endpoint: Endpoint) -> ModelError:
 def _refused(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
     status, said = refusal.status, f"{refusal.code} {refusal.words}"
     if status == 429 or status == 402 or "rate_limit" in refusal.code:
-        return _limited(endpoint, refusal.retry_after)
+        return _limited(refusal, endpoint)
     if status in (401, 403):
         return _key_refused(endpoint)
     if status == 413 or _TOO_LONG.search(said):
@@ -149,19 +172,35 @@ def _refused(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
     if status == 404 or _NO_SUCH_MODEL.search(said):
         return _unknown(endpoint)
     if status in (408, 504, 524):
-        return ModelTimeout(f"{_name(endpoint)} took too long to answer; try again.")
+        return _too_late(endpoint, refusal.retry_after)
     if _TOO_MANY.search(said):
-        return _limited(endpoint, refusal.retry_after)
+        return _limited(refusal, endpoint)
     if status is not None and 300 <= status < 400:
         return ModelFailed(f"{_name(endpoint)} sends elsewhere; set base_url to the address that it has now.")
     reported = f" with HTTP status {status}" if status else ""
     quoted = _quotable(refusal.words, endpoint)
-    return ModelFailed(f"{_name(endpoint)} failed{reported}{f': “{quoted}”' if quoted else ''}; try Retry.")
+    advice = "try Retry" if refusal.retry_after is None else f"try again {coming_back.when(refusal.retry_after)}"
+    return ModelFailed(
+        f"{_name(endpoint)} failed{reported}{f': “{quoted}”' if quoted else ''}; {advice}.",
+        transient=status in _PASSING,
+        retry_after=refusal.retry_after,
+    )
 
 
-def _limited(endpoint: Endpoint, retry_after: str | None) -> RateLimited:
-    when = f"in {retry_after} seconds" if retry_after and retry_after.isdecimal() else "in a while"
-    return RateLimited(f"{_name(endpoint)} takes no more requests, or its quota is used up; try again {when}.")
+def _limited(refusal: _Refusal, endpoint: Endpoint) -> RateLimited:
+    passing = refusal.status is None or refusal.status in _PASSING
+    when = coming_back.when(refusal.retry_after)
+    return RateLimited(
+        f"{_name(endpoint)} takes no more requests, or its quota is used up; try again {when}.",
+        transient=passing and not _USED_UP.search(f"{refusal.code} {refusal.words}"),
+        retry_after=refusal.retry_after,
+    )
+
+
+def _silent(silence: Silence, endpoint: Endpoint, begun: bool) -> ModelTimeout:
+    after = f"{silence.seconds:g} seconds"
+    happened = f"was silent for {after} in the middle of its reply" if begun else f"did not begin to answer in {after}"
+    return ModelTimeout(f"{_name(endpoint)} {happened}; try Retry, or allow more with {silence.setting}.")
 
 
 def _key_refused(endpoint: Endpoint) -> KeyRefused:
@@ -186,15 +225,28 @@ def _unknown(endpoint: Endpoint) -> ModelUnknown:
     )
 
 
-def _unreachable(endpoint: Endpoint) -> ModelUnreachable:
-    return ModelUnreachable(f"{_name(endpoint)} cannot be reached; check that it runs, and the network and address.")
+def _too_late(endpoint: Endpoint, retry_after: float | None = None) -> ModelTimeout:
+    when = "" if retry_after is None else f" {coming_back.when(retry_after)}"
+    sentence = f"{_name(endpoint)} took too long to answer; try again{when}."
+    return ModelTimeout(sentence, transient=True, retry_after=retry_after)
+
+
+def _unreachable(endpoint: Endpoint, *, transient: bool = True) -> ModelUnreachable:
+    sentence = f"{_name(endpoint)} cannot be reached; check that it runs, and the network and address."
+    return ModelUnreachable(sentence, transient=transient)
 
 
 def _broken(endpoint: Endpoint) -> StreamBroken:
-    return StreamBroken(f"{_name(endpoint)} broke off the connection before its reply was complete; try Retry.")
+    sentence = f"{_name(endpoint)} broke off the connection before its reply was complete; try Retry."
+    return StreamBroken(sentence, transient=True)
 
 
-def _not_a_chat(error: Exception, endpoint: Endpoint) -> ModelFailed:
+def _not_a_chat(error: Exception, endpoint: Endpoint, begun: bool) -> ModelFailed:
+    if begun:
+        return ModelFailed(
+            f"{_name(endpoint)} sent something in the middle of its reply that cannot be read "
+            f"({type(error).__name__}); try Retry."
+        )
     return ModelFailed(
         f"{_name(endpoint)} did not answer like a chat model ({type(error).__name__}); "
         "check that the address is that of an OpenAI-compatible API (most end in /v1)."

@@ -28,7 +28,9 @@ class Endpoint:
 
     `provider` names one of Hugging Face's inference providers; without it Hugging Face chooses. `api_key`: without
     one, Hugging Face gets the token of the environment or of `hf auth login`, any other address gets no key.
-    `timeout`: seconds of silence after which the endpoint counts as gone.
+
+    What is endured of it: `first_token_seconds` from asking to the first piece of a reply, `timeout_seconds` of silence
+    between two pieces, `max_reply_chars` in one reply, and `attempts` to ask for a reply of which nothing has come.
 
     Raises SettingsError when `base_url` is not an address.
     """
@@ -37,7 +39,10 @@ class Endpoint:
     provider: str | None = None
     base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
-    timeout: float = 120.0
+    first_token_seconds: float = 120.0
+    timeout_seconds: float = 120.0
+    max_reply_chars: int = 100_000
+    attempts: int = 3
 
     def __post_init__(self) -> None:
         try:

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from chatfeedback.domain.events import Event, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
@@ -19,6 +20,8 @@ from chatfeedback.models import ChatModel
 from chatfeedback.settings import ModelSettings, Settings
 
 LOCAL_ENDPOINT = "local (llama.cpp)"
+ENDURED = ("first_token_seconds", "timeout_seconds", "max_reply_chars", "attempts")
+"""What an endpoint takes over from the settings of its model, under the same names."""
 
 
 class Catalogue:
@@ -26,7 +29,7 @@ class Catalogue:
 
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
-        self._local_timeout = next((model.timeout_seconds for model in settings.models if model.local), 0.0)
+        self._local_endured = next((_endured(model) for model in settings.models if model.local), {})
         self._clients: list[ModelClient] = []
         self._loading: asyncio.Task[ModelClient] | None = None
         self._process: LocalModel | None = None
@@ -82,7 +85,7 @@ class Catalogue:
                 provider=model.provider,
                 base_url=model.base_url,
                 api_key=key.get_secret_value() if key else None,
-                timeout=model.timeout_seconds,
+                **_endured(model),
             )
             client = ModelClient(endpoint)
             self._clients.append(client)
@@ -111,7 +114,7 @@ class Catalogue:
             LocalModel.start, local.gguf, context_tokens=local.context_tokens, threads=local.threads
         )
         self._process = process
-        client = ModelClient(replace(process.endpoint, timeout=self._local_timeout))
+        client = ModelClient(replace(process.endpoint, **self._local_endured))
         self._clients.append(client)
         return client
 
@@ -133,3 +136,7 @@ class Catalogue:
             return await asyncio.shield(self._loading)
         except ChatFeedbackError as error:
             raise ModelUnreachable(f"The local model could not be started. {error}") from error
+
+
+def _endured(model: ModelSettings) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in ENDURED}

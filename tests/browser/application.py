@@ -39,8 +39,9 @@ def eventually(look: Callable[[], T], wanted: Callable[[T], object], pause: Call
 
 
 def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[str, Any]:
-    """The settings of a model that `server` plays."""
-    return {"model": name, "base_url": server.url, "timeout_seconds": 30, **more}
+    """The settings of a model that `server` plays; asked once, so that a fault that is scripted once is one."""
+    patience = {"first_token_seconds": 30, "timeout_seconds": 30, "attempts": 1}
+    return {"model": name, "base_url": server.url, **patience, **more}
 
 
 class Application:

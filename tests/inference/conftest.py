@@ -38,7 +38,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def endpoint(server: ScriptedServer) -> Endpoint:
-    return Endpoint("m", base_url=server.url)
+    return Endpoint("m", base_url=server.url, attempts=1)
 
 
 @pytest.fixture

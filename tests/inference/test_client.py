@@ -211,7 +211,7 @@ async def test_an_end_mark_is_enough_and_so_is_a_reason_to_end(server: ScriptedS
 async def test_a_whole_reply_does_not_wait_long_for_its_counts(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatfeedback.inference.client._USAGE_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr("chatfeedback.inference.patience.USAGE_SECONDS", SHORT_SECONDS)
     server.stream(delta("whole", finish_reason="stop"), None, "[DONE]")
 
     async with asyncio.timeout(30):  # far less than the endpoint's

@@ -17,11 +17,14 @@ from chatfeedback.errors import (
     ModelUnknown,
     ModelUnreachable,
     RateLimited,
+    ReplyEndless,
     StreamBroken,
 )
-from chatfeedback.inference.client import Endpoint, ModelClient
-from inference.asking import SHORT_SECONDS, asking, failure, pieces_before_failure, reply
-from openai_server import ScriptedServer, delta
+from chatfeedback.inference.client import Endpoint, Finish, ModelClient
+from inference.asking import SHORT_SECONDS, asking, failure, pieces_before_failure, reply, reply_from
+from openai_server import Event, ScriptedServer, delta
+
+LONG_SECONDS = 60
 
 # How it ends early
 
@@ -81,18 +84,64 @@ async def test_silence_ends_in_a_timeout(server: ScriptedServer, endpoint: Endpo
         held = server.hang()
     else:
         held = server.reply("one two", hold_after=SILENCES.index(when) - 1)
-    error = await failure(dataclasses.replace(endpoint, timeout=SHORT_SECONDS))
+    between = when == "between two pieces"
+    short, long = ("timeout_seconds", "first_token_seconds") if between else ("first_token_seconds", "timeout_seconds")
+    error = await failure(dataclasses.replace(endpoint, **{short: SHORT_SECONDS, long: LONG_SECONDS}))
 
     assert isinstance(error, ModelTimeout)
-    assert "0.2 seconds" in str(error)
+    said = (
+        "was silent for 0.2 seconds in the middle of its reply" if between else "did not begin to answer in 0.2 seconds"
+    )
+    assert said in str(error) and short in str(error) and long not in str(error)
+    assert await asyncio.to_thread(held.left.wait, 5)
+
+
+@pytest.mark.parametrize("when", ["before the first piece", "between two pieces"])
+async def test_chunks_without_text_do_not_end_a_silence(server: ScriptedServer, endpoint: Endpoint, when: str) -> None:
+    empty = [b": keep-alive\n\n", {"choices": []}, delta(None, reasoning="Hm."), delta("")] * 250
+    said = [delta("so far")] if when == "between two pieces" else []
+    server.tokens_per_second = 50 / SHORT_SECONDS
+    script = server.stream(*said, *empty, "[DONE]")
+    impatient = dataclasses.replace(endpoint, first_token_seconds=SHORT_SECONDS, timeout_seconds=SHORT_SECONDS)
+
+    assert isinstance(await failure(impatient), ModelTimeout)
+    assert await asyncio.to_thread(script.left.wait, 5)
+
+
+async def test_a_reply_that_does_not_end_is_cut_off_where_it_may_not_go_on(
+    server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    held = server.stream(*[delta("word ")] * 21, None, "[DONE]")
+    client = ModelClient(dataclasses.replace(endpoint, max_reply_chars=103))
+    text, error = await pieces_before_failure(client)
+    await client.aclose()
+
+    assert text == "word " * 20 + "wor"
+    assert isinstance(error, ReplyEndless) and "103 characters" in str(error) and "max_reply_chars" in str(error)
+    assert await asyncio.to_thread(held.left.wait, 5)
+
+
+async def test_a_reply_that_is_as_long_as_it_may_be_is_whole(server: ScriptedServer, endpoint: Endpoint) -> None:
+    server.reply("word " * 20)
+
+    assert (await reply_from(dataclasses.replace(endpoint, max_reply_chars=100)))[0] == "word " * 20
+
+
+async def test_of_a_refusal_that_does_not_end_only_the_beginning_is_read(
+    server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    held = server.stream(b"no " * 2**16, None, status=500, headers={"Content-Type": "text/plain"})
+    error = await failure(endpoint)
+
+    assert type(error) is ModelFailed and "“no no" in str(error)
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
 async def test_nothing_at_the_address_is_unreachable() -> None:
     with ScriptedServer() as gone:
         url = gone.url
-    refused = await failure(Endpoint("m", base_url=url))
-    unknown_host = await failure(Endpoint("m", base_url="http://no-such-host.invalid/v1"))
+    refused = await failure(Endpoint("m", base_url=url, attempts=1))
+    unknown_host = await failure(Endpoint("m", base_url="http://no-such-host.invalid/v1", attempts=1))
 
     assert isinstance(refused, ModelUnreachable) and url in str(refused)
     assert isinstance(unknown_host, ModelUnreachable) and "no-such-host" in str(unknown_host)
@@ -205,13 +254,46 @@ async def test_the_older_shape_of_an_error_inside_the_stream_is_recognised(
     assert isinstance(await failure(endpoint), ContextExceeded)
 
 
-@pytest.mark.parametrize("event", ["not json", "[1, 2]", "null", '"text"', {"choices": [None]}, {"choices": ["x"]}])
+NO_CHUNKS: list[Event] = [
+    "not json",
+    "[1, 2]",
+    "null",
+    '"text"',
+    {"choices": [None]},
+    {"choices": ["x"]},
+    {"choices": [{"delta": {"content": ["a", "list"]}}]},
+    {"choices": [{"delta": {"content": 7}}]},
+    b"data: " + b"x" * 2**20 + b"\n\n",
+]
+
+
+@pytest.mark.parametrize("event", NO_CHUNKS, ids=lambda event: str(event)[:40])
 async def test_what_is_no_chat_completion_is_a_failure(
-    server: ScriptedServer, endpoint: Endpoint, event: dict[str, object] | str
+    server: ScriptedServer, client: ModelClient, event: Event
 ) -> None:
     server.stream(event, "[DONE]")
+    server.stream(delta("so far"), event, "[DONE]")
+    for so_far, advice in (("", "check that the address"), ("so far", "in the middle of its reply")):
+        text, error = await pieces_before_failure(client)
+        assert (text, type(error)) == (so_far, ModelFailed)
+        assert advice in str(error)
 
-    assert type(await failure(endpoint)) is ModelFailed
+
+@pytest.mark.parametrize("cut", ["caf", "é".encode()[:-1]], ids=["within a word", "within a character"])
+async def test_a_piece_that_is_cut_within_a_word_or_a_character_is_a_broken_stream(
+    server: ScriptedServer, client: ModelClient, cut: str | bytes
+) -> None:
+    half = b'data: {"choices": [{"delta": {"content": "' + (cut.encode() if isinstance(cut, str) else cut)
+    for breaks in (True, False):
+        server.stream(delta("Half a w"), half, breaks=breaks)
+        text, error = await pieces_before_failure(client)
+        assert (text, type(error)) == ("Half a w", StreamBroken)
+
+
+async def test_counts_that_are_none_do_not_cost_a_whole_reply(server: ScriptedServer, client: ModelClient) -> None:
+    server.stream(delta("whole", finish_reason="stop"), {"choices": [], "usage": "many"}, "[DONE]")
+
+    assert await reply(client) == ("whole", Finish("stop", None, None))
 
 
 @pytest.mark.parametrize("body", ["<html>Please log in</html>", {"choices": [{"message": {"content": "whole"}}]}])
@@ -228,7 +310,7 @@ async def test_an_answer_that_is_no_stream_says_to_look_at_the_address(
 async def test_a_server_that_says_when_to_come_back_is_quoted(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.fail(429, {"error": "slow down"}, retry_after="17")
 
-    assert "in 17 seconds" in str(await failure(endpoint))
+    assert str(await failure(endpoint)).endswith("; try again in 17 seconds.")
 
 
 async def test_an_error_quotes_the_server_in_one_short_line_without_keys(

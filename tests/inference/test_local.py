@@ -121,7 +121,7 @@ async def test_it_listens_on_this_machine_only_and_to_nobody_without_its_key(mod
 
 async def test_replies_that_nobody_reads_any_more_make_room_for_the_next(model: LocalModel) -> None:
     long = Sampling(temperature=1.0, top_p=1.0, max_tokens=8000)
-    client = ModelClient(dataclasses.replace(model.endpoint, timeout=60))
+    client = ModelClient(dataclasses.replace(model.endpoint, first_token_seconds=60, timeout_seconds=60))
     streams = [client.stream(asking(f"Count to {number}.", sampling=long)) for number in range(100, 104)]
     for stream in streams:  # as many as are answered at once; together they would take minutes
         await anext(stream)

@@ -49,7 +49,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def endpoint(server: ScriptedServer) -> Endpoint:
-    return Endpoint("zephyr", base_url=server.url, api_key="sk-not-for-the-log")
+    return Endpoint("zephyr", base_url=server.url, api_key="sk-not-for-the-log", attempts=1)
 
 
 @pytest.fixture

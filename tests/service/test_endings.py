@@ -11,7 +11,7 @@ import pytest
 
 from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.inference.client import Delta, Endpoint, ModelClient, ReplyRequest
+from chatfeedback.inference.client import Delta, Endpoint, ModelClient, OnPause, ReplyRequest
 from chatfeedback.models import Pieces
 from chatfeedback.store import drafts
 from chatfeedback.store.sql import Transaction
@@ -62,10 +62,12 @@ async def test_a_server_that_is_silent_too_long_is_a_failed_reply(
     database_url: str, people: People, server: ScriptedServer
 ) -> None:
     server.hang()
-    async with open_room(database_url, people, [Endpoint("zephyr", base_url=server.url, timeout=0.1)]) as room:
+    async with open_room(
+        database_url, people, [Endpoint("zephyr", base_url=server.url, first_token_seconds=0.1)]
+    ) as room:
         conversation = await room.ask()
     assert last(conversation).status == "failed"
-    assert "did not answer for 0.1 seconds" in last(conversation).outcome.error
+    assert "did not begin to answer in 0.1 seconds" in last(conversation).outcome.error
 
 
 async def test_a_refused_connection_is_a_failed_reply(database_url: str, people: People) -> None:
@@ -324,10 +326,10 @@ async def test_pieces_that_are_closed_have_left_the_model(
     closed = False
 
     class Watched(ModelClient):
-        async def stream(self, request: ReplyRequest) -> Pieces:
+        async def stream(self, request: ReplyRequest, on_pause: OnPause | None = None) -> Pieces:
             nonlocal closed
             try:
-                async with contextlib.aclosing(super().stream(request)) as pieces:
+                async with contextlib.aclosing(super().stream(request, on_pause)) as pieces:
                     async for piece in pieces:
                         yield piece
             finally:

@@ -87,7 +87,7 @@ async def test_no_secret_of_an_endpoint_is_in_the_database(
     database_url: str, people: People, server: ScriptedServer
 ) -> None:
     address = server.url.replace("//", "//someone:s3cret-word@")
-    endpoint = Endpoint("zephyr", base_url=address, api_key="sk-very-secret")
+    endpoint = Endpoint("zephyr", base_url=address, api_key="sk-very-secret", attempts=1)
     server.fail(401, {"error": {"message": "Incorrect API key provided: sk-very-secret"}})
     server.fail(500, {"error": {"message": "No luck with the key sk-very-secret"}})
     async with open_room(database_url, people, [endpoint]) as room:
