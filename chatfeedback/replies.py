@@ -22,8 +22,7 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
-from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, NotFound, StoreUnavailable
-from chatfeedback.inference.client import Delta
+from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
 from chatfeedback.models import ChatModel
 from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
@@ -207,16 +206,18 @@ class ReplyDesk:
 
     async def _write(self, running: RunningReply) -> None:
         message_id = running.reply.message_id
-        producer = asyncio.create_task(self._produce(running), name=f"stream {message_id}")
+        producer = asyncio.create_task(running.read(), name=f"stream {message_id}")
         keeper = asyncio.create_task(self._keep(running), name=f"draft {message_id}")
         stop = asyncio.create_task(running.stop.wait())
         tasks: set[asyncio.Task[Any]] = {producer, keeper, stop}
-        error = None
+        status: FinalStatus
+        error: ModelError | None = None
         try:
             await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
             # Who was quicker: the model, the person, or what became of the draft.
             if producer.done():
-                status, error = producer.result()
+                error = producer.result()
+                status = "failed" if error else "complete"
             elif stop.done():
                 status = "interrupted" if self._closing.is_set() else "stopped"
             elif fault := keeper.exception():
@@ -227,44 +228,14 @@ class ReplyDesk:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            if error is not None:  # its sentence may quote what was said
+                told = (message_id, running.conversation_id, running.model.name, type(error).__name__)
+                log.warning("reply %s of conversation %s by the model %r failed: %s", *told)
             await self._end(running, running.ended(status, error))
         finally:
             del self._running[message_id], self._tasks[message_id]
             running.over = True
             running.announce()
-
-    async def _produce(self, running: RunningReply) -> tuple[FinalStatus, str | None]:
-        """Reads the model's stream to its end; the status of the reply, and the sentence about a fault."""
-        try:
-            while True:
-                try:
-                    await self._read_stream(running)
-                    return "complete", None
-                except ContextExceeded:
-                    shorter = None if running.parts else running.model.shrink(running.thread)
-                    if shorter is None:
-                        raise
-                    running.thread = shorter
-                    running.sent_ids = tuple(message.message_id for message in shorter)
-        except ModelError as error:
-            return "failed", str(error)
-        except Exception:
-            log.exception("reply %s failed", running.reply.message_id)
-            return "failed", "Something went wrong while the reply was written; try Retry."
-
-    async def _read_stream(self, running: RunningReply) -> None:
-        generation = running.reply.generation
-        assert generation is not None  # noqa: S101 - a model's reply has one
-        stream = running.model.stream(running.thread, seed=generation.seed, fresh=running.fresh)
-        async with contextlib.aclosing(stream):
-            async for piece in stream:
-                if isinstance(piece, Delta):
-                    if running.first_token is None:
-                        running.first_token = time.monotonic()
-                    running.parts.append(piece.text)
-                    running.announce()
-                else:
-                    running.finish = piece
 
     async def _keep(self, running: RunningReply) -> FinalStatus:
         """Stores the text so far about once a second, until the reply has to end; returns with which status."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +14,11 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
-from chatfeedback.errors import ChatFeedbackError
-from chatfeedback.inference.client import Finish
+from chatfeedback.errors import ChatFeedbackError, ContextExceeded, EmptyReply, ModelError, ModelFailed
+from chatfeedback.inference.client import Delta, Finish
 from chatfeedback.models import ChatModel
+
+log = logging.getLogger(__name__)
 
 MOST_TOKENS = 2**31 - 1
 """That a count can have in every database."""
@@ -47,6 +52,8 @@ class RunningReply:
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    pause: str | None = None
+    """A sentence as long as the model is waited for before it is asked again."""
     trouble: ChatFeedbackError | None = None
     """Why the store did not take the text so far, or the end; None as soon as it does."""
     over: bool = False
@@ -67,7 +74,7 @@ class RunningReply:
     @property
     def progress(self) -> Progress:
         """What a watcher sees of it now."""
-        notice = str(self.trouble) if self.trouble else None
+        notice = str(self.trouble) if self.trouble else self.pause
         return Progress(decisions.storable(self.text)[0], self.conversation, notice)
 
     def announce(self) -> None:
@@ -81,15 +88,56 @@ class RunningReply:
             self.trouble = trouble
             self.announce()
 
-    def ended(self, status: FinalStatus, error: str | None) -> ReplyFinished:
+    async def read(self) -> ModelError | None:
+        """Reads the model's stream to its end; what went wrong, None when the reply is whole."""
+        try:
+            while True:
+                try:
+                    await self._read_stream()
+                    break
+                except ContextExceeded:
+                    shorter = None if self.parts else self.model.shrink(self.thread)
+                    if shorter is None:
+                        raise
+                    self.thread = shorter
+                    self.sent_ids = tuple(message.message_id for message in shorter)
+            if not self.text.strip():
+                raise EmptyReply("The model sent an empty reply; try Retry.")
+        except ModelError as error:
+            return error
+        except Exception:
+            log.exception("reply %s failed", self.reply.message_id)
+            return ModelFailed("Something went wrong while the reply was written; try Retry.")
+        return None
+
+    async def _read_stream(self) -> None:
+        generation = self.reply.generation
+        assert generation is not None  # noqa: S101 - a model's reply has one
+        stream = self.model.stream(self.thread, seed=generation.seed, fresh=self.fresh, on_pause=self._note_pause)
+        async with contextlib.aclosing(stream):
+            async for piece in stream:
+                self.pause = None
+                if isinstance(piece, Delta):
+                    if self.first_token is None:
+                        self.first_token = time.monotonic()
+                    self.parts.append(piece.text)
+                    self.announce()
+                else:
+                    self.finish = piece
+
+    def _note_pause(self, seconds: float) -> None:
+        counted = max(1, math.ceil(seconds))
+        after = "a second" if counted == 1 else f"{counted} seconds"
+        self.pause = f"The model is busy or away; it is asked again after {after}."
+        self.announce()
+
+    def ended(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:
         """Its end, as it goes into the log, with all the text that has come."""
         text, altered = decisions.storable(self.text)
         finish, first, generation = self.finish, self.first_token, self.reply.generation
         assert generation is not None  # noqa: S101 - a model's reply has one
         if not text.strip():
             text = ""
-            if status == "complete":
-                status, error = "failed", "The model sent an empty reply; try Retry."
         reason = finish.finish_reason if finish else None
         return ReplyFinished(
             message_id=self.reply.message_id,
@@ -99,7 +147,7 @@ class RunningReply:
             altered=altered,
             # What a server says beside the text is not worth the text: nonsense counts as nothing.
             finish_reason=decisions.storable(reason)[0] if isinstance(reason, str) else None,
-            error=decisions.storable(error)[0] if error else None,
+            error=decisions.storable(str(error))[0] if error else None,
             time_to_first_token=round(first - self.started, 6) if first is not None else None,
             duration=round(time.monotonic() - self.started, 6),
             prompt_tokens=_count(finish.prompt_tokens) if finish else None,

@@ -13,14 +13,16 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from chatfeedback.store import engine
-from openai_server import ScriptedServer
+from openai_server import ScriptedServer, delta
 
 LONGEST = 50
+LONGEST_REPLY = 100
 
 
 @pytest.fixture(scope="module")
 def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    with Application(new_sqlite(), models=[endpoint(model)], max_message_chars=LONGEST).running() as application:
+    models = [endpoint(model, attempts=2, max_reply_chars=LONGEST_REPLY)]
+    with Application(new_sqlite(), models=models, max_message_chars=LONGEST).running() as application:
         yield application
 
 
@@ -65,12 +67,15 @@ def refused_key(model: ScriptedServer) -> str:
 
 
 def too_many_requests(model: ScriptedServer) -> str:
-    model.fail(429, {"error": {"message": "slow down"}}, retry_after="7")
-    return f"The model 'parrot' at {model.url} takes no more requests, or its quota is used up; try again in 7 seconds."
+    model.fail(429, {"error": {"message": "slow down"}}, retry_after="60")
+    return (
+        f"The model 'parrot' at {model.url} takes no more requests, or its quota is used up; try again in 60 seconds."
+    )
 
 
 def a_page_instead(model: ScriptedServer) -> str:
-    model.fail(500, "<html><body><h1>Internal Server Error</h1></body></html>")
+    for _ in range(2):
+        model.fail(500, "<html><body><h1>Internal Server Error</h1></body></html>")
     return f"The model 'parrot' at {model.url} failed with HTTP status 500; try Retry."
 
 
@@ -108,13 +113,13 @@ def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
 def test_a_model_that_does_not_answer_is_given_up(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
 ) -> None:
-    application = serve(models=[endpoint(model, timeout_seconds=1.5)])
+    application = serve(models=[endpoint(model, first_token_seconds=1.5)])
     chat = ChatPage(context.new_page(), application.address).open()
     model.hang()
     chat.ask("Hello")
     sentence = (
-        f"The model 'parrot' at {model.url} did not answer for 1.5 seconds; try again later, or allow more with "
-        "timeout_seconds."
+        f"The model 'parrot' at {model.url} did not begin to answer in 1.5 seconds; try Retry, or allow more with "
+        "first_token_seconds."
     )
     chat.shows("Hello", f"⚠️ {sentence}")
     log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
@@ -124,15 +129,46 @@ def test_a_model_that_does_not_answer_is_given_up(
     chat.idle()
 
 
-def test_a_stream_that_breaks_keeps_the_text_so_far(
+def test_a_model_that_is_busy_is_asked_again_and_the_page_says_so(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
+    model.fail(503)
+    script = model.reply("You said: Hello", hold_after=0)
+    chat.send("Hello")
+    expect(chat.notice).to_have_text("The model is busy or away; it is asked again after a second.")
+    script.release()
+    chat.shows("Hello", "You said: Hello")
+    chat.idle()
+    expect(chat.notice).not_to_be_visible()
+    application.assert_log(chat.page, chat.conversation_id, asked("Hello"))
+
+
+def a_broken_stream(model: ScriptedServer) -> tuple[str, str]:
     model.break_after("one two ")
+    return "one two ", "broke off the connection before its reply was complete; try Retry."
+
+
+def an_endless_reply(model: ScriptedServer) -> tuple[str, str]:
+    model.stream(*[delta("one two ")] * 13, None)
+    said = "wrote more than 100 characters and was cut off there; try Retry, or allow more with max_reply_chars."
+    return "one two " * 12 + "one ", said
+
+
+def nonsense_in_the_middle(model: ScriptedServer) -> tuple[str, str]:
+    model.stream(delta("one two "), "{", "[DONE]")
+    return "one two ", "sent something in the middle of its reply that cannot be read (JSONDecodeError); try Retry."
+
+
+@pytest.mark.parametrize("fault", [a_broken_stream, an_endless_reply, nonsense_in_the_middle])
+def test_a_reply_that_fails_in_the_middle_keeps_the_text_so_far(
+    chat: ChatPage, application: Application, model: ScriptedServer, fault: Callable[[ScriptedServer], tuple[str, str]]
+) -> None:
+    kept, said = fault(model)
     chat.ask("Count")
-    chat.shows("Count", "one two")
-    sentence = f"The model 'parrot' at {model.url} broke off the connection before its reply was complete; try Retry."
+    chat.shows("Count", kept.strip())
+    sentence = f"The model 'parrot' at {model.url} {said}"
     expect(chat.status).to_have_text(f"{sentence} The text so far is kept.")
-    log = [*asked("Count")[:-1], f"reply_finished 2 failed ({sentence}): one two "]
+    log = [*asked("Count")[:-1], f"reply_finished 2 failed ({sentence}): {kept}"]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "like")
     chat.thumbs("like")
