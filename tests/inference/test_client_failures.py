@@ -112,12 +112,12 @@ async def test_a_reply_that_does_not_end_is_cut_off_where_it_may_not_go_on(
     server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     held = server.stream(*[delta("word ")] * 21, None, "[DONE]")
-    client = ModelClient(dataclasses.replace(endpoint, max_reply_chars=103))
+    client = ModelClient(dataclasses.replace(endpoint, max_reply_chars=104, timeout_seconds=10))
     text, error = await pieces_before_failure(client)
     await client.aclose()
 
-    assert text == "word " * 20 + "wor"
-    assert isinstance(error, ReplyEndless) and "103 characters" in str(error) and "max_reply_chars" in str(error)
+    assert text == "word " * 20 + "word"
+    assert isinstance(error, ReplyEndless) and "104 characters" in str(error) and "max_reply_chars" in str(error)
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
@@ -131,7 +131,7 @@ async def test_of_a_refusal_that_does_not_end_only_the_beginning_is_read(
     server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     held = server.stream(b"no " * 2**16, None, status=500, headers={"Content-Type": "text/plain"})
-    error = await failure(endpoint)
+    error = await failure(dataclasses.replace(endpoint, first_token_seconds=10))
 
     assert type(error) is ModelFailed and "“no no" in str(error)
     assert await asyncio.to_thread(held.left.wait, 5)
