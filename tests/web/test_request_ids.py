@@ -1,0 +1,97 @@
+"""Every answer has an id, and so has every line of the log that the request led to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from browser.application import Application, endpoint
+from openai_server import ScriptedServer
+from people import Somebody, house
+from serving import ROOT
+
+ID = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+
+
+def test_each_answer_has_an_id_of_its_own_whatever_a_browser_sends(application: Application) -> None:
+    sent = {"X-Request-ID": ID}
+    answers = [httpx.get(f"{application.address}{path}", headers=sent) for path in ("healthz", "nowhere", "readyz")]
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert len({*ids, ID}) == 4
+    assert all(len(one) == 32 for one in ids)
+
+
+def test_the_id_of_a_trusted_proxy_is_kept(new_sqlite: Callable[[], str]) -> None:
+    with house(new_sqlite(), trusted_proxies=["127.0.0.1"]) as (application, _):
+        for path in ("healthz", "nowhere"):
+            answer = httpx.get(f"{application.address}{path}", headers={"X-Request-ID": ID})
+            assert answer.headers["x-request-id"] == ID
+        strange = httpx.get(f"{application.address}healthz", headers={"X-Request-ID": "a\tb; DROP"})
+        assert len(strange.headers["x-request-id"]) == 32
+
+
+def test_what_a_call_leads_to_is_logged_with_its_id(
+    new_sqlite: Callable[[], str], model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    from chatfeedback.logs import RequestId
+
+    caplog.handler.addFilter(RequestId())
+    settings = {"models": [endpoint(model)], "trusted_proxies": ["127.0.0.1"]}
+    with house(new_sqlite(), **settings) as (_, people):
+        ada = people["ada"]
+        refused_id(ada, caplog)
+        model.fail(404)
+        tab = ada.tab()
+        joined = tab.join("ChatHandlers.send", ["Hello", None, None], headers={"X-Request-ID": OTHER})
+        tab.told(joined.json()["event_id"])
+    failures = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert [record.request_id for record in failures] == [OTHER], "a reply is written by a task of its own"
+
+
+def refused_id(ada: Somebody, caplog: pytest.LogCaptureFixture) -> None:
+    assert ada.get("/admin", headers={"X-Request-ID": ID}).status_code == 403
+    refusals = [record for record in caplog.records if record.name == "chatfeedback.access.refusals"]
+    assert [record.request_id for record in refusals] == [ID], "it is noted in a thread"
+
+
+def printed(format: str, level: str = "info") -> str:
+    code = (
+        "import logging; from asgi_correlation_id import correlation_id; from chatfeedback import logs;"
+        f"logs.configure({format!r}, {level!r}); correlation_id.set({ID!r});"
+        "log = logging.getLogger('chatfeedback.replies');"
+        "log.info('more'); log.warning('a reply %s', 'failed', extra={'model': 'parrot'});"
+        "logging.getLogger('elsewhere').info('chatter')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stderr
+
+
+def test_the_log_is_a_json_object_a_line_for_programs() -> None:
+    more, failure = map(json.loads, printed("json").splitlines())
+    assert more["message"] == "more"
+    assert failure.pop("time")
+    assert failure == {
+        "level": "WARNING",
+        "logger": "chatfeedback.replies",
+        "request_id": ID,
+        "message": "a reply failed",
+        "model": "parrot",
+    }
+
+
+def test_the_log_is_a_line_of_text_for_people_and_says_as_much_as_is_wanted() -> None:
+    (line,) = printed("text", "warning").splitlines()
+    assert line.endswith(f" WARNING chatfeedback.replies [{ID}] a reply failed")
+
+
+@pytest.fixture(autouse=True)
+def _unfiltered(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
