@@ -108,7 +108,7 @@ class Cluster:
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database; it stays the same however often the cluster starts."""
-        return f"postgresql+psycopg://postgres@/{database}?host={self._folder}"
+        return f"postgresql+psycopg://postgres:@/{database}?host={self._folder}"
 
     # The server
 

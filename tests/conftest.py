@@ -54,6 +54,13 @@ def postgres_server() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def older_postgres_server() -> Iterator[Cluster]:
+    """A cluster of this test run, of the oldest supported Postgres that is here."""
+    with clusters.running(clusters.older()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def _migrated_postgres(postgres_server: Cluster) -> str:
     """A database with the schema, which the others are copies of."""
     name = postgres_server.create_database()
@@ -82,6 +89,10 @@ def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
     return make
 
 
+SERVERS = {"postgres": "postgres_server", "older postgres": "older_postgres_server"}
+"""Kind of database -> the fixture of its server."""
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -93,7 +104,7 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path}/chatfeedback.db"
         return
-    server: Cluster = request.getfixturevalue("postgres_server")
+    server: Cluster = request.getfixturevalue(SERVERS[database_kind])
     name = server.create_database()
     yield server.url(name)
     server.drop_database(name)

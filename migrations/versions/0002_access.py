@@ -25,6 +25,7 @@ def upgrade() -> None:
     else:
         _guard_on_postgres()
     op.add_column("conversations", sa.Column("consent_version", sa.Text()))
+    _fill_consent_versions()
 
 
 def downgrade() -> None:
@@ -168,3 +169,21 @@ def _guard_on_postgres() -> None:
     # ALWAYS: also in a session that plays a replica, where ordinary triggers sleep.
     for trigger in ("audit_refuse_change", "audit_refuse_truncate"):
         op.execute(f"ALTER TABLE audit ENABLE ALWAYS TRIGGER {trigger}")
+
+
+def _fill_consent_versions() -> None:
+    """From the log: it has some already where this is the way up again after a downgrade."""
+    events = sa.table("events", *map(sa.column, ("conversation_id", "kind", "schema_version", "payload")))
+    conversations = sa.table("conversations", sa.column("conversation_id"), sa.column("consent_version"))
+    if op.get_bind().dialect.name == "sqlite":
+        stored: sa.ColumnElement[str] = sa.func.json_extract(events.c.payload, "$.consent_version")
+    else:
+        stored = sa.cast(events.c.payload, sa.JSON).op("->>")("consent_version")
+    started = (events.c.kind == "conversation_started") & (events.c.schema_version > 1)
+    with_one = sa.select(events.c.conversation_id).where(started)
+    its_own = sa.select(stored).where(started, events.c.conversation_id == conversations.c.conversation_id)
+    op.execute(
+        conversations.update()
+        .where(conversations.c.conversation_id.in_(with_one))
+        .values(consent_version=its_own.scalar_subquery())
+    )
