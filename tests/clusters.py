@@ -39,6 +39,8 @@ PLACES = (
     "/usr/local/opt/postgresql@{}/bin",
     "/Library/PostgreSQL/{}/bin",
 )
+SERVERS = {"postgres": "postgres_server", "older postgres": "older_postgres_server"}
+"""Kind of database -> the fixture of a cluster that many tests share."""
 PACKAGE = {16: "pginstall", 18: "pginstall18"}
 """Release -> its folder in the package that brings it."""
 USERS = ("postgres", "pgserver", "nobody")
@@ -206,24 +208,10 @@ class Cluster:
         with closing(psycopg.connect(address, autocommit=True)) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    def dump(self, database: str, file: Path) -> None:
-        """Dumps a database as docs/upgrading.md says."""
-        with file.open("wb") as written:
-            written.write(self._run("pg_dump", "--format=custom", *self._at(database)))
-
-    def restore(self, file: Path, database: str) -> None:
-        """Restores a dump into an empty database as docs/upgrading.md says."""
-        with file.open("rb") as dump:
-            self._run("pg_restore", "--exit-on-error", "--no-owner", *self._at(database), stdin=dump.fileno())
-
-    def _at(self, database: str) -> list[str]:
-        return [f"--host={self._folder}", "--username=postgres", f"--dbname={database}"]
-
-    def _run(self, program: str, *arguments: str, stdin: int = subprocess.DEVNULL) -> bytes:
+    def _run(self, program: str, *arguments: str) -> None:
         command = [self.programs / program, *arguments]
-        done = subprocess.run(command, stdin=stdin, capture_output=True, cwd=self._folder, user=self._user)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=self._folder, user=self._user)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout
 
 
 @contextmanager

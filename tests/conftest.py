@@ -89,10 +89,6 @@ def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
     return make
 
 
-SERVERS = {"postgres": "postgres_server", "older postgres": "older_postgres_server"}
-"""Kind of database -> the fixture of its server."""
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -104,7 +100,7 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path}/chatfeedback.db"
         return
-    server: Cluster = request.getfixturevalue(SERVERS[database_kind])
+    server: Cluster = request.getfixturevalue(clusters.SERVERS[database_kind])
     name = server.create_database()
     yield server.url(name)
     server.drop_database(name)

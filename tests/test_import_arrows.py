@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "store.admin",
         "store.annotators",
+        "store.backup",
         "store.erasure",
         "access.command",
         "export.command",

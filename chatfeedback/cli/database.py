@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, progress
+from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, ending_in_order, progress
 
 db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 
@@ -72,6 +73,45 @@ def rebuild(database_url: DatabaseUrl = None, config: Config = None) -> None:
     with progress("Reading events") as report:
         events = admin.rebuild(url, report)
     typer.echo(f"Rebuilt from {events:,} events.")
+
+
+@db.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")] = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Copy a SQLite database into a file, also while it is served; for Postgres, say what to run."""
+    from chatfeedback.store import backup as backups
+
+    url = configured_url(config, database_url)
+    with ending_in_order(), progress("Copying pages") as report:
+        copied = backups.back_up(url, file, overwrite, report)
+    typer.echo(f"Backed up {copied.events:,} events to {file}.")
+
+
+@db.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the database if there is one; it is kept beside the new one.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Put a backup in the place of a SQLite database, which nobody may be using; for Postgres, say what to run."""
+    from chatfeedback.store import admin
+    from chatfeedback.store import backup as backups
+
+    url = configured_url(config, database_url)
+    with ending_in_order(), progress("Copying pages") as report:
+        copied = backups.restore(url, file, overwrite, report)
+    typer.echo(f"Restored {copied.events:,} events from {file}.")
+    if copied.aside:
+        typer.echo(f"What was there before is {copied.aside}.")
+    if not admin.current(url).is_head:
+        typer.echo(f"Its schema ({copied.revision}) is an older one; `chatfeedback db upgrade` or `serve` upgrades it.")
 
 
 def _print_move(before: str | None, after: str | None) -> None:

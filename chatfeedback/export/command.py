@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from sqlalchemy import URL, Engine
 
@@ -20,6 +18,7 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
 from chatfeedback.store import keys, naming
 from chatfeedback.store.engine import open_engine, parse_url
+from chatfeedback.store.files import replacing
 from chatfeedback.store.naming import Naming
 
 
@@ -104,7 +103,7 @@ def _to_file(chunks: Iterator[bytes], output: Path) -> None:
         if target.is_dir():
             raise SettingsError(f"{output} is a folder; name a file in it.")
         first = next(chunks, b"")  # an export that is refused leaves no trace
-        with _replacing(target) as file:
+        with replacing(target) as file:
             for chunk in chain([first], chunks):
                 file.write(chunk)
     except OSError as error:
@@ -118,20 +117,3 @@ def _is_written_into(output: Path) -> bool:
     except FileNotFoundError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside `target`, which takes its place when the block ends well, and is gone when not."""
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("xb") as file:
-            if target.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -51,6 +51,20 @@ def current(url: str) -> Current:
         return _current(connection)
 
 
+def revision_of(url: str) -> str:
+    """Where the schema of a database that is there stands, at the newest or an older one.
+
+    Raises StoreError for a database of a newer release, and for one of something else.
+    """
+    parsed = parse_url(url)
+    _must_exist(parsed)
+    with _opened(parsed, read_only=True) as connection:
+        revision = _known(connection)
+        if revision is None:
+            raise StoreError("It is no database of chatfeedback; name one that is.")
+        return revision
+
+
 def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
     """Migrates up to `revision`; returns where the schema stood before and stands now. Makes an embedded file."""
     parsed = parse_url(url)
