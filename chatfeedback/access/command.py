@@ -109,6 +109,7 @@ def _opened(url: str) -> Iterator[Engine]:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
         raise SettingsError(f"There is no database at {parsed.database}; `chatfeedback users add` makes one.")
+    admin.must_be_newest(url)
     engine = open_engine(url)
     try:
         yield engine

@@ -10,6 +10,7 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import headline
 from chatfeedback.analytics.statistics import Share
 from chatfeedback.errors import SettingsError
+from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine, parse_url
 
 
@@ -23,6 +24,7 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     database = parse_url(url)
     if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
         raise SettingsError(f"There is no database at {database.database}; name an existing one.")
+    admin.must_be_newest(url)
     engine = open_engine(url, read_only=True)
     try:
         wanted = resolved(engine, filters)

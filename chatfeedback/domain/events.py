@@ -240,7 +240,8 @@ class Event:
 
 
 SCHEMA_VERSION = 2
-"""Of the payloads written today, one number for all kinds."""
+"""Of the payloads written today, one number for all kinds. A new one comes with a new revision of the database, also
+where no table changes: then older releases refuse the whole of it, and not one conversation after the other."""
 
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("conversation_started", 1): lambda values: {**values, "consent_version": None},
@@ -270,7 +271,9 @@ def body_from(kind: str, schema_version: int, message_id: str | None, payload: s
     Raises ValueError for a kind or schema version that this release does not know, and for a broken payload.
     """
     if kind not in BODIES or schema_version > SCHEMA_VERSION:
-        raise ValueError(f"its kind, {kind!r} of schema version {schema_version}, is newer than this release")
+        raise ValueError(
+            f"its kind, {kind!r} of schema version {schema_version}, is newer than this release; install a later one"
+        )
     values = orjson.loads(payload)
     try:
         for version in range(schema_version, SCHEMA_VERSION):

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
-from chatfeedback.store import keys, naming
+from chatfeedback.store import admin, keys, naming
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.files import replacing
 from chatfeedback.store.naming import Naming
@@ -42,6 +42,7 @@ def run(
         raise SettingsError(f"There is no database at {database.database}; name an existing one.")
     if output is not None:
         _must_not_be(output, database)
+    admin.must_be_newest(url)
     # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     engine = open_engine(url, read_only=True)

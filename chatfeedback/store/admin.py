@@ -43,12 +43,15 @@ class Current:
 
 
 def current(url: str) -> Current:
-    """Where the schema stands; an embedded file that does not exist stands nowhere, and is not made."""
+    """Where the schema stands; an embedded file that does not exist stands nowhere, and is not made.
+
+    Raises StoreError for a database of a newer release, as everything here does.
+    """
     parsed = parse_url(url)
     if _is_absent(parsed):
         return Current(None, _head())
     with _opened(parsed, read_only=True) as connection:
-        return _current(connection)
+        return Current(_known(connection), _head())
 
 
 def revision_of(url: str) -> str:
@@ -127,10 +130,9 @@ def check(url: str) -> list[str]:
     parsed = parse_url(url)
     _must_exist(parsed)
     with _opened(parsed, read_only=True) as connection:
-        standing = _current(connection)
-        connection.rollback()
-        if not standing.is_head:
-            return [f"The schema is at revision {standing.revision or 'none'}, this release needs {standing.head}."]
+        revision = _known(connection)
+        if revision != _head():
+            return [f"The schema is at revision {revision or 'none'}, this release needs {_head()}."]
         return sentences(connection)
 
 
@@ -143,8 +145,7 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
     parsed = parse_url(url)
     _must_exist(parsed)
     with _opened(parsed) as connection:
-        if _known(connection) != _head():
-            raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
+        _must_be_newest(connection)
         return rebuild_projections(connection, progress)
 
 
@@ -156,6 +157,12 @@ def is_at_head(connection: Connection) -> bool:
 # Opening
 
 
+def must_be_newest(url: str) -> None:
+    """Raises SchemaBehind for a database with an older schema, StoreError for one of a newer release."""
+    with _opened(parse_url(url), read_only=True) as connection:
+        _must_be_newest(connection)
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
     """An engine for one command on a database that is there and at the newest schema.
@@ -165,8 +172,7 @@ def opened(url: str) -> Iterator[Engine]:
     parsed = parse_url(url)
     _must_exist(parsed)
     with _opened(parsed) as connection:
-        if _known(connection) != _head():
-            raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
+        _must_be_newest(connection)
         connection.close()
         yield connection.engine
 
@@ -232,6 +238,11 @@ def _known(connection: Connection) -> str | None:
             f"Its schema ({revision}) was made by a newer release of chatfeedback; install that release or a later one."
         ) from None
     return revision
+
+
+def _must_be_newest(connection: Connection) -> None:
+    if _known(connection) != _head():
+        raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
 
 
 def _must_be_a_revision(revision: str) -> None:

@@ -43,18 +43,16 @@ TASKS: dict[str, Task] = {
     "check": admin.check,
     "rebuild": lambda url: admin.rebuild(url, lambda done, total: None),
     "serve": lambda url: admin.ensure_ready(url, migrate=True),
+    "export": admin.must_be_newest,
 }
 
 
-@pytest.mark.parametrize("task", [task for task in TASKS if task not in ("current", "check")])
+@pytest.mark.parametrize("task", TASKS)
 def test_a_database_of_a_newer_release_is_refused(database_url: str, engine: Engine, task: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '7777'"))
     with pytest.raises(StoreError, match=r"\(7777\) was made by a newer release of chatfeedback; install"):
         TASKS[task](database_url)
-    found = admin.current(database_url)
-    assert not found.is_head
-    assert admin.check(database_url) == [f"The schema is at revision 7777, this release needs {found.head}."]
 
 
 @pytest.mark.parametrize("task", ["upgrade", "serve"])

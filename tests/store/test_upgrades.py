@@ -71,6 +71,10 @@ def test_there_is_data_of_every_schema() -> None:
     assert NEWEST in schemas(), "record it with `python tests/schemas.py`"
 
 
+def test_events_of_a_new_schema_version_come_with_a_new_revision_which_older_releases_refuse() -> None:
+    assert len({schema.revision for schema in schemas()}) == len(schemas())
+
+
 @every_schema
 def test_the_data_fills_every_table(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
