@@ -181,17 +181,17 @@ def _must_be_closed(database: Path) -> None:
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Gives the file, and what is left beside it, a second name; the first never stands for nothing."""
-    if not database.exists():
-        return None
+    """Gives what is there a second name; that of the database never stands for nothing."""
     aside = database.with_name(f"{database.name}.before-{now():%Y%m%d-%H%M%S}")
-    os.link(database, aside)
+    there = database.exists()
+    if there:
+        os.link(database, aside)
     for more in _BESIDE:
-        # SQLite would take the log of another file for that of the restored one.
+        # Where somebody has deleted the file alone, SQLite would take the log of it for that of the restored one.
         if (left := _beside(database, more)).exists():
             left.rename(_beside(aside, more))
     sync_folder(database.parent)
-    return aside
+    return aside if there else None
 
 
 def _beside(database: Path, more: str) -> Path:

@@ -95,24 +95,36 @@ def test_a_database_that_is_taken_into_use_meanwhile_is_not_replaced(
     assert rows(url_of(database)) == before
 
 
-def test_a_damaged_database_can_be_replaced_and_the_log_beside_it_is_not_taken_for_that_of_the_restored_one(
+def test_a_damaged_database_can_be_replaced(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    before = rows(url_of(database))
+    let_go(talk)
+    database.write_bytes(b"\xff" * database.stat().st_size)
+    aside = restore(overwrite=True, to=database).aside
+    assert aside is not None
+    assert aside.read_bytes().startswith(b"\xff")
+    assert rows(url_of(database)) == before
+
+
+def test_the_log_of_a_database_that_was_deleted_is_not_taken_for_that_of_the_restored_one(
     talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
 ) -> None:
     talk.ask("Hello", "Hi")
     back_up()
     before = rows(url_of(database))
     talk.ask("Later", "Lost")
-    log = database.with_name("chatfeedback.db-wal").read_bytes()
-    assert log
+    log = database.with_name("chatfeedback.db-wal")
+    left = log.read_bytes()
     let_go(talk)
-    # As a crash leaves it, on a disk that has lost the file.
-    database.write_bytes(b"\xff" * database.stat().st_size)
-    database.with_name("chatfeedback.db-wal").write_bytes(log)
-    aside = restore(overwrite=True, to=database).aside
-    assert aside is not None
-    assert aside.read_bytes().startswith(b"\xff")
+    database.unlink()
+    log.write_bytes(left)
+    assert restore(to=database).aside is None
     assert rows(url_of(database)) == before
     assert admin.check(url_of(database)) == []
+    assert [path.read_bytes() for path in database.parent.glob("*.before-*-wal")] == [left]
 
 
 def notes(file: Path) -> None:
