@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from chatfeedback.errors import SettingsError, StoreCorrupt, StoreError, StoreUnavailable
-from chatfeedback.store import admin
+from chatfeedback.store import admin, serving
 from chatfeedback.store.clock import now
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
@@ -89,7 +89,7 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         raise SettingsError(
             f"{database} is there already; pass --overwrite to put the backup in its place (what is there is kept)."
         )
-    with _unused(database), _explained(f"{file} was not restored"), replacing(database) as part:
+    with _unused(url, database), _explained(f"{file} was not restored"), replacing(database) as part:
         if not database.exists():
             _as_private_as(file, part.name)
         events = _copied(source, Path(part.name), progress)
@@ -156,10 +156,11 @@ def _copied(url: str, copy: Path, progress: Progress) -> int:
 
 
 @contextmanager
-def _unused(database: Path) -> Iterator[None]:
-    """Raises StoreUnavailable while another program uses the file."""
-    _must_be_closed(database)
-    yield
+def _unused(url: str, database: Path) -> Iterator[None]:
+    """Nobody begins to serve the file meanwhile. Raises StoreUnavailable while another program uses it."""
+    with serving.alone(url):
+        _must_be_closed(database)
+        yield
 
 
 def _must_be_closed(database: Path) -> None:

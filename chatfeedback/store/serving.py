@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -23,16 +24,17 @@ def alone(url: str) -> Iterator[None]:
     if parsed.get_backend_name() != "sqlite":
         yield
         return
-    lock = FileLock(f"{parsed.database}.lock", timeout=0)
+    database = Path(parsed.database or "").resolve()  # a link is another name for the same file
+    lock = FileLock(f"{database}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise StoreUnavailable(
-            f"{parsed.database}: Another chatfeedback serves this file; end that one, or choose another --database-url."
+            f"{database}: Another chatfeedback serves this file; end that one, or choose another --database-url."
         ) from None
     except OSError as error:
         raise StoreUnavailable(
-            f"{parsed.database}: Its folder cannot be written ({error.strerror}); make it writable."
+            f"{database}: Its folder cannot be written ({error.strerror}); make it writable."
         ) from error
     try:
         yield

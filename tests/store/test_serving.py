@@ -15,11 +15,13 @@ import pytest
 
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store import serving
+from chatfeedback.store.backup import back_up, restore
 from serving import ROOT, served
 
 HOLDING = """
 import sys
 from chatfeedback.store import serving
+from chatfeedback.store.backup import back_up, restore
 with serving.alone(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -55,6 +57,20 @@ def test_a_server_that_was_killed_holds_nothing(new_sqlite: Callable[[], str]) -
         holder.wait()
     with serving.alone(url):
         pass
+
+
+def test_a_backup_is_not_put_in_the_place_of_a_file_that_is_served(
+    new_sqlite: Callable[[], str], tmp_path: Path
+) -> None:
+    url, backup = new_sqlite(), tmp_path / "backup.db"
+    back_up(url, backup, False, lambda _done, _all: None)
+    link = tmp_path / "link.db"
+    link.symlink_to(url.removeprefix("sqlite:///"))
+    with (
+        serving.alone(f"sqlite:///{link}"),
+        pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"),
+    ):
+        restore(url, backup, True, lambda _done, _all: None)
 
 
 def test_the_lock_is_no_lock_of_the_database(new_sqlite: Callable[[], str]) -> None:

@@ -42,8 +42,9 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def names(file: Path) -> list[str]:
-    """What is in its folder, without what SQLite keeps beside a file that is in use."""
-    return sorted(path.name for path in file.parent.iterdir() if not path.name.endswith(("db-wal", "db-shm")))
+    """What is in its folder, without what SQLite and `store.serving` keep beside a file that is in use."""
+    beside = ("db-wal", "db-shm", ".lock")
+    return sorted(path.name for path in file.parent.iterdir() if not path.name.endswith(beside))
 
 
 def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
