@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sqlite3
@@ -32,6 +33,10 @@ class Run:
     """Empty, and removed at the end."""
     data: Path
     """Where large databases are looked for, and made."""
+    rounds: int | None = None
+    """How often to take turns, where the command line says so."""
+    levels: tuple[int, ...] = ()
+    """The numbers of chats at once, where the command line says so."""
 
     def size(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -101,6 +106,28 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def paired(
+    name: str, values: Sequence[float], unit: str, baselines: Sequence[float], baseline_name: str, **target: float
+) -> Figure:
+    """The medians of runs that took turns with their baseline; the name says how many, and where their ratio lies."""
+    low, high = median_interval([one / other for one, other in zip(values, baselines, strict=True)])
+    described = f"{name} ({len(values)} runs, ratio {low:.2f} to {high:.2f})"
+    return Figure(described, statistics.median(values), unit, statistics.median(baselines), baseline_name, **target)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Between which of the values their true median lies in 95% of all cases (order statistics; at least 6 values).
+
+    Of fewer values no two are that far apart: then the smallest and the largest.
+    """
+    ordered, count = sorted(values), len(values)
+    beyond, outside = 0, 0.5**count
+    while outside + math.comb(count, beyond + 1) * 0.5**count <= 0.025:
+        beyond += 1
+        outside += math.comb(count, beyond) * 0.5**count
+    return ordered[beyond], ordered[-1 - beyond]
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on, in general terms."""
     return {
@@ -117,11 +144,13 @@ def command(module_doc: str, measure: Callable[[Run], list[Figure]]) -> None:
     parser.add_argument("--quick", action="store_true", help="only see that it works; the figures mean nothing")
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON to this file, - for stdout")
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="keep the large databases here for the next run")
+    parser.add_argument("--rounds", metavar="N", type=int, help="where servers take turns: how often")
+    parser.add_argument("--levels", metavar="N", type=int, nargs="+", default=(), help="of load: how many chats")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chatfeedback-benchmark-") as folder, redirect_stdout(sys.stderr):
         data = options.data or Path(folder)
         data.mkdir(parents=True, exist_ok=True)
-        figures = measure(Run(options.quick, Path(folder), data))
+        figures = measure(Run(options.quick, Path(folder), data, options.rounds, tuple(options.levels)))
     for figure in figures:
         print(figure.line(), file=sys.stderr if options.json == "-" else sys.stdout)
     result = {

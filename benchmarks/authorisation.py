@@ -19,7 +19,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
-from benchmarks._measure import Figure, Run, command, take_turns
+from benchmarks._measure import Figure, Run, command, paired, take_turns
 from benchmarks._servers import Server, serving
 from benchmarks._stores import url_of
 from chatfeedback.store import admin, users
@@ -28,8 +28,6 @@ from chatfeedback.store.sessions import Sessions
 
 BASELINE = "the same request with --auth none"
 RUNS = 15
-# Of 15 values, the median lies between the 4th and the 12th in 96.5 % of all cases (binomial distribution).
-BEYOND = 3 / RUNS
 
 
 class Browser:
@@ -98,19 +96,11 @@ def _figure(
     actions = {"signed in": signed_in, "open": open_to_all}
     take_turns(actions, run.size(30, 1))
     values: dict[str, list[float]] = {key: [] for key in actions}
-    for _ in range(run.size(RUNS, 3)):
+    for _ in range(run.rounds or run.size(RUNS, 3)):
         for key, seconds in take_turns(actions, run.size(requests, 2)).items():
             values[key].append(statistics.median(seconds))
-    ratios = sorted(one / other for one, other in zip(values["signed in"], values["open"], strict=True))
-    beyond = round(len(ratios) * BEYOND)
-    return Figure(
-        f"{name}, signed in ({len(ratios)} runs, ratio {ratios[beyond]:.2f} to {ratios[-1 - beyond]:.2f})",
-        statistics.median(values["signed in"]) * 1000,
-        "ms",
-        statistics.median(values["open"]) * 1000,
-        BASELINE,
-        at_most=1.1,
-    )
+    milliseconds = {key: [1000 * seconds for seconds in medians] for key, medians in values.items()}
+    return paired(f"{name}, signed in", milliseconds["signed in"], "ms", milliseconds["open"], BASELINE, at_most=1.1)
 
 
 if __name__ == "__main__":

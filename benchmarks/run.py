@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-ALL = ("record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation")
+ALL = (
+    "record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation",
+    "history", "load",
+)  # fmt: skip
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 

@@ -67,7 +67,8 @@ class Site:
             base_url=address,
             cookies=dict(cookies or {}),
             timeout=patience,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            # Given up well before the server closes an idle one, which it may do just when a call goes out on it.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2),
         )
         self.functions: dict[tuple[str, str], Function] = {}
 

@@ -1,0 +1,143 @@
+"""Load: servers that take turns at holding chats, what they did, and how that compares."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from benchmarks._chats import ramped
+from benchmarks._measure import Figure, Run, paired, percentile
+from benchmarks._model import REPLY
+from benchmarks._servers import Server, busy_seconds
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.schema import messages
+from tests.gradio_pages import Page
+
+RECORDING, NOT_RECORDING = "chatfeedback", "benchmarks._unrecorded"
+NOTHING = "the same application, recording nothing"
+ROUNDS, WARM_UP = 11, 10
+RAMP, PACE, AT_ONCE = 2.5, "20", "inf"
+SETTINGS = """\
+messages_per_minute = 1000000
+streams_at_once = 10000
+"""
+MODEL = """
+[[models]]
+model = "{pace}"
+base_url = "{address}v1"
+context_tokens = 1000000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of one level; processes by the share of one core that they used meanwhile."""
+
+    chats_per_second: float
+    first_token_p50: float
+    """Seconds."""
+    first_token_p95: float
+    server: float
+    others: float
+    """Driver and model together."""
+    machine: float
+    """Everything that ran on it, Postgres too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What takes a turn: servers, of which each is frozen between its turns, and how pages of theirs are opened."""
+
+    name: str
+    servers: Sequence[Server]
+    database: str
+    is_recorded: bool
+    pages: Callable[[int], AbstractAsyncContextManager[list[Page]]]
+
+
+Results = dict[tuple[str, int], list[Load]]
+"""By arm and level: one for each round."""
+
+
+def settings_for(run: Run, model: Server, more: str = "") -> Path:
+    """The file of settings that all servers have: no limits for one person, a model of either pace, and `more`."""
+    path = run.folder / "load.toml"
+    models = (MODEL.format(pace=pace, address=model.address) for pace in (PACE, AT_ONCE))
+    path.write_text(SETTINGS + more + "".join(models))
+    return path
+
+
+def take_turns(run: Run, number: int, arms: Sequence[Arm], model: Server, results: Results) -> None:
+    """The round of this number: every arm at every level, in an order that the number changes.
+
+    Raises SystemExit unless every reply is recorded whole where it should be, and none elsewhere.
+    """
+    for arm in arms:
+        asyncio.run(_hold(arm, run.size(WARM_UP, 1), 0.5, AT_ONCE, model))
+        for server in arm.servers:
+            server.freeze()
+    levels = list(dict.fromkeys(level for _, level in results))
+    ramp, pace = (0.1, AT_ONCE) if run.quick else (RAMP, PACE)
+    for level in levels:
+        for turn in range(len(arms)):
+            arm = arms[(number + turn) % len(arms)]
+            with ExitStack() as awake:
+                for server in arm.servers:
+                    awake.enter_context(server.awake())
+                results[arm.name, level].append(asyncio.run(_hold(arm, level, ramp, pace, model)))
+    for arm in arms:
+        _must_be_whole(arm, sum(levels) + run.size(WARM_UP, 1))
+
+
+async def _hold(arm: Arm, chats: int, ramp: float, pace: str, model: Server) -> Load:
+    """Holds this many chats, each on a page of its own, over connections that nobody used before."""
+    async with arm.pages(chats) as pages:
+        clocks: list[Callable[[], float]] = [
+            time.perf_counter,
+            lambda: sum(server.cpu_seconds() for server in arm.servers),
+            lambda: time.process_time() + model.cpu_seconds(),
+            busy_seconds,
+        ]
+        before = [clock() for clock in clocks]
+        held = await ramped(pages, pace, ramp)
+        seconds, *worked = (clock() - start for clock, start in zip(clocks, before, strict=True))
+    waits = [chat.first_token - chat.sent for chat in held]
+    return Load(
+        chats / (max(chat.ended for chat in held) - min(chat.sent for chat in held)),
+        percentile(waits, 0.5),
+        percentile(waits, 0.95),
+        *(each / seconds for each in worked),
+    )
+
+
+def _must_be_whole(arm: Arm, replies: int) -> None:
+    engine = open_engine(arm.database)
+    whole = select(func.count()).where(messages.c.text == REPLY, messages.c.status == "complete")
+    with engine.connect() as connection:
+        stored = connection.scalar(whole)
+    engine.dispose()
+    if stored != (replies if arm.is_recorded else 0):
+        raise SystemExit(f"{arm.name}: of {replies} replies, {stored} are stored whole")
+
+
+def figures(results: Results, name: str, level: int) -> Iterator[Figure]:
+    """Of one arm at one level, beside the arm NOTHING."""
+    subject, baseline = results[name, level], results[NOTHING, level]
+
+    def figure(what: str, unit: str, of: Callable[[Load], float], **target: float) -> Figure:
+        values, baselines = [*map(of, subject)], [*map(of, baseline)]
+        return paired(f"{name}, {level} chats: {what}", values, unit, baselines, NOTHING, **target)
+
+    yield figure("chats a second", "/s", lambda load: load.chats_per_second, at_least=0.95)
+    yield figure("time to first token, median", "ms", lambda load: 1000 * load.first_token_p50, at_most=1.05)
+    yield figure("time to first token, 95th percentile", "ms", lambda load: 1000 * load.first_token_p95, at_most=1.05)
+    yield figure("of a core, used by the server", "%", lambda load: 100 * load.server)
+    if level == max(level for _, level in results):  # whether anything else than the server could be what bounds it
+        yield figure("of a core, used by driver and model", "%", lambda load: 100 * load.others)
+        yield figure("of a core, used by all that runs on the machine", "%", lambda load: 100 * load.machine)
