@@ -148,7 +148,8 @@ class ReplyDesk:
                 if (seen := running.progress) != shown:
                     shown = seen
                     yield seen
-                    await asyncio.sleep(SCREEN_SECONDS)
+                    if seen.text:  # the first word does not wait for its turn
+                        await asyncio.sleep(SCREEN_SECONDS)
                 if not running.over:
                     await news.wait()
             if running.erased:

@@ -75,6 +75,21 @@ async def test_a_watcher_sees_the_text_grow_and_at_last_where_the_conversation_s
     assert last(watcher.seen[-1].conversation).text == "one two three"
 
 
+async def test_the_first_word_is_seen_as_soon_as_it_comes(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "SCREEN_SECONDS", 3600)
+    script = server.reply("one two three", chunk=4, hold_after=[0, 1])
+    watcher = Watcher(room, await room.send())
+    await held(script)
+    await until(lambda: len(watcher.seen) == 1)
+    script.release()
+    await held(script)
+    await until(lambda: watcher.text == "one ")
+    script.release()
+    await watcher.leave()
+
+
 async def test_a_reload_sees_all_the_text_so_far_at_once(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=2)
     conversation = await room.send()
