@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -60,13 +61,21 @@ class Told:
 
 
 class Site:
-    """A server, and the cookies of one person. Raises Gone when it cannot be reached."""
+    """A server, and the cookies of one person. `verify`: whose certificate is believed. Raises Gone when it is away."""
 
-    def __init__(self, address: str, cookies: Mapping[str, str] | None = None, *, patience: float = 60) -> None:
+    def __init__(
+        self,
+        address: str,
+        cookies: Mapping[str, str] | None = None,
+        *,
+        patience: float = 60,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self.http = httpx.AsyncClient(
             base_url=address,
             cookies=dict(cookies or {}),
             timeout=patience,
+            verify=verify,
             # Given up well before the server closes an idle one, which it may do just when a call goes out on it.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2),
         )

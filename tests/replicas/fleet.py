@@ -1,0 +1,214 @@
+"""Two replicas, each a process of its own, one Postgres, and a real nginx in front.
+
+with Fleet(nginx, folder, database_url, models=[…]) as fleet:
+    ada = fleet.person()
+    fleet.replica_of(ada).kill()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import Engine, text
+
+from browser.telling import told
+from chatfeedback.store import users
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.sessions import Sessions
+from chatfeedback.store.writer import open_writer
+from gradio_pages import Site
+from replicas.front import Nginx, free_port
+
+T = TypeVar("T")
+COOKIE = "__Host-chatfeedback_session"
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come; a start takes most of them on a busy machine."""
+
+
+def eventually(look: Callable[[], T], wanted: Callable[[T], object]) -> T:
+    """What `look` gives as soon as it is `wanted`. Raises AssertionError when the patience is over."""
+    until = time.monotonic() + PATIENCE
+    while not wanted(seen := look()):
+        assert time.monotonic() < until, f"this is as far as it came: {seen}"
+        time.sleep(0.05)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is signed in."""
+
+    annotator_id: str
+    cookies: dict[str, str]
+
+
+class Replica:
+    """`chatfeedback serve` on a port that stays its own, as often as it is started."""
+
+    def __init__(self, folder: Path, port: int, environment: dict[str, str]) -> None:
+        self.port = port
+        self._folder = folder
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Returns at once."""
+        command = [sys.executable, "-m", "chatfeedback", "serve", "--no-open", "--migrate", "--port", str(self.port)]
+        with (self._folder / f"{self.port}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def ready(self) -> None:
+        """Returns when it answers."""
+        eventually(self._answers, bool)
+
+    def kill(self) -> None:
+        """It has no say in it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """As systemd does; the status of its end."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout=PATIENCE)
+
+    def said(self) -> str:
+        """What it printed and logged since the first start."""
+        return (self._folder / f"{self.port}.log").read_text()
+
+    def _answers(self) -> bool:
+        assert self.is_running, f"the replica ended: {self.said()}"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+class Fleet:
+    """Runs to the end of the block; the database, which may be empty, is the caller's. `settings` are those of both."""
+
+    def __init__(self, nginx: str, folder: Path, database_url: str, **settings: Any) -> None:
+        ports = free_port(), free_port()
+        self.front = Nginx(nginx, folder, ports)
+        self.database_url = database_url
+        wanted = {
+            "auth": "password",
+            "database_url": database_url,
+            "public_url": self.front.address,
+            "trusted_proxies": "127.0.0.1",
+            **{name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()},
+        }
+        environment = {**os.environ, **{f"CHATFEEDBACK_{name.upper()}": value for name, value in wanted.items()}}
+        self.replicas = [Replica(folder, port, environment) for port in ports]
+
+    def __enter__(self) -> Fleet:
+        try:
+            for replica in self.replicas:
+                replica.start()
+            for replica in self.replicas:
+                replica.ready()
+            self.front.__enter__()
+        except BaseException:
+            self._end_replicas()
+            raise
+        self.engine: Engine = open_engine(self.database_url)
+        self.store = EventStore(self.engine, open_writer(self.engine))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.writer.close()
+        self.engine.dispose()
+        self.front.__exit__(kind, error, trace)
+        self._end_replicas()
+
+    def heal(self) -> None:
+        """Starts whoever is not running, and waits until nginx knows."""
+        for replica in self.replicas:
+            if not replica.is_running:
+                replica.start()
+        for replica in self.replicas:
+            replica.ready()
+            eventually(lambda: self.replica_of(self.person()), lambda found, wanted=replica: found is wanted)
+
+    def _end_replicas(self) -> None:
+        for replica in self.replicas:
+            replica.kill()
+
+    # People
+
+    def person(self) -> Person:
+        """A new annotator, signed in."""
+        user = users.add(self.engine, f"annotator {uuid4()}", "annotator", actor_id=None)
+        sessions = Sessions(self.engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+        return Person(user.annotator_id, {COOKIE: sessions.begin(user.annotator_id, "password")})
+
+    def client(self, person: Person | None = None, **how: Any) -> httpx.Client:
+        """For requests through nginx."""
+        cookies = person.cookies if person else None
+        return httpx.Client(
+            base_url=self.front.address, verify=self.front.trust, cookies=cookies, trust_env=False, timeout=30, **how
+        )
+
+    def site(self, person: Person) -> Site:
+        """The pages of somebody, through nginx."""
+        return Site(self.front.address, person.cookies, verify=self.front.trust)
+
+    def replica_of(self, person: Person) -> Replica:
+        """Where nginx takes her requests to."""
+        address = f"/pages/{uuid4()}"
+        with self.client(person) as client:
+            assert client.get(address).status_code == 404
+        port = self.front.served(address).upstreams[-1]
+        return next(replica for replica in self.replicas if replica.port == port)
+
+    def people_at_each(self, least: int) -> list[list[Person]]:
+        """New people, at least so many at each of the two replicas; nginx knows them by their random tokens."""
+        at: dict[int, list[Person]] = {replica.port: [] for replica in self.replicas}
+
+        def one_more() -> int:
+            person = self.person()
+            at[self.replica_of(person).port].append(person)
+            return min(map(len, at.values()))
+
+        eventually(one_more, lambda fewest: fewest >= least)
+        return [people[:least] for people in at.values()]
+
+    # The database
+
+    def events(self, conversation_id: str) -> list[str]:
+        """What is in the log of a conversation, told line by line."""
+        return told(self.store.events_of(conversation_id))
+
+    def conversations_of(self, person: Person) -> list[str]:
+        """All of hers, oldest first."""
+        wanted = "SELECT conversation_id FROM conversations WHERE annotator_id = :who ORDER BY started_at"
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(wanted), {"who": person.annotator_id}).scalars())
+
+    def drafts(self) -> dict[str, tuple[str, str]]:
+        """The replies that are being written: the text so far and the owner, by conversation."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(text("SELECT conversation_id, text, owner FROM reply_drafts"))
+            return {conversation_id: (so_far, owner) for conversation_id, so_far, owner in rows}

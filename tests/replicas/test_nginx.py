@@ -1,0 +1,214 @@
+"""deploy/nginx.conf in a real nginx, before two servers that write down what reaches them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import pytest
+
+from chatfeedback.settings import Settings
+from replicas.behind import Behind
+from replicas.front import Nginx
+
+MOST = Settings.model_fields["max_request_bytes"].default
+
+
+class Place:
+    """Nginx and the two behind it."""
+
+    def __init__(self, front: Nginx, behind: list[Behind]) -> None:
+        self.front = front
+        self.behind = behind
+
+    def client(self, session: str | None = None, **how: Any) -> httpx.Client:
+        """A browser; `session`: of whom."""
+        cookies = {"__Host-chatfeedback_session": session} if session else None
+        return httpx.Client(
+            base_url=self.front.address, verify=self.front.trust, cookies=cookies, trust_env=False, **how
+        )
+
+    def asked(self, target: str) -> list[int]:
+        """Which of the two got a request for this, as often as they did."""
+        return [number for number, one in enumerate(self.behind) for got in one.got if got.target == target]
+
+    def got(self) -> list[Any]:
+        return [got for one in self.behind for got in one.got]
+
+    def session_at(self, number: int) -> str:
+        """A session that belongs to this one of the two."""
+        while True:
+            session = secrets.token_urlsafe(32)
+            with self.client(session) as client:
+                client.get(f"/?{session}")
+            if self.asked(f"/?{session}") == [number]:
+                return session
+
+
+@pytest.fixture
+def place(nginx: str) -> Iterator[Place]:
+    behind = [Behind(), Behind()]
+    with TemporaryDirectory() as folder, Nginx(nginx, Path(folder), (behind[0].port, behind[1].port)) as front:
+        yield Place(front, behind)
+    for one in behind:
+        one.close()
+
+
+def with_tls(session: str) -> str:
+    return f"__Host-chatfeedback_session={session}"
+
+
+def without_tls(session: str) -> str:
+    return f"chatfeedback_session={session}"
+
+
+def among_others(session: str) -> str:
+    return f"a=1; not_chatfeedback_session=x; __Host-chatfeedback_session={session}; chatfeedback_form=y"
+
+
+def test_whoever_is_signed_in_stays_with_one_replica_wherever_she_asks_from(place: Place) -> None:
+    at: list[int] = []
+    for _ in range(12):
+        session = secrets.token_urlsafe(32)
+        for address in ("127.0.0.1", "127.0.0.2"):
+            transport = httpx.HTTPTransport(verify=place.front.trust, local_address=address)
+            with httpx.Client(base_url=place.front.address, transport=transport) as client:
+                for cookie in (with_tls, without_tls, among_others):
+                    client.get(f"/?{session}", headers={"cookie": cookie(session)})
+        seen = place.asked(f"/?{session}")
+        assert len(seen) == 6
+        assert len(set(seen)) == 1
+        at.append(seen[0])
+    assert set(at) == {0, 1}, "both have people"
+
+
+def test_whoever_is_not_signed_in_stays_with_one_replica_by_address(place: Place) -> None:
+    with place.client() as client:
+        for _ in range(10):
+            client.get("/login")
+    assert len(place.asked("/login")) == 10
+    assert len(set(place.asked("/login"))) == 1
+
+
+def test_what_reaches_a_replica_says_what_nginx_has_seen_and_nothing_that_was_made_up(place: Place) -> None:
+    made_up = {
+        "X-Forwarded-For": "10.1.2.3",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Port": "1",
+        "X-Forwarded-Prefix": "/evil",
+        "X-Forwarded-User": "ada",
+        "X-Real-IP": "10.1.2.3",
+        "Forwarded": "for=10.1.2.3",
+        "X-Request-ID": "made-up",
+    }
+    with place.client() as client:
+        for _ in range(2):
+            client.get("/", headers=made_up)
+    first, second = place.got()
+    assert {name: values for name, values in first.headers.items() if name.startswith(("x-", "forwarded", "host"))} == {
+        "host": ["127.0.0.1"],
+        "x-forwarded-for": ["127.0.0.1"],
+        "x-forwarded-proto": ["https"],
+        "x-request-id": first.headers["x-request-id"],
+    }
+    assert len(first.headers["x-request-id"][0]) == 32
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+def test_whoever_does_not_find_her_replica_goes_to_the_other_with_all_that_she_sent(place: Place) -> None:
+    session = place.session_at(0)
+    place.behind[0].close()
+    with place.client(session) as client:
+        assert client.post("/gradio_api/queue/join", content=b"a prompt").status_code == 200
+    assert place.front.served("/gradio_api/queue/join").upstreams == [one.port for one in place.behind]
+    assert place.behind[1].got[-1].body == b"a prompt"
+    with place.client(session) as client:
+        assert client.get("/config").status_code == 200
+    assert place.front.served("/config").upstreams == [place.behind[1].port], "it is known by now"
+
+
+def test_a_request_that_may_have_changed_something_is_not_sent_again(place: Place) -> None:
+    session = place.session_at(0)
+    place.behind[0].drops = True
+    with place.client(session) as client:
+        assert client.post("/gradio_api/queue/join", content=b"a prompt").status_code == 503
+    assert place.asked("/gradio_api/queue/join") == [0]
+
+
+def test_a_request_that_only_looks_is_asked_again_at_the_other(place: Place) -> None:
+    session = place.session_at(1)
+    place.behind[1].drops = True
+    with place.client(session) as client:
+        assert client.get("/config").status_code == 200
+    assert place.asked("/config") == [0, 1]
+
+
+def test_without_any_replica_there_is_a_sentence(place: Place) -> None:
+    for one in place.behind:
+        one.close()
+    with place.client() as client:
+        answer = client.get("/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.text.startswith("chatfeedback does not answer at the moment. What was stored is safe;")
+
+
+def test_a_stream_is_passed_on_while_it_is_written(place: Place) -> None:
+    with place.client() as client, client.stream("GET", "/gradio_api/queue/data?session_hash=abc") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "data: first"  # the second one is not written before this was read
+        for one in place.behind:
+            one.first_was_read.set()
+        assert [line for line in lines if line] == ["data: second"]
+
+
+def test_as_much_as_the_replicas_take_is_passed_on_and_no_byte_more(place: Place) -> None:
+    with place.client() as client:
+        assert client.post("/gradio_api/queue/join", content=b"x" * MOST).status_code == 200
+        assert client.post("/gradio_api/queue/join", content=b"x" * (MOST + 1)).status_code == 413
+    (got,) = place.got()
+    assert len(got.body) == MOST
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics", "/x/../metrics", "/metrics?a=b"])
+def test_figures_of_a_replica_are_not_to_be_had_outside(place: Place, path: str) -> None:
+    target = httpx.URL(place.front.address).copy_with(raw_path=path.encode())
+    with place.client() as client:
+        assert client.get(target).status_code == 404
+    assert place.got() == []
+
+
+def test_static_files_are_kept_by_browsers_and_nothing_else_is(place: Place) -> None:
+    with place.client() as client:
+        for path in ("/assets/index.js", "/static/fonts/a.woff2"):
+            assert client.get(path).headers["cache-control"] == "max-age=86400"
+        for path in ("/", "/config", "/login", "/export/feedback.csv"):
+            assert "cache-control" not in client.get(path).headers, "what the replica says of it stays"
+
+
+def test_without_tls_there_is_only_the_way_to_tls(place: Place) -> None:
+    answer = httpx.post(f"http://127.0.0.1:{place.front.plain_port}/login?next=/", content=b"secret", trust_env=False)
+    assert (answer.status_code, answer.headers["location"]) == (308, "https://127.0.0.1/login?next=/")
+    assert place.got() == []
+
+
+@pytest.mark.parametrize("fault", [lambda one: one.close(), lambda one: setattr(one, "drops", True)])
+def test_the_logs_have_no_names_of_pages_no_queries_and_no_cookies(
+    place: Place, fault: Callable[[Behind], object]
+) -> None:
+    marked = {"code": "marked-code", "session_hash": "marked-page"}
+    for happened in ("well", "not well"):
+        with place.client("marked-session") as client:
+            client.get("/login/oidc/callback", params=marked, headers={"referer": "https://x/marked-referer"})
+            client.get("/gradio_api/heartbeat/marked-page")
+            client.post("/gradio_api/queue/join?marked-query", content=b"marked-prompt")
+        if happened == "well":
+            for one in place.behind:
+                fault(one)
+    logged = place.front.logged()
+    assert logged.count("/login/oidc/callback") == logged.count("/gradio_api/queue/join") == 2
+    assert "marked" not in logged

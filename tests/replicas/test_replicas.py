@@ -1,0 +1,210 @@
+"""People at two replicas: each stays with one, and goes on at the other when hers dies in the middle of her reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from browser.application import endpoint
+from chatfeedback.access import passwords
+from chatfeedback.store import admin, users
+from conftest import PostgresServer
+from gradio_pages import Gone, Page, Site, Told
+from openai_server import Script, ScriptedServer
+from replicas.fleet import Fleet, Person, Replica, eventually
+
+STORY = "Once upon a time there was a story"
+HALF = STORY[:12]
+PASSWORD = "four words of mine"
+BEGUN = [
+    "conversation_started",
+    "message_sent 1 after the start: one",
+    "reply_started 2 after 1, parrot told 1",
+    "reply_finished 2 complete: You said: one",
+    "message_rated 2: nothing -> like",
+    "message_sent 3 after 2: Tell me a story",
+    "reply_started 4 after 3, parrot told 1 2 3",
+]
+
+
+@pytest.fixture(scope="module")
+def standing(nginx: str, folder: Path, postgres_server: PostgresServer, model: ScriptedServer) -> Iterator[Fleet]:
+    """A fleet that was started on an empty database."""
+    name = postgres_server.create_database()
+    with Fleet(nginx, folder, postgres_server.url(name), models=[endpoint(model)]) as fleet:
+        yield fleet
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def fleet(standing: Fleet) -> Iterator[Fleet]:
+    """The same, and nothing in it has failed in a way that nobody foresaw."""
+    yield standing
+    for replica in standing.replicas:
+        assert "Traceback" not in replica.said()
+
+
+@dataclass
+class Talk:
+    """A conversation in which a story is being told, and the page that it is told on."""
+
+    person: Person
+    site: Site
+    page: Page
+    conversation_id: str
+    script: Script
+    telling: asyncio.Task[Told]
+
+
+async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedServer) -> Talk:
+    """A rated exchange, and half a story that is stored."""
+    page = site.page()
+    await page.done("", "load")
+    one = await page.done("prompt", "submit", ["one", None, None])
+    conversation_id = str(one.painted["address"])
+    await page.done("chatbot", "like", [None, None], {"index": 1, "value": ["You said: one"], "liked": True})
+    script = model.reply(STORY, hold_after=3)
+    telling = asyncio.create_task(page.done("prompt", "submit", ["Tell me a story", None, None]))
+    await asyncio.to_thread(eventually, lambda: fleet.drafts().get(conversation_id, ("", ""))[0], HALF.__eq__)
+    return Talk(person, site, page, conversation_id, script, telling)
+
+
+def texts(told: Told) -> list[str]:
+    """The messages that are painted."""
+    painted = told.painted.get("chatbot") or {}
+    return [message["content"][0]["text"] for message in painted.get("value", [])]
+
+
+async def goes_on_elsewhere(talk: Talk) -> None:
+    """Her page notices that its stream broke and loads itself again; she sees the reply end, and goes on."""
+    with pytest.raises(Gone):
+        await talk.telling
+    page = talk.site.page(talk.conversation_id)
+    seen = []
+    async for told in page.call("", "load"):
+        if "chatbot" in told.painted:
+            seen.append(texts(told))
+            assert seen[-1][:3] == ["one", "You said: one", "Tell me a story"]
+            assert told.painted["chatbot"]["feedback_value"][0] == "Like"
+    assert seen[-1][3] == HALF
+    assert "This reply was interrupted; the text so far is kept." in told.painted["status"]
+    after = await page.done("prompt", "submit", ["Go on", None, None])
+    assert texts(after) == ["one", "You said: one", "Tell me a story", HALF, "Go on", "You said: Go on"]
+
+
+async def is_left_alone(talk: Talk) -> None:
+    """Nothing happens to her reply: it ends when the model ends it."""
+    talk.script.release()
+    assert texts(await talk.telling) == ["one", "You said: one", "Tell me a story", STORY]
+
+
+async def goes_on_with_a_page_that_was_idle(page: Page) -> None:
+    """Her prompt gets to a replica that knows nothing of what is drawn: it says so, and takes the next one."""
+    told = await page.done("prompt", "submit", ["Hello again", None, None])
+    assert "here is the newest state" in told.painted["notice"]
+    assert texts(told) == ["Hello", "You said: Hello"]
+    told = await page.done("prompt", "submit", ["Hello again", None, None])
+    assert texts(told) == ["Hello", "You said: Hello", "Hello again", "You said: Hello again"]
+
+
+async def idle_page(site: Site) -> Page:
+    """A conversation that is drawn on a page, whose address names it."""
+    told = await site.page().done("prompt", "submit", ["Hello", None, None])
+    page = site.page(str(told.painted["address"]))
+    await page.done("", "load")
+    return page
+
+
+def test_two_replicas_that_start_at_the_same_moment_migrate_an_empty_database_once(fleet: Fleet) -> None:
+    assert admin.current(fleet.database_url).is_head
+    assert admin.check(fleet.database_url) == []
+    assert all(replica.is_running for replica in fleet.replicas)
+
+
+def test_a_form_of_one_replica_and_a_session_of_one_are_good_at_the_other(fleet: Fleet) -> None:
+    users.add(fleet.engine, "hedy", "annotator", actor_id=None, password_hash=passwords.hashed(PASSWORD, "hedy"))
+    through_tls = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.7"}
+    here, there = (
+        httpx.Client(base_url=f"http://127.0.0.1:{replica.port}", headers=through_tls, trust_env=False, timeout=30)
+        for replica in fleet.replicas
+    )
+    with here, there:
+        page = here.get("/login")
+        token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
+        form = {"csrf": token, "name": "hedy", "password": PASSWORD}
+        # A browser would send its cookies back with TLS only; here nginx is left out.
+        let_in = there.post("/login", data=form, headers={"cookie": sent_back(page)})
+        assert let_in.status_code == 303
+        for replica in (here, there):
+            assert replica.get("/config", headers={"cookie": sent_back(let_in)}).status_code == 200
+
+
+def sent_back(answer: httpx.Response) -> str:
+    """The cookies of an answer, as a browser sends them."""
+    return "; ".join(line.partition(";")[0] for line in answer.headers.get_list("set-cookie"))
+
+
+async def test_when_a_replica_is_killed_all_of_its_people_go_on_at_the_other_and_those_there_notice_nothing(
+    fleet: Fleet, model: ScriptedServer
+) -> None:
+    fleet.heal()
+    dying = fleet.replicas[0]
+    hers, neighbours = await asyncio.to_thread(fleet.people_at_each, 3)
+    async with AsyncExitStack() as open_sites:
+
+        async def site(person: Person) -> Site:
+            return await open_sites.enter_async_context(fleet.site(person))
+
+        idle = await idle_page(await site(hers[2]))
+        broken_off = [await half_told(fleet, await site(person), person, model) for person in hers[:2]]
+        spared = [await half_told(fleet, await site(person), person, model) for person in neighbours]
+        dying.kill()
+        await asyncio.gather(
+            goes_on_with_a_page_that_was_idle(idle),
+            *map(goes_on_elsewhere, broken_off),
+            *map(is_left_alone, spared[:2]),
+        )
+        await is_left_alone(spared[2])  # it was being written all the time that the dead ones' leases went on
+    for talk in broken_off:
+        assert fleet.events(talk.conversation_id) == [
+            *BEGUN,
+            f"reply_finished 4 interrupted: {HALF}",
+            "message_sent 5 after 4: Go on",
+            "reply_started 6 after 5, parrot told 1 2 3 4 5",
+            "reply_finished 6 complete: You said: Go on",
+        ]
+    for talk in spared:
+        assert fleet.events(talk.conversation_id) == [*BEGUN, f"reply_finished 4 complete: {STORY}"]
+    for person in hers + neighbours:
+        assert len(fleet.conversations_of(person)) == 1
+        assert fleet.replica_of(person) is not dying
+    assert fleet.drafts() == {}
+    assert admin.check(fleet.database_url) == []
+
+
+async def test_a_replica_that_starts_leaves_the_running_reply_of_its_neighbour_alone_and_gets_its_people_back(
+    fleet: Fleet, model: ScriptedServer
+) -> None:
+    starting = fleet.replicas[0]
+    starting.kill()
+    ada = fleet.person()
+    async with fleet.site(ada) as site:
+        talk = await half_told(fleet, site, ada, model)
+        before = fleet.drafts()[talk.conversation_id]
+        starting.start()
+        await asyncio.to_thread(starting.ready)
+        assert fleet.drafts()[talk.conversation_id] == before, "it is written by whom it was"
+        assert fleet.events(talk.conversation_id) == BEGUN
+        await is_left_alone(talk)
+    assert fleet.events(talk.conversation_id) == [*BEGUN, f"reply_finished 4 complete: {STORY}"]
+
+    def next_one() -> Replica:
+        return fleet.replica_of(fleet.person())
+
+    await asyncio.to_thread(eventually, next_one, lambda replica: replica is starting)
