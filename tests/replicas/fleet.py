@@ -34,8 +34,8 @@ from replicas.front import Nginx, free_port
 
 T = TypeVar("T")
 COOKIE = "__Host-chatfeedback_session"
-PATIENCE = 60.0
-"""Seconds that a test waits for what must come; a start takes most of them on a busy machine."""
+PATIENCE = 150.0
+"""Seconds that a test waits for what must come; on a busy machine a start takes a good part of them."""
 
 
 def eventually(look: Callable[[], T], wanted: Callable[[T], object]) -> T:
@@ -114,7 +114,7 @@ class Fleet:
         wanted = {
             "auth": "password",
             "database_url": database_url,
-            "public_url": self.front.address,
+            "public_url": self.address,
             "trusted_proxies": "127.0.0.1",
             **{name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()},
         }
@@ -156,6 +156,11 @@ class Fleet:
         for replica in self.replicas:
             replica.kill()
 
+    @property
+    def address(self) -> str:
+        """Where people go."""
+        return self.front.address
+
     # People
 
     def person(self) -> Person:
@@ -168,12 +173,12 @@ class Fleet:
         """For requests through nginx."""
         cookies = person.cookies if person else None
         return httpx.Client(
-            base_url=self.front.address, verify=self.front.trust, cookies=cookies, trust_env=False, timeout=30, **how
+            base_url=self.address, verify=self.front.trust, cookies=cookies, trust_env=False, timeout=30, **how
         )
 
     def site(self, person: Person) -> Site:
         """The pages of somebody, through nginx."""
-        return Site(self.front.address, person.cookies, verify=self.front.trust)
+        return Site(self.address, person.cookies, verify=self.front.trust)
 
     def replica_of(self, person: Person) -> Replica:
         """Where nginx takes her requests to."""

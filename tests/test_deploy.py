@@ -1,0 +1,162 @@
+"""What deploy/ has for Docker and systemd: every setting in it exists, and the files agree with each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chatfeedback.settings import Settings
+from chatfeedback.web.server import GRACE_SECONDS
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+UV = os.environ.get("UV", "uv")
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
+REPLICAS = ("replica-1", "replica-2")
+NGINX = (DEPLOY / "nginx.conf").read_text("utf-8")
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
+UNIT = (DEPLOY / "chatfeedback.service").read_text("utf-8")
+DOT_ENV = {"POSTGRES_PASSWORD": "abc123", "CHATFEEDBACK_PUBLIC_URL": "https://chat.example.org"}
+
+
+def environment(service: str) -> dict[str, str]:
+    """The variables of a service, with those of the file `.env` put in. KeyError: one that has to be there."""
+
+    def written(found: re.Match[str]) -> str:
+        name, _, default = found[1].partition(":")
+        return DOT_ENV[name] if default.startswith("?") else DOT_ENV.get(name, default.removeprefix("-"))
+
+    return {name: re.sub(r"\$\{([^}]+)\}", written, value) for name, value in SERVICES[service]["environment"].items()}
+
+
+def address(service: str) -> str:
+    return str(SERVICES[service]["networks"]["inside"]["ipv4_address"])
+
+
+def unit(key: str) -> list[str]:
+    """Every value of a key of the unit."""
+    return re.findall(rf"^{key}=(.*)$", UNIT, re.MULTILINE)
+
+
+def longest_end() -> float:
+    """Seconds that a process may take from SIGTERM to its end."""
+    return GRACE_SECONDS
+
+
+# Docker
+
+
+@pytest.mark.parametrize("replica", REPLICAS)
+def test_the_settings_of_a_replica_are_settings_and_fit_to_what_is_around_it(
+    replica: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(replica).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    database = environment("postgres")
+    assert settings.database_url == (
+        f"postgresql+psycopg://{database['POSTGRES_USER']}:{DOT_ENV['POSTGRES_PASSWORD']}@postgres"
+        f"/{database['POSTGRES_DB']}"
+    )
+    assert f"server {replica}:{settings.port} " in NGINX
+    assert settings.trusted_proxies == (f"{address('nginx')}/32",)
+    assert settings.public_url == DOT_ENV["CHATFEEDBACK_PUBLIC_URL"]
+    assert (settings.auth, settings.host, settings.migrate) == ("password", "0.0.0.0", True)
+
+
+def test_the_replicas_of_compose_are_those_of_nginx_where_nginx_looks_for_them() -> None:
+    assert re.findall(r"^ *server ([\w-]+):", NGINX, re.MULTILINE) == list(REPLICAS)
+    assert SERVICES["nginx"]["extra_hosts"] == [f"{replica}:{address(replica)}" for replica in REPLICAS]
+    (subnet,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
+    fixed = [ip_address(address(service)) for service in (*REPLICAS, "nginx")]
+    assert len(set(fixed)) == 3
+    assert all(one in ip_network(subnet["subnet"]) for one in fixed)
+
+
+def test_nginx_gets_its_configuration_and_finds_its_certificate() -> None:
+    mounted = dict(volume.split(":")[:2] for volume in SERVICES["nginx"]["volumes"])
+    assert mounted == {"./nginx.conf": "/etc/nginx/nginx.conf", "./tls": "/etc/nginx/tls"}
+    assert set(re.findall(r"ssl_certificate(?:_key)? (.*)/\w+\.pem;", NGINX)) == {"/etc/nginx/tls"}
+    assert SERVICES["nginx"]["ports"] == ["80:80", "443:443"]
+    assert re.findall(r"listen (\d+)", NGINX) == ["80", "443"]
+
+
+@pytest.mark.parametrize("variable", DOT_ENV)
+def test_there_is_no_password_and_no_address_that_everybody_has(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(DOT_ENV, variable)
+    for service in REPLICAS:
+        with pytest.raises(KeyError, match=variable):
+            environment(service)
+
+
+def test_only_nginx_is_reached_from_outside() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+
+
+def test_the_replicas_wait_for_a_postgres_that_answers_and_have_the_time_to_end() -> None:
+    assert SERVICES["postgres"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
+    for replica in REPLICAS:
+        assert SERVICES[replica]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        assert float(SERVICES[replica]["stop_grace_period"].removesuffix("s")) > longest_end() + 10
+        assert SERVICES[replica]["healthcheck"]["test"][-1] in DOCKERFILE
+
+
+def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_particular(tmp_path: Path) -> None:
+    sent = set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
+    copied = [line.split()[1:-1] for line in re.findall(r"^COPY (?!--from).*$", DOCKERFILE, re.MULTILINE)]
+    assert {source for sources in copied for source in sources} == sent
+    for source in sent - {"deploy/ready.py"}:
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, tmp_path / source)
+    built = subprocess.run([UV, "build", "--wheel", tmp_path], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert list((tmp_path / "dist").glob("chatfeedback-*.whl"))
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+
+
+# systemd
+
+
+@pytest.mark.parametrize("name", ["chatfeedback.service", "chatfeedback@.service"])
+def test_systemd_has_nothing_to_say_against_the_unit(name: str, tmp_path: Path) -> None:
+    program = f"ExecStart={sys.executable} "
+    text = UNIT.replace("ExecStart=/opt/chatfeedback/bin/chatfeedback ", program)
+    assert program in text
+    (tmp_path / name).write_text(text)
+    if systemd := shutil.which("systemd-analyze"):
+        verified = subprocess.run([systemd, "verify", tmp_path / name], capture_output=True, text=True)
+        assert (verified.returncode, verified.stderr) == (0, "")
+    else:  # less, but not nothing: that each line has a key of its own, or is one of those that may come again
+        parsed = ConfigParser(interpolation=None, comment_prefixes=("#",), delimiters=("=",))
+        parsed.read_string(re.sub("^Environment=.*$", "", text, flags=re.MULTILINE))
+        assert parsed.sections() == ["Unit", "Service", "Install"]
+
+
+@pytest.mark.parametrize(("instance", "port"), [("7862", 7862), ("", Settings.model_fields["port"].default)])
+def test_the_name_of_an_instance_is_its_port(
+    instance: str, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in unit("Environment"):
+        name, _, value = variable.partition("=")
+        monkeypatch.setenv(name, value.replace("%i", instance))
+    assert Settings.load().port == port
+
+
+def test_systemd_gives_replies_the_time_to_be_finished_and_starts_it_again_unless_a_setting_is_wrong() -> None:
+    assert float(*unit("TimeoutStopSec")) > longest_end() + 10
+    assert unit("KillSignal") + unit("KillMode") == ["SIGTERM", "mixed"]
+    assert unit("Restart") + unit("RestartPreventExitStatus") == ["on-failure", "2"]
+    assert unit("NoNewPrivileges") + unit("ProtectSystem") + unit("DynamicUser") == ["yes", "strict", "yes"]
