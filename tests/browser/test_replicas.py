@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -16,7 +17,6 @@ from browser.people import Visitor
 from browser.telling import asked
 from browser.watched import Watched
 from chatfeedback.store import users
-from conftest import PostgresServer
 from openai_server import ScriptedServer
 from replicas.fleet import Fleet, Person, eventually
 
@@ -24,7 +24,7 @@ FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run w
 
 
 @pytest.fixture
-def fleet(postgres_server: PostgresServer, model: ScriptedServer) -> Iterator[Fleet]:
+def fleet(postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
     program, name = nginx.wanted(), postgres_server.create_database()
     with (
         TemporaryDirectory(prefix="chatfeedback-replicas-") as folder,

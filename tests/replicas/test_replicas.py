@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,6 @@ import pytest
 from browser.application import endpoint
 from chatfeedback.access import passwords
 from chatfeedback.store import admin, users
-from conftest import PostgresServer
 from gradio_pages import Gone, Page, Site, Told
 from openai_server import Script, ScriptedServer
 from replicas.fleet import Fleet, Person, Replica, eventually
@@ -34,7 +34,7 @@ BEGUN = [
 
 
 @pytest.fixture(scope="module")
-def standing(nginx: str, folder: Path, postgres_server: PostgresServer, model: ScriptedServer) -> Iterator[Fleet]:
+def standing(nginx: str, folder: Path, postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
     """A fleet that was started on an empty database."""
     name = postgres_server.create_database()
     with Fleet(nginx, folder, postgres_server.url(name), models=[endpoint(model)]) as fleet:
