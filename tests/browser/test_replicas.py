@@ -16,14 +16,15 @@ from browser.application import endpoint
 from browser.people import Visitor
 from browser.telling import asked
 from browser.watched import Watched
+from chatfeedback.domain.events import new_id
 from chatfeedback.store import users
 from openai_server import ScriptedServer
-from replicas.fleet import Fleet, Person, eventually
+from replicas.fleet import Fleet, Person, Replica, eventually
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fleet(postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
     program, name = nginx.wanted(), postgres_server.create_database()
     with (
@@ -34,13 +35,56 @@ def fleet(postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
     postgres_server.drop_database(name)
 
 
-def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
-    fleet: Fleet, model: ScriptedServer, watched: Watched, password_hash: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def ada(fleet: Fleet, watched: Watched, password_hash: str) -> Visitor:
+    """Somebody at a browser who has not signed in."""
     watched.server_goes_away()
-    ada = users.add(fleet.engine, "ada", "annotator", actor_id=None, password_hash=password_hash)
-    visitor = Visitor(fleet, ada, watched.context(ignore_https_errors=True))
-    chat = visitor.comes_in()
+    user = users.add(fleet.engine, f"ada {new_id()}", "annotator", actor_id=None, password_hash=password_hash)
+    return Visitor(fleet, user, watched.context(ignore_https_errors=True))
+
+
+def replica_of(ada: Visitor, fleet: Fleet) -> Replica:
+    return fleet.replica_of(Person(ada.user.annotator_id, ada.cookies()))
+
+
+def test_a_page_whose_replica_is_taken_out_sees_its_reply_to_the_end_and_goes_on_at_the_other(
+    fleet: Fleet, model: ScriptedServer, ada: Visitor
+) -> None:
+    chat = ada.comes_in()
+    chat.ask("one")
+    script = model.reply("one two three four", hold_after=2)
+    chat.send("Count")
+    chat.shows("one", "You said: one", "Count", "one two")
+    before = replica_of(ada, fleet)
+    fleet.front.take_out(before.port)
+    eventually(lambda: replica_of(ada, fleet), lambda now: now is not before)
+    script.release()
+    chat.shows("one", "You said: one", "Count", "one two three four")
+    chat.idle()
+    chat.prompt.fill("two")
+    chat.prompt.press("Enter")
+    expect(chat.notice).to_contain_text("here is the newest state")
+    expect(chat.prompt).to_have_value("two")
+    chat.ask("two")
+    chat.shows("one", "You said: one", "Count", "one two three four", "two", "You said: two")
+
+    script = model.reply("one two three four", hold_after=2)
+    chat.send("Count")
+    expect(chat.replies.last).to_have_text("one two")
+    fleet.front.put_back()
+    eventually(lambda: replica_of(ada, fleet), lambda now: now is before)
+    chat.stop()  # which the one replica is told, while the other one writes
+    expect(chat.status).to_have_text("Stopped; the text so far is kept.")
+    log = asked("one", "Count", "two", "Count")
+    log[log.index("reply_finished 4 complete: You said: Count")] = "reply_finished 4 complete: one two three four"
+    log[log.index("reply_finished 8 complete: You said: Count")] = "reply_finished 8 stopped: one two "
+    assert fleet.events(chat.conversation_id) == log
+
+
+def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
+    fleet: Fleet, model: ScriptedServer, ada: Visitor, tmp_path: Path
+) -> None:
+    chat = ada.comes_in()
     chat.ask("one")
     chat.vote(0, "like")
     chat.thumbs("like")
@@ -51,8 +95,7 @@ def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
     chat.prompt.fill("half a thought")
     eventually(fleet.drafts, lambda drafts: drafts[conversation_id][0] == "one two ")
 
-    dying = fleet.replica_of(Person(ada.annotator_id, visitor.cookies()))
-    dying.kill()
+    replica_of(ada, fleet).kill()
 
     # At first the other replica does not know that nobody writes this reply any more.
     ended = "This reply was interrupted; the text so far is kept. Retry asks for another one."
@@ -61,7 +104,7 @@ def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
     chat.thumbs("like", "")
     expect(chat.prompt).to_have_value("half a thought")
     assert chat.conversation_id == conversation_id
-    visitor.page.screenshot(path=Path(FOLDER or tmp_path) / "after-the-death-of-a-replica.png")
+    ada.page.screenshot(path=Path(FOLDER or tmp_path) / "after-the-death-of-a-replica.png")
     chat.prompt.press("Enter")
     chat.shows("one", "You said: one", "Count", "one two", "half a thought", "You said: half a thought")
     chat.idle()

@@ -118,7 +118,8 @@ class Fleet:
             "trusted_proxies": "127.0.0.1",
             **{name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()},
         }
-        environment = {**os.environ, **{f"CHATFEEDBACK_{name.upper()}": value for name, value in wanted.items()}}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHATFEEDBACK_")}
+        environment |= {f"CHATFEEDBACK_{name.upper()}": value for name, value in wanted.items()}
         self.replicas = [Replica(folder, port, environment) for port in ports]
 
     def __enter__(self) -> Fleet:

@@ -7,6 +7,8 @@ with Nginx(folder, replicas=(port, port)) as nginx:
 from __future__ import annotations
 
 import ipaddress
+import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -44,6 +46,7 @@ class Nginx:
         self.port, self.plain_port = free_port(), free_port()
         self._log = folder / "access.log"
         self._write_certificate()
+        self._replicas = replicas
         self._write_configuration(replicas)
 
     @property
@@ -69,6 +72,20 @@ class Nginx:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._process.terminate()
         self._process.communicate(timeout=PATIENCE)
+
+    def take_out(self, port: int) -> None:
+        """Marks a replica `down` and has the configuration read again; streams that are open go on."""
+        configuration = self._folder / "nginx.conf"
+        text = configuration.read_text("utf-8")
+        marked = re.sub(rf"(server 127\.0\.0\.1:{port}) [^;]*;", r"\1 down;", text)
+        assert marked != text
+        configuration.write_text(marked, "utf-8")
+        self._process.send_signal(signal.SIGHUP)
+
+    def put_back(self) -> None:
+        """Undoes that, for all of them."""
+        self._write_configuration(self._replicas)
+        self._process.send_signal(signal.SIGHUP)
 
     def logged(self) -> str:
         """All of its logs."""

@@ -168,6 +168,25 @@ def test_a_stream_is_passed_on_while_it_is_written(place: Place) -> None:
         assert [line for line in lines if line] == ["data: second"]
 
 
+def test_a_replica_that_is_taken_out_keeps_the_streams_that_are_open_and_gets_nothing_new(place: Place) -> None:
+    session = place.session_at(0)
+    with place.client(session) as client, client.stream("GET", "/gradio_api/queue/data?session_hash=abc") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "data: first"
+        place.front.take_out(place.behind[0].port)
+
+        def where() -> int:
+            with place.client(session) as another:
+                another.post("/gradio_api/queue/join")
+            return place.asked("/gradio_api/queue/join").count(1)
+
+        eventually(where, bool)
+        place.behind[0].first_was_read.set()
+        assert [line for line in lines if line] == ["data: second"]
+    place.front.put_back()
+    eventually(lambda: place.session_at(0), bool)
+
+
 def test_as_much_as_the_replicas_take_is_passed_on_and_no_byte_more(place: Place) -> None:
     with place.client() as client:
         assert client.post("/gradio_api/queue/join", content=b"x" * MOST).status_code == 200
