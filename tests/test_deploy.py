@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from configparser import ConfigParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def unit(key: str) -> list[str]:
 
 def longest_end() -> float:
     """Seconds that a process may take from SIGTERM to its end."""
-    return GRACE_SECONDS
+    return float(Settings.model_fields["shutdown_seconds"].default) + GRACE_SECONDS
 
 
 # Docker
@@ -124,6 +126,21 @@ def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_part
     assert built.returncode == 0, built.stderr
     assert list((tmp_path / "dist").glob("chatfeedback-*.whl"))
     assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+
+
+def test_a_container_is_not_ready_when_nobody_answers_in_it_or_the_answer_is_no_success() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it answers everything with 501
+        asking = [sys.executable, DEPLOY / "ready.py"]
+        variables = {"CHATFEEDBACK_PORT": str(server.server_port)}
+        answering = threading.Thread(target=server.serve_forever, args=(0.02,))
+        answering.start()
+        refused = subprocess.run(asking, env=variables, capture_output=True, text=True)
+        server.shutdown()
+        answering.join()
+    silent = subprocess.run(asking, env=variables, capture_output=True, text=True)
+    assert (refused.returncode, silent.returncode) == (1, 1)
+    assert "Unsupported method" in refused.stdout
+    assert "it does not answer" in silent.stderr
 
 
 # systemd

@@ -34,7 +34,7 @@ from replicas.front import Nginx, free_port
 
 T = TypeVar("T")
 COOKIE = "__Host-chatfeedback_session"
-PATIENCE = 150.0
+PATIENCE = 300.0
 """Seconds that a test waits for what must come; on a busy machine a start takes a good part of them."""
 
 
@@ -77,7 +77,7 @@ class Replica:
             )
 
     def ready(self) -> None:
-        """Returns when it answers."""
+        """Returns when it says that it can do its work."""
         eventually(self._answers, bool)
 
     def kill(self) -> None:
@@ -99,7 +99,7 @@ class Replica:
     def _answers(self) -> bool:
         assert self.is_running, f"the replica ended: {self.said()}"
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).is_success
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).is_success
         except httpx.TransportError:
             return False
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from browser.application import endpoint
@@ -19,6 +24,12 @@ from gradio_pages import Gone, Page, Site, Told
 from openai_server import Script, ScriptedServer
 from replicas.fleet import Fleet, Person, Replica, eventually
 
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "env.py"
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
+READY = Path(__file__).parents[2] / "deploy" / "ready.py"
 STORY = "Once upon a time there was a story"
 HALF = STORY[:12]
 PASSWORD = "four words of mine"
@@ -33,11 +44,35 @@ BEGUN = [
 ]
 
 
+@contextmanager
+def held_up(database_url: str) -> Iterator[None]:
+    """Nobody may migrate the database before two want to."""
+    lock = re.search(r"^ADVISORY_LOCK = (\w+)", MIGRATIONS.read_text("utf-8"), re.MULTILINE)
+    assert lock
+    with closing(psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True)) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [int(lock[1], 0)])
+
+        def waiting() -> int:
+            return connection.execute(WAITING).fetchone()[0]
+
+        def let_go() -> None:
+            eventually(waiting, lambda processes: processes == 2)
+            connection.execute("SELECT pg_advisory_unlock_all()")
+
+        with ThreadPoolExecutor(1) as thread:
+            letting_go = thread.submit(let_go)
+            yield
+            letting_go.result()
+
+
 @pytest.fixture(scope="module")
 def standing(nginx: str, folder: Path, postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
-    """A fleet that was started on an empty database."""
+    """A fleet that was started on an empty database, which both replicas came to at the same moment."""
     name = postgres_server.create_database()
-    with Fleet(nginx, folder, postgres_server.url(name), models=[endpoint(model)]) as fleet:
+    url = postgres_server.url(name)
+    with ExitStack() as running:
+        with held_up(url):
+            fleet = running.enter_context(Fleet(nginx, folder, url, models=[endpoint(model)]))
         yield fleet
     postgres_server.drop_database(name)
 
@@ -124,7 +159,10 @@ async def idle_page(site: Site) -> Page:
 def test_two_replicas_that_start_at_the_same_moment_migrate_an_empty_database_once(fleet: Fleet) -> None:
     assert admin.current(fleet.database_url).is_head
     assert admin.check(fleet.database_url) == []
-    assert all(replica.is_running for replica in fleet.replicas)
+    for replica in fleet.replicas:
+        command = [sys.executable, READY]
+        asked = subprocess.run(command, env={"CHATFEEDBACK_PORT": str(replica.port)}, capture_output=True, text=True)
+        assert (asked.returncode, '"database":"ready"' in asked.stdout) == (0, True)
 
 
 def test_a_form_of_one_replica_and_a_session_of_one_are_good_at_the_other(fleet: Fleet) -> None:
