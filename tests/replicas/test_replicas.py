@@ -22,7 +22,7 @@ from chatfeedback.access import passwords
 from chatfeedback.store import admin, users
 from gradio_pages import Gone, Page, Site, Told
 from openai_server import Script, ScriptedServer
-from replicas.fleet import Fleet, Person, Replica, eventually
+from replicas.fleet import PATIENCE, Fleet, Person, Replica, eventually
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "env.py"
 WAITING = """
@@ -203,12 +203,13 @@ async def test_when_a_replica_is_killed_all_of_its_people_go_on_at_the_other_and
         broken_off = [await half_told(fleet, await site(person), person, model) for person in hers[:2]]
         spared = [await half_told(fleet, await site(person), person, model) for person in neighbours]
         dying.kill()
-        await asyncio.gather(
-            goes_on_with_a_page_that_was_idle(idle),
-            *map(goes_on_elsewhere, broken_off),
-            *map(is_left_alone, spared[:2]),
-        )
-        await is_left_alone(spared[2])  # it was being written all the time that the dead ones' leases went on
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(
+                goes_on_with_a_page_that_was_idle(idle),
+                *map(goes_on_elsewhere, broken_off),
+                *map(is_left_alone, spared[:2]),
+            )
+            await is_left_alone(spared[2])  # it was being written all the time that the dead ones' leases went on
     for talk in broken_off:
         assert fleet.events(talk.conversation_id) == [
             *BEGUN,
