@@ -39,6 +39,7 @@ def fleet(postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
 def ada(fleet: Fleet, watched: Watched, password_hash: str) -> Visitor:
     """Somebody at a browser who has not signed in."""
     watched.server_goes_away()
+    watched.harmless.append("Failed to load resource: the server responded with a status of 502")
     user = users.add(fleet.engine, f"ada {new_id()}", "annotator", actor_id=None, password_hash=password_hash)
     return Visitor(fleet, user, watched.context(ignore_https_errors=True))
 
@@ -113,3 +114,26 @@ def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
     log[log.index("reply_finished 4 complete: You said: Count")] = "reply_finished 4 interrupted: one two "
     log.insert(4, "message_rated 2: nothing -> like")
     assert fleet.events(conversation_id) == log
+
+
+def test_a_prompt_that_is_on_its_way_when_the_replica_dies_stays_in_the_box_and_is_stored_once(
+    fleet: Fleet, ada: Visitor
+) -> None:
+    fleet.heal()
+    chat = ada.comes_in()
+    chat.ask("one")
+    chat.settled()
+    dying = replica_of(ada, fleet)
+    dying.freeze()
+    chat.prompt.fill("two")
+    with chat.page.expect_request(lambda request: "/gradio_api/queue/join" in request.url):
+        chat.prompt.press("Enter")
+    dying.kill()
+    chat.page.wait_for_load_state()
+    chat.drawn()
+    expect(chat.prompt).to_have_value("two")
+    chat.shows("one", "You said: one")
+    chat.prompt.press("Enter")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.idle()
+    assert fleet.events(chat.conversation_id) == asked("one", "two")
