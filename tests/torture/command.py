@@ -1,0 +1,76 @@
+"""The command: reads the arguments, makes a run, and tells what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import clusters
+import torture
+from torture.ledger import Ledger
+from torture.model import talking
+from torture.run import Plan, Run, say
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes the run that is asked for; the status is 1 when something was lost, or wrong."""
+    for name in [name for name in os.environ if name.upper().startswith("CHATFEEDBACK_")]:
+        del os.environ[name]  # the application is to be set up by its file alone
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=torture.__doc__)
+    parser.add_argument("--kills", type=int, default=10, help="how often something is killed; by default 10")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite", help="by default sqlite")
+    parser.add_argument("--annotators", type=int, default=8, help="how many work at the same time; by default 8")
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="of all that is random; by default a new one")
+    parser.add_argument("--fresh", action="store_true", help="start the command `chatfeedback serve` each time; slower")
+    given = parser.parse_args(arguments)
+    return made(Plan(given.kills, given.database, given.seed, annotators=given.annotators, fresh=given.fresh))
+
+
+def made(plan: Plan, ledger: Ledger | None = None) -> int:
+    """Makes a run and tells of it; 0 when nothing is lost and nothing is wrong, else 1, and then the files are kept."""
+    folder = Path(tempfile.mkdtemp(prefix="chatfeedback-torture-"))
+    say(f"seed {plan.seed}, {plan.database}, in {folder}")
+    database = clusters.running(clusters.newest()) if plan.database == "postgres" else nullcontext()
+    with database as cluster, talking() as model:
+        run = Run(plan, folder, cluster, model, ledger or Ledger())
+        problems: list[str] = []
+        try:
+            problems = asyncio.run(run.go())
+        except* Exception as group:  # noqa: BLE001 - whatever ends a run is told with its seed and its folder
+            traceback.print_exception(group)
+            problems = [f"{type(error).__name__}: {error}" for error in group.exceptions]
+        if problems and cluster:
+            cluster.dump(run.database, folder / "chatfeedback.dump")
+    conclude(run, problems, folder)
+    return 1 if problems else 0
+
+
+def conclude(run: Run, problems: list[str], folder: Path) -> None:
+    """Says what was found, the figures last."""
+    ledger, checks = run.ledger, run.checks
+    kinds = Counter(deed[0] for deed in ledger.acknowledged.elements())
+    say(f"refused: {dict(ledger.refusals.most_common())}")
+    say(f"tracebacks in the log of the application: {run.server.log.read_text(errors='replace').count('Traceback')}")
+    for problem in problems:
+        print(problem)
+    if problems:
+        print(f"seed {run.plan.seed}; the files are in {folder}")
+    else:
+        shutil.rmtree(folder)
+    print("acknowledged: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())))
+    print(f"replies of killed processes: {len(checks.orphans)}, conversations: {len(checks.known)}")
+    print(f"kills of the application {run.killed['app']}, of the database server {run.killed['server']}")
+    acknowledged, found = ledger.acknowledged.total(), ledger.found(checks.logged)
+    print(
+        f"kills {run.killed.total()}, acknowledged {acknowledged}, found {found}, lost {acknowledged - found}",
+        flush=True,
+    )

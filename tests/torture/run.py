@@ -1,0 +1,194 @@
+"""A run: annotators work, something is killed and started again, all is checked, and so on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from chatfeedback.domain.fold import fold
+from chatfeedback.store import admin, drafts, users
+from chatfeedback.store.sessions import Sessions
+from clusters import Cluster
+from gradio_pages import Function, Site
+from torture import server as servers
+from torture.annotators import COOKIE, Annotator, Gate
+from torture.checks import Checks
+from torture.ledger import Ledger
+from torture.model import Parrot
+from torture.server import Server
+
+DELAYS = (0.2, 3.0)
+"""Seconds between the first thing that is done after a start, and the kill."""
+SECONDS = 120.0
+"""For whatever has to happen."""
+OPENED = 1
+"""Conversations that are opened over HTTP after each kill, besides those that the annotators come back to."""
+DAY = timedelta(days=1)
+Target = Literal["app", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done. `longest_delay`: seconds of work before a kill, at most."""
+
+    kills: int
+    database: Literal["sqlite", "postgres"]
+    seed: str
+    annotators: int = 8
+    fresh: bool = False
+    longest_delay: float = DELAYS[1]
+    target: Callable[[str, str], None] = servers.run
+
+    def targets(self, rng: random.Random) -> list[Target]:
+        """What each kill is of: with Postgres half of them of the database server."""
+        of_the_server = self.kills // 2 if self.database == "postgres" else 0
+        targets: list[Target] = ["server"] * of_the_server + ["app"] * (self.kills - of_the_server)
+        rng.shuffle(targets)
+        return targets
+
+
+class Run:
+    """One run in a folder of its own. `cluster`: None with SQLite."""
+
+    def __init__(self, plan: Plan, folder: Path, cluster: Cluster | None, model: Parrot, ledger: Ledger) -> None:
+        self.plan = plan
+        self._cluster = cluster
+        self._random = random.Random(plan.seed)
+        self.database = cluster.create_database() if cluster else str(folder / "chatfeedback.db")
+        url = cluster.url(self.database) if cluster else f"sqlite:///{self.database}"
+        self.ledger = ledger
+        self.checks = Checks(url, ledger, model.sent)
+        self.killed: Counter[Target] = Counter()
+        self._gate = Gate()
+        self.server = Server(folder, url, model.url, fresh=plan.fresh, target=plan.target)
+        self._tokens = _people(url, plan.annotators)
+        functions: dict[tuple[str, str], Function] = {}
+        self._annotators = [
+            Annotator(f"annotator{number}", token, self.server.address, plan.seed, ledger, self._gate, functions)
+            for number, token in enumerate(self._tokens.values(), 1)
+        ]
+
+    async def go(self) -> list[str]:
+        """Kills as often as planned; what was found wrong, [] when nothing is."""
+        await asyncio.to_thread(self.server.start)
+        try:
+            async with self._working():
+                for target in self.plan.targets(self._random):
+                    if problems := await self._round(target):
+                        return problems
+                await self._work(0)
+                self._gate.close()
+                await self._quiet()
+            return await self._end()
+        finally:
+            self.server.kill()
+
+    async def _round(self, target: Target) -> list[str]:
+        began = time.monotonic()
+        await self._work(self._random.uniform(DELAYS[0], self.plan.longest_delay))
+        self.killed[target] += 1
+        if target == "app":
+            self.server.kill()
+            self._gate.close()
+            await self._quiet()
+            await asyncio.to_thread(self.server.start)
+        else:
+            assert self._cluster is not None
+            # The annotators go on, and so does the application.
+            await asyncio.to_thread(self._cluster.kill)
+            await asyncio.sleep(self._random.uniform(0, 1))
+            await asyncio.to_thread(self._cluster.start)
+            self._gate.close()
+            await asyncio.to_thread(self.server.answers)
+            await self._quiet()
+        problems = await asyncio.to_thread(self.checks.after_kill, app_died=target == "app")
+        problems += await self._open(self._random.sample(self.checks.touched, min(OPENED, len(self.checks.touched))))
+        say(
+            f"{self.killed.total()}: {target} killed after {self.ledger.acknowledged.total()} acknowledgements, "
+            f"{len(problems)} problems, {time.monotonic() - began:.1f} s"
+        )
+        return problems
+
+    async def _work(self, seconds: float) -> None:
+        """Lets the annotators work until one of them was told that something is done, and a while longer."""
+        self.ledger.news.clear()
+        self._gate.open()
+        await asyncio.wait_for(self.ledger.news.wait(), SECONDS)
+        await asyncio.sleep(seconds)
+
+    async def _quiet(self) -> None:
+        try:
+            await asyncio.wait_for(self._gate.quiet(), SECONDS)
+        except TimeoutError:
+            doing = ", ".join(annotator.doing for annotator in self._annotators)
+            raise AssertionError(f"somebody waits for an answer that does not come: {doing}") from None
+
+    async def _end(self) -> list[str]:
+        """Waits until the leases of all who died are over, and looks at everything."""
+        until = time.monotonic() + 3 * drafts.LEASE.total_seconds() + SECONDS
+        while await asyncio.to_thread(self.checks.writing):
+            if time.monotonic() > until:
+                return [
+                    "Replies are still being written, though everybody who wrote them is gone.",
+                    self.server.said(),
+                ]
+            await asyncio.sleep(0.5)
+        problems = await asyncio.to_thread(self.checks.at_the_end)
+        interrupted = [self.checks.conversation_of(one) for one in list(self.checks.orphans)[-OPENED:]]
+        return problems + await self._open([one for one in interrupted if one])
+
+    async def _open(self, conversation_ids: list[str]) -> list[str]:
+        """Opens conversations as those to whom they belong; what is wrong with the pages."""
+        problems = []
+        for conversation_id in conversation_ids:
+            stored = fold(conversation_id, self.checks.known[conversation_id])
+            cookies = {COOKIE: self._tokens[stored.annotator_id]}
+            async with (
+                Site(self.server.address, cookies) as site,
+                aclosing(site.page(conversation_id).call("", "load")) as drawn,
+            ):
+                page = await site.http.get("/", params={"conversation": conversation_id})
+                painted = {}
+                async for told in drawn:
+                    if painted := told.painted:
+                        break
+            shown = [one["content"][0]["text"] for one in painted["chatbot"]["value"] if one["role"] == "user"]
+            wanted = [message.text for message in stored.shown() if message.role == "user"]
+            if page.status_code != 200 or painted["address"] != conversation_id or shown != wanted:
+                problems.append(f"The page of conversation {conversation_id} shows {shown}, not {wanted}.")
+        return problems
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        """The annotators, to the end of the block; whatever goes wrong with one of them ends the run."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(annotator.work()) for annotator in self._annotators]
+            yield
+            for task in tasks:
+                task.cancel()
+
+
+def _people(url: str, count: int) -> dict[str, str]:
+    """A new database with so many annotators who are signed in: their ids, and the tokens of their sessions."""
+    admin.upgrade(url)
+    with admin.opened(url) as engine:
+        sessions = Sessions(engine, lasting=DAY, idle=DAY)
+        ids = [
+            users.add(engine, f"annotator{number}", "annotator", actor_id=None).annotator_id
+            for number in range(1, count + 1)
+        ]
+        return {annotator_id: sessions.begin(annotator_id, "password") for annotator_id in ids}
+
+
+def say(line: str) -> None:
+    """How it goes on, beside the result."""
+    print(line, file=sys.stderr, flush=True)
