@@ -137,7 +137,7 @@ def figures(results: Results, name: str, level: int) -> Iterator[Figure]:
     yield figure("chats a second", "/s", lambda load: load.chats_per_second, at_least=0.95)
     yield figure("time to first token, median", "ms", lambda load: 1000 * load.first_token_p50, at_most=1.05)
     yield figure("time to first token, 95th percentile", "ms", lambda load: 1000 * load.first_token_p95, at_most=1.05)
-    yield figure("of a core, used by the server", "%", lambda load: 100 * load.server)
+    yield figure("of a core, used by chatfeedback", "%", lambda load: 100 * load.server)
     if level == max(level for _, level in results):  # whether anything else than the server could be what bounds it
         yield figure("of a core, used by driver and model", "%", lambda load: 100 * load.others)
         yield figure("of a core, used by all that runs on the machine", "%", lambda load: 100 * load.machine)

@@ -19,7 +19,7 @@ from typing import Any
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ALL = (
     "record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation",
-    "history", "load",
+    "history", "load", "replicas",
 )  # fmt: skip
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 

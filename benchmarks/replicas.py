@@ -1,0 +1,126 @@
+"""What recording costs under load where two replicas share one Postgres behind nginx.
+
+The chats of `load`, but each of a person of her own, who is signed in: nginx, configured as in `deploy/`, takes each
+person to one replica. Two replicas that record, beside two of the same application that records nothing, behind an
+nginx of their own; and beside one replica that records, without nginx. They take turns as in `load`. On a machine whose
+cores the two replicas share with nginx, Postgres, the model and the driver, the second replica has what these leave it.
+
+    uv run python -m benchmarks.replicas
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from benchmarks._chats import opened
+from benchmarks._load import NOT_RECORDING, NOTHING, RECORDING, ROUNDS, Arm, Results, figures, settings_for, take_turns
+from benchmarks._measure import Figure, Run, command, paired
+from benchmarks._servers import serving, serving_all
+from chatfeedback.domain.events import new_id
+from chatfeedback.store import users
+from chatfeedback.store.engine import open_engine
+from chatfeedback.store.sessions import Sessions
+from tests import clusters, nginx
+from tests.gradio_pages import Page, Site
+from tests.replicas.front import Nginx
+
+TWO, ONE = "Two replicas behind nginx", "one replica without nginx"
+LEVELS = (100, 200)
+SETTINGS = """\
+auth = "password"
+trusted_proxies = ["127.0.0.1"]
+"""
+COOKIE = "chatfeedback_session"
+
+
+def measure(run: Run) -> list[Figure]:
+    program = nginx.executable()
+    if program is None:
+        raise SystemExit("There is no nginx on this machine; install the system's.")
+    levels = run.levels or ((2,) if run.quick else LEVELS)
+    sizes = {TWO: 2, NOTHING: 2} if run.quick else {TWO: 2, NOTHING: 2, ONE: 1}
+    results: Results = {(name, level): [] for name in sizes for level in levels}
+    with serving("benchmarks._model", "PORT") as model, clusters.running(clusters.newest()) as cluster:
+        serve = (
+            "serve",
+            "--port",
+            "PORT",
+            "--no-open",
+            "--migrate",
+            "--config",
+            str(settings_for(run, model, SETTINGS)),
+        )
+        for number in range(run.rounds or run.size(ROUNDS, 1)):
+            databases = {name: cluster.url(cluster.create_database()) for name in sizes}
+            with _arms(program, serve, sizes, databases) as arms:
+                take_turns(run, number, arms, model, results)
+    found = [figure for level in levels for figure in figures(results, TWO, level)]
+    return found + [_beside_one(results, level) for level in levels if ONE in sizes]
+
+
+@contextmanager
+def _arms(program: str, serve: Sequence[str], sizes: dict[str, int], databases: dict[str, str]) -> Iterator[list[Arm]]:
+    commands = [
+        (NOT_RECORDING if name == NOTHING else RECORDING, *serve, "--database-url", databases[name])
+        for name, size in sizes.items()
+        for _ in range(size)
+    ]
+    with ExitStack() as running:
+        started = iter(running.enter_context(serving_all(commands)))
+        arms = []
+        for name, size in sizes.items():
+            servers = [next(started) for _ in range(size)]
+            engine = open_engine(databases[name])
+            running.callback(engine.dispose)
+            if size == 1:
+                pages = partial(_pages, servers[0].address, COOKIE, ssl.create_default_context(), engine)
+            else:
+                folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="chatfeedback-nginx-")))
+                front = running.enter_context(Nginx(program, folder, (servers[0].port, servers[1].port)))
+                pages = partial(_pages, front.address, f"__Host-{COOKIE}", front.trust, engine)
+            arms.append(Arm(name, servers, databases[name], name != NOTHING, pages))
+        yield arms
+
+
+@asynccontextmanager
+async def _pages(
+    address: str, cookie: str, trust: ssl.SSLContext, engine: Engine, count: int
+) -> AsyncIterator[list[Page]]:
+    """A page of each of as many new people; the description of the page is read once."""
+    sessions = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    async with AsyncExitStack() as open_sites:
+        sites: list[Site] = []
+        for _ in range(count):
+            token = await asyncio.to_thread(_signed_in, engine, sessions)
+            site = Site(address, {cookie: token}, verify=trust)
+            if sites:
+                site.functions = sites[0].functions
+                open_sites.push_async_callback(site.http.aclose)
+            else:
+                await open_sites.enter_async_context(site)
+            sites.append(site)
+        yield await opened(sites)
+
+
+def _signed_in(engine: Engine, sessions: Sessions) -> str:
+    """The token of the session of a new annotator."""
+    user = users.add(engine, f"annotator {new_id()}", "annotator", actor_id=None)
+    return sessions.begin(user.annotator_id, "password")
+
+
+def _beside_one(results: Results, level: int) -> Figure:
+    two, one = ([load.chats_per_second for load in results[name, level]] for name in (TWO, ONE))
+    return paired(f"{TWO}, {level} chats: chats a second", two, "/s", one, ONE)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure)
