@@ -128,8 +128,8 @@ def test_a_prompt_that_is_on_its_way_when_the_replica_dies_stays_in_the_box_and_
     chat.prompt.fill("two")
     with chat.page.expect_request(lambda request: "/gradio_api/queue/join" in request.url):
         chat.prompt.press("Enter")
-    dying.kill()
-    chat.page.wait_for_load_state()
+    with chat.page.expect_event("domcontentloaded", timeout=60_000):  # it loads itself again
+        dying.kill()
     chat.drawn()
     expect(chat.prompt).to_have_value("two")
     chat.shows("one", "You said: one")
