@@ -90,7 +90,8 @@ class Run:
                 await self._quiet()
             return await self._end()
         finally:
-            self.server.kill()
+            if self.server.is_alive:
+                self.server.kill()
 
     async def _round(self, target: Target) -> list[str]:
         began = time.monotonic()
@@ -161,10 +162,10 @@ class Run:
                 async for told in drawn:
                     if painted := told.painted:
                         break
-            shown = [one["content"][0]["text"] for one in painted["chatbot"]["value"] if one["role"] == "user"]
-            wanted = [message.text for message in stored.shown() if message.role == "user"]
-            if page.status_code != 200 or painted["address"] != conversation_id or shown != wanted:
-                problems.append(f"The page of conversation {conversation_id} shows {shown}, not {wanted}.")
+            shown = {one["content"][0]["text"] for one in painted["chatbot"]["value"]}
+            missing = [message.text for message in stored.shown() if message.text and message.text not in shown]
+            if page.status_code != 200 or painted["address"] != conversation_id or missing:
+                problems.append(f"The page of conversation {conversation_id} does not show {missing}: {painted}")
         return problems
 
     @asynccontextmanager
