@@ -50,6 +50,8 @@ class ReplyDesk:
         self._running: dict[str, RunningReply] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
+        self._ahead: dict[str, datetime] = {}
+        """Leases that end too late, as the last sweep saw them: message id -> end."""
 
     # Doors
 
@@ -110,14 +112,17 @@ class ReplyDesk:
     async def sweep(self) -> int:
         """Ends the replies whose owner died; returns how many. Raises StoreError."""
 
-        def find() -> list[drafts.Draft]:
+        def find() -> tuple[list[drafts.Draft], list[drafts.Draft]]:
             with self._store.reading() as tx:
-                return drafts.expired(tx, now())
+                return drafts.expired(tx, now()), drafts.ahead(tx, now())
 
-        # A lease of our own that expired, because the store or the machine slept, is not a death.
-        dead = [draft for draft in await asyncio.to_thread(find) if draft.message_id not in self._running]
+        over, ahead = await asyncio.to_thread(find)
+        over += [draft for draft in ahead if self._ahead.get(draft.message_id) == draft.lease_until]
+        self._ahead = {draft.message_id: draft.lease_until for draft in ahead}
+        # A lease of our own that is over, because the store or the machine slept, is not a death.
+        dead = [draft for draft in over if draft.message_id not in self._running]
         for draft in dead:
-            await self._interrupt(draft.message_id)
+            await self._interrupt(draft)
         return len(dead)
 
     async def sweep_on(self) -> None:
@@ -166,7 +171,8 @@ class ReplyDesk:
             look = functools.partial(_watched, message_id=message_id, at=now())
             draft = await committed(self._store.submit(look))
             if draft is None or draft.lease_until < now():
-                await self._interrupt(message_id)
+                if draft is not None:
+                    await self._interrupt(draft)
                 conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
                 if conversation is None:
                     raise NotFound(NO_CONVERSATION)
@@ -182,10 +188,10 @@ class ReplyDesk:
                 yield Progress(draft.text)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _interrupt(self, message_id: str) -> None:
+    async def _interrupt(self, found: drafts.Draft) -> None:
         """Ends a reply whose owner died, unless somebody was quicker or it is alive."""
-        owner = self._store.owner
-        draft = await committed(self._store.submit(lambda tx: drafts.claim(tx, message_id, owner, now())))
+        owner, message_id = self._store.owner, found.message_id
+        draft = await committed(self._store.submit(lambda tx: drafts.claim(tx, found, owner, now())))
         if draft is None:
             return
         conversation = await asyncio.to_thread(self._store.conversation, draft.conversation_id)
@@ -257,7 +263,8 @@ class ReplyDesk:
                 return "interrupted"
             if wishes.stop_requested:
                 return "stopped"
-            elsewhere = now() - wishes.watched_at < timedelta(seconds=self._linger)
+            # A clock that was set back makes no watcher of one who left before that.
+            elsewhere = abs(now() - wishes.watched_at) < timedelta(seconds=self._linger)
             if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
                 return "left"
 

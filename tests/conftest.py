@@ -31,6 +31,9 @@ hypothesis.settings.load_profile("chatfeedback")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
+# Used by tests of two folders: whichever is collected first, their assertions explain themselves.
+pytest.register_assert_rewrite("replicas.fleet", "replicas.front")
+
 BROWSER = Path(__file__).parent / "browser"
 
 

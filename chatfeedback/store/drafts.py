@@ -1,8 +1,9 @@
 """The text so far of replies that are being written.
 
 A draft appears in the transaction that starts its reply and goes in the one that ends it. In between its owner, the
-process that writes the reply, stores the text and renews a lease about once a second. An expired lease means that
-the owner died: whoever finds it claims the draft and ends the reply with the text that it holds.
+process that writes the reply, stores the text and renews a lease about once a second. A lease that is over means that
+the owner died: whoever finds it claims the draft and ends the reply with the text that it holds. Where the clock was set
+back, so does a lease that ends later than any that is given now, and that nobody renews.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ _SAVE = (
     .where(_drafts.message_id == _MESSAGE, _drafts.owner == _OWNER)
     .returning(_drafts.stop_requested, _drafts.watched_at)
 )
-_CLAIM = update(reply_drafts).where(_drafts.message_id == _MESSAGE, _drafts.lease_until < _NOW)
+_SEEN: BindParameter[int] = bindparam("seen_until")
+_CLAIM = update(reply_drafts).where(_drafts.message_id == _MESSAGE, _drafts.lease_until == _SEEN)
 _ASK_TO_STOP = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
 _NOTE_WATCHED = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
 _SELECT = select(*_drafts).where(_drafts.message_id == _MESSAGE)
 _EXPIRED = select(*_drafts).where(_drafts.lease_until < _NOW).order_by(_drafts.message_id)
+_AHEAD = select(*_drafts).where(_drafts.lease_until > _NOW).order_by(_drafts.message_id)
 _DELETE = delete(reply_drafts).where(_drafts.message_id == _MESSAGE)
 
 
@@ -84,13 +87,12 @@ def save(tx: Transaction, message_id: str, owner: str, text: str, now: datetime)
     return Wishes(bool(row[0]), from_micros(row[1])) if row else None
 
 
-def claim(tx: Transaction, message_id: str, owner: str, now: datetime) -> Draft | None:
-    """Takes over a draft whose lease has expired; None when it is gone or alive."""
-    key = {"of_message": message_id}
-    lease = {"owner": owner, "lease_until": to_micros(now + LEASE)}
-    if not tx.run(_CLAIM, {**key, **lease, "at_instant": to_micros(now)}):
+def claim(tx: Transaction, draft: Draft, owner: str, now: datetime) -> Draft | None:
+    """Takes over a draft whose owner died; None when it is gone, or its lease is not the one that was seen any more."""
+    key = {"of_message": draft.message_id, "seen_until": to_micros(draft.lease_until)}
+    if not tx.run(_CLAIM, {**key, "owner": owner, "lease_until": to_micros(now + LEASE)}):
         return None
-    return find(tx, message_id)
+    return find(tx, draft.message_id)
 
 
 def ask_to_stop(tx: Transaction, message_id: str) -> None:
@@ -112,6 +114,11 @@ def find(tx: Transaction, message_id: str) -> Draft | None:
 def expired(tx: Transaction, now: datetime) -> list[Draft]:
     """The drafts that nobody writes any more."""
     return [_draft(row) for row in tx.all(_EXPIRED, {"at_instant": to_micros(now)})]
+
+
+def ahead(tx: Transaction, now: datetime) -> list[Draft]:
+    """The drafts whose leases end later than any that is given now: by a clock that is ahead, or was set back since."""
+    return [_draft(row) for row in tx.all(_AHEAD, {"at_instant": to_micros(now + LEASE)})]
 
 
 def _draft(row: Row) -> Draft:

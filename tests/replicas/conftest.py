@@ -10,8 +10,6 @@ import pytest
 
 import nginx as nginx_program
 
-pytest.register_assert_rewrite("replicas.fleet", "replicas.front")
-
 
 @pytest.fixture(scope="session")
 def nginx() -> str:

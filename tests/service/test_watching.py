@@ -17,6 +17,7 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
 from chatfeedback.running import Progress
 from chatfeedback.store import drafts
+from chatfeedback.store.sql import Transaction
 from chatfeedback.store.writer import Work
 from openai_server import ScriptedServer, delta
 from service.room import (
@@ -311,8 +312,12 @@ async def test_a_process_whose_reply_was_taken_over_stops_writing_it(
     conversation = await room.send()
     await room.draft_says(conversation, "one ")
     owner, later = neighbour.store.owner, datetime.now(UTC) + timedelta(minutes=1)
-    claimed = neighbour.store.writer.submit(lambda tx: drafts.claim(tx, conversation.writing_id, owner, later))
-    assert claimed.result(10) is not None
+
+    def take_over(tx: Transaction) -> drafts.Draft | None:
+        found = drafts.find(tx, conversation.writing_id)
+        return drafts.claim(tx, found, owner, later) if found else None
+
+    assert neighbour.store.writer.submit(take_over).result(10) is not None
     ended = await room.ended(conversation)
     assert (last(ended).text, last(ended).status) == ("one ", "interrupted")
     assert await asyncio.to_thread(script.left.wait, 10)

@@ -48,17 +48,22 @@ def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk)
     assert found.text == "Hi there"
 
 
-def test_a_draft_is_claimed_once_and_only_after_its_lease(talk: StoredTalk) -> None:
+def test_a_draft_is_claimed_once_and_only_with_the_lease_that_was_seen(talk: StoredTalk) -> None:
     store, reply = talk.store, talk.send("Hello")
     do(store, lambda tx: drafts.save(tx, reply, store.owner, "Hi th", now()))
     with store.reading() as tx:
         assert drafts.expired(tx, now()) == []
-    assert do(store, lambda tx: drafts.claim(tx, reply, "heir", now())) is None
+    first = draft(store, reply)
+    assert first is not None
+    do(store, lambda tx: drafts.save(tx, reply, store.owner, "Hi th", now()))
+    assert do(store, lambda tx: drafts.claim(tx, first, "heir", now())) is None, "it has been renewed since"
+    seen = draft(store, reply)
+    assert seen is not None
     later = now() + drafts.LEASE + timedelta(seconds=1)
     with store.reading() as tx:
         assert [found.message_id for found in drafts.expired(tx, later)] == [reply]
-    claimed = do(store, lambda tx: drafts.claim(tx, reply, "heir", later))
+    claimed = do(store, lambda tx: drafts.claim(tx, seen, "heir", later))
     assert isinstance(claimed, drafts.Draft)
     assert (claimed.owner, claimed.text) == ("heir", "Hi th")
-    assert do(store, lambda tx: drafts.claim(tx, reply, "second heir", later)) is None
+    assert do(store, lambda tx: drafts.claim(tx, seen, "second heir", later)) is None
     assert do(store, lambda tx: drafts.save(tx, reply, store.owner, "Hi there", now())) is None
