@@ -2,8 +2,8 @@
 
 A draft appears in the transaction that starts its reply and goes in the one that ends it. In between its owner, the
 process that writes the reply, stores the text and renews a lease about once a second. A lease that is over means that
-the owner died: whoever finds it claims the draft and ends the reply with the text that it holds. Where the clock was set
-back, so does a lease that ends later than any that is given now, and that nobody renews.
+the owner died: whoever finds it claims the draft and ends the reply with the text that it holds. Where the clock was
+set back, so does a lease that ends later than any that is given now, and that nobody renews.
 """
 
 from __future__ import annotations
