@@ -122,10 +122,14 @@ class Page:
 
     def __init__(self, site: Site, conversation_id: str | None) -> None:
         self._site = site
-        self._query = f"?conversation={conversation_id}" if conversation_id else ""
+        self.goes_to(conversation_id or "")
         self.session_hash = secrets.token_hex(6)
         self._waiting: dict[str, asyncio.Queue[dict[str, Any] | Gone]] = {}
         self._reader: asyncio.Task[None] | None = None
+
+    def goes_to(self, conversation_id: str) -> None:
+        """From now on its address names this conversation, "" none; in a browser the page's own script sees to it."""
+        self._query = f"?conversation={conversation_id}" if conversation_id else ""
 
     async def call(
         self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None, *, painting: bool = True

@@ -7,7 +7,7 @@ what a click leads to is painted, when a thumb is answered without a refusal, wh
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -50,7 +50,7 @@ class Feedback:
         """Draws the conversation that the address names, or none; does not wait for a reply that is being written."""
         async with aclosing(self._page.call("", "load")) as drawn:
             async for told in drawn:
-                self.view.see(told.painted)
+                self._see(told.painted)
                 if told.painted:
                     return
 
@@ -109,8 +109,13 @@ class Feedback:
         """Calls it and waits for the answer. Raises Unsure after a refusal."""
         self.view.notice = ""
         message = await self._page.done(elem_id, event, data, told)
-        self.view.see(message.painted)
+        self._see(message.painted)
         self._must_not_be_refused(message)
+
+    def _see(self, painted: Mapping[str, Any]) -> None:
+        """Also the address follows: after a restart of the server it is all that the server knows of the page."""
+        self.view.see(painted)
+        self._page.goes_to(self.view.address)
 
     def _must_not_be_refused(self, message: Told) -> None:
         if message.success and not self.view.refusal:

@@ -79,7 +79,7 @@ class Sitting(Feedback):
         self._ledger.attempt(deed)
         async with aclosing(self._page.call(elem_id, event, data, told)) as messages:
             async for message in messages:
-                view.see(message.painted)
+                self._see(message.painted)
                 if message.painted and not painted:
                     painted = True
                     self._must_not_be_refused(message)
