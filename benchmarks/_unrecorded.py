@@ -69,7 +69,7 @@ class _NoTransaction:
         return (False, to_micros(now())) if statement is drafts._SAVE else None
 
     def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        if statement is drafts._EXPIRED:
+        if statement in (drafts._EXPIRED, drafts._AHEAD):
             return []
         assert statement is listing._LATEST
         newest = list(reversed(self._held.values()))[: parameters["most"]]

@@ -17,6 +17,7 @@
     │   └── ReplyRunning         a reply is still being written in this conversation
     ├── StoreError               the database refused, or cannot be reached
     │   ├── StoreUnavailable     it cannot be reached or written now; trying again may help
+    │   │   └── ConnectionRefused  the server is there, and does not let us in
     │   ├── EventIdReused        an event id came back with other content
     │   ├── VersionTaken         somebody else appended this version first
     │   ├── SchemaBehind         the database needs `chatfeedback db upgrade`
@@ -120,6 +121,14 @@ class StoreError(ChatFeedbackError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached or written now; trying again may help."""
+
+
+class ConnectionRefused(StoreUnavailable):
+    """The database server is there, and does not let us in. `reason` is for whoever runs it: it has names in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The database refuses connections, so nothing was stored; try again in a moment.")
+        self.reason = reason
 
 
 class EventIdReused(StoreError):

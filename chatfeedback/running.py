@@ -125,10 +125,10 @@ class RunningReply:
                 else:
                     self.finish = piece
 
-    def _note_pause(self, seconds: float) -> None:
-        counted = max(1, math.ceil(seconds))
+    def _note_pause(self, seconds: float | None) -> None:
+        counted = max(1, math.ceil(seconds or 0))
         after = "a second" if counted == 1 else f"{counted} seconds"
-        self.pause = f"The model is busy or away; it is asked again after {after}."
+        self.pause = None if seconds is None else f"The model is busy or away; it is asked again after {after}."
         self.announce()
 
     def ended(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:

@@ -28,8 +28,8 @@ from chatfeedback.errors import ModelError
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OnPause = Callable[[float], None]
-"""Is told the seconds until the next attempt, before they are waited."""
+OnPause = Callable[[float | None], None]
+"""Is told the seconds until the next attempt, before they are waited, and None when it begins."""
 
 WITHIN_SECONDS = 20.0
 BACKOFF = wait_exponential(multiplier=0.25, exp_base=4) + wait_random(0, 0.25)
@@ -50,7 +50,12 @@ async def from_first_piece(
         if on_pause is not None:
             on_pause(state.upcoming_sleep)
 
+    def begin(state: RetryCallState) -> None:
+        if on_pause is not None and state.attempt_number > 1:
+            on_pause(None)
+
     asking = AsyncRetrying(
+        before=begin,
         retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.transient),
         wait=_pause,
         stop=stop_after_attempt(attempts) | stop_before_delay(WITHIN_SECONDS),

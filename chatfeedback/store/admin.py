@@ -20,7 +20,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, inspect
 
 import chatfeedback
-from chatfeedback.errors import SchemaBehind, SettingsError, StoreError, StoreUnavailable
+from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError, StoreUnavailable
 from chatfeedback.store.check import sentences
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
@@ -184,6 +184,11 @@ def _opened(url: URL, *, read_only: bool = False) -> Iterator[Connection]:
     try:
         with translating(), engine.connect() as connection:
             yield connection
+    except ConnectionRefused as error:
+        raise SettingsError(
+            f"{_shown(url)}: The database server refused the connection ({error.reason}); "
+            "check user, password and name in the URL."
+        ) from error
     except (StoreError, SettingsError) as error:
         raise type(error)(f"{_shown(url)}: {error}") from error
     finally:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from chatfeedback.errors import ChatFeedbackError, StoreError, StoreUnavailable
+from chatfeedback.errors import ChatFeedbackError, ConnectionRefused, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
@@ -55,20 +55,34 @@ class Availability:
                 return
             self._trouble, self._refused = error, 1
             self.outages += 1
-        log.error("the database cannot be used: %s", error)
-        threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True).start()
+        reason = f" ({error.reason})" if isinstance(error, ConnectionRefused) else ""
+        log.error("the database cannot be used: %s%s", error, reason)
+        self._begin()
 
     def close(self) -> None:
         """Nothing is tried any more."""
         self._closed.set()
 
+    def _begin(self) -> None:
+        try:
+            threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True).start()
+        except RuntimeError:  # there is no thread to be had now; whoever is refused next tries again
+            self._trouble = None
+            raise
+
     def _wait(self) -> None:
         """Until it works again, or is closed."""
-        since = time.monotonic()
+        since, told = time.monotonic(), False
         while not self._closed.is_set():
             try:
                 self._probe()
             except ChatFeedbackError:  # told by whoever was the first; other reasons on the way are worth no line
+                self._closed.wait(PROBE_SECONDS)
+                continue
+            except Exception as error:
+                if not told:
+                    log.error("the database could not be tried", exc_info=error)
+                told = True
                 self._closed.wait(PROBE_SECONDS)
                 continue
             with self._lock:

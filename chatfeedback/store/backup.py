@@ -93,6 +93,7 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         if not database.exists():
             _as_private_as(file, part.name)
         events = _copied(source, Path(part.name), progress)
+        os.fsync(part.fileno())  # what takes its time comes before the last look at who uses the database
         _must_be_closed(database)
         return Copied(events, revision, _set_aside(database))
 

@@ -21,7 +21,15 @@ from sqlalchemy.exc import ArgumentError
 from chatfeedback.errors import SettingsError
 
 BUSY_SECONDS = 10.0
-CONNECT_SECONDS = 10
+PATIENCE = {
+    "connect_timeout": 10,
+    # A server that vanishes with its machine, or the network, says nothing: it is given up after half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""Of libpq, in seconds, the last one in milliseconds; what the URL says goes before."""
 POOL_SIZE = 10
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -67,7 +75,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
         hide_parameters=True,
         connect_args={
             "options": f"{_joined(parsed.query.get('options', ''))} -c timezone=UTC".strip(),
-            **({} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_SECONDS}),
+            **{name: value for name, value in PATIENCE.items() if name not in parsed.query},
         },
     )
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatfeedback.errors import (
     ChatFeedbackError,
+    ConnectionRefused,
     EventIdReused,
     SchemaBehind,
     SettingsError,
@@ -131,9 +132,7 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
     if not _postgres_state(error) and text.startswith(("connection failed", "connection is bad", "failed to resolve")):
         reason = text.rpartition(" failed: ")[2].removeprefix("FATAL: ").partition(" Is the server running")[0]
         if any(sign in reason for sign in _REFUSED_CONNECTION):
-            return SettingsError(
-                f"The database server refused the connection ({reason}); check user, password and name in the URL."
-            )
+            return ConnectionRefused(reason)
         return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
     if _postgres_state(error).startswith(_NOT_NOW):
         return StoreUnavailable(f"The database cannot be written now ({text}), so nothing was stored; try again.")

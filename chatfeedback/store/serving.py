@@ -34,7 +34,7 @@ def alone(url: str) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise StoreUnavailable(
-            f"{database}: Its folder cannot be written ({error.strerror}); make it writable."
+            f"{database}: {database.name}.lock beside it cannot be written ({error.strerror}); make it writable."
         ) from error
     try:
         yield

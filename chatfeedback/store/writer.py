@@ -160,17 +160,18 @@ class PostgresWriter:
         for pause in (*PAUSES, None):
             try:
                 return self._once(work)
-            except ChatFeedbackError:
-                raise
-            except Exception as error:
-                if isinstance(error, CommitUnanswered):
-                    # Whatever comes of further attempts: it may be stored, and nobody must be told that it is not.
-                    unanswered = error.commit
-                elif not is_transient(error):
-                    raise translated(error) from error
+            except CommitUnanswered as lost:
+                # Whatever comes of further attempts: it may be stored, and nobody must be told that it is not.
+                unanswered = lost.commit
                 if pause is None:
-                    told = unanswered or error
-                    raise translated(told) from told
+                    raise translated(unanswered) from lost
+            except Exception as error:
+                if pause is None or not is_transient(error):
+                    if unanswered is not None:
+                        raise translated(unanswered) from unanswered
+                    if isinstance(error, ChatFeedbackError):
+                        raise
+                    raise translated(error) from error
             time.sleep(pause)  # a server that fails over needs a moment
         raise AssertionError("the last attempt returns or raises")
 

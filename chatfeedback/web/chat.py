@@ -111,7 +111,7 @@ class ChatHandlers:
             )
 
         try:
-            async for update in self._act(act, drawn, request, is_send=True):
+            async for update in self._act(act, drawn, request, sent=text):
                 yield update
         finally:
             page.sending = False
@@ -248,21 +248,21 @@ class ChatHandlers:
         drawn: Rendered,
         request: gr.Request,
         *,
-        is_send: bool = False,
+        sent: str | None = None,
         note: Callable[[Conversation], str] | None = None,
         most: int | None = None,
         text: str = "",
     ) -> Updates:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal.
 
-        `note`: what is to be said about what was done. `text`: what was typed for it elsewhere than in the box, into
-        which it is offered after a refusal.
+        `sent`: the prompt, as it stands in the box. `note`: what is to be said about what was done. `text`: what was
+        typed for it elsewhere than in the box, into which it is offered after a refusal.
         """
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
         async with page.painting() as painting:
             extra: dict[str, Any] = {}
-            if is_send and page.drawn is not None:
+            if sent is not None and page.drawn is not None:
                 drawn = page.drawn  # it goes on from whatever was asked for before, such as a new conversation
             try:
                 if drawn.lost:
@@ -274,8 +274,8 @@ class ChatHandlers:
                 return
             if note and (said := note(conversation)):
                 extra["notice"] = alert(said)
-            if is_send:
-                extra["accepted"] = conversation.head_id
+            if sent is not None:
+                extra["accepted"] = present.accepted(conversation, sent)
             async for update in self._show(page, painting, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
 

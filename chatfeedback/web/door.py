@@ -143,6 +143,8 @@ class Door:
             files=frozenset(_files(blocks.config)),
             scripts=tuple(scripts),
             hosts=self._hosts(),
+            # Without a token, a site elsewhere that has itself resolved to us could read the metrics.
+            at_any_name={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
             origin=settings.public_url,
             consent_version=self._consent.version if self._consent else None,
             max_request_bytes=settings.max_request_bytes,

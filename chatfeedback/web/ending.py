@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from types import FrameType
 
@@ -36,15 +37,16 @@ class Server(uvicorn.Server):
         """The first signal begins the end, another one hurries it on."""
         if self.should_exit and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hurried.set)
-        super().handle_exit(sig, frame)
+        # For uvicorn it is always a SIGTERM: after a second Ctrl+C it would leave out what is to be done at the end.
+        super().handle_exit(signal.SIGTERM, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         draining, hurried = asyncio.create_task(self._service.drain()), asyncio.create_task(self._hurried.wait())
         if writing := self._service.writing:
-            log.info("ending: %d replies may be written for %g more seconds", writing, self._shutdown_seconds)
+            log.info("ending; replies that may go on for %g seconds: %d", self._shutdown_seconds, writing)
         await asyncio.wait({draining, hurried}, timeout=self._shutdown_seconds, return_when="FIRST_COMPLETED")
         for task in (draining, hurried):
             task.cancel()
         if writing := self._service.writing:
-            log.warning("ending: %d replies are not finished and are kept as they are", writing)
+            log.warning("ending; replies that are not finished, and are kept as they are: %d", writing)
         await super().shutdown(sockets)

@@ -53,6 +53,8 @@ class House:
     """That the page puts into its head."""
     hosts: Collection[str] | None
     """Names that it is called by; None: any. Without sign-in, a site elsewhere may have itself resolved to us."""
+    at_any_name: Collection[str]
+    """Addresses that are answered by whatever name they are asked: whoever looks after replicas asks each of them."""
     origin: str | None
     """The address that people use, where it is configured."""
     consent_version: str | None
@@ -106,7 +108,8 @@ class Gate:
     def _must_be_ours(self, scope: Scope) -> None:
         """For this host, and not sent by a page of another site."""
         host = header(scope, "host") or ""
-        if self._house.hosts is not None and name_in(host) not in self._house.hosts:
+        hosts = None if scope["path"] in self._house.at_any_name else self._house.hosts
+        if hosts is not None and name_in(host) not in hosts:
             raise Refused(421, "This server is not called by that name; set public_url to have it so.", "host")
         if scope["method"] in ("GET", "HEAD"):
             return

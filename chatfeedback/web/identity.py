@@ -119,7 +119,7 @@ def _utf8(value: str) -> str:
 
 
 class Forwarding:
-    """Believes `X-Forwarded-For` and `-Proto` of trusted proxies, and takes such headers off all other requests.
+    """Believes `X-Forwarded-For`, `-Proto` and `X-Request-ID` of trusted proxies; takes them off all other requests.
 
     Who asks for the host of an https `origin`, the address that people use, speaks TLS with whatever is in front of
     us, also where that says nothing or is not listed: cookies must not go without it.

@@ -6,12 +6,14 @@ was drawn is remembered as `Rendered`; an index that a page sends means somethin
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chatfeedback.domain.conversation import Conversation, Message
+from chatfeedback.domain.decisions import storable
 from chatfeedback.errors import NotOffered
 
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
@@ -145,6 +147,14 @@ def status_line(conversation: Conversation) -> str:
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
             said.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
     return " ".join(part for part in said if part)
+
+
+def accepted(conversation: Conversation, prompt: str) -> str:
+    """Says to the page which prompt was stored: that one, and nothing that was typed since, leaves the box.
+
+    Another value for each prompt, in letters that no HTML is made of; what cannot be stored is replaced (docs/data.md).
+    """
+    return f"{conversation.head_id} {base64.b64encode(storable(prompt)[0].encode()).decode()}"
 
 
 def about_retry(conversation: Conversation) -> str:

@@ -65,6 +65,7 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     chat.vote(0, "like")
     expect(told).to_be_visible()
     chat.vote(0, "dislike")
+    chat.vote(0, "like")
     chat.prompt.fill("precious")
     chat.prompt.press("Enter")
     chat.prompt.press("Enter")
@@ -78,7 +79,8 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     expect(told).not_to_be_visible()
     expect(chat.prompt).to_have_value("")
     chat.page.screenshot(path=folder / "back.png")
-    rated = ["message_rated 2: nothing -> like", "message_rated 2: like -> dislike"]
+    chat.thumbs("like", "")
+    rated = [f"message_rated 2: {one}" for one in ("nothing -> like", "like -> dislike", "dislike -> like")]
     talk = [
         "message_sent 3 after 2: precious",
         "reply_started 4 after 3, parrot told 1 2 3",
@@ -87,3 +89,22 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     application.assert_log(chat.page, chat.conversation_id, [*asked("one"), *rated, *talk], in_order=False)
     log = [event.body.KIND for event in application.events(chat.conversation_id)]
     assert log.count("message_sent") == 2
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light")], indirect=True)
+def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
+    chat: ChatPage, model: ScriptedServer, away: Callable[[bool], None]
+) -> None:
+    script = model.reply("one two three", hold_after=1)
+    away(True)
+    for text_typed in ("precious", "precious!"):
+        chat.prompt.fill(text_typed)
+        chat.prompt.press("Enter")
+    expect(chat.page.get_by_role("alert").filter(has_text=SENTENCE)).to_be_visible()
+    away(False)
+    expect(chat.messages.nth(2)).to_have_text("precious")
+    expect(chat.notice).to_contain_text("A reply is still being written")
+    expect(chat.prompt).to_have_value("precious!")
+    script.release()
+    chat.idle()
+    expect(chat.prompt).to_have_value("precious!")

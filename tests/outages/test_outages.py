@@ -192,5 +192,7 @@ def test_a_file_that_may_only_be_read_is_not_served(small_disk: Path) -> None:
     with served("--database-url", url, "--model", "m", "--base-url", "http://127.0.0.1:9/v1") as server:
         assert (server.address, server.ended()) == ("", 1)
         assert server.log.count("\n") == 1
-        assert "cannot be written (Read-only file system); make it writable." in server.log
+        assert (
+            "chatfeedback.db.lock beside it cannot be written (Read-only file system); make it writable." in server.log
+        )
     assert (small_disk / "chatfeedback.db").read_bytes() == before

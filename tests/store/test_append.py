@@ -218,6 +218,24 @@ def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(e
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine) -> None:
+    writer = LosesAnswers(engine)
+    attempts = 0
+
+    def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        tx.script("SELECT")
+        if attempts == 2:
+            raise Conflict("Somebody was quicker.")
+
+    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
+        writer.submit(work).result()
+    assert attempts == 2
+    writer.close()
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     attempts = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
@@ -108,7 +108,7 @@ async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
         assert "message_rated 2: nothing -> like" in events
         assert len(model.requests) == 1
         assert [line.partition("] ")[2] for line in server.lines] == [
-            "ending: 1 replies may be written for 60 more seconds"
+            "ending; replies that may go on for 60 seconds: 1"
         ]
 
 
@@ -130,6 +130,21 @@ async def test_a_second_signal_hurries_the_end_on(database_url: str, model: Scri
             server.signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.ended) == 0
     assert log_of(database_url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
+
+
+async def test_ctrl_c_is_as_good_a_signal_however_often_it_is_pressed(
+    new_sqlite: Callable[[], str], model: ScriptedServer
+) -> None:
+    url = new_sqlite()
+    model.reply("one two three", hold_after=2)
+    with running(url, model, seconds=3600) as server:
+        async with writing(server, "one two") as talk:
+            server.signal(signal.SIGINT)
+            await ending(talk.site)
+            server.signal(signal.SIGINT)
+            assert await asyncio.to_thread(server.ended) == 0
+        assert "Traceback" not in server.log
+    assert log_of(url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
 
 
 def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(

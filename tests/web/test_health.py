@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
 from browser.application import Application, endpoint, eventually
 from openai_server import ScriptedServer
@@ -100,6 +100,49 @@ def test_a_database_of_another_release_is_not_ready(application: Application) ->
     finally:
         set_to(str(now))
     assert get(application, "readyz").status_code == 200
+
+
+def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
+    database_url: str, model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return  # a file has no names and passwords
+    server = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    def call_it(now: str, then: str) -> None:
+        with server.connect() as connection:
+            ending = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+            while connection.execute(ending, {"name": now}).rowcount:
+                pass
+            connection.exec_driver_sql(f'ALTER DATABASE "{now}" RENAME TO "{then}"')
+
+    with house(database_url, models=[endpoint(model)]) as (application, people):
+        call_it(str(url.database), f"{url.database}_away")
+        try:
+            refused = people["ada"].get("/config")
+            assert (refused.status_code, "refuses connections" in refused.text) == (503, True)
+            told = get(application, "readyz")
+            assert (told.status_code, told.json()["database"]) == (503, "unavailable")
+            assert str(url.database) not in refused.text + told.text
+            assert f'database "{url.database}" does not exist' in caplog.text, "whoever runs the server is told"
+        finally:
+            call_it(f"{url.database}_away", str(url.database))
+        back = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200, time.sleep)
+        assert back.status_code == 200
+    server.dispose()
+
+
+def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], str]) -> None:
+    replica = {"Host": "172.30.86.11:7861"}
+    with house(new_sqlite(), public_url="https://chat.example.org", metrics_token=TOKEN) as (application, _):
+        token = {"Authorization": f"Bearer {TOKEN}"}
+        for path in ("healthz", "readyz", "metrics"):
+            assert get(application, path, headers={**replica, **token}).status_code == 200
+        assert get(application, "login", headers=replica).status_code == 421
+    with serving(new_sqlite(), models=[]) as application:
+        # Without a token, a site that has itself resolved to this machine would read them.
+        assert get(application, "metrics", headers=replica).status_code == 421
 
 
 def test_metrics_are_for_whoever_shows_their_token(new_sqlite: Callable[[], str]) -> None:

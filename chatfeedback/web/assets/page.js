@@ -10,7 +10,6 @@
   };
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   let restored = false;
-  let sending = null;
   let entered = null;
   const draft = {
     keep: (text) => {
@@ -25,14 +24,15 @@
     },
     // What stood in the box when Enter was pressed: Gradio looks later, when something else may be typed already.
     send: (text) => {
-      sending = entered && performance.now() - entered.at < 1000 ? entered.text : text;
+      const sending = entered && performance.now() - entered.at < 1000 ? entered.text : text;
       entered = null;
       chatfeedback.scroll.follow();
       return sending;
     },
-    sent: () => {
-      if (box()?.value === sending) type("");
-      sending = null;
+    // What was stored leaves the box; what has been typed or corrected since does not. The store replaces what no
+    // database takes.
+    sent: (stored) => {
+      if (box()?.value.toWellFormed().replaceAll("\0", "\ufffd") === stored) type("");
     },
   };
   // Numbers the states of a comment: on a busy machine they may overtake each other on their way.
