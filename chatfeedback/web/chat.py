@@ -67,7 +67,7 @@ class ChatHandlers:
             return
         page, annotator_id = self.page(request)
         is_first, page.loaded = not page.loaded, True
-        if is_first and (page.acting or page.sending or page.drawn is not None):
+        if is_first and (page.acting or page.sending is not None or page.drawn is not None):
             yield await self._screen.listing(page, annotator_id)
             return
         wanted = request.query_params.get("conversation")
@@ -97,11 +97,11 @@ class ChatHandlers:
         Not while the page follows a reply, and once when it is asked to twice at once.
         """
         page, _annotator_id = self.page(request)
-        if page.writing or page.sending:
-            page.hurried = page.writing
-            yield {self._on.notice: alert(str(ReplyRunning())) if page.writing else gr.skip()}
+        if page.writing or page.sending is not None:
+            page.hurried = page.writing or page.sending != text
+            yield {self._on.notice: alert(str(ReplyRunning())) if page.hurried else gr.skip()}
             return
-        page.sending = True
+        page.sending = text
         consent_version = who(request).consent_version
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
@@ -114,7 +114,7 @@ class ChatHandlers:
             async for update in self._act(act, drawn, request, sent=text):
                 yield update
         finally:
-            page.sending = False
+            page.sending = None
 
     async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Streams another reply beside the last one."""

@@ -37,8 +37,8 @@ class Page:
         """What was painted last. A handler may have started before that and hold an older `gr.State`."""
         self.writing = False
         """Whether that ended with a reply that is being written; the page follows it."""
-        self.sending = False
-        """Whether a prompt is on its way into the store, and not painted yet."""
+        self.sending: str | None = None
+        """The prompt that is on its way into the store, and not painted yet."""
         self.hurried = False
         """Whether she was told to wait for the reply; that is taken back when it has ended."""
         self.votes: dict[str, str] = {}
@@ -56,7 +56,7 @@ class Page:
 
     def shows(self, drawn: Rendered, *, writing: bool = False) -> None:
         """Notes what is being painted."""
-        self.drawn, self.writing, self.sending = drawn, writing, False
+        self.drawn, self.writing, self.sending = drawn, writing, None
         if self._painting is not None:
             self._painting.begun.set()
 

@@ -145,8 +145,9 @@ async def test_an_endpoint_that_comes_up_meanwhile_is_reached() -> None:
     client = ModelClient(endpoint)
     with ExitStack() as running:
 
-        def come_up(_seconds: float) -> None:
-            running.enter_context(ScriptedServer(urlsplit(gone.url).port or 0))
+        def come_up(seconds: float | None) -> None:
+            if seconds is not None:
+                running.enter_context(ScriptedServer(urlsplit(gone.url).port or 0))
 
         pieces = client.stream(asking(), come_up)
         assert [piece async for piece in pieces][-1] == Finish("stop", 11, 7)
@@ -169,9 +170,10 @@ class Waiting:
         async for _ in self._client.stream(asking(), self._note):
             pass
 
-    def _note(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self._began.set()
+    def _note(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self.pauses.append(seconds)
+            self._began.set()
 
     async def pause(self) -> float:
         """The seconds of the first pause, as soon as it has begun."""

@@ -133,14 +133,15 @@ def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
     server.dispose()
 
 
-def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], str]) -> None:
+def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], str], model: ScriptedServer) -> None:
     replica = {"Host": "172.30.86.11:7861"}
-    with house(new_sqlite(), public_url="https://chat.example.org", metrics_token=TOKEN) as (application, _):
+    settings = {"public_url": "https://chat.example.org", "metrics_token": TOKEN, "models": [endpoint(model)]}
+    with house(new_sqlite(), **settings) as (application, _):
         token = {"Authorization": f"Bearer {TOKEN}"}
         for path in ("healthz", "readyz", "metrics"):
             assert get(application, path, headers={**replica, **token}).status_code == 200
         assert get(application, "login", headers=replica).status_code == 421
-    with serving(new_sqlite(), models=[]) as application:
+    with serving(new_sqlite(), models=[endpoint(model)]) as application:
         # Without a token, a site that has itself resolved to this machine would read them.
         assert get(application, "metrics", headers=replica).status_code == 421
 

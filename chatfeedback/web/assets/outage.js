@@ -3,7 +3,7 @@
 // the person is told meanwhile. The same call twice in a row, because somebody pressed Enter again, is sent once.
 (() => {
   const fetchAsEver = window.fetch;
-  const AWAY = 503, WORK = /\/gradio_api\/(queue\/|app_id$)/, CALL = /\/gradio_api\/queue\/join$/;
+  const AWAY = 503, WORK = /\/gradio_api\/(queue\/|heartbeat\/|app_id$)/, CALL = /\/gradio_api\/queue\/join$/;
   const SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back.";
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const isBack = () => fetchAsEver(new URL("readyz", document.baseURI)).then((answer) => answer.ok, () => false);
