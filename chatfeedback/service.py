@@ -107,6 +107,11 @@ class ChatService:
             raise
         return found
 
+    def last_known(self, conversation: Conversation) -> Conversation:
+        """The newest state of it that this process knows, or what was given; the database is not asked."""
+        known = self._store.last_known(conversation.conversation_id)
+        return known if known is not None and known.version > conversation.version else conversation
+
     async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
         """One's own conversations, newest first, at most `most`."""
 

@@ -26,6 +26,11 @@ class Cache:
             self._entries.move_to_end(conversation_id)
             return found
 
+    def newest(self, conversation_id: str) -> Conversation | None:
+        """The conversation as this process last knew it; another one may have changed it since."""
+        with self._lock:
+            return self._entries.get(conversation_id)
+
     def put(self, conversation: Conversation) -> None:
         """Remembers it, unless a later version is known."""
         with self._lock:

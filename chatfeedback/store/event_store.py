@@ -246,6 +246,10 @@ class EventStore:
             self._cache.put(conversation)
         return conversation
 
+    def last_known(self, conversation_id: str) -> Conversation | None:
+        """Where a conversation stood when this process last stored or read it, without asking the database."""
+        return self._cache.newest(conversation_id)
+
     def events_of(self, conversation_id: str) -> list[Event]:
         """The events of one conversation, oldest first."""
         with self.reading() as tx:

@@ -20,6 +20,7 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
+from chatfeedback.web.newest import Newest
 from chatfeedback.web.pages import Page, Painting, until
 from chatfeedback.web.present import Rendered
 
@@ -153,6 +154,7 @@ class Screen:
         """
         assert conversation.writing_id is not None  # noqa: S101 - the callers have asked
         drawn, on, trouble = present.rendered(conversation, most, page.drawn), self._on, ""
+        newest = Newest(self._service, annotator_id, conversation)
         watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
         try:
             async with (
@@ -167,14 +169,10 @@ class Screen:
                         page.hurried = False
                         yield last
                         return
-                    update, said = {}, now.notice or ""
-                    try:
-                        conversation = await self._service.conversation(annotator_id, conversation.conversation_id)
-                    except ChatFeedbackError as error:
-                        said = str(error)
+                    update, conversation = {}, await newest.look()
                     if painting.over.is_set():
                         return
-                    if said != trouble:
+                    if (said := newest.trouble or now.notice or "") != trouble:
                         trouble, update = said, {on.notice: alert(said)}
                     yield {on.chatbot: self.messages(page, annotator_id, conversation, drawn, now.text), **update}
         except ChatFeedbackError as error:
