@@ -53,7 +53,7 @@ class RunningReply:
     unwatched_since: float = field(default_factory=time.monotonic)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     pause: str | None = None
-    """A sentence as long as the model is waited for before it is asked again."""
+    """A sentence from the first attempt that failed until the model begins to answer."""
     trouble: ChatFeedbackError | None = None
     """Why the store did not take the text so far, or the end; None as soon as it does."""
     over: bool = False
@@ -108,6 +108,8 @@ class RunningReply:
         except Exception:
             log.exception("reply %s failed", self.reply.message_id)
             return ModelFailed("Something went wrong while the reply was written; try Retry.")
+        finally:
+            self.pause = None
         return None
 
     async def _read_stream(self) -> None:
@@ -126,9 +128,12 @@ class RunningReply:
                     self.finish = piece
 
     def _note_pause(self, seconds: float | None) -> None:
-        counted = max(1, math.ceil(seconds or 0))
-        after = "a second" if counted == 1 else f"{counted} seconds"
-        self.pause = None if seconds is None else f"The model is busy or away; it is asked again after {after}."
+        if seconds is None:
+            self.pause = "The model was busy or away; it has been asked again."
+        else:
+            counted = max(1, math.ceil(seconds))
+            after = "a second" if counted == 1 else f"{counted} seconds"
+            self.pause = f"The model is busy or away; it is asked again after {after}."
         self.announce()
 
     def ended(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:

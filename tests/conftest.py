@@ -6,6 +6,7 @@ database whose schema was made by the migrations.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -47,6 +48,17 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith("CHATFEEDBACK_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_an_earlier_test() -> Iterator[None]:
+    """`serve`, where it runs in the process of the tests, sets up the log with a standard error that is soon closed."""
+    logger = logging.getLogger("chatfeedback")
+    levels, handlers = (logging.root.level, logger.level), list(logging.root.handlers)
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(levels[0])
+    logger.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def test_an_installed_wheel_serves_the_page(command: Path, tmp_path: Path) -> No
         assert serving.stdout is not None
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+/", serving.stdout.readline())
         with urlopen(f"{address}healthz", timeout=60) as answer:
-            assert json.load(answer) == {"status": "ok"}
+            assert json.load(answer) == {"status": "alive"}
         with urlopen(address, timeout=60) as page:
             assert b"Nothing is ever lost" in page.read(), "what the package brings along is on the page"
     finally:
