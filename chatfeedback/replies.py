@@ -2,8 +2,8 @@
 
 Each reply is a task of this process, keyed by the id of its message; pages only subscribe to it. So a reload
 re-attaches, a stalled connection holds nothing, Stop works from any tab, and a closed tab can be told from a Stop.
-The text so far is stored about once a second together with a lease. However a reply ends, the end is appended to
-the log with all the text that came and a true status, once.
+The text so far is stored about once a second together with a lease (`keeping`). However a reply ends, the end is
+appended to the log with all the text that came and a true status, once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Any
 
@@ -23,6 +23,7 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import FinalStatus, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
+from chatfeedback.keeping import Keeper
 from chatfeedback.models import ChatModel
 from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
@@ -33,7 +34,6 @@ from chatfeedback.waiting import committed
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 1.0
 SCREEN_SECONDS = 0.22
 """Between two updates of the screen: four to five a second, however fast the model is."""
 POLL_SECONDS = 0.5
@@ -46,8 +46,8 @@ class ReplyDesk:
 
     def __init__(self, store: EventStore, linger_seconds: float) -> None:
         self._store = store
-        self._linger = linger_seconds
         self._running: dict[str, RunningReply] = {}
+        self._keeper = Keeper(store, self._running, linger_seconds)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
         self._ahead: dict[str, datetime] = {}
@@ -58,6 +58,14 @@ class ReplyDesk:
     def written_for(self, actor_id: str) -> int:
         """How many replies this process writes for somebody."""
         return sum(running.actor_id == actor_id for running in self._running.values())
+
+    def stored_version(self, message_id: str) -> int | None:
+        """At which version its conversation was when this process looked last, a second ago or less.
+
+        None when another process writes the reply, 0 when it has only begun.
+        """
+        running = self._running.get(message_id)
+        return running.stored_version if running else None
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[None]]:
@@ -78,8 +86,9 @@ class ReplyDesk:
         reply = conversation.messages[conversation.writing_id]
         running = RunningReply(conversation.conversation_id, actor_id, reply, thread, model, fresh)
         if self._closing.is_set():
-            running.stop.set()
+            running.ask_to_end("interrupted")
         self._running[reply.message_id] = running
+        self._keeper.begin()
         self._tasks[reply.message_id] = asyncio.create_task(self._write(running), name=f"reply {reply.message_id}")
 
     async def stop(self, message_id: str) -> None:
@@ -92,7 +101,7 @@ class ReplyDesk:
             await committed(self._store.submit(lambda tx: drafts.ask_to_stop(tx, message_id)))
             return
         before = running.trouble
-        running.stop.set()
+        running.ask_to_end("stopped")
         while not running.over:
             if running.trouble is not None and running.trouble is not before:
                 raise running.trouble
@@ -138,9 +147,10 @@ class ReplyDesk:
         """Ends what is being written as interrupted, with the text so far."""
         self._closing.set()
         for running in self._running.values():
-            running.stop.set()
+            running.ask_to_end("interrupted")
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
+        self._keeper.close()
 
     # Watching
 
@@ -214,27 +224,19 @@ class ReplyDesk:
     async def _write(self, running: RunningReply) -> None:
         message_id = running.reply.message_id
         producer = asyncio.create_task(running.read(), name=f"stream {message_id}")
-        keeper = asyncio.create_task(self._keep(running), name=f"draft {message_id}")
-        stop = asyncio.create_task(running.stop.wait())
-        tasks: set[asyncio.Task[Any]] = {producer, keeper, stop}
-        status: FinalStatus
         error: ModelError | None = None
         try:
-            await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
             # Who was quicker: the model, the person, or what became of the draft.
+            contest: list[asyncio.Future[Any]] = [producer, running.ending]
+            await asyncio.wait(contest, return_when="FIRST_COMPLETED")
             if producer.done():
                 error = producer.result()
-                status = "failed" if error else "complete"
-            elif stop.done():
-                status = "interrupted" if self._closing.is_set() else "stopped"
-            elif fault := keeper.exception():
-                log.error("reply %s cannot be kept", message_id, exc_info=fault)
-                status = "interrupted"
+                status: FinalStatus = "failed" if error else "complete"
+                running.ask_to_end(status)
             else:
-                status = keeper.result()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+                status = running.ending.result()
+            producer.cancel()
+            await asyncio.wait([producer])
             if error is not None:  # its sentence may quote what was said
                 told = (message_id, running.conversation_id, running.model.name, type(error).__name__)
                 log.warning("reply %s of conversation %s by the model %r failed: %s", *told)
@@ -243,30 +245,6 @@ class ReplyDesk:
             del self._running[message_id], self._tasks[message_id]
             running.over = True
             running.announce()
-
-    async def _keep(self, running: RunningReply) -> FinalStatus:
-        """Stores the text so far about once a second, until the reply has to end; returns with which status."""
-        message_id, owner = running.reply.message_id, self._store.owner
-        while True:
-            await asyncio.sleep(CHECKPOINT_SECONDS)
-            save = functools.partial(
-                drafts.save, message_id=message_id, owner=owner, text=running.progress.text, now=now()
-            )
-            try:
-                wishes = await committed(self._store.submit(save))
-            except ChatFeedbackError as error:
-                running.note(error)
-                continue
-            running.note(None)
-            if wishes is None:
-                log.warning("reply %s has no draft of this process: taken over by another one, or erased", message_id)
-                return "interrupted"
-            if wishes.stop_requested:
-                return "stopped"
-            # A clock that was set back makes no watcher of one who left before that.
-            elsewhere = abs(now() - wishes.watched_at) < timedelta(seconds=self._linger)
-            if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
-                return "left"
 
     async def _end(self, running: RunningReply, ended: ReplyFinished) -> None:
         """Appends the end; while the store is down, tries again until it is back or this process has to end.

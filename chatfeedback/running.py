@@ -51,11 +51,14 @@ class RunningReply:
     first_token: float | None = None
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: asyncio.Future[FinalStatus] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """How it ends, as soon as that is known."""
     pause: str | None = None
     """A sentence from the first attempt that failed until the model begins to answer."""
     trouble: ChatFeedbackError | None = None
     """Why the store did not take the text so far, or the end; None as soon as it does."""
+    stored_version: int = 0
+    """Of the conversation in the database, a second ago or less; 0 before it was looked at."""
     over: bool = False
     conversation: Conversation | None = None
     """Set when the end is stored; None afterwards means that this process had to end before the store was back, or
@@ -76,6 +79,11 @@ class RunningReply:
         """What a watcher sees of it now."""
         notice = str(self.trouble) if self.trouble else self.pause
         return Progress(decisions.storable(self.text)[0], self.conversation, notice)
+
+    def ask_to_end(self, status: FinalStatus) -> None:
+        """Ends it with this status, unless it ends already."""
+        if not self.ending.done():
+            self.ending.set_result(status)
 
     def announce(self) -> None:
         """Wakes whoever waits for news."""

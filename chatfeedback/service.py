@@ -112,6 +112,14 @@ class ChatService:
         known = self._store.last_known(conversation.conversation_id)
         return known if known is not None and known.version > conversation.version else conversation
 
+    def is_newest(self, conversation: Conversation) -> bool:
+        """Whether, as far as is known without asking, nobody has changed it in the last second or before.
+
+        That is known only while this process writes a reply in it.
+        """
+        version = self._replies.stored_version(conversation.writing_id or "")
+        return version is not None and version <= conversation.version
+
     async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
         """One's own conversations, newest first, at most `most`."""
 

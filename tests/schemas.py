@@ -123,7 +123,7 @@ def _talk(store: EventStore, people: People) -> None:
     _change_minds(TimedTalk(store, ada, "zephyr"), people)
     talk = TimedTalk(store, cyd)
     writing = talk.send("Tell me a story")
-    store.writer.submit(lambda tx: drafts.save(tx, writing, store.owner, "Once upon a time, \N{OWL}", now())).result()
+    store.writer.submit(lambda tx: drafts.save(tx, store.owner, {writing: "Once upon a time, \N{OWL}"}, now())).result()
     with store.engine.begin() as connection:
         connection.execute(update(reply_drafts).values(lease_until=to_micros(talk.at)))
 

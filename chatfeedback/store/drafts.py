@@ -8,12 +8,13 @@ set back, so does a lease that ends later than any that is given now, and that n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 
-from chatfeedback.store.schema import from_micros, reply_drafts, to_micros
+from chatfeedback.store.schema import conversations, from_micros, reply_drafts, to_micros
 from chatfeedback.store.sql import Row, Transaction
 
 LEASE = timedelta(seconds=15)
@@ -24,10 +25,13 @@ _NOW: BindParameter[int] = bindparam("at_instant")
 _drafts = reply_drafts.c
 
 _INSERT = insert(reply_drafts)
-_SAVE = (
-    update(reply_drafts)
-    .where(_drafts.message_id == _MESSAGE, _drafts.owner == _OWNER)
-    .returning(_drafts.stop_requested, _drafts.watched_at)
+# Somebody who holds a row, an erasure for one, must not keep all the others from being saved.
+_FREE = select(_drafts.message_id).where(_drafts.owner == _OWNER).with_for_update(skip_locked=True)
+_SAVE = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
+_WISHES = (
+    select(_drafts.message_id, _drafts.stop_requested, _drafts.watched_at, conversations.c.version)
+    .join_from(reply_drafts, conversations, _drafts.conversation_id == conversations.c.conversation_id)
+    .where(_drafts.owner == _OWNER)
 )
 _SEEN: BindParameter[int] = bindparam("seen_until")
 _CLAIM = update(reply_drafts).where(_drafts.message_id == _MESSAGE, _drafts.lease_until == _SEEN)
@@ -52,10 +56,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What other processes ask of the owner of a draft."""
+    """What other processes ask of the owner of a draft, and at which version the conversation is that it is in."""
 
     stop_requested: bool
     watched_at: datetime
+    version: int
 
 
 def begin(tx: Transaction, message_id: str, conversation_id: str, owner: str, now: datetime) -> None:
@@ -79,12 +84,21 @@ def end(tx: Transaction, message_id: str) -> None:
     tx.run(_DELETE, {"of_message": message_id})
 
 
-def save(tx: Transaction, message_id: str, owner: str, text: str, now: datetime) -> Wishes | None:
-    """Stores the text so far and renews the lease; None when the draft is not the owner's any more."""
-    row = tx.one(
-        _SAVE, {"of_message": message_id, "of_owner": owner, "text": text, "lease_until": to_micros(now + LEASE)}
-    )
-    return Wishes(bool(row[0]), from_micros(row[1])) if row else None
+def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -> dict[str, Wishes]:
+    """Stores the texts so far, by the ids of their messages, and renews the leases; what is wished of each draft.
+
+    A draft that is not the owner's any more is left alone, and left out of what is returned. One that somebody else
+    holds at this moment is not waited for: the next time will do.
+    """
+    free = {message_id for (message_id,) in tx.all(_FREE, {"of_owner": owner})}
+    until = to_micros(now + LEASE)
+    rows = ((message_id, text) for message_id, text in sorted(texts.items()) if message_id in free)
+    tx.run_many(_SAVE, ({"of_message": of, "text": text, "lease_until": until} for of, text in rows))
+    return {
+        message_id: Wishes(bool(stop_requested), from_micros(watched_at), version)
+        for message_id, stop_requested, watched_at, version in tx.all(_WISHES, {"of_owner": owner})
+        if message_id in texts
+    }
 
 
 def claim(tx: Transaction, draft: Draft, owner: str, now: datetime) -> Draft | None:

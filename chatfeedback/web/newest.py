@@ -1,7 +1,8 @@
 """A conversation while it is looked at: what this process does to it at once, what others do within a second.
 
 A page is painted several times a second while a reply is written. To ask the database each time, from a thread, would
-cost more than all else that is recorded; what this process has stored itself it knows without asking.
+cost more than all else that is recorded. What this process has stored itself it knows without asking, and whether
+others have stored something it hears once a second, for all replies that it writes, when it stores their texts so far.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Newest:
     async def look(self) -> Conversation:
         """The newest state that is known."""
         self._conversation = self._service.last_known(self._conversation)
-        if time.monotonic() - self._asked >= ASKED_EVERY_SECONDS:
+        if time.monotonic() - self._asked >= ASKED_EVERY_SECONDS and not self._service.is_newest(self._conversation):
             self._asked = time.monotonic()
             try:
                 found = await self._service.conversation(self._annotator_id, self._conversation.conversation_id)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping, replies
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.events import Body, ReplyFinished, new_id
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
@@ -53,13 +53,14 @@ async def until(condition: Callable[[], T | Awaitable[T]]) -> T:
 
 def nobody_watches_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets it seem so long ago that somebody watched, as far as a process knows of its own watchers."""
-    monkeypatch.setattr(replies, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets this much time pass at once for whoever writes and watches replies."""
     nobody_watches_for(monkeypatch, seconds)
-    monkeypatch.setattr(replies, "now", lambda: now() + timedelta(seconds=seconds))
+    for module in (keeping, replies):
+        monkeypatch.setattr(module, "now", lambda: now() + timedelta(seconds=seconds))
 
 
 async def held(script: Script) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping, replies
 from chatfeedback.store import drafts, event_store
 from chatfeedback.store.clock import now
 from openai_server import ScriptedServer
@@ -19,7 +19,7 @@ STORY = "Once upon a time there was a story"
 
 def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """By an hour, for whoever stores events, and writes and watches replies."""
-    for module in (replies, event_store):
+    for module in (keeping, replies, event_store):
         monkeypatch.setattr(module, "now", lambda: now() - HOUR)
 
 
@@ -46,7 +46,7 @@ async def test_a_conversation_goes_on_in_its_order(
 async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the_future(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
     script = server.reply(STORY, hold_after=3)
     conversation = await room.send("Tell me a story")
     await held(script)
@@ -68,7 +68,7 @@ async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
     async def renewed() -> None:
         nonlocal ahead
         ahead += timedelta(seconds=1)
-        save = lambda tx: drafts.save(tx, conversation.writing_id, room.store.owner, "Once", ahead)  # noqa: E731
+        save = lambda tx: drafts.save(tx, room.store.owner, {conversation.writing_id: "Once"}, ahead)  # noqa: E731
         await asyncio.wrap_future(room.store.submit(save))
 
     for _ in range(3):

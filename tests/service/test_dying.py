@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.inference.client import Endpoint
@@ -110,7 +110,7 @@ async def held_reply(room: Room, server: ScriptedServer) -> Conversation:
 async def test_many_who_find_the_same_dead_reply_end_it_once(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
     script = server.reply(STORY, hold_after=3)
     conversation = await room.send("Tell me a story")
     await held(script)
@@ -133,7 +133,7 @@ async def test_many_who_find_the_same_dead_reply_end_it_once(
 async def test_a_reply_whose_draft_did_not_come_along_with_the_log_is_ended_by_who_opens_it(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)
     conversation = await held_reply(room, server)
     writing_id = conversation.writing_id
     assert writing_id is not None
@@ -145,7 +145,7 @@ async def test_a_reply_whose_draft_did_not_come_along_with_the_log_is_ended_by_w
 async def test_a_process_never_takes_its_own_reply_for_dead_however_long_it_slept(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)
     script = server.reply(STORY, hold_after=3)
     conversation = await room.send("Tell me a story")
     await room.shows(conversation, STORY[:12])
@@ -161,7 +161,7 @@ async def test_a_service_looks_for_dead_replies_again_and_again(
 ) -> None:
     monkeypatch.setattr(drafts, "LEASE", drafts.LEASE / 300)  # and that often it looks
     assert await neighbour.service.start() == 0
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)
     server.reply(STORY, hold_after=0)
     conversation = await room.send("Tell me a story")
     await until(lambda: "reply_finished" in room.kinds(conversation))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.inference.client import Delta, Endpoint, ModelClient, OnPause, ReplyRequest
 from chatfeedback.models import Pieces
@@ -273,7 +273,7 @@ async def _checkpoints(room: Room, conversation: Conversation, count: int) -> No
 async def test_closing_ends_every_reply_as_interrupted_with_all_its_text(
     database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 3600)  # so that no draft holds any of it
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)  # so that no draft holds any of it
     async with open_room(database_url, people, [endpoint]) as room:
         server.reply("Once upon a time", hold_after=2)
         one = await room.send("One")

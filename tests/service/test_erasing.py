@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import ConversationErased
 from chatfeedback.errors import NotFound
@@ -86,7 +86,7 @@ async def test_a_reply_whose_conversation_is_erased_ends_without_a_trace(
 async def test_a_reply_that_ends_just_after_its_conversation_was_erased_is_not_stored(
     room: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 60)  # nobody looks after the draft meanwhile
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 60)  # nobody looks after the draft meanwhile
     script = server.reply(STORY, hold_after=[3])
     conversation = await room.send("Tell me of quinces")
     await held(script)
@@ -98,7 +98,7 @@ async def test_a_reply_that_ends_just_after_its_conversation_was_erased_is_not_s
 async def test_stop_after_an_erasure_does_not_wait_for_ever(
     room: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 60)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 60)
     script = server.reply(STORY, hold_after=[3])
     conversation = await room.send("Tell me of quinces")
     await held(script)
@@ -126,13 +126,13 @@ async def test_another_process_that_watches_is_told_that_it_is_gone(
 
 async def taken_for_dead(room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Conversation:
     """A reply whose process has saved a part of it, and then not for so long that others will end it."""
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 60)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 60)
     script = server.reply(STORY, hold_after=[3])
     conversation = await room.send("Tell me of quinces")
     await held(script)
     message_id, owner = str(conversation.writing_id), room.store.owner
-    saved = room.store.writer.submit(lambda tx: drafts.save(tx, message_id, owner, STORY[:12], now()))
-    assert await asyncio.wrap_future(saved) is not None
+    saved = room.store.writer.submit(lambda tx: drafts.save(tx, owner, {message_id: STORY[:12]}, now()))
+    assert await asyncio.wrap_future(saved)
     pass_time(monkeypatch, drafts.LEASE.total_seconds() + 1)
     return conversation
 

@@ -1,13 +1,19 @@
-"""A conversation that a page looks at many times a second: its own process is not asked for, the others seldom."""
+"""A conversation that a page looks at many times a second, and the database seldom."""
 
 from __future__ import annotations
 
 import pytest
 
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.web import newest
 from chatfeedback.web.newest import Newest
 from openai_server import ScriptedServer
-from service.room import Room, last
+from service.room import Room, last, until
+
+
+def rated(conversation: Conversation) -> str | None:
+    """What the only rating says."""
+    return next((rating.value for rating in conversation.ratings.values()), None)
 
 
 async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it_asks(
@@ -18,16 +24,43 @@ async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it
     monkeypatch.setattr(newest, "ASKED_EVERY_SECONDS", 3600)
     seen = Newest(room.service, room.ada, conversation)
 
-    def rating() -> str | None:
-        found = state.ratings.get((reply_id, room.ada))
-        return found.value if found else None
-
     await room.service.rate(room.ada, conversation.conversation_id, reply_id, value="like")
     state = await seen.look()
-    assert rating() == "like"
+    assert rated(state) == "like"
     await neighbour.service.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
     state = await seen.look()
-    assert rating() == "like", "nobody has asked the database"
+    assert rated(state) == "like", "nobody has asked the database"
     monkeypatch.setattr(newest, "ASKED_EVERY_SECONDS", 0)
     state = await seen.look()
-    assert (rating(), seen.trouble) == ("dislike", "")
+    assert (rated(state), seen.trouble) == ("dislike", "")
+
+
+async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_of_something_new(
+    room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await room.ended(await room.send("Hello"))
+    script = server.reply("one two three", hold_after=1)
+    conversation = await room.send("Go on", first)
+    await room.draft_says(conversation, "one ")
+    monkeypatch.setattr(newest, "ASKED_EVERY_SECONDS", 0)
+    asked: list[Conversation] = []
+    ask = room.service.conversation
+
+    async def noted(annotator_id: str, conversation_id: str) -> Conversation:
+        asked.append(await ask(annotator_id, conversation_id))
+        return asked[-1]
+
+    monkeypatch.setattr(room.service, "conversation", noted)
+    seen = Newest(room.service, room.ada, conversation)
+    assert [await seen.look() for _ in range(3)] == [conversation] * 3
+    assert asked == []
+    reply_id = last(first).message_id
+    await neighbour.service.rate(room.ada, first.conversation_id, reply_id, value="like")
+
+    async def heard() -> bool:
+        return rated(await seen.look()) == "like"
+
+    await until(heard)
+    assert len(asked) == 1
+    script.release()
+    await room.ended(conversation)

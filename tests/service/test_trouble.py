@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import create_engine, event, make_url, text
 
-from chatfeedback import replies
+from chatfeedback import keeping, replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.inference.client import Endpoint
@@ -292,14 +292,14 @@ async def test_stop_is_obeyed_while_the_store_hangs(
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     await room.shows(conversation, "Once")
-    waiting, committed = asyncio.Event(), replies.committed
+    waiting, committed = asyncio.Event(), keeping.committed
 
     async def noticed(future: Future[T]) -> T:
         waiting.set()
         return await committed(future)
 
     with stuck_writes(room):
-        monkeypatch.setattr(replies, "committed", noticed)
+        monkeypatch.setattr(keeping, "committed", noticed)
         await waiting.wait()  # for a checkpoint
         stopping = asyncio.create_task(room.stop(conversation))
         assert await asyncio.to_thread(script.left.wait, 10)

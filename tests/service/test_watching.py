@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatfeedback import replies
+from chatfeedback import keeping, replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
@@ -127,7 +127,7 @@ async def test_the_text_is_stored_about_once_a_second_however_fast_the_model_is(
         return save(*arguments, **named)
 
     monkeypatch.setattr(drafts, "save", counted)
-    monkeypatch.setattr(replies, "CHECKPOINT_SECONDS", 0.1)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 0.1)
     script = server.reply(FAST, hold_after=2000)
     conversation = await room.send()
     started = time.monotonic()

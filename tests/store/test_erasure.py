@@ -74,7 +74,7 @@ def test_nothing_comes_after_an_erasure(store: EventStore, people: People, hers:
     ):
         with pytest.raises(NotFound, match="There is no such conversation"):
             attempt()
-    assert store.writer.submit(lambda tx: drafts.save(tx, reply, store.owner, "Late", now())).result() is None
+    assert store.writer.submit(lambda tx: drafts.save(tx, store.owner, {reply: "Late"}, now())).result() == {}
     assert store.events_of(hers.conversation_id) == log
     assert admin.check(database_url) == []
 
@@ -188,10 +188,10 @@ def test_redaction_waits_for_nobody_and_a_running_reply_goes_on(
     store: EventStore, people: People, shared: StoredTalk, database_url: str
 ) -> None:
     reply = shared.send("Are you still there?")
-    store.writer.submit(lambda tx: drafts.save(tx, reply, store.owner, "I am", now())).result()
+    store.writer.submit(lambda tx: drafts.save(tx, store.owner, {reply: "I am"}, now())).result()
     erasure.erase_annotator(store.engine, people.ada, None)
     assert shared.conversation.writing_id == reply
-    assert store.writer.submit(lambda tx: drafts.save(tx, reply, store.owner, "I am", now())).result() is not None
+    assert store.writer.submit(lambda tx: drafts.save(tx, store.owner, {reply: "I am"}, now())).result()
     shared.finish(reply, "I am here")
     assert shared.shown()[-1] == "I am here"
     assert admin.check(database_url) == []

@@ -78,7 +78,7 @@ def hers(store: EventStore, people: People) -> StoredTalk:
     talk.edit(reply, "correction by her")
     running = talk.send("More")
     for text in ("earliest draft of hers", "earlier draft of hers", "latest draft of hers"):
-        assert store.writer.submit(lambda tx, text=text: drafts.save(tx, running, store.owner, text, now())).result()
+        assert store.writer.submit(lambda tx, text=text: drafts.save(tx, store.owner, {running: text}, now())).result()
     return talk
 
 

@@ -199,7 +199,7 @@ def test_the_checks_find_that_something_is_missing_that_was_in_the_log(case: Cas
 def test_the_checks_find_that_a_reply_of_a_dead_process_has_less_than_was_stored_of_it(case: Case) -> None:
     reply_id = case.begin("prompt two")
     owner, text = case.store.owner, "reply 2: on what"
-    case.store.writer.submit(lambda tx: drafts.save(tx, reply_id, owner, text, now())).result(60)
+    case.store.writer.submit(lambda tx: drafts.save(tx, owner, {reply_id: text}, now())).result(60)
     assert case.checks.after_kill(app_died=True) == []
     assert case.checks.writing() == 1
     case.talk.finish(reply_id, "reply 2:", "interrupted")
