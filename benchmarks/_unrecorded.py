@@ -8,7 +8,7 @@ are kept in memory and are gone with the process. Only people are read from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -57,7 +57,7 @@ class UnrecordedStore(EventStore):
 
 
 class _NoTransaction:
-    """Knows the statements that a chat asks for: its draft, of which nobody else ever knows, and the list."""
+    """Knows the statements that a chat asks for: drafts, of which nobody else ever knows, and the list."""
 
     def __init__(self, held: Mapping[str, Conversation]) -> None:
         self._held = held
@@ -65,12 +65,18 @@ class _NoTransaction:
     def run(self, _statement: Executable, _parameters: Mapping[str, Any]) -> int:
         return 0
 
-    def one(self, statement: Executable, _parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        return (False, to_micros(now())) if statement is drafts._SAVE else None
+    def run_many(self, _statement: Executable, _rows: Iterable[Mapping[str, Any]]) -> None:
+        """Saves nothing."""
+
+    def one(self, _statement: Executable, _parameters: Mapping[str, Any]) -> None:
+        """There is nothing."""
 
     def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        if statement in (drafts._EXPIRED, drafts._AHEAD):
+        if statement in (drafts._EXPIRED, drafts._AHEAD, drafts._FREE):
             return []
+        if statement is drafts._WISHES:
+            seen = to_micros(now())
+            return [(one.writing_id, False, seen, one.version) for one in self._held.values() if one.writing_id]
         assert statement is listing._LATEST
         newest = list(reversed(self._held.values()))[: parameters["most"]]
         return [(one.conversation_id, one.title, to_micros(one.updated_at)) for one in newest if one.updated_at]
