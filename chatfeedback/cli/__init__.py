@@ -35,6 +35,7 @@ from chatfeedback.cli.options import (
 )
 from chatfeedback.cli.users import users
 from chatfeedback.errors import ChatFeedbackError, SettingsError
+from chatfeedback.lasting import lasting
 
 
 class _Commands(TyperGroup):
@@ -165,7 +166,8 @@ def serve(
         migrate=migrate,
         database_url=database_url,
     )
-    from chatfeedback.web import server
+    with lasting():
+        from chatfeedback.web import server
 
     server.serve(settings, open_browser=sys.stdout.isatty() if open_browser is None else open_browser)
 

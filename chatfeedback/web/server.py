@@ -25,6 +25,7 @@ from chatfeedback import logs
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.domain.events import Event
 from chatfeedback.errors import SettingsError, StoreUnavailable
+from chatfeedback.lasting import lasting
 from chatfeedback.limits import Limits
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
@@ -134,7 +135,9 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
         admin.ensure_ready(settings.database_url, migrate=settings.migrate)
         listening = _listen(settings.host, settings.port)
         port = listening.getsockname()[1]
-        server = new_server(build_app(settings), settings.shutdown_seconds, grace_seconds=GRACE_SECONDS)
+        with lasting():
+            app = build_app(settings)
+        server = new_server(app, settings.shutdown_seconds, grace_seconds=GRACE_SECONDS)
         # uvicorn raises a SIGTERM once more when it is done, for whoever handled it before.
         signal.signal(signal.SIGTERM, server.handle_exit)
         shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - it compares
