@@ -56,20 +56,23 @@ class Keeper:
                 await self._keep(kept)
 
     async def _keep(self, replies: Sequence[RunningReply]) -> None:
-        texts = {running.reply.message_id: running.progress.text for running in replies}
-        save = functools.partial(drafts.save, owner=self._store.owner, texts=texts, now=now())
         try:
-            wishes = await committed(self._store.submit(save))
+            await self._save(replies)
         except ChatFeedbackError as error:
             for running in replies:
-                running.note(error)
+                if not running.ending.done():  # whoever stores the end says what is wrong with that
+                    running.note(error)
         except Exception:
             log.exception("the replies that are being written cannot be kept")
             for running in replies:
                 running.ask_to_end("interrupted")
-        else:
-            for running in replies:
-                self._heed(running, wishes.get(running.reply.message_id))
+
+    async def _save(self, replies: Sequence[RunningReply]) -> None:
+        texts = {running.reply.message_id: running.progress.text for running in replies}
+        save = functools.partial(drafts.save, owner=self._store.owner, texts=texts, now=now())
+        wishes = await committed(self._store.submit(save))
+        for running in replies:
+            self._heed(running, wishes.get(running.reply.message_id))
 
     def _heed(self, running: RunningReply, wishes: drafts.Wishes | None) -> None:
         if running.ending.done():
