@@ -8,23 +8,25 @@ cannot be stored now is stored a second later, and whoever watches is told.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from chatfeedback.domain.events import FinalStatus
-from chatfeedback.errors import ChatFeedbackError
+from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 from chatfeedback.running import RunningReply
 from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
 from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.sql import Transaction
 from chatfeedback.waiting import committed
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
+SAVE_SECONDS = 5.0
+"""That a save may take: one connection that hangs must not cost all the replies their lease."""
 
 
 class Keeper:
@@ -58,10 +60,15 @@ class Keeper:
     async def _keep(self, replies: Sequence[RunningReply]) -> None:
         try:
             await self._save(replies)
+        except StoreUnavailable as error:
+            _note(replies, error)
         except ChatFeedbackError as error:
-            for running in replies:
-                if not running.ending.done():  # whoever stores the end says what is wrong with that
-                    running.note(error)
+            if len(replies) > 1:  # what is refused of one must not keep the others from being stored
+                for running in replies:
+                    await self._keep([running])
+                return
+            log.warning("the text so far of reply %s is refused: %s", replies[0].reply.message_id, error)
+            _note(replies, error)
         except Exception:
             log.exception("the replies that are being written cannot be kept")
             for running in replies:
@@ -69,17 +76,27 @@ class Keeper:
 
     async def _save(self, replies: Sequence[RunningReply]) -> None:
         texts = {running.reply.message_id: running.progress.text for running in replies}
-        save = functools.partial(drafts.save, owner=self._store.owner, texts=texts, now=now())
-        wishes = await committed(self._store.submit(save))
+        given_up = asyncio.Event()
+
+        def save(tx: Transaction) -> dict[str, drafts.Wishes]:
+            # Nobody waits for it any more: it would put an older text in the place of a newer one.
+            return {} if given_up.is_set() else drafts.save(tx, self._store.owner, texts, now())
+
+        try:
+            wishes = await asyncio.wait_for(committed(self._store.submit(save)), SAVE_SECONDS)
+        except TimeoutError:
+            given_up.set()
+            raise StoreUnavailable("The database does not answer; the text so far is stored when it does.") from None
         for running in replies:
             self._heed(running, wishes.get(running.reply.message_id))
 
     def _heed(self, running: RunningReply, wishes: drafts.Wishes | None) -> None:
+        if wishes is not None:
+            running.stored_version, running.heard = wishes.version, time.monotonic()
         if running.ending.done():
             return
-        running.note(None)
-        if wishes is not None:
-            running.stored_version = wishes.version
+        if wishes is None or wishes.saved:
+            running.note(None)
         if (status := self._wanted(running, wishes)) is not None:
             running.ask_to_end(status)
 
@@ -96,3 +113,9 @@ class Keeper:
         if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
             return "left"
         return None
+
+
+def _note(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
+    for running in replies:
+        if not running.ending.done():  # whoever stores the end says what is wrong with that
+            running.note(error)

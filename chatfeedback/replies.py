@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 SCREEN_SECONDS = 0.22
 """Between two updates of the screen: four to five a second, however fast the model is."""
 POLL_SECONDS = 0.5
+HEARD_SECONDS = 2.5
+"""For so long what was heard of a conversation counts."""
 STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Between attempts to store the end of a reply; the last one again and again."""
 
@@ -60,12 +62,14 @@ class ReplyDesk:
         return sum(running.actor_id == actor_id for running in self._running.values())
 
     def stored_version(self, message_id: str) -> int | None:
-        """At which version its conversation was when this process looked last, a second ago or less.
+        """At which version its conversation was when this process heard of it, a second or two ago at most.
 
-        None when another process writes the reply, 0 when it has only begun.
+        None when it has not, as when another process writes the reply; 0 when the reply has only begun.
         """
         running = self._running.get(message_id)
-        return running.stored_version if running else None
+        if running is None or time.monotonic() - running.heard > HEARD_SECONDS:
+            return None
+        return running.stored_version
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[None]]:

@@ -58,7 +58,8 @@ class RunningReply:
     trouble: ChatFeedbackError | None = None
     """Why the store did not take the text so far, or the end; None as soon as it does."""
     stored_version: int = 0
-    """Of the conversation in the database, a second ago or less; 0 before it was looked at."""
+    """Of the conversation in the database when that was `heard`; 0 before the first time."""
+    heard: float = field(default_factory=time.monotonic)
     over: bool = False
     conversation: Conversation | None = None
     """Set when the end is stored; None afterwards means that this process had to end before the store was back, or

@@ -56,11 +56,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What other processes ask of the owner of a draft, and at which version the conversation is that it is in."""
+    """What other processes ask of the owner of a draft, and at which version the conversation is that it is in.
+
+    `saved`: whether the text was; not while somebody else holds the draft.
+    """
 
     stop_requested: bool
     watched_at: datetime
     version: int
+    saved: bool
 
 
 def begin(tx: Transaction, message_id: str, conversation_id: str, owner: str, now: datetime) -> None:
@@ -95,7 +99,7 @@ def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -
     rows = ((message_id, text) for message_id, text in sorted(texts.items()) if message_id in free)
     tx.run_many(_SAVE, ({"of_message": of, "text": text, "lease_until": until} for of, text in rows))
     return {
-        message_id: Wishes(bool(stop_requested), from_micros(watched_at), version)
+        message_id: Wishes(bool(stop_requested), from_micros(watched_at), version, message_id in free)
         for message_id, stop_requested, watched_at, version in tx.all(_WISHES, {"of_owner": owner})
         if message_id in texts
     }

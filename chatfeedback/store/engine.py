@@ -30,6 +30,14 @@ PATIENCE = {
     "tcp_user_timeout": 30_000,
 }
 """Of libpq, in seconds, the last one in milliseconds; what the URL says goes before."""
+SESSION = {
+    "timezone": "UTC",
+    # The server, too, gives up who vanished: until then it keeps the rows that a half-done transaction holds.
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 4,
+}
+"""Of the server, for each connection."""
 POOL_SIZE = 10
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -67,6 +75,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, read_only)
+    session = (f"-c {name}={value}" for name, value in SESSION.items())
     return create_engine(
         parsed.difference_update_query(["options"]),
         pool_size=POOL_SIZE,
@@ -74,7 +83,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
-            "options": f"{_joined(parsed.query.get('options', ''))} -c timezone=UTC".strip(),
+            "options": " ".join([_joined(parsed.query.get("options", "")), *session]).strip(),
             **{name: value for name, value in PATIENCE.items() if name not in parsed.query},
         },
     )

@@ -30,7 +30,8 @@ class Newest:
     async def look(self) -> Conversation:
         """The newest state that is known."""
         self._conversation = self._service.last_known(self._conversation)
-        if time.monotonic() - self._asked >= ASKED_EVERY_SECONDS and not self._service.is_newest(self._conversation):
+        due = time.monotonic() - self._asked >= ASKED_EVERY_SECONDS
+        if due and (self.trouble or not self._service.is_newest(self._conversation)):
             self._asked = time.monotonic()
             try:
                 found = await self._service.conversation(self._annotator_id, self._conversation.conversation_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.errors import StoreUnavailable
 from chatfeedback.web import newest
 from chatfeedback.web.newest import Newest
 from openai_server import ScriptedServer
@@ -62,5 +64,31 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
 
     await until(heard)
     assert len(asked) == 1
+    monkeypatch.setattr(replies, "HEARD_SECONDS", -1)
+    await seen.look()
+    assert len(asked) == 2, "what was heard too long ago does not count"
+    script.release()
+    await room.ended(conversation)
+
+
+async def test_trouble_is_over_when_the_database_answers_again_though_there_is_nothing_new(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = server.reply("one two three", hold_after=1)
+    conversation = await room.send()
+    await room.draft_says(conversation, "one ")
+    monkeypatch.setattr(newest, "ASKED_EVERY_SECONDS", 0)
+
+    async def refused(_annotator_id: str, _conversation_id: str) -> Conversation:
+        raise StoreUnavailable("The database is busy.")
+
+    seen = Newest(room.service, room.ada, conversation)
+    with monkeypatch.context() as patched:
+        patched.setattr(replies, "HEARD_SECONDS", -1)
+        patched.setattr(room.service, "conversation", refused)
+        await seen.look()
+    assert seen.trouble == "The database is busy."
+    await seen.look()
+    assert seen.trouble == ""
     script.release()
     await room.ended(conversation)

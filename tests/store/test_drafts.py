@@ -47,7 +47,7 @@ def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk)
     later = now() + timedelta(minutes=1)
     do(store, lambda tx: drafts.note_watched(tx, reply, later))
     version = talk.conversation.version
-    assert save(store, {reply: "Hi there"}) == {reply: drafts.Wishes(True, later, version)}
+    assert save(store, {reply: "Hi there"}) == {reply: drafts.Wishes(True, later, version, saved=True)}
     found = draft(store, reply)
     assert found is not None
     assert found.text == "Hi there"
@@ -77,6 +77,8 @@ def test_a_draft_that_somebody_holds_keeps_no_other_one_from_being_saved(store: 
         saved = save(store, {held: "Once upon", free: "Once upon"})
         connection.rollback()
     assert set(saved) == {held, free}, "nobody takes it for lost"
+    assert saved[free].saved
+    assert saved[held].saved == (store.engine.dialect.name == "sqlite")
     found = draft(store, free)
     assert found is not None
     assert found.text == "Once upon"

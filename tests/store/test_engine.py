@@ -27,6 +27,14 @@ def test_sessions_are_in_utc(engine: Engine) -> None:
         assert connection.scalar(text("SHOW timezone")) == "UTC"
 
 
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_the_server_is_asked_to_give_up_who_vanished(engine: Engine) -> None:
+    # What it does is the server's own; through the socket of the tests there is nothing to keep alive.
+    asked = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
+    with engine.connect() as connection:
+        assert list(connection.scalars(asked)) == ["client"] * 3
+
+
 def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     count = text("SELECT count(*) FROM events")
