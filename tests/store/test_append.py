@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,40 +21,18 @@ from chatfeedback.domain.events import (
     Body,
     ConversationCleared,
     ConversationStarted,
-    Event,
     MessageSent,
     TurnUndone,
     new_id,
 )
 from chatfeedback.domain.fold import fold
-from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, StoreUnavailable, VersionTaken
+from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTaken
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import Appended, Command, EventStore
 from chatfeedback.store.sql import Transaction
-from chatfeedback.store.writer import CommitUnanswered, PostgresWriter, open_writer
-from talking import REASONS, People, StoredTalk, plan
-
-LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def imported(people: People, texts: list[str]) -> list[Event]:
-    """A conversation as another system might have had it."""
-    conversation_id = new_id()
-    bodies: list[Body] = [ConversationStarted()]
-    parent_id = None
-    for words in texts:
-        message = MessageSent(message_id=new_id(), parent_id=parent_id, text=words)
-        bodies.append(message)
-        parent_id = message.message_id
-    return [
-        Event(new_id(), conversation_id, version, people.ada, LONG_AGO, body) for version, body in enumerate(bodies, 1)
-    ]
-
-
-def stored(events: tuple[Event, ...]) -> list[Event]:
-    """Without what the store adds."""
-    return [replace(event, position=None, recorded_at=None) for event in events]
-
+from chatfeedback.store.writer import open_writer
+from store.importing import LONG_AGO, imported, stored
+from talking import REASONS, People, StoredTalk
 
 # What comes back
 
@@ -166,96 +142,6 @@ def test_a_version_that_is_taken_is_refused(store: EventStore, people: People) -
     with pytest.raises(VersionTaken, match="is at version 2, not 0"):
         store.append([late], expected_version=0).result()
     assert len(store.events_of(new[0].conversation_id)) == 2
-
-
-class LosesAnswers(PostgresWriter):
-    """Commits, and then loses the connection before the answer arrives, the first `times`."""
-
-    times = 1
-    then: Callable[[], object] = staticmethod(lambda: None)
-
-    def _commit(self, connection: Any) -> None:
-        super()._commit(connection)
-        if self.times:
-            self.times -= 1
-            self.then()
-            raise CommitUnanswered(psycopg.OperationalError("server closed the connection unexpectedly"))
-
-
-@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people: People, times: int) -> None:
-    writer = LosesAnswers(engine)
-    writer.times = times
-    store = EventStore(engine, writer)
-    command = Command(
-        new_id(),
-        people.ada,
-        lambda c: decisions.send(c, "Hello", plan, message_id="m" + new_id(), reply_id=new_id(), seen=0),
-    )
-    appended = store.execute(command).result()
-    assert list(appended.events) == store.events_of(command.conversation_id)
-    assert [event.event_id for event in appended.events] == list(command.event_ids[:3])
-    assert store.conversation(command.conversation_id) == appended.conversation
-    new = imported(people, ["Hello"])
-    writer.times = times
-    assert stored(store.append(new, expected_version=0).result().events) == new
-    writer.close()
-
-
-@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(engine: Engine, people: People) -> None:
-    writer = LosesAnswers(engine)
-    # The server goes away with the answer: no further attempt reaches it.
-    url = engine.url.set(database="nowhere")
-    writer.then = lambda: setattr(writer, "_engine", open_engine(url.render_as_string(hide_password=False)))
-    store = EventStore(engine, writer)
-    new = imported(people, ["Hello"])
-    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
-        store.append(new, expected_version=0).result()
-    assert stored(store.events_of(new[0].conversation_id)) == new
-    store.close()
-
-
-@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine) -> None:
-    writer = LosesAnswers(engine)
-    attempts = 0
-
-    def work(tx: Transaction) -> None:
-        nonlocal attempts
-        attempts += 1
-        tx.script("SELECT")
-        if attempts == 2:
-            raise Conflict("Somebody was quicker.")
-
-    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
-        writer.submit(work).result()
-    assert attempts == 2
-    writer.close()
-
-
-@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
-    reply = talk.ask("Hello", "Hi")
-    attempts = 0
-
-    def dies_once(c: Conversation) -> tuple[Body, ...]:
-        nonlocal attempts
-        attempts += 1
-        if attempts == 1:
-            with talk.store.engine.connect() as connection:
-                connection.execute(
-                    text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                    )
-                )
-        return decisions.rate(c, RatingChange(value="like"), message_id=reply, annotator_id=talk.actor, reasons=REASONS)
-
-    assert len(talk.do(dies_once)) == 1
-    assert attempts == 2
-    assert talk.conversation.ratings[reply, talk.actor].value == "like"
 
 
 # Reading what others wrote

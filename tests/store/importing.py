@@ -1,0 +1,30 @@
+"""Events as another system might have had them, and what of them a store must give back unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from chatfeedback.domain.events import Body, ConversationStarted, Event, MessageSent, new_id
+from talking import People
+
+LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def imported(people: People, texts: list[str]) -> list[Event]:
+    """A conversation as another system might have had it."""
+    conversation_id = new_id()
+    bodies: list[Body] = [ConversationStarted()]
+    parent_id = None
+    for words in texts:
+        message = MessageSent(message_id=new_id(), parent_id=parent_id, text=words)
+        bodies.append(message)
+        parent_id = message.message_id
+    return [
+        Event(new_id(), conversation_id, version, people.ada, LONG_AGO, body) for version, body in enumerate(bodies, 1)
+    ]
+
+
+def stored(events: tuple[Event, ...]) -> list[Event]:
+    """Without what the store adds."""
+    return [replace(event, position=None, recorded_at=None) for event in events]
