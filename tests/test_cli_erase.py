@@ -129,7 +129,9 @@ def test_files_that_cannot_be_cleaned_yet_are_told_with_what_to_do(
         done = run("--annotator", "Ada King", "--yes", "--database-url", database_url)
     reader.dispose()
     assert done.exit_code == 1
-    assert "All of it is erased, but remnants may still lie in the database's files" in done.stderr
+    path = database_url.removeprefix("sqlite:///")
+    sentence = "All of it is erased, but remnants may still lie in the database's files"
+    assert done.stderr.startswith(f"chatfeedback: {path}: {sentence}")
     assert f"run `chatfeedback erase --annotator {talk.actor}` once more" in done.stderr
     assert "Ada King" not in done.stderr
     assert run("--annotator", talk.actor, "--yes", "--database-url", database_url).stdout.startswith(

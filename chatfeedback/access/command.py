@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy import Engine
 
 from chatfeedback.access import passwords
 from chatfeedback.domain.decisions import storable
 from chatfeedback.domain.roles import Role
-from chatfeedback.errors import InputError, NotFound, SettingsError
+from chatfeedback.errors import InputError, NotFound
 from chatfeedback.store import admin, sessions, users
-from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.sessions import Session
 from chatfeedback.store.users import Listed
 
@@ -106,12 +104,6 @@ def _id_of(engine: Engine, name: str) -> str:
 
 @contextmanager
 def _opened(url: str) -> Iterator[Engine]:
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-        raise SettingsError(f"There is no database at {parsed.database}; `chatfeedback users add` makes one.")
-    admin.must_be_newest(url)
-    engine = open_engine(url)
-    try:
+    admin.must_be_there(url, "`chatfeedback users add` makes one")
+    with admin.opened(url) as engine:
         yield engine
-    finally:
-        engine.dispose()

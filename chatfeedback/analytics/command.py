@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from chatfeedback.analytics.conditions import resolved, snapshot
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.headline import headline
 from chatfeedback.analytics.statistics import Share
-from chatfeedback.errors import SettingsError
 from chatfeedback.store import admin
-from chatfeedback.store.engine import open_engine, parse_url
 
 
 def stats(url: str, filters: Filters) -> dict[str, Any]:
@@ -21,17 +18,11 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     be known (a share of nothing) is None. `filters.annotator` is a name, an id or a pseudonym. Raises SettingsError
     for a database that is not there, NotFound for an unknown model or annotator, StoreError.
     """
-    database = parse_url(url)
-    if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
-        raise SettingsError(f"There is no database at {database.database}; name an existing one.")
-    admin.must_be_newest(url)
-    engine = open_engine(url, read_only=True)
-    try:
+    admin.must_be_there(url, "name an existing one")
+    with admin.opened(url, read_only=True) as engine:
         wanted = resolved(engine, filters)
         with snapshot(engine) as connection:
             found = headline(connection, wanted)
-    finally:
-        engine.dispose()
     made, interval = found.replies, found.liked.interval() or (None, None)
     return {
         "conversations": found.conversations,

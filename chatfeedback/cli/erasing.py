@@ -35,7 +35,8 @@ def erase(
         raise SettingsError("There is no terminal to ask whether this is meant; say so with --yes.")
     from chatfeedback.store import admin
 
-    with admin.opened(configured_url(config, database_url)) as engine:
+    url = configured_url(config, database_url)
+    with admin.opened(url) as engine, admin.saying_which(url):
         if conversation is not None:
             erased = _erase_conversation(engine, conversation, yes)
         else:

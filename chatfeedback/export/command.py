@@ -17,7 +17,7 @@ from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
 from chatfeedback.store import admin, keys, naming
-from chatfeedback.store.engine import open_engine, parse_url
+from chatfeedback.store.engine import parse_url
 from chatfeedback.store.files import replacing
 from chatfeedback.store.naming import Naming
 
@@ -37,35 +37,26 @@ def run(
     for a database or a file that cannot be used, NotFound for an unknown model or annotator, StoreError, and
     BrokenPipeError when the reader of stdout has gone.
     """
-    database = parse_url(url)
-    if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
-        raise SettingsError(f"There is no database at {database.database}; name an existing one.")
+    admin.must_be_there(url, "name an existing one")
     if output is not None:
-        _must_not_be(output, database)
-    admin.must_be_newest(url)
+        _must_not_be(output, parse_url(url))
     # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
-    engine = open_engine(url, read_only=True)
-    try:
+    with admin.opened(url, read_only=True) as engine:
         called = naming.names(engine) if annotators == "names" else _pseudonyms(engine, url)
         with closing(stream(engine, kind, format, filters, called, progress)) as chunks:
             if output is None:
                 _to_stdout(chunks)
             else:
                 _to_file(chunks, output)
-    finally:
-        engine.dispose()
 
 
 def _pseudonyms(engine: Engine, url: str) -> Naming:
     """Those of the database at `url`, which `engine` only reads."""
     if keys.find(engine, naming.KEY) is None:
         engine.dispose()  # SQLite tidies up its files when nobody else has them open
-        writing = open_engine(url)
-        try:
+        with admin.opened(url) as writing:
             keys.secret(writing, naming.KEY)
-        finally:
-            writing.dispose()
     return naming.pseudonyms(engine)
 
 

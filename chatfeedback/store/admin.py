@@ -157,40 +157,54 @@ def is_at_head(connection: Connection) -> bool:
 # Opening
 
 
-def must_be_newest(url: str) -> None:
-    """Raises SchemaBehind for a database with an older schema, StoreError for one of a newer release."""
-    with _opened(parse_url(url), read_only=True) as connection:
-        _must_be_newest(connection)
+def must_be_there(url: str, otherwise: str) -> None:
+    """Raises SettingsError for an embedded file that does not exist; `otherwise` says what to do then."""
+    parsed = parse_url(url)
+    if _is_absent(parsed):
+        raise SettingsError(f"There is no database at {parsed.database}; {otherwise}.")
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Engine]:
-    """An engine for one command on a database that is there and at the newest schema.
+def opened(url: str, *, read_only: bool = False) -> Iterator[Engine]:
+    """An engine for one command on a database that is there and at the newest schema. `read_only`: see `open_engine`.
 
-    Raises SettingsError and StoreError, also what of the kind the block raises, with the name of the database.
+    Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is.
     """
     parsed = parse_url(url)
     _must_exist(parsed)
-    with _opened(parsed) as connection:
+    # Whatever the command is going to do: a database that is refused is left as it is.
+    with _opened(parsed, read_only=True) as connection:
         _must_be_newest(connection)
-        connection.close()
-        yield connection.engine
+    engine = open_engine(url, read_only=read_only)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def saying_which(url: str) -> Iterator[None]:
+    """What of SettingsError and StoreError the block raises names the database, without its password."""
+    shown = _shown(parse_url(url))
+    try:
+        yield
+    except ConnectionRefused as error:
+        raise SettingsError(
+            f"{shown}: The database server refused the connection ({error.reason}); "
+            "check user, password and name in the URL."
+        ) from error
+    except (StoreError, SettingsError) as error:
+        raise type(error)(f"{shown}: {error}") from error
 
 
 @contextmanager
 def _opened(url: URL, *, read_only: bool = False) -> Iterator[Connection]:
     """A connection to the database; whatever is raised meanwhile names it."""
-    engine = open_engine(url.render_as_string(hide_password=False), read_only=read_only)
+    address = url.render_as_string(hide_password=False)
+    engine = open_engine(address, read_only=read_only)
     try:
-        with translating(), engine.connect() as connection:
+        with saying_which(address), translating(), engine.connect() as connection:
             yield connection
-    except ConnectionRefused as error:
-        raise SettingsError(
-            f"{_shown(url)}: The database server refused the connection ({error.reason}); "
-            "check user, password and name in the URL."
-        ) from error
-    except (StoreError, SettingsError) as error:
-        raise type(error)(f"{_shown(url)}: {error}") from error
     finally:
         engine.dispose()
 

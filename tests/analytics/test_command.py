@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from analytics.conftest import Recorded
 from chatfeedback.analytics.command import stats
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import NotFound, SettingsError
-from chatfeedback.store import naming
+from chatfeedback.store import admin, naming
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "analytics.md"
 
@@ -52,6 +54,16 @@ def test_an_annotator_can_be_given_by_name_id_or_pseudonym(recorded: Recorded) -
 def test_unknown_names_are_refused(recorded: Recorded, filters: Filters) -> None:
     with pytest.raises(NotFound, match=r"nobody|nothing"):
         stats(recorded.url, filters)
+
+
+def test_a_file_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    admin.upgrade(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = path.read_bytes()
+    assert stats(f"sqlite:///{path}", Filters())["messages"] == 0
+    assert path.read_bytes() == before
 
 
 def test_a_missing_file_is_not_made(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def test_a_postgres_that_is_behind_is_only_migrated_when_that_is_wanted(empty_da
     assert admin.check(empty_database_url) == []
 
 
+def a_command(url: str) -> None:
+    with admin.opened(url):
+        raise AssertionError("it was let in")
+
+
 Task = Callable[[str], object]
 TASKS: dict[str, Task] = {
     "current": admin.current,
@@ -43,7 +48,7 @@ TASKS: dict[str, Task] = {
     "check": admin.check,
     "rebuild": lambda url: admin.rebuild(url, lambda done, total: None),
     "serve": lambda url: admin.ensure_ready(url, migrate=True),
-    "export": admin.must_be_newest,
+    "a command": a_command,
 }
 
 
@@ -88,7 +93,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, task: str) -> Non
         TASKS[task](f"sqlite:///{tmp_path}/none/chat.db")
 
 
-@pytest.mark.parametrize("task", ["downgrade", "check", "rebuild"])
+@pytest.mark.parametrize("task", ["downgrade", "check", "rebuild", "a command"])
 def test_a_file_that_does_not_exist_is_not_made_to_be_looked_at(tmp_path: Path, task: str) -> None:
     path = tmp_path / "chat.db"
     assert admin.current(f"sqlite:///{path}").revision is None
@@ -141,6 +146,18 @@ def test_a_damaged_file_is_called_damaged(database_url: str, talk: StoredTalk) -
 def test_a_revision_that_is_none_is_one_sentence(empty_database_url: str, revision: str) -> None:
     with pytest.raises(SettingsError):
         admin.upgrade(empty_database_url, revision)
+
+
+def test_a_file_that_a_command_refuses_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    admin.upgrade(f"sqlite:///{path}", "0001")
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("PRAGMA journal_mode=DELETE")
+    before = path.read_bytes()
+    with pytest.raises(SchemaBehind, match="chatfeedback db upgrade"):
+        a_command(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_with_other_tables_is_left_alone(tmp_path: Path) -> None:
