@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from asgi_correlation_id import correlation_id
 
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import NotSignedIn
@@ -26,12 +25,10 @@ ROLE_NAMES = {"annotator": "Annotator", "researcher": "Researcher", "admin": "Ad
 
 
 def who(request: gr.Request) -> Person:
-    """Whom the gate let in with this request; what is logged from here on is about this request."""
+    """Whom the gate let in with this request."""
     person = person_in(request.request.scope) if request.request else None
-    if person is None or request.request is None:
+    if person is None:
         raise NotSignedIn
-    # Gradio calls handlers from tasks of its own, which know nothing of the request.
-    correlation_id.set(request.request.headers.get("x-request-id"))
     return person
 
 

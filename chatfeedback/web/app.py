@@ -11,8 +11,8 @@ from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.service import ChatService
 from chatfeedback.web.account import AccountComponents, AccountHandlers, SignIn
 from chatfeedback.web.analytics import build_analytics
-from chatfeedback.web.blocks import ThriftyBlocks
 from chatfeedback.web.chat import ChatHandlers
+from chatfeedback.web.faults import TellingBlocks
 from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
 from chatfeedback.web.layout import Controls, lay_out_chat
 from chatfeedback.web.listening import CALLED
@@ -59,7 +59,7 @@ def build_blocks(
 ) -> gr.Blocks:
     """The whole page. `models`: names for the picker, the first is the default."""
     blocks: gr.Blocks
-    with ThriftyBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
+    with TellingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
         # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
         account = gr.HTML(elem_id="account", elem_classes="cf-awaited" if sign_in.several else None)
         with gr.Tabs(elem_id="tabs") as tabs:

@@ -22,6 +22,7 @@ from browser.application import Application, HeldCommits, SlowWriter, endpoint  
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
 from browser.watched import DESKTOP, PHONE, Watched  # noqa: E402
+from unforeseen import faults  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 FLAGS = (
@@ -155,7 +156,8 @@ def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
 
 
 @pytest.fixture(autouse=True)
-def _no_traceback(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """The server reports what its handlers let through on its standard error."""
+def _no_traceback(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The server logs what nobody foresaw in a handler, and Gradio prints the rest on its standard error."""
     yield
     assert "Traceback" not in capfd.readouterr().err
+    assert faults(caplog) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
@@ -12,8 +13,11 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
+from chatfeedback.service import ChatService
 from chatfeedback.store import engine
+from chatfeedback.web.faults import SENTENCE
 from openai_server import ScriptedServer, delta
+from unforeseen import faults
 
 LONGEST = 50
 LONGEST_REPLY = 100
@@ -177,6 +181,36 @@ def test_a_reply_that_fails_in_the_middle_keeps_the_text_so_far(
     chat.shows("Count", "You said: Count")
     chat.idle()
     expect(chat.position).to_have_text("Reply 2 of 2")
+
+
+def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
+    chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat.ask("one")
+    chat.vote(0, "like")
+    expect(chat.panel).to_be_visible()
+    toast = chat.page.locator(".toast-body")
+
+    def broken(*_given: Any, **_more: Any) -> Any:
+        raise RuntimeError
+
+    with monkeypatch.context() as bug:
+        bug.setattr(ChatService, "send", broken)
+        bug.setattr(ChatService, "rate", broken)
+        chat.prompt.fill("precious prompt")
+        chat.prompt.press("Enter")
+        expect(toast).to_contain_text(SENTENCE)
+        toast.get_by_test_id("toast-close").click()
+        expect(toast).to_have_count(0)
+        chat.comment.fill("precious comment")
+        expect(toast).to_contain_text(SENTENCE)
+        expect(chat.comment).to_have_value("precious comment")
+        expect(chat.prompt).to_have_value("precious prompt")
+    assert len(faults(caplog)) == 2
+    caplog.clear()  # or this test would fail by them
+    chat.prompt.press("Enter")
+    chat.shows("one", "You said: one", "precious prompt", "You said: precious prompt")
+    chat.idle()
 
 
 # The store

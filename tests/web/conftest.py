@@ -11,6 +11,7 @@ from sqlalchemy import text
 from browser.application import Application, endpoint
 from openai_server import ScriptedServer
 from people import Somebody, house
+from unforeseen import faults
 from web.visiting import MOST, Visitor, settle
 
 
@@ -87,7 +88,8 @@ def other(application: Application) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def no_fault(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+def no_fault(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """The server writes about what it did not expect."""
     yield
     assert "Traceback" not in capfd.readouterr().err
+    assert faults(caplog) == []

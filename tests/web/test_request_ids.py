@@ -62,13 +62,18 @@ def refused_id(ada: Somebody, caplog: pytest.LogCaptureFixture) -> None:
     assert [record.request_id for record in refusals] == [ID], "it is noted in a thread"
 
 
-def printed(format: str, level: str = "info") -> str:
+CHATTER = (
+    "log.info('more'); log.warning('a reply %s', 'failed', extra={'model': 'parrot'});"
+    "logging.getLogger('elsewhere').info('chatter')"
+)
+FAULT = "\ntry: 1 / 0\nexcept Exception: log.exception('the handler %s failed', 'send')"
+
+
+def printed(format: str, level: str = "info", what: str = CHATTER) -> str:
     code = (
         "import logging; from asgi_correlation_id import correlation_id; from chatfeedback import logs;"
         f"logs.configure({format!r}, {level!r}); correlation_id.set({ID!r});"
-        "log = logging.getLogger('chatfeedback.replies');"
-        "log.info('more'); log.warning('a reply %s', 'failed', extra={'model': 'parrot'});"
-        "logging.getLogger('elsewhere').info('chatter')"
+        f"log = logging.getLogger('chatfeedback.replies');{what}"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stderr
@@ -90,6 +95,16 @@ def test_the_log_is_a_json_object_a_line_for_programs() -> None:
 def test_the_log_is_a_line_of_text_for_people_and_says_as_much_as_is_wanted() -> None:
     (line,) = printed("text", "warning").splitlines()
     assert line.endswith(f" WARNING chatfeedback.replies [{ID}] a reply failed")
+
+
+def test_an_exception_is_a_field_of_its_record_for_programs_and_follows_the_line_for_people() -> None:
+    (record,) = map(json.loads, printed("json", what=FAULT).splitlines())
+    assert (record["level"], record["request_id"], record["message"]) == ("ERROR", ID, "the handler send failed")
+    assert record["exc_info"].startswith("Traceback")
+    assert record["exc_info"].endswith("ZeroDivisionError: division by zero")
+    line, *trace = printed("text", what=FAULT).splitlines()
+    assert line.endswith(f" ERROR chatfeedback.replies [{ID}] the handler send failed")
+    assert (trace[0], trace[-1]) == ("Traceback (most recent call last):", "ZeroDivisionError: division by zero")
 
 
 @pytest.fixture(autouse=True)

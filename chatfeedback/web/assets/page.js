@@ -105,8 +105,8 @@
     if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);
   });
 
-  // What failed in a way that nobody foresaw, such as a server that ended in the middle of an answer, Gradio covers
-  // with an error that takes every click. All there is to show is in the store, so the page is loaded again.
+  // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error
+  // that takes every click. All there is to show is in the store, so the page is loaded again.
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const answers = () => fetch(new URL("readyz", document.baseURI)).then((response) => response.ok, () => false);
   let recovering = false;
