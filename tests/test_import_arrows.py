@@ -20,7 +20,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters", "analytics.conditions"}
-SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting", "keeping"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "store": STORE,
     "limits": set(),
     "waiting": set(),
+    "lasting": set(),
     "models": SERVICE,
     "running": SERVICE,
+    "keeping": SERVICE,
     "replies": SERVICE,
     "service": SERVICE,
     "access": STORE,
@@ -40,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "web": SERVICE | {"access", "analytics", "export"},
     "web.catalogue": SERVICE | {"settings"},
     "web.door": SERVICE | {"access", "settings"},
-    "web.server": SERVICE | {"access", "analytics", "export", "settings", "logs"},
+    "web.server": SERVICE | {"access", "analytics", "export", "settings", "logs", "lasting"},
     "sources": set(),
     "setting_types": set(),
     "access_settings": {"setting_types"},
@@ -48,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"operation_settings"},
     "settings": {"sources", "setting_types", "access_settings", "operation_settings", "store.engine"},
     "cli": {
+        "lasting",
         "web.server",
         "settings",
         "store.admin",

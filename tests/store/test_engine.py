@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from chatfeedback.errors import SettingsError
-from chatfeedback.store.engine import parse_url
+from chatfeedback.store.engine import PATIENCE, parse_url
 from chatfeedback.store.schema import from_micros, to_micros
 from talking import StoredTalk
 
@@ -28,11 +28,15 @@ def test_sessions_are_in_utc(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_the_server_is_asked_to_give_up_who_vanished(engine: Engine) -> None:
-    # What it does is the server's own; through the socket of the tests there is nothing to keep alive.
+def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(engine: Engine) -> None:
+    # What they do is their own; through the socket of the tests there is nothing to keep alive.
     asked = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
     with engine.connect() as connection:
         assert list(connection.scalars(asked)) == ["client"] * 3
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        parameters = driver.info.get_parameters()
+    assert {name: parameters.get(name) for name in PATIENCE} == {name: str(value) for name, value in PATIENCE.items()}
 
 
 def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) -> None:
