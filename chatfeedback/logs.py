@@ -48,6 +48,10 @@ def configure(format: LogFormat, level: LogLevel) -> None:
                 }
             },
             "root": {"handlers": ["stderr"], "level": "WARNING"},
-            "loggers": {"chatfeedback": {"level": level.upper()}},
+            "loggers": {
+                "chatfeedback": {"level": level.upper()},
+                # Whatever else fails on a connection that is lost; that it is lost, the store says.
+                "psycopg": {"level": "ERROR"},
+            },
         }
     )

@@ -11,33 +11,27 @@ sentence with the setting, the place it came from and what is allowed, never wit
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     Field,
     FiniteFloat,
-    SecretStr,
     StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.errors import SettingsError
+from chatfeedback.model_settings import LOCAL_MODEL, LocalSettings, ModelSettings, RequestSettings, completed
 from chatfeedback.operation_settings import OperationSettings
-from chatfeedback.setting_types import BaseUrl, Frozen, Name, Text
+from chatfeedback.setting_types import Frozen, Name
 from chatfeedback.sources import ENV_PREFIX, Sources
 from chatfeedback.store.engine import parse_url
-
-LOCAL_MODEL = "local"
-LOCAL_MODEL_NAME = "SmolLM2-135M-Instruct"
 
 
 def _database_url(url: str) -> str:
@@ -50,132 +44,8 @@ def _database_url(url: str) -> str:
         raise ValueError("it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE") from None
 
 
-Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-
-
-class RequestSettings(Frozen):
-    """How a reply is asked for. At the top level these are the defaults of every model."""
-
-    system_prompt: Text = Field(
-        default="You are a friendly chatbot",
-        description="The instruction before every conversation; an empty one is not sent.",
-    )
-    temperature: FiniteFloat = Field(
-        default=0.95, ge=0, le=2, description="How freely words are chosen, 0 to 2; at 0 always the likeliest."
-    )
-    top_p: FiniteFloat = Field(
-        default=0.9, gt=0, le=1, description="Words are drawn from the likeliest that make up this share, 0 to 1."
-    )
-    max_tokens: int = Field(default=512, ge=1, le=2**31 - 1, description="The longest reply, in tokens.")
-    max_reply_chars: int = Field(
-        default=100_000,
-        ge=1,
-        description="The longest reply in characters, where the endpoint goes on beyond `max_tokens`; it fails there.",
-    )
-    first_token_seconds: FiniteFloat = Field(
-        default=120, gt=0, description="How long the endpoint may take to the first piece of a reply; then it failed."
-    )
-    timeout_seconds: FiniteFloat = Field(
-        default=120, gt=0, description="How long the endpoint may be silent between two pieces; then the reply failed."
-    )
-    attempts: int = Field(
-        default=3, ge=1, le=10, description="How often an endpoint that is busy or away is asked; 1 asks only once."
-    )
-
-
-class ModelSettings(RequestSettings):
-    """One model of the picker, and the endpoint that it is reached at."""
-
-    name: Name = Field(
-        default=LOCAL_MODEL_NAME,
-        description="The name that is shown and recorded, unique. By default the same as `model`.",
-    )
-    model: Name = Field(
-        default=LOCAL_MODEL,
-        description="The id of the model at its endpoint; `local` is the model that runs in chatfeedback.",
-    )
-    local: bool = Field(default=False, description='`local = true` says the same as `model = "local"`.')
-    provider: Provider | None = Field(
-        default=None,
-        description="The inference provider of the Hugging Face Hub; without one the Hub chooses.",
-    )
-    base_url: BaseUrl | None = Field(
-        default=None,
-        description="The address of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`.",
-    )
-    api_key: SecretStr | None = Field(
-        default=None, description="The key for the endpoint; better not in a file, see `api_key_env`."
-    )
-    api_key_env: Name | None = Field(
-        default=None, description="The name of the environment variable that holds the key."
-    )
-    context_tokens: int | None = Field(
-        default=None, ge=1, description="The window of the model in tokens, where the endpoint does not tell it."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_names(cls, values: Any) -> Any:
-        """`local` and `model = "local"` say the same; another model is called by its id unless named."""
-        if not isinstance(values, Mapping):
-            return values
-        filled = dict(values)
-        if filled.get("local") is True:
-            filled.setdefault("model", LOCAL_MODEL)
-        if "model" not in filled:
-            raise ValueError("a model needs `model`, its id at the endpoint, or `local = true`")
-        if filled["model"] == LOCAL_MODEL:
-            filled.setdefault("local", True)
-        elif isinstance(filled["model"], str):
-            filled.setdefault("name", filled["model"])
-        return filled
-
-    @model_validator(mode="after")
-    def _one_endpoint(self) -> Self:
-        if self.local != (self.model == LOCAL_MODEL):
-            raise ValueError('`local = true` goes with `model = "local"` or without `model`')
-        if self.local and (self.provider or self.base_url or self.api_key or self.api_key_env):
-            raise ValueError("the local model has no provider, base_url, api_key or api_key_env")
-        if self.local and self.context_tokens is not None:
-            raise ValueError("the window of the local model is set as context_tokens in the table [local]")
-        if self.provider and self.base_url:
-            raise ValueError("provider is for models of the Hub, leave it out beside base_url")
-        if self.api_key and self.api_key_env:
-            raise ValueError("give either api_key or api_key_env, not both")
-        return self
-
-    def resolve_api_key(self) -> SecretStr | None:
-        """The key for the endpoint, None without one. Raises SettingsError when `api_key_env` is not set."""
-        if self.api_key_env is None:
-            return self.api_key
-        key = os.environ.get(self.api_key_env)
-        if not key:
-            raise SettingsError(
-                f"The key for the model {self.name!r} should be in the environment variable "
-                f"{self.api_key_env}, which is not set."
-            )
-        return SecretStr(key)
-
-
-class LocalSettings(Frozen):
-    """The model that runs in chatfeedback itself, behind llama.cpp's server."""
-
-    gguf: Path | None = Field(default=None, description="The weights, a GGUF file; by default those described below.")
-    context_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        description="The window in tokens, at most what the model was trained for; by default that, up to 8192.",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="Threads to compute with; by default one for each core but one."
-    )
-
-    @field_validator("gguf")
-    @classmethod
-    def _expand_home(cls, path: Path | None) -> Path | None:
-        return path and path.expanduser()
 
 
 class ReasonSettings(Frozen):
@@ -262,11 +132,11 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
         """At least one model; each with the defaults of the top level and a name of its own."""
         inherited = {name: info.data[name] for name in RequestSettings.model_fields if name in info.data}
         local = info.data.get("local", LocalSettings())
-        completed = tuple(
-            _completed(model, inherited, local) for model in models or (ModelSettings(model=LOCAL_MODEL),)
+        all_models = tuple(
+            completed(model, inherited, local) for model in models or (ModelSettings(model=LOCAL_MODEL),)
         )
         seen: set[str] = set()
-        for model in completed:
+        for model in all_models:
             if model.name in seen:
                 raise ValueError(f"two models are called {model.name!r}, give one of them another name")
             seen.add(model.name)
@@ -275,7 +145,7 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
                     f"context_tokens of {model.name!r} ({model.context_tokens}) must be larger than "
                     f"max_tokens ({model.max_tokens})"
                 )
-        return completed
+        return all_models
 
     @field_validator("reasons")
     @classmethod
@@ -308,13 +178,3 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
                 "reasons": ReasonSettings.model_fields,
             }
             raise SettingsError(sources.explain(error.errors(include_url=False)[0], known)) from None
-
-
-def _completed(model: ModelSettings, inherited: Mapping[str, Any], local: LocalSettings) -> ModelSettings:
-    """`model` with the defaults of the top level, and what a local model takes from the table [local]."""
-    update = {name: value for name, value in inherited.items() if name not in model.model_fields_set}
-    if model.local:
-        update["context_tokens"] = local.context_tokens
-        if local.gguf and "name" not in model.model_fields_set:
-            update["name"] = local.gguf.stem
-    return model.model_copy(update=update)

@@ -20,15 +20,9 @@ from pydantic_core import PydanticUndefined
 from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
 from chatfeedback.cli import app
 from chatfeedback.domain.roles import PERMISSIONS, ROLES
+from chatfeedback.model_settings import LocalSettings, ModelSettings, RequestSettings
 from chatfeedback.operation_settings import OperationSettings
-from chatfeedback.settings import (
-    DEFAULT_REASONS,
-    LocalSettings,
-    ModelSettings,
-    ReasonSettings,
-    RequestSettings,
-    Settings,
-)
+from chatfeedback.settings import DEFAULT_REASONS, ReasonSettings, Settings
 from chatfeedback.sources import ENV_PREFIX
 from chatfeedback.web.policy import FUNCTIONS, ROUTES, Needs, Open
 

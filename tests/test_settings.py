@@ -12,7 +12,8 @@ from pydantic import SecretStr, ValidationError
 
 from chatfeedback.errors import SettingsError
 from chatfeedback.inference.local import DEFAULT_MODEL
-from chatfeedback.settings import LOCAL_MODEL_NAME, ModelSettings, Settings
+from chatfeedback.model_settings import LOCAL_MODEL_NAME, ModelSettings
+from chatfeedback.settings import Settings
 
 Write = Callable[[str], Path]
 SECRET = "hf_do_not_tell"

@@ -16,8 +16,9 @@ from chatfeedback.domain.events import Event, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.inference.local import LocalModel
+from chatfeedback.model_settings import ModelSettings
 from chatfeedback.models import ChatModel
-from chatfeedback.settings import ModelSettings, Settings
+from chatfeedback.settings import Settings
 
 LOCAL_ENDPOINT = "local (llama.cpp)"
 ENDURED = ("first_token_seconds", "timeout_seconds", "max_reply_chars", "attempts")

@@ -20,7 +20,7 @@ from playwright.sync_api import Error, expect
 from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.watched import Watched
-from chatfeedback.settings import LOCAL_MODEL_NAME
+from chatfeedback.model_settings import LOCAL_MODEL_NAME
 from chatfeedback.store import admin, naming
 
 QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"

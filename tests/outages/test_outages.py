@@ -35,6 +35,11 @@ CHATTING = ("ada", "bob", "adam")
 MESSAGES = ("the database cannot be used", "the database can be used again")
 
 
+@pytest.fixture(autouse=True)
+def _as_the_server_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("ERROR", logger="psycopg")
+
+
 @contextmanager
 def running(database_url: str, model: ScriptedServer) -> Iterator[tuple[Application, list[str]]]:
     """An application, and a session for each of its people who chat."""

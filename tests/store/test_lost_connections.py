@@ -14,8 +14,11 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
 from chatfeedback.errors import Conflict, StoreUnavailable
+from chatfeedback.store import drafts
+from chatfeedback.store.clock import now
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import Command, EventStore
+from chatfeedback.store.schema import to_micros
 from chatfeedback.store.sql import Transaction
 from chatfeedback.store.writer import CommitUnanswered, PostgresWriter
 from store.importing import imported, stored
@@ -88,6 +91,37 @@ def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine
     writer.close()
 
 
+def end_all_connections(engine: Engine) -> None:
+    """But the one that asks for it."""
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+
+def test_a_connection_that_dies_while_many_rows_are_sent_is_replaced(talk: StoredTalk) -> None:
+    reply = talk.send("Hello")
+    attempts = 0
+
+    def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            end_all_connections(talk.store.engine)
+        until = to_micros(now() + drafts.LEASE)
+        tx.run_many(drafts._SAVE, [{"of_message": reply, "text": f"Hi {n}", "lease_until": until} for n in range(9)])
+
+    talk.store.submit(work).result(20)
+    assert attempts == 2
+    with talk.store.reading() as tx:
+        found = drafts.find(tx, reply)
+    assert found is not None
+    assert found.text == "Hi 8"
+
+
 def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     attempts = 0
@@ -96,13 +130,7 @@ def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> N
         nonlocal attempts
         attempts += 1
         if attempts == 1:
-            with talk.store.engine.connect() as connection:
-                connection.execute(
-                    text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                    )
-                )
+            end_all_connections(talk.store.engine)
         return decisions.rate(c, RatingChange(value="like"), message_id=reply, annotator_id=talk.actor, reasons=REASONS)
 
     assert len(talk.do(dies_once)) == 1

@@ -64,7 +64,8 @@ def refused_id(ada: Somebody, caplog: pytest.LogCaptureFixture) -> None:
 
 CHATTER = (
     "log.info('more'); log.warning('a reply %s', 'failed', extra={'model': 'parrot'});"
-    "logging.getLogger('elsewhere').info('chatter')"
+    "logging.getLogger('elsewhere').info('chatter');"
+    "logging.getLogger('psycopg').warning('the same connection again')"
 )
 FAULT = "\ntry: 1 / 0\nexcept Exception: log.exception('the handler %s failed', 'send')"
 
