@@ -7,6 +7,7 @@ for the beginning and one for the end; it works again by itself; what was accept
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import sqlite3
@@ -36,8 +37,10 @@ MESSAGES = ("the database cannot be used", "the database can be used again")
 
 
 @pytest.fixture(autouse=True)
-def _as_the_server_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("ERROR", logger="psycopg")
+def _as_the_server_logs() -> Iterator[None]:
+    logging.getLogger("psycopg").setLevel("ERROR")
+    yield
+    logging.getLogger("psycopg").setLevel("NOTSET")
 
 
 @contextmanager
