@@ -107,3 +107,17 @@ def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
     script.release()
     chat.idle()
     expect(chat.prompt).to_have_value("precious!")
+
+
+def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, away: Callable[[bool], None]) -> None:
+    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+    away(True)
+    chat.page.evaluate("""() => {
+        const asked = new Request(new URL("gradio_api/app_id", document.baseURI)); // as Gradio opens its stream
+        fetch(asked).then((answer) => { window.answered = answer.status; });
+    }""")
+    expect(told).to_be_visible()
+    assert chat.page.evaluate("() => window.answered") is None
+    away(False)
+    chat.page.wait_for_function("() => window.answered === 200")
+    expect(told).not_to_be_visible()

@@ -63,7 +63,9 @@
   };
   window.fetch = async (resource, options) => {
     const url = new URL(resource.url ?? String(resource), document.baseURI);
-    const ours = url.origin === window.location.origin && WORK.test(url.pathname) && !(resource instanceof Request);
+    // What has no body can be sent again as it is; Gradio opens the stream of answers by such a Request.
+    const again = !(resource instanceof Request) || resource.method === "GET";
+    const ours = url.origin === window.location.origin && WORK.test(url.pathname) && again;
     if (ours && CALL.test(url.pathname)) return called(resource, options);
     for (;;) {
       const answer = await fetchAsEver(resource, options);
