@@ -1,0 +1,82 @@
+"""The text so far of all replies is stored together, and the trouble of one, or of one save, is not that of all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+import pytest
+
+from chatfeedback import keeping
+from chatfeedback.errors import StoreError
+from chatfeedback.store import drafts
+from chatfeedback.store.sql import Transaction
+from openai_server import ScriptedServer
+from service.room import Room, held, last
+from service.watching import next_of, stuck_writes
+
+STORY = "Once upon a time"
+
+
+async def test_a_save_that_hangs_is_given_up_and_told_and_a_later_one_stores_the_text(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.05)
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await next_of(watching, lambda seen: seen.text == "Once")
+    with stuck_writes(room):
+        told = await next_of(watching, lambda seen: seen.notice)
+        assert told.notice == "The database does not answer; the text so far is stored when it does."
+    assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
+    await room.draft_says(conversation, "Once")
+    script.release()
+    *_, seen = [progress async for progress in watching]
+    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+
+
+async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_being_stored(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -> dict[str, drafts.Wishes]:
+        if any("Refused" in told for told in texts.values()):
+            raise StoreError("This cannot be stored.")
+        return save(tx, owner, texts, now)
+
+    save = drafts.save
+    monkeypatch.setattr(drafts, "save", refusing)
+    scripts = server.reply("Refused it is", hold_after=2), server.reply(STORY, hold_after=1)
+    refused = await room.send("One")
+    await held(scripts[0])
+    stored = await room.send("Two")
+    await room.draft_says(stored, "Once")
+    watching = room.service.watch(refused.conversation_id, refused.writing_id)
+    assert (await next_of(watching, lambda seen: seen.notice)).notice == "This cannot be stored."
+    assert f"the text so far of reply {refused.writing_id} is refused" in caplog.text
+    for script in scripts:
+        script.release()
+    assert last(await room.ended(stored)).text == STORY
+    assert last(await room.ended(refused)).text == "Refused it is"
+
+
+async def test_a_reply_that_cannot_be_kept_for_an_unforeseen_reason_ends_with_all_its_text_and_the_log_says_why(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("a mistake")
+
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    with monkeypatch.context() as patched:
+        patched.setattr(drafts, "save", broken)
+        ended = await room.ended(conversation)
+    assert (last(ended).text, last(ended).status) == ("Once", "interrupted")
+    record = next(one for one in caplog.records if one.levelname == "ERROR")
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "a mistake"
+    assert await asyncio.to_thread(script.left.wait, 10)
+    server.reply("Another one")
+    assert last(await room.ask("Go on", ended)).text == "Another one", "the next one is kept"
