@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -55,10 +56,31 @@ def test_an_unknown_flag_ends_with_status_2() -> None:
 
 
 def test_any_other_error_ends_with_a_sentence_and_status_1() -> None:
-    ended = process("db", "check")
+    admin.upgrade("sqlite:///chatfeedback.db")
+    ended = process("erase", "--annotator", "Ada", "--yes")
     stdout, stderr = ended.communicate()
     assert (ended.returncode, stdout) == (1, "")
-    assert stderr == "chatfeedback: There is no database chatfeedback.db; `chatfeedback db upgrade` makes one.\n"
+    assert stderr == "chatfeedback: There is no annotator 'Ada' in this database.\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "db check",
+        "db rebuild",
+        "db downgrade base",
+        "db backup copy.db",
+        "erase --annotator ada --yes",
+        "stats",
+        "export feedback",
+        "users list",
+    ],
+)
+def test_a_database_that_is_not_there_is_a_wrong_setting(command: str) -> None:
+    result = run(*command.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(r"chatfeedback: There is no database at chatfeedback\.db; [^\n]+\.\n", result.stderr)
+    assert not any(Path().iterdir())
 
 
 def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, inspect
 
 import chatfeedback
-from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError, StoreUnavailable
+from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError
 from chatfeedback.store.check import sentences
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
@@ -60,7 +60,7 @@ def revision_of(url: str) -> str:
     Raises StoreError for a database of a newer release, and for one of something else.
     """
     parsed = parse_url(url)
-    _must_exist(parsed)
+    must_be_there(url)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision is None:
@@ -96,7 +96,7 @@ def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str 
     """
     parsed = parse_url(url)
     _must_be_a_revision(revision)
-    _must_exist(parsed)
+    must_be_there(url)
     with _opened(parsed) as connection:
         before = _known(connection)
         _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
@@ -128,7 +128,7 @@ def check(url: str) -> list[str]:
     Looks at one state of the database, however much is written meanwhile, and holds one conversation at a time.
     """
     parsed = parse_url(url)
-    _must_exist(parsed)
+    must_be_there(url)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision != _head():
@@ -143,7 +143,7 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
     rows until the commit. Raises StoreCorrupt for an event that cannot be read, and has then changed nothing.
     """
     parsed = parse_url(url)
-    _must_exist(parsed)
+    must_be_there(url)
     with _opened(parsed) as connection:
         _must_be_newest(connection)
         return rebuild_projections(connection, progress)
@@ -157,7 +157,7 @@ def is_at_head(connection: Connection) -> bool:
 # Opening
 
 
-def must_be_there(url: str, otherwise: str) -> None:
+def must_be_there(url: str, otherwise: str = "`chatfeedback db upgrade` makes one") -> None:
     """Raises SettingsError for an embedded file that does not exist; `otherwise` says what to do then."""
     parsed = parse_url(url)
     if _is_absent(parsed):
@@ -171,7 +171,7 @@ def opened(url: str, *, read_only: bool = False) -> Iterator[Engine]:
     Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is.
     """
     parsed = parse_url(url)
-    _must_exist(parsed)
+    must_be_there(url)
     # Whatever the command is going to do: a database that is refused is left as it is.
     with _opened(parsed, read_only=True) as connection:
         _must_be_newest(connection)
@@ -217,11 +217,6 @@ def _shown(url: URL) -> str:
 
 def _is_absent(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
-
-
-def _must_exist(url: URL) -> None:
-    if _is_absent(url):
-        raise StoreUnavailable(f"There is no database {url.database}; `chatfeedback db upgrade` makes one.")
 
 
 # Migrations

@@ -97,7 +97,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, task: str) -> Non
 def test_a_file_that_does_not_exist_is_not_made_to_be_looked_at(tmp_path: Path, task: str) -> None:
     path = tmp_path / "chat.db"
     assert admin.current(f"sqlite:///{path}").revision is None
-    with pytest.raises(StoreUnavailable, match="`chatfeedback db upgrade` makes one"):
+    with pytest.raises(SettingsError, match="`chatfeedback db upgrade` makes one"):
         TASKS[task](f"sqlite:///{path}")
     assert not path.exists()
 
