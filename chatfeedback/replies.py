@@ -25,6 +25,7 @@ from chatfeedback.domain.events import FinalStatus, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
 from chatfeedback.keeping import Keeper
 from chatfeedback.models import ChatModel
+from chatfeedback.pace import Pace
 from chatfeedback.running import Progress, RunningReply
 from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
@@ -34,8 +35,6 @@ from chatfeedback.waiting import committed
 
 log = logging.getLogger(__name__)
 
-SCREEN_SECONDS = 0.22
-"""Between two updates of the screen: four to five a second, however fast the model is."""
 POLL_SECONDS = 0.5
 HEARD_SECONDS = 2.5
 """For so long what was heard of a conversation counts."""
@@ -52,6 +51,7 @@ class ReplyDesk:
         self._keeper = Keeper(store, self._running, linger_seconds)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
+        self._pace = Pace()
         self._ahead: dict[str, datetime] = {}
         """Leases that end too late, as the last sweep saw them: message id -> end."""
 
@@ -106,7 +106,7 @@ class ReplyDesk:
             return
         before = running.trouble
         running.ask_to_end("stopped")
-        while not running.over:
+        while not running.over.done():
             if running.trouble is not None and running.trouble is not before:
                 raise running.trouble
             await running.news.wait()
@@ -162,14 +162,14 @@ class ReplyDesk:
         running.watchers += 1
         shown: Progress | None = None
         try:
-            while not running.over:
+            while not running.over.done():
                 news = running.news
                 if (seen := running.progress) != shown:
                     shown = seen
                     yield seen
                     if seen.text:  # the first word does not wait for its turn
-                        await asyncio.sleep(SCREEN_SECONDS)
-                if not running.over:
+                        await self._pace.pause(running.over)
+                if not running.over.done():
                     await news.wait()
             if running.erased:
                 raise NotFound(NO_CONVERSATION)
@@ -247,7 +247,7 @@ class ReplyDesk:
             await self._end(running, running.ended(status, error))
         finally:
             del self._running[message_id], self._tasks[message_id]
-            running.over = True
+            running.over.set_result(None)
             running.announce()
 
     async def _end(self, running: RunningReply, ended: ReplyFinished) -> None:

@@ -60,7 +60,8 @@ class RunningReply:
     stored_version: int = 0
     """Of the conversation in the database when that was `heard`; 0 before the first time."""
     heard: float = field(default_factory=time.monotonic)
-    over: bool = False
+    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when there will be no more news."""
     conversation: Conversation | None = None
     """Set when the end is stored; None afterwards means that this process had to end before the store was back, or
     that the conversation was `erased`."""

@@ -20,7 +20,7 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters", "analytics.conditions"}
-SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting", "keeping"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting", "keeping", "pace"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "limits": set(),
     "waiting": set(),
     "lasting": set(),
+    "pace": set(),
     "models": SERVICE,
     "running": SERVICE,
     "keeping": SERVICE,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatfeedback import keeping, replies
+from chatfeedback import keeping, pace
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import NotFound
@@ -79,7 +79,7 @@ async def test_a_watcher_sees_the_text_grow_and_at_last_where_the_conversation_s
 async def test_the_first_word_is_seen_as_soon_as_it_comes(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "SCREEN_SECONDS", 3600)
+    monkeypatch.setattr(pace, "SCREEN_SECONDS", 3600)
     script = server.reply("one two three", chunk=4, hold_after=[0, 1])
     watcher = Watcher(room, await room.send())
     await held(script)
@@ -89,6 +89,18 @@ async def test_the_first_word_is_seen_as_soon_as_it_comes(
     await until(lambda: watcher.text == "one ")
     script.release()
     await watcher.leave()
+
+
+async def test_the_end_is_seen_at_once_however_long_the_pause_between_two_paintings(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SCREEN_SECONDS", 3600)
+    script = server.reply("one two three", hold_after=1)
+    watcher = Watcher(room, await room.send())
+    await until(lambda: watcher.text == "one ")
+    script.release()
+    await asyncio.wait_for(watcher.task, PATIENCE_SECONDS)
+    assert last(watcher.seen[-1].conversation).text == "one two three"
 
 
 async def test_a_reload_sees_all_the_text_so_far_at_once(room: Room, server: ScriptedServer) -> None:
@@ -106,14 +118,14 @@ async def test_the_screen_is_updated_a_few_times_a_second_however_fast_the_model
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    assert 1 / replies.SCREEN_SECONDS <= 5
+    assert 1 / pace.SCREEN_SECONDS <= 5
     server.reply(FAST)
     conversation = await room.send()
     started = time.monotonic()
     seen = await room.watched(conversation)
     elapsed = time.monotonic() - started
     assert seen[-1].text == FAST
-    assert len(seen) <= elapsed / replies.SCREEN_SECONDS + 2
+    assert len(seen) <= elapsed / pace.SCREEN_SECONDS + 2
 
 
 async def test_the_text_is_stored_about_once_a_second_however_fast_the_model_is(
@@ -146,7 +158,7 @@ async def test_a_watcher_who_looks_away_for_a_moment_misses_nothing_that_another
     conversation = await room.send()
     attentive = Watcher(room, conversation)
     await until(lambda: attentive.text == "one ")
-    monkeypatch.setattr(replies, "SCREEN_SECONDS", 0.3)
+    monkeypatch.setattr(pace, "SCREEN_SECONDS", 0.3)
     other = Watcher(room, conversation)
     await until(lambda: other.text == "one ")  # and now it waits before it looks again
     script.release()
