@@ -8,10 +8,12 @@ cannot be stored now is stored a second later, and whoever watches is told.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from chatfeedback.domain.events import FinalStatus
 from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
@@ -20,13 +22,14 @@ from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.sql import Transaction
-from chatfeedback.waiting import committed
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
 SAVE_SECONDS = 5.0
-"""That a save may take: one connection that hangs must not cost all the replies their lease."""
+"""After which the next save does not wait for this one: one that hangs must not cost all the replies their lease."""
+
+Wishes = Mapping[str, drafts.Wishes]
 
 
 class Keeper:
@@ -40,11 +43,16 @@ class Keeper:
         self._running = running
         self._linger = linger_seconds
         self._task: asyncio.Task[None] | None = None
+        self._begun = 0
+        """Saves that were begun; the last one has this number."""
+        self._newest = 0
+        """The number of the newest save that was carried out."""
 
     def begin(self) -> None:
         """To be called when a reply begins."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep_on(), name="drafts")
+            nobodys = contextvars.Context()  # it outlives the request that it begins with
+            self._task = asyncio.create_task(self._keep_on(), name="texts so far", context=nobodys)
 
     def close(self) -> None:
         """Nothing is kept any more."""
@@ -75,18 +83,25 @@ class Keeper:
                 running.ask_to_end("interrupted")
 
     async def _save(self, replies: Sequence[RunningReply]) -> None:
+        self._begun += 1
         texts = {running.reply.message_id: running.progress.text for running in replies}
-        given_up = asyncio.Event()
+        saving = asyncio.wrap_future(self._store.submit(partial(self._carry_out, number=self._begun, texts=texts)))
+        saving.add_done_callback(partial(self._heed_all, replies))  # however late that is
+        done, _ = await asyncio.wait([saving], timeout=SAVE_SECONDS)
+        if not done:
+            raise StoreUnavailable("The database does not answer.")
+        saving.result()
 
-        def save(tx: Transaction) -> dict[str, drafts.Wishes]:
-            # Nobody waits for it any more: it would put an older text in the place of a newer one.
-            return {} if given_up.is_set() else drafts.save(tx, self._store.owner, texts, now())
+    def _carry_out(self, tx: Transaction, number: int, texts: Mapping[str, str]) -> Wishes | None:
+        """Saves; None for a save that comes so late that a newer one came first, whose texts it would undo."""
+        if number < self._newest:
+            return None
+        self._newest = number
+        return drafts.save(tx, self._store.owner, texts, now())
 
-        try:
-            wishes = await asyncio.wait_for(committed(self._store.submit(save)), SAVE_SECONDS)
-        except TimeoutError:
-            given_up.set()
-            raise StoreUnavailable("The database does not answer; the text so far is stored when it does.") from None
+    def _heed_all(self, replies: Sequence[RunningReply], saving: asyncio.Future[Wishes | None]) -> None:
+        if saving.cancelled() or saving.exception() is not None or (wishes := saving.result()) is None:
+            return
         for running in replies:
             self._heed(running, wishes.get(running.reply.message_id))
 

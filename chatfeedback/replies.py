@@ -25,13 +25,14 @@ from chatfeedback.domain.events import FinalStatus, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
 from chatfeedback.keeping import Keeper
 from chatfeedback.models import ChatModel
+from chatfeedback.orphans import Orphans
 from chatfeedback.pace import Pace
-from chatfeedback.running import Progress, RunningReply
+from chatfeedback.running import NOT_READ_YET, NOT_STORED_YET, Progress, RunningReply
 from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, EventStore
 from chatfeedback.store.sql import Transaction
-from chatfeedback.waiting import committed
+from chatfeedback.waiting import committed, tell
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ class ReplyDesk:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
         self._pace = Pace()
-        self._ahead: dict[str, datetime] = {}
-        """Leases that end too late, as the last sweep saw them: message id -> end."""
+        self.orphans = Orphans(store, self._running)
 
     # Doors
 
@@ -108,44 +108,19 @@ class ReplyDesk:
         running.ask_to_end("stopped")
         while not running.over.done():
             if running.trouble is not None and running.trouble is not before:
-                raise running.trouble
+                raise StoreUnavailable(NOT_STORED_YET) from running.trouble
             await running.news.wait()
 
     async def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """The text so far, again whenever it has grown, and at last the conversation with the ended reply.
 
-        Raises NotFound, and StoreUnavailable when a reply that another process writes cannot be followed.
+        Raises NotFound; StoreError, but for trouble that passes, which is a notice.
         """
         running = self._running.get(message_id)
         follow = self._follow(running) if running else self._poll(conversation_id, message_id)
         async with contextlib.aclosing(follow) as progress:
             async for seen in progress:
                 yield seen
-
-    async def sweep(self) -> int:
-        """Ends the replies whose owner died; returns how many. Raises StoreError."""
-
-        def find() -> tuple[list[drafts.Draft], list[drafts.Draft]]:
-            with self._store.reading() as tx:
-                return drafts.expired(tx, now()), drafts.ahead(tx, now())
-
-        over, ahead = await asyncio.to_thread(find)
-        over += [draft for draft in ahead if self._ahead.get(draft.message_id) == draft.lease_until]
-        self._ahead = {draft.message_id: draft.lease_until for draft in ahead}
-        # A lease of our own that is over, because the store or the machine slept, is not a death.
-        dead = [draft for draft in over if draft.message_id not in self._running]
-        for draft in dead:
-            await self._interrupt(draft)
-        return len(dead)
-
-    async def sweep_on(self) -> None:
-        """Sweeps once in the length of a lease until it is cancelled, so that no reply waits for a reader to end."""
-        while True:
-            await asyncio.sleep(drafts.LEASE.total_seconds())
-            try:
-                await self.sweep()
-            except ChatFeedbackError as error:
-                _tell("replies that a dead process left behind could not be looked for", error)
 
     async def close(self) -> None:
         """Ends what is being written as interrupted, with the text so far."""
@@ -180,48 +155,37 @@ class ReplyDesk:
 
     async def _poll(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
         """Follows a reply that another process writes, or wrote until it died."""
-        shown: str | None = None
+        shown: Progress | None = None
         while True:
-            look = functools.partial(_watched, message_id=message_id, at=now())
-            draft = await committed(self._store.submit(look))
-            if draft is None or draft.lease_until < now():
-                if draft is not None:
-                    await self._interrupt(draft)
-                conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
-                if conversation is None:
-                    raise NotFound(NO_CONVERSATION)
-                reply = decisions.message_of(conversation, message_id)
-                if reply.status != "writing":
-                    yield Progress(reply.text, conversation)
-                    return
-                if draft is None:  # the log came from elsewhere, a dump for one, and drafts are not part of it
-                    await self._interrupted(conversation, message_id, "")
-                    continue
-            elif draft.text != shown:
-                shown = draft.text
-                yield Progress(draft.text)
+            seen = await self._looked_at(conversation_id, message_id, shown)
+            if seen != shown:
+                shown = seen
+                yield seen
+            if seen.conversation is not None:
+                return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _interrupt(self, found: drafts.Draft) -> None:
-        """Ends a reply whose owner died, unless somebody was quicker or it is alive."""
-        owner, message_id = self._store.owner, found.message_id
-        draft = await committed(self._store.submit(lambda tx: drafts.claim(tx, found, owner, now())))
-        if draft is None:
-            return
-        conversation = await asyncio.to_thread(self._store.conversation, draft.conversation_id)
-        message = conversation.messages.get(message_id) if conversation else None
-        if conversation is None or message is None or message.status != "writing":
-            log.warning("the draft of %s belongs to no reply that is being written; it is dropped", message_id)
-            await committed(self._store.submit(lambda tx: drafts.end(tx, message_id)))
-            return
-        await self._interrupted(conversation, message_id, draft.text)
-
-    async def _interrupted(self, conversation: Conversation, message_id: str, text: str) -> None:
-        model = conversation.messages[message_id].model or ""
-        ended = ReplyFinished(message_id=message_id, status="interrupted", text=text, model=model)
-        command = Command(conversation.conversation_id, conversation.annotator_id, lambda c: decisions.finish(c, ended))
-        with contextlib.suppress(NotFound):  # erased since: there is nothing to end
-            await committed(self._store.execute(command))
+    async def _looked_at(self, conversation_id: str, message_id: str, shown: Progress | None) -> Progress:
+        """One look at it; `shown` was seen before."""
+        try:
+            look = functools.partial(_watched, message_id=message_id, at=now())
+            draft = await committed(self._store.submit(look))
+            if draft is not None and (draft.lease_until >= now() or not self.orphans.is_one(draft)):
+                return Progress(draft.text)
+            if draft is not None:
+                await self.orphans.end(draft)
+            conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
+            if conversation is None:
+                raise NotFound(NO_CONVERSATION)
+            reply = decisions.message_of(conversation, message_id)
+            if reply.status != "writing":
+                return Progress(reply.text, conversation)
+            if draft is None:  # the log came from elsewhere, a dump for one, and drafts are not part of it
+                await self.orphans.interrupt(conversation, message_id, "")
+            return shown or Progress(reply.text)
+        except StoreUnavailable:
+            self.orphans.forget()
+            return Progress(shown.text if shown else "", notice=NOT_READ_YET)
 
     # Writing
 
@@ -266,17 +230,12 @@ class ReplyDesk:
                 running.trouble, running.erased = None, True
                 return
             except ChatFeedbackError as error:
-                _tell(f"the end of reply {ended.message_id} is not stored yet", error)
+                tell(f"the end of reply {ended.message_id} is not stored yet", error)
                 running.note(error)
             if closing:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
-
-
-def _tell(what: str, error: ChatFeedbackError) -> None:
-    """Logs it; hardly, where the store has told already, once for all, that it cannot be used."""
-    log.log(logging.DEBUG if isinstance(error, StoreUnavailable) else logging.WARNING, "%s: %s", what, error)
 
 
 def _watched(tx: Transaction, message_id: str, at: datetime) -> drafts.Draft | None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MOST_TOKENS = 2**31 - 1
 """That a count can have in every database."""
+NOT_STORED_YET = "This reply cannot be stored at the moment. Its text is kept, and stored as soon as that is possible."
+NOT_READ_YET = "The database cannot be read at the moment. What is new is shown as soon as it can."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class RunningReply:
     @property
     def progress(self) -> Progress:
         """What a watcher sees of it now."""
-        notice = str(self.trouble) if self.trouble else self.pause
+        notice = NOT_STORED_YET if self.trouble else self.pause
         return Progress(decisions.storable(self.text)[0], self.conversation, notice)
 
     def ask_to_end(self, status: FinalStatus) -> None:

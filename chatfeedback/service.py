@@ -14,7 +14,7 @@ from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import Body, new_id
-from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding, StoreUnavailable
+from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding
 from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
 from chatfeedback.replies import ReplyDesk
@@ -65,12 +65,9 @@ class ChatService:
 
     async def start(self) -> int:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
-        try:
-            ended = await self._replies.sweep()
-        except StoreUnavailable:  # the store has told already; the next sweep finds them
-            ended = 0
+        ended = await self._replies.orphans.sweep()
         if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._replies.sweep_on())
+            self._sweeping = asyncio.create_task(self._replies.orphans.sweep_on())
         return ended
 
     @property

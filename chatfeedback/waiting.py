@@ -1,4 +1,4 @@
-"""Waiting for work that must not end with whoever waits: a page may go away at any moment."""
+"""Work that must not end with whoever waits for it: a page may go away at any moment. And how its faults are told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from chatfeedback.errors import ChatFeedbackError
+from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,6 +25,11 @@ async def to_its_end(work: asyncio.Future[T]) -> T:
     except asyncio.CancelledError:
         work.add_done_callback(_unheard)
         raise
+
+
+def tell(what: str, error: ChatFeedbackError) -> None:
+    """Logs what went wrong; hardly, where the store has told already, once for all, that it cannot be used."""
+    log.log(logging.DEBUG if isinstance(error, StoreUnavailable) else logging.WARNING, "%s: %s", what, error)
 
 
 def _unheard(work: asyncio.Future[Any]) -> None:

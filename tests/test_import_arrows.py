@@ -20,7 +20,8 @@ PACKAGE = Path(chatfeedback.__file__).parent
 # What the modules of a room may import of ours, besides their own room and `errors`.
 STORE = {"store", "domain"}
 READERS = STORE | {"analytics.filters", "analytics.conditions"}
-SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting", "keeping", "pace"}
+SERVICE = STORE | {"inference", "service", "replies", "running", "models", "limits", "waiting"}
+SERVICE |= {"keeping", "orphans", "pace"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -35,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": SERVICE,
     "running": SERVICE,
     "keeping": SERVICE,
+    "orphans": SERVICE,
     "replies": SERVICE,
     "service": SERVICE,
     "access": STORE,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.errors import ChatFeedbackError
+from chatfeedback.errors import ChatFeedbackError, StoreError
+from chatfeedback.running import NOT_READ_YET
 from chatfeedback.service import ChatService
 
 ASKED_EVERY_SECONDS = 1.0
@@ -25,7 +26,7 @@ class Newest:
         self._conversation = conversation
         self._asked = time.monotonic()
         self.trouble = ""
-        """Why the database could not be asked the last time; "" when it could."""
+        """What there is to say about the last time that the database was asked; "" when it answered."""
 
     async def look(self) -> Conversation:
         """The newest state that is known."""
@@ -36,6 +37,8 @@ class Newest:
             try:
                 found = await self._service.conversation(self._annotator_id, self._conversation.conversation_id)
                 self._conversation, self.trouble = found, ""
+            except StoreError:
+                self.trouble = NOT_READ_YET
             except ChatFeedbackError as error:
                 self.trouble = str(error)
         return self._conversation

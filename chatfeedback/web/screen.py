@@ -172,7 +172,7 @@ class Screen:
                     update, conversation = {}, await newest.look()
                     if painting.over.is_set():
                         return
-                    if (said := newest.trouble or now.notice or "") != trouble:
+                    if (said := now.notice or newest.trouble) != trouble:
                         trouble, update = said, {on.notice: alert(said)}
                     yield {on.chatbot: self.messages(page, annotator_id, conversation, drawn, now.text), **update}
         except ChatFeedbackError as error:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from chatfeedback import keeping, pace, replies
+from chatfeedback import keeping, orphans, pace, replies
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store import writer
 from openai_server import ScriptedServer
@@ -18,6 +18,7 @@ from talking import People
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 0.02)
     monkeypatch.setattr(pace, "SCREEN_SECONDS", 0.005)
+    monkeypatch.setattr(orphans, "RENEWED_SECONDS", 0.05)
     monkeypatch.setattr(replies, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(replies, "STORE_RETRY_SECONDS", (0.01,))
     monkeypatch.setattr(writer, "PAUSES", (0.0, 0.01))

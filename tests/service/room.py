@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from chatfeedback import keeping, replies
+from chatfeedback import keeping, orphans, replies
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.events import Body, ReplyFinished, new_id
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
@@ -59,7 +59,7 @@ def nobody_watches_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets this much time pass at once for whoever writes and watches replies."""
     nobody_watches_for(monkeypatch, seconds)
-    for module in (keeping, replies):
+    for module in (keeping, orphans, replies):
         monkeypatch.setattr(module, "now", lambda: now() + timedelta(seconds=seconds))
 
 
@@ -106,6 +106,15 @@ class Room:
 
     async def rate(self, conversation: Conversation, message_id: str, **change: object) -> Conversation:
         return await self.service.rate(self.ada, conversation.conversation_id, message_id, **change)  # type: ignore[arg-type]
+
+    async def takes_over(self, conversation: Conversation) -> None:
+        """Looks for dead replies until it, or another process, has ended the one in this conversation."""
+
+        async def is_ended() -> bool:
+            await self.service.start()
+            return "reply_finished" in self.kinds(conversation)
+
+        await until(is_ended)
 
     async def ended(self, conversation: Conversation) -> Conversation:
         """Watches the reply of this conversation to its end."""

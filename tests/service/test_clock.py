@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from chatfeedback import keeping, replies
+from chatfeedback import keeping, orphans, replies
 from chatfeedback.store import drafts, event_store
 from chatfeedback.store.clock import now
 from openai_server import ScriptedServer
@@ -19,7 +21,7 @@ STORY = "Once upon a time there was a story"
 
 def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """By an hour, for whoever stores events, and writes and watches replies."""
-    for module in (keeping, replies, event_store):
+    for module in (keeping, orphans, replies, event_store):
         monkeypatch.setattr(module, "now", lambda: now() - HOUR)
 
 
@@ -52,7 +54,7 @@ async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the
     await held(script)
     set_back(monkeypatch)
     assert await neighbour.service.start() == 0, "its owner may only not have renewed it yet"
-    assert await neighbour.service.start() == 1
+    await neighbour.takes_over(conversation)
     assert last(await neighbour.now(conversation)).status == "interrupted"
     script.release()
 
@@ -60,6 +62,7 @@ async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the
 async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(orphans, "RENEWED_SECONDS", 3600)
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send("Tell me a story")
     await room.draft_says(conversation, "Once")
@@ -71,8 +74,10 @@ async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
         save = lambda tx: drafts.save(tx, room.store.owner, {conversation.writing_id: "Once"}, ahead)  # noqa: E731
         await asyncio.wrap_future(room.store.submit(save))
 
-    for _ in range(3):
+    for hours in range(3):
         await renewed()
+        later = SimpleNamespace(monotonic=lambda hours=hours: time.monotonic() + 3600 * hours)
+        monkeypatch.setattr(orphans, "time", later)
         assert await neighbour.service.start() == 0
     script.release()
     assert last(await room.ended(conversation)).text == STORY

@@ -141,7 +141,7 @@ async def test_who_comes_back_with_more_of_a_reply_than_was_saved_does_not_store
     room: Room, neighbour: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await taken_for_dead(room, server, monkeypatch)
-    assert await neighbour.service.start() >= 1
+    await neighbour.takes_over(conversation)
     assert room.finished(conversation).status == "interrupted"
     await erase(database_url, conversation)
     await room.service.close()
@@ -153,16 +153,20 @@ async def test_a_sweep_that_has_read_a_draft_before_its_conversation_is_erased_g
 ) -> None:
     """It holds the text in its hands, and must neither store it nor stop at it."""
     conversation = await taken_for_dead(room, server, monkeypatch)
-    really = neighbour.service._replies._interrupted
-    swept: list[str] = []
+    orphans = neighbour.service._replies.orphans
+    really, swept = orphans.interrupt, list[str]()
 
     async def erased_meanwhile(found: Conversation, message_id: str, text: str) -> None:
-        swept.append(text)
         await erase(database_url, found)
         await really(found, message_id, text)
+        swept.append(text)
 
-    monkeypatch.setattr(neighbour.service._replies, "_interrupted", erased_meanwhile)
-    assert await neighbour.service.start() >= 1
-    assert STORY[:12] in swept
+    monkeypatch.setattr(orphans, "interrupt", erased_meanwhile)
+
+    async def is_swept() -> bool:
+        await neighbour.service.start()
+        return STORY[:12] in swept
+
+    await until(is_swept)
     await room.service.close()
     await nothing_is_written(room, conversation, database_url)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import pytest
+from asgi_correlation_id import correlation_id
 
 from chatfeedback import keeping
-from chatfeedback.errors import StoreError
+from chatfeedback.errors import ChatFeedbackError, StoreError
+from chatfeedback.running import NOT_STORED_YET, RunningReply
 from chatfeedback.store import drafts
 from chatfeedback.store.sql import Transaction
 from openai_server import ScriptedServer
-from service.room import Room, held, last
+from service.room import Room, held, last, until
 from service.watching import next_of, stuck_writes
 
 STORY = "Once upon a time"
@@ -29,12 +33,62 @@ async def test_a_save_that_hangs_is_given_up_and_told_and_a_later_one_stores_the
     await next_of(watching, lambda seen: seen.text == "Once")
     with stuck_writes(room):
         told = await next_of(watching, lambda seen: seen.notice)
-        assert told.notice == "The database does not answer; the text so far is stored when it does."
+        assert told.notice == NOT_STORED_YET
     assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
     await room.draft_says(conversation, "Once")
     script.release()
     *_, seen = [progress async for progress in watching]
     assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+
+
+async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.05)
+    given_up, note = asyncio.Event(), keeping._note
+
+    def noticed(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
+        note(replies, error)
+        given_up.set()
+
+    monkeypatch.setattr(keeping, "_note", noticed)
+    script = server.reply(STORY, hold_after=[1, 2])
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await held(script)
+    await room.draft_says(conversation, "Once")
+    with stuck_writes(room):
+        script.release()
+        await next_of(watching, lambda seen: seen.text == "Once upo")
+        for _ in range(3):  # the last one at least was begun with this text
+            given_up.clear()
+            await given_up.wait()
+        monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 3600)
+        given_up.clear()
+        with contextlib.suppress(TimeoutError):  # one more, where it was about to begin
+            await asyncio.wait_for(given_up.wait(), 1)
+    await room.draft_says(conversation, "Once upo")
+    script.release()
+
+
+async def test_the_log_of_keeping_a_reply_is_not_that_of_the_request_with_which_another_one_began(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    correlation_id.set("of the first request")
+    conversation = await room.send()
+    told: list[str | None] = []
+    heed = room.service._replies._keeper._heed
+
+    def noticed(*given: Any) -> None:
+        told.append(correlation_id.get())
+        heed(*given)
+
+    monkeypatch.setattr(room.service._replies._keeper, "_heed", noticed)
+    await until(lambda: told)
+    assert set(told) == {None}
+    script.release()
+    assert last(await room.ended(conversation)).text == STORY
 
 
 async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_being_stored(
@@ -53,7 +107,7 @@ async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_be
     stored = await room.send("Two")
     await room.draft_says(stored, "Once")
     watching = room.service.watch(refused.conversation_id, refused.writing_id)
-    assert (await next_of(watching, lambda seen: seen.notice)).notice == "This cannot be stored."
+    assert (await next_of(watching, lambda seen: seen.notice)).notice == NOT_STORED_YET
     assert f"the text so far of reply {refused.writing_id} is refused" in caplog.text
     for script in scripts:
         script.release()

@@ -7,6 +7,7 @@ import pytest
 from chatfeedback import replies
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.errors import StoreUnavailable
+from chatfeedback.running import NOT_READ_YET
 from chatfeedback.web import newest
 from chatfeedback.web.newest import Newest
 from openai_server import ScriptedServer
@@ -87,7 +88,7 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
         patched.setattr(replies, "HEARD_SECONDS", -1)
         patched.setattr(room.service, "conversation", refused)
         await seen.look()
-    assert seen.trouble == "The database is busy."
+    assert seen.trouble == NOT_READ_YET
     await seen.look()
     assert seen.trouble == ""
     script.release()

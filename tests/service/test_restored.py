@@ -35,7 +35,7 @@ async def test_it_ends_as_interrupted_with_the_text_of_that_moment_when_its_leas
     async with open_room(restored_url, room.people, [endpoint]) as restored:
         assert await restored.service.start() == 0, "its lease has not expired"
         pass_time(monkeypatch, drafts.LEASE.total_seconds() + 1)
-        assert await restored.service.start() == 1
+        await restored.takes_over(conversation)
         after = await restored.now(conversation)
         assert (last(after).text, last(after).status) == (STORY[:12], "interrupted")
         again = await restored.ended(await restored.retry(after))
