@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from chatfeedback.errors import SettingsError
+from chatfeedback.errors import SettingsError, StoreUnavailable
 
 BUSY_SECONDS = 10.0
 PATIENCE = {
@@ -105,6 +105,10 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         **({"creator": lambda: _reading(Path(url.database or "").absolute())} if read_only else {}),
     )
+    place = Place(Path(url.database or "").absolute())
+    engine.update_execution_options(place=place)
+    for moment in ("do_connect", "checkout"):
+        event.listen(engine, moment, lambda *_: place.must_be_kept())
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -118,6 +122,34 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
+
+
+class Place:
+    """Where the file of an engine lies, from the first time that it is used.
+
+    A file that is moved, deleted or replaced is written on by whoever has it open: all would go well, and be lost. And
+    who opens it anew makes an empty one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: tuple[int, int] | None = None
+
+    def must_be_kept(self) -> None:
+        """Raises StoreUnavailable while another file, or none, is in its place."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            file = None
+        else:
+            file = found.st_dev, found.st_ino
+        if self._file is None:
+            self._file = file
+        elif file != self._file:
+            raise StoreUnavailable(
+                f"The database {self._path} was moved, deleted or replaced, so nothing was stored; put it back, "
+                "or start chatfeedback again."
+            )
 
 
 def _patiently(connection: sqlite3.Connection, pragma: str) -> None:

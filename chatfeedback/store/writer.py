@@ -83,6 +83,7 @@ class SQLiteWriter:
             try:
                 if pooled is None:
                     pooled = self._engine.raw_connection()
+                self._engine.get_execution_options()["place"].must_be_kept()
                 self._commit_group(Transaction(pooled.driver_connection, self._statements), group)
             except BaseException as error:  # noqa: BLE001 - the thread must outlive any fault; the callers get it
                 self._fail(group, error)

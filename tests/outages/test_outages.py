@@ -152,6 +152,23 @@ async def test_a_file_that_another_program_holds(
         )
 
 
+async def test_a_file_that_is_moved_away_and_back(
+    new_sqlite: Callable[[], str], model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = new_sqlite()
+    path = Path(url.removeprefix("sqlite:///"))
+    elsewhere = path.with_name("elsewhere.db")
+    with running(url, model) as (application, tokens):
+        await through(
+            application,
+            tokens,
+            caplog,
+            lambda: path.rename(elsewhere) and None,
+            lambda: elsewhere.rename(path) and None,
+            sentence="was moved, deleted or replaced, so nothing was stored; put it back",
+        )
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 4 MiB. Only root can make one; in CI that is who runs the tests."""
