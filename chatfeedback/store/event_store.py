@@ -3,7 +3,8 @@
 An append decides and stores in one transaction: it reads where the conversation stands, hands that to a decision,
 stores the events that come back and their projections, or nothing. So two writers cannot both act on the same
 state. Event ids are made before the first attempt; an append that is run again after its commit (because the answer
-was lost) finds its own events and returns them.
+was lost) finds its own events and returns them. It looks for them when it has the conversation to itself: until then
+the server may still be at the first commit.
 """
 
 from __future__ import annotations
@@ -109,10 +110,10 @@ class EventStore:
 
         def work(tx: Transaction) -> Appended:
             nonlocal tried
-            if tried and (known := self._known(tx, command.event_ids)):
-                return Appended(known, self._current(tx, command.conversation_id))
-            tried = True
             before = self._current(tx, command.conversation_id)
+            if tried and (known := self._known(tx, command.event_ids)):
+                return Appended(known, before)
+            tried = True
             bodies = command.decide(before)
             new = tuple(
                 Event(event_id, command.conversation_id, version, command.actor_id, command.occurred_at, body)
@@ -148,11 +149,11 @@ class EventStore:
         conversation_id = new[0].conversation_id
 
         def work(tx: Transaction) -> Appended:
+            before = self._current(tx, conversation_id)
             if known := self._known(tx, [event.event_id for event in new]):
                 if [_content(event) for event in known] != [_content(event) for event in new]:
                     raise EventIdReused(f"Event {known[0].event_id} is already stored with other content.")
-                return Appended(known, self._current(tx, conversation_id))
-            before = self._current(tx, conversation_id)
+                return Appended(known, before)
             if before.version != expected_version:
                 raise VersionTaken(
                     f"Conversation {conversation_id} is at version {before.version}, not {expected_version}."

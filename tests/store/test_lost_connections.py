@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import psycopg
@@ -12,12 +17,12 @@ from sqlalchemy import Engine, text
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import Body, new_id
+from chatfeedback.domain.events import Body, ConversationCleared, Event, new_id
 from chatfeedback.errors import Conflict, StoreUnavailable
 from chatfeedback.store import drafts
 from chatfeedback.store.clock import now
 from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import Command, EventStore
+from chatfeedback.store.event_store import Appended, Command, EventStore
 from chatfeedback.store.schema import to_micros
 from chatfeedback.store.sql import Transaction
 from chatfeedback.store.writer import CommitUnanswered, PostgresWriter
@@ -89,6 +94,95 @@ def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine
         writer.submit(work).result()
     assert attempts == 2
     writer.close()
+
+
+WAITS = 20.0
+"""Seconds for something to be seen in the database."""
+COMMITS_LATE = """
+    CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER commits_late AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
+"""
+
+
+def wait_for_waiting(engine: Engine, sessions: int) -> None:
+    """Returns when so many sessions of the database wait for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    until = time.monotonic() + WAITS
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(waiting).scalar() != sessions:
+            assert time.monotonic() < until, "nobody waits"
+            time.sleep(0.01)
+
+
+class CutWhileCommitting(PostgresWriter):
+    """Its connection is cut at the first commit, which the server goes on with."""
+
+    cut = False
+
+    def _commit(self, connection: Any) -> None:
+        if self.cut:
+            super()._commit(connection)
+            return
+        self.cut = True
+        cutting = threading.Thread(target=self._cut, args=[connection.fileno()])
+        cutting.start()
+        try:
+            super()._commit(connection)
+        finally:
+            cutting.join()
+
+    def _cut(self, number: int) -> None:
+        wait_for_waiting(self._engine, sessions=1)
+        with socket.socket(fileno=os.dup(number)) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
+
+def prompted(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """A prompt from a page that shows the newest state."""
+    seen = talk.conversation.tree_version
+    return store.execute(
+        Command(
+            talk.conversation_id,
+            talk.actor,
+            lambda c: decisions.send(c, "And then?", plan, message_id=new_id(), reply_id=new_id(), seen=seen),
+        )
+    )
+
+
+def started(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """The first prompt of a conversation."""
+    return prompted(store, StoredTalk(talk.store, talk.actor))
+
+
+def cleared(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """An event as it is."""
+    version = talk.conversation.version
+    new = Event(new_id(), talk.conversation_id, version + 1, talk.actor, now(), ConversationCleared())
+    return store.append([new], expected_version=version)
+
+
+@pytest.mark.parametrize("do", [prompted, started, cleared])
+def test_a_commit_that_the_server_is_still_at_when_its_connection_is_cut_is_waited_for(
+    engine: Engine, talk: StoredTalk, do: Callable[[EventStore, StoredTalk], Future[Appended]]
+) -> None:
+    talk.ask("Hello", "Hi")
+    store = EventStore(engine, CutWhileCommitting(engine))
+    with engine.connect() as holder:
+        holder.execute(text(COMMITS_LATE))
+        holder.commit()
+        holder.execute(text("SELECT pg_advisory_xact_lock(1)"))
+        future = do(store, talk)
+        wait_for_waiting(engine, sessions=2)  # the commit, and the further attempt behind it
+        holder.rollback()
+        appended = future.result(WAITS)
+    conversation_id = appended.conversation.conversation_id
+    assert appended.events == tuple(store.events_of(conversation_id)[-len(appended.events) :]) != ()
+    assert appended.conversation == store.conversation(conversation_id)
+    store.close()
 
 
 def end_all_connections(engine: Engine) -> None:
