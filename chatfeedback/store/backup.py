@@ -81,8 +81,6 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         raise SettingsError(f"There is no file {file}; name a backup.")
     source = URL.create("sqlite", database=str(file)).render_as_string()
     revision = admin.revision_of(source)
-    if not database.parent.is_dir():
-        raise SettingsError(f"The folder {database.parent} for the database does not exist; make it first.")
     if file.resolve() == database:
         raise SettingsError(f"{file} is the database itself; name a backup.")
     if database.exists() and not overwrite:

@@ -67,6 +67,14 @@ def parse_url(url: str) -> URL:
     raise SettingsError(f"{parsed.drivername!r} is not supported; use sqlite:///file.db or postgresql://…")
 
 
+def file_of(url: URL) -> Path:
+    """The file of a SQLite database, behind all links. Raises SettingsError where the folder for it does not exist."""
+    file = Path(url.database or "").resolve()
+    if not file.parent.is_dir():
+        raise SettingsError(f"The folder {file.parent} for the database does not exist; make it first.")
+    return file
+
+
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
     """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work.
 
@@ -94,16 +102,14 @@ def _joined(options: str | tuple[str, ...]) -> str:
 
 
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:
-    folder = Path(url.database or "").absolute().parent
-    if not folder.is_dir():
-        raise SettingsError(f"The folder {folder} for the database does not exist; make it first.")
+    file = file_of(url)
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
         hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        **({"creator": lambda: _reading(Path(url.database or "").absolute())} if read_only else {}),
+        **({"creator": lambda: _reading(file)} if read_only else {}),
     )
     place = Place(Path(url.database or "").absolute())
     engine.update_execution_options(place=place)

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from chatfeedback.errors import StoreUnavailable
-from chatfeedback.store.engine import parse_url
+from chatfeedback.store.engine import file_of, parse_url
 
 
 @contextmanager
 def alone(url: str) -> Iterator[None]:
-    """Holds the lock to the end of the block. Raises StoreUnavailable when another process serves the file."""
+    """Holds the lock to the end of the block.
+
+    Raises StoreUnavailable when another process serves the file, SettingsError where its folder does not exist.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         yield
         return
-    database = Path(parsed.database or "").resolve()  # a link is another name for the same file
+    database = file_of(parsed)  # a link is another name for the same file
     lock = FileLock(f"{database}.lock", timeout=0)
     try:
         lock.acquire()

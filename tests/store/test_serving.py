@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from chatfeedback.errors import StoreUnavailable
+from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.store import serving
 from chatfeedback.store.backup import back_up, restore
 from serving import ROOT, served
@@ -87,3 +87,15 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         serving.alone(f"sqlite:///{tmp_path}/chatfeedback.db"),
     ):
         pass
+
+
+def test_a_folder_that_does_not_exist_is_said_and_not_made(tmp_path: Path) -> None:
+    sentence = f"The folder {tmp_path}/no/such for the database does not exist; make it first."
+    with served("--database-url", f"sqlite:///{tmp_path}/no/such/chat.db") as refused:
+        assert refused.address == ""
+        assert refused.ended() == 2
+        assert refused.log == f"chatfeedback: {sentence}\n"
+    (tmp_path / "link.db").symlink_to(tmp_path / "no/such/chat.db")
+    with pytest.raises(SettingsError, match=sentence), serving.alone(f"sqlite:///{tmp_path}/link.db"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["link.db"]

@@ -198,3 +198,12 @@ def test_a_backup_with_a_log_beside_it_is_restored_with_what_is_in_the_log(
     assert database.with_name("chatfeedback.db-wal").stat().st_size > 0
     backup.restore(url_of(tmp_path / "new.db"), database, False, silent)
     assert rows(url_of(tmp_path / "new.db")) == rows(url_of(database))
+
+
+def test_nothing_is_restored_into_a_folder_that_does_not_exist_and_it_is_not_made(
+    talk: StoredTalk, tmp_path: Path, back_up: BackUp, restore: Restore
+) -> None:
+    back_up()
+    with pytest.raises(SettingsError, match=r"^The folder .*/none for the database does not exist; make it first\.$"):
+        restore(to=tmp_path / "none" / "new.db")
+    assert not (tmp_path / "none").exists()
