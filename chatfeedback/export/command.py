@@ -18,7 +18,7 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
 from chatfeedback.store import admin, keys, naming
 from chatfeedback.store.engine import parse_url
-from chatfeedback.store.files import replacing
+from chatfeedback.store.files import beside, replacing
 from chatfeedback.store.naming import Naming
 
 
@@ -65,7 +65,7 @@ def _must_not_be(output: Path, database: URL) -> None:
     if database.get_backend_name() != "sqlite":
         return
     own = Path(database.database or "").resolve()
-    if output.resolve() in (own, *(own.with_name(own.name + more) for more in ("-wal", "-shm", "-journal"))):
+    if output.resolve() in (own, *beside(own)):
         raise SettingsError(f"{output} is the database itself; name another file.")
 
 

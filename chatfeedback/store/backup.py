@@ -23,13 +23,11 @@ from chatfeedback.store import admin, serving
 from chatfeedback.store.clock import now
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
-from chatfeedback.store.files import replacing, sync_folder
+from chatfeedback.store.files import beside, replacing, sync_folder
 
 Progress = Callable[[int, int], None]
 """Told how many pages of the file are copied, and how many there are."""
 _PAGES_AT_ONCE = 1024
-_BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite may have beside a file of a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def back_up(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
     target = file.resolve()  # the file behind a link is replaced, not the link
     if not target.parent.is_dir():
         raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
-    if target in (database, *(_beside(database, more) for more in _BESIDE)):
+    if target in (database, *beside(database)):
         raise SettingsError(f"{file} is the database itself; name another file.")
     if target.exists() and not target.is_file():
         raise SettingsError(f"{file} is no file; name one.")
@@ -147,8 +145,8 @@ def _copied(url: str, copy: Path, progress: Progress) -> int:
             return int(events)
     finally:
         engine.dispose()
-        for more in _BESIDE:  # SQLite itself cannot always take them away when the disk is full
-            _beside(copy, more).unlink(missing_ok=True)
+        for left in beside(copy):  # SQLite itself cannot always take them away when the disk is full
+            left.unlink(missing_ok=True)
 
 
 # The database that is replaced
@@ -186,13 +184,9 @@ def _set_aside(database: Path) -> Path | None:
     there = database.exists()
     if there:
         os.link(database, aside)
-    for more in _BESIDE:
+    for left, kept in zip(beside(database), beside(aside), strict=True):
         # Where somebody has deleted the file alone, SQLite would take the log of it for that of the restored one.
-        if (left := _beside(database, more)).exists():
-            left.rename(_beside(aside, more))
+        if left.exists():
+            left.rename(kept)
     sync_folder(database.parent)
     return aside if there else None
-
-
-def _beside(database: Path, more: str) -> Path:
-    return database.with_name(database.name + more)

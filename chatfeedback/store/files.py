@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files: those that are there whole or not at all, and those that SQLite has beside its own."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def beside(database: Path) -> list[Path]:
+    """What SQLite may have beside the file of a database."""
+    return [database.with_name(database.name + more) for more in ("-wal", "-shm", "-journal")]
