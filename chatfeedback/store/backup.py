@@ -59,6 +59,10 @@ def back_up(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         raise SettingsError(f"{file} is there already; name another file, or pass --overwrite.")
     with _explained(f"No backup was made at {file}"), replacing(target) as part:
         _must_be_closed(target)
+        if left := [path for path in beside(target) if path.exists()]:  # somebody has deleted the file alone
+            raise SettingsError(
+                f"{left[0]} would be taken for a part of the backup; move it away, or name another file."
+            )
         _as_private_as(database, part.name)
         return Copied(_copied(url, Path(part.name), progress), revision)
 

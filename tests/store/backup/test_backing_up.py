@@ -117,6 +117,23 @@ def test_what_cannot_be_a_backup_is_refused(
     assert admin.check(url_of(database)) == []
 
 
+def test_the_log_of_a_file_that_was_deleted_is_not_taken_for_that_of_the_backup(
+    talk: StoredTalk, database: Path, file: Path, back_up: BackUp
+) -> None:
+    talk.ask("Hello", "Hi")
+    log = file.with_name("monday.db-wal")
+    log.write_bytes(database.with_name("chatfeedback.db-wal").read_bytes())
+    left = log.read_bytes()
+    sentence = r"monday\.db-wal would be taken for a part of the backup; move it away, or name another file\.$"
+    with pytest.raises(SettingsError, match=sentence):
+        back_up()
+    assert list(file.parent.iterdir()) == [log]
+    assert log.read_bytes() == left
+    log.rename(file.with_name("kept"))
+    back_up()
+    assert rows(url_of(file)) == rows(url_of(database))
+
+
 def test_in_a_folder_that_cannot_be_written_there_is_a_sentence_and_no_file(open_folder: Path) -> None:
     url, file = url_of(open_folder / "chat.db"), open_folder / "monday.db"
     admin.upgrade(url)
