@@ -1,4 +1,4 @@
-"""Databases that may only be read."""
+"""Folders and databases that are not open to everything."""
 
 from __future__ import annotations
 
@@ -11,9 +11,22 @@ from pathlib import Path
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """The folder and its files may only be read; root, who may write everywhere, is somebody else meanwhile."""
-    modes = {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
-    for path in modes:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    with _open_to_this({path: 0o555 if path.is_dir() else 0o444 for path in (folder, *folder.iterdir())}):
+        yield
+
+
+@contextmanager
+def write_only(folder: Path) -> Iterator[None]:
+    """Files can be made in the folder, and nobody may look what is in it; who is root is somebody else meanwhile."""
+    with _open_to_this({folder: 0o333}):
+        yield
+
+
+@contextmanager
+def _open_to_this(wanted: dict[Path, int]) -> Iterator[None]:
+    modes = {path: path.stat().st_mode for path in wanted}
+    for path, mode in wanted.items():
+        path.chmod(mode)
     was = os.geteuid()
     if was == 0:
         os.seteuid(65534)

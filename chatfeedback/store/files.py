@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_NEVER_FLUSHED = (errno.EACCES, errno.EINVAL)
+"""A folder that may be written and not read, and one on a file system, such as a share, that flushes files only."""
 
 
 @contextmanager
@@ -33,14 +37,18 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names that were given or taken in it outlast a power cut from now on."""
+    """Names that were given or taken in it outlast a power cut from now on, where a folder can be flushed."""
     if os.name != "posix":  # elsewhere a folder cannot be opened, and the file system sees to it
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NEVER_FLUSHED:
+            raise
 
 
 def beside(database: Path) -> list[Path]:

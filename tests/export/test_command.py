@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from chatfeedback.export.writers import FORMATS
 from chatfeedback.store import admin, keys, naming
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
-from closed import read_only, reading_url
+from closed import read_only, reading_url, write_only
 from export.recording import Export, TimedTalk, gather
 from talking import People
 
@@ -222,6 +223,34 @@ def test_a_file_that_is_only_read_is_left_as_it_is(tmp_path: Path) -> None:
     assert admin.check(url) == []
     assert path.read_bytes() == before
     assert names(closed) == ["old.db"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_folder_that_may_be_written_and_not_read_takes_an_export() -> None:
+    # Not in pytest's folder, which is closed to the user that root becomes here.
+    with tempfile.TemporaryDirectory(prefix="chatfeedback-write-only-") as top:
+        url, folder = f"sqlite:///{top}/old.db", Path(top) / "exports"
+        admin.upgrade(url)
+        folder.mkdir()
+        Path(top).chmod(0o755)
+        with write_only(folder):
+            command.run(url, "events", "csv", folder / "events.csv", Filters(), "names")
+        assert names(folder) == ["events.csv"]
+
+
+def test_a_file_system_that_flushes_no_folder_takes_an_export(
+    run: Run, folder: Path, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def flush_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", flush_files)
+    run("events", "csv", folder / "events.csv")
+    assert (folder / "events.csv").read_bytes() == export("events")
 
 
 # What annotators are called
