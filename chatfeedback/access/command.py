@@ -5,8 +5,7 @@ Whoever has that needs no permission. In the audit it is nobody (`actor_id` NULL
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
 
@@ -102,8 +101,5 @@ def _id_of(engine: Engine, name: str) -> str:
     return user.annotator_id
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[Engine]:
-    admin.must_be_there(url, "`chatfeedback users add` makes one")
-    with admin.opened(url) as engine:
-        yield engine
+def _opened(url: str) -> AbstractContextManager[Engine]:
+    return admin.opened(url, otherwise="`chatfeedback users add` makes one")

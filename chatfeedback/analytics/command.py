@@ -18,8 +18,7 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     be known (a share of nothing) is None. `filters.annotator` is a name, an id or a pseudonym. Raises SettingsError
     for a database that is not there, NotFound for an unknown model or annotator, StoreError.
     """
-    admin.must_be_there(url, "name an existing one")
-    with admin.opened(url, read_only=True) as engine:
+    with admin.opened(url, read_only=True, otherwise="name an existing one") as engine:
         wanted = resolved(engine, filters)
         with snapshot(engine) as connection:
             found = headline(connection, wanted)

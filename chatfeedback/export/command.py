@@ -37,12 +37,11 @@ def run(
     for a database or a file that cannot be used, NotFound for an unknown model or annotator, StoreError, and
     BrokenPipeError when the reader of stdout has gone.
     """
-    admin.must_be_there(url, "name an existing one")
     if output is not None:
         _must_not_be(output, parse_url(url))
     # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
-    with admin.opened(url, read_only=True) as engine:
+    with admin.opened(url, read_only=True, otherwise="name an existing one") as engine:
         called = naming.names(engine) if annotators == "names" else _pseudonyms(engine, url)
         with closing(stream(engine, kind, format, filters, called, progress)) as chunks:
             if output is None:

@@ -60,7 +60,7 @@ def revision_of(url: str) -> str:
     Raises StoreError for a database of a newer release, and for one of something else.
     """
     parsed = parse_url(url)
-    must_be_there(url)
+    _must_be_there(parsed)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision is None:
@@ -96,7 +96,7 @@ def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str 
     """
     parsed = parse_url(url)
     _must_be_a_revision(revision)
-    must_be_there(url)
+    _must_be_there(parsed)
     with _opened(parsed) as connection:
         before = _known(connection)
         _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
@@ -128,7 +128,7 @@ def check(url: str) -> list[str]:
     Looks at one state of the database, however much is written meanwhile, and holds one conversation at a time.
     """
     parsed = parse_url(url)
-    must_be_there(url)
+    _must_be_there(parsed)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision != _head():
@@ -143,7 +143,7 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
     rows until the commit. Raises StoreCorrupt for an event that cannot be read, and has then changed nothing.
     """
     parsed = parse_url(url)
-    must_be_there(url)
+    _must_be_there(parsed)
     with _opened(parsed) as connection:
         _must_be_newest(connection)
         return rebuild_projections(connection, progress)
@@ -157,21 +157,18 @@ def is_at_head(connection: Connection) -> bool:
 # Opening
 
 
-def must_be_there(url: str, otherwise: str = "`chatfeedback db upgrade` makes one") -> None:
-    """Raises SettingsError for an embedded file that does not exist; `otherwise` says what to do then."""
-    parsed = parse_url(url)
-    if _is_absent(parsed):
-        raise SettingsError(f"There is no database at {parsed.database}; {otherwise}.")
+_UPGRADE_MAKES_ONE = "`chatfeedback db upgrade` makes one"
 
 
 @contextmanager
-def opened(url: str, *, read_only: bool = False) -> Iterator[Engine]:
+def opened(url: str, *, read_only: bool = False, otherwise: str = _UPGRADE_MAKES_ONE) -> Iterator[Engine]:
     """An engine for one command on a database that is there and at the newest schema. `read_only`: see `open_engine`.
 
-    Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is.
+    Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is. `otherwise`
+    says what to do when there is none.
     """
     parsed = parse_url(url)
-    must_be_there(url)
+    _must_be_there(parsed, otherwise)
     # Whatever the command is going to do: a database that is refused is left as it is.
     with _opened(parsed, read_only=True) as connection:
         _must_be_newest(connection)
@@ -213,6 +210,12 @@ def _shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+
+def _must_be_there(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
+    """Raises SettingsError for an embedded file that does not exist."""
+    if _is_absent(url):
+        raise SettingsError(f"There is no database at {url.database}; {otherwise}.")
 
 
 def _is_absent(url: URL) -> bool:
