@@ -27,8 +27,17 @@ ENV_PREFIX = "CHATFEEDBACK_"
 # Flags of `serve` that together describe the one model which replaces the configured ones.
 _MODEL_FLAGS = ("model", "base_url", "provider", "api_key_env")
 # Values of these may hold secrets.
-_NEVER_QUOTED = {"api_key", "base_url", "client_secret", "database_url", "issuer", "metrics_token", "models", "oidc"}
-_NEVER_QUOTED |= {"public_url"}
+_NEVER_QUOTED = {
+    "api_key",
+    "base_url",
+    "client_secret",
+    "database_url",
+    "issuer",
+    "metrics_token",
+    "models",
+    "oidc",
+    "public_url",
+}
 _LINES = {"trusted_proxies"}
 """Lists that may be written as a line in the environment."""
 # What pydantic says in the words of a type checker, said in words for people.
