@@ -33,6 +33,8 @@ PAUSES = (0.0, 0.1, 0.4)
 LEFT_TO_READERS = 3
 """Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""
 
+_CLOSED = "The store is closed; start chatfeedback again."
+
 
 class Writer(Protocol):
     """What the store needs of a writer."""
@@ -66,7 +68,7 @@ class SQLiteWriter:
         future: Future[T] = Future()
         with self._closing:
             if self._closed:
-                raise StoreUnavailable("The store is closed; start chatfeedback again.")
+                raise StoreUnavailable(_CLOSED)
             self._queue.put((work, future))
         return future
 
@@ -146,12 +148,19 @@ class PostgresWriter:
         self._statements = Statements(engine.dialect)
         threads = engine.pool.size() - LEFT_TO_READERS  # type: ignore[attr-defined]
         self._executor = ThreadPoolExecutor(threads, "chatfeedback-writer")
+        # All threads start now. An executor that cannot start one when it is given work refuses it, and does it later.
+        started = threading.Event()
+        try:
+            for _ in range(threads):
+                self._executor.submit(started.wait)
+        finally:
+            started.set()
 
     def submit(self, work: Work[T]) -> Future[T]:
         try:
             return self._executor.submit(self._attempt, work)
-        except RuntimeError:
-            raise StoreUnavailable("The store is closed; start chatfeedback again.") from None
+        except RuntimeError:  # it was shut down, or the process ends
+            raise StoreUnavailable(_CLOSED) from None
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)

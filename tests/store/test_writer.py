@@ -172,6 +172,19 @@ def test_a_closed_writer_takes_nothing_more(engine: Engine) -> None:
     assert stored(engine) == set()
 
 
+def test_a_writer_that_is_open_takes_work_where_no_thread_can_be_started_any_more(
+    engine: Engine, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    names = {f"person {number}" for number in range(2 * POOL_SIZE)}
+    futures = [writer.submit(put(name)) for name in names]
+    assert [future.result(20) for future in futures] == [1] * len(names)
+    assert stored(engine) == names
+
+
 # When the store cannot be written
 
 
