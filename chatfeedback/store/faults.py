@@ -48,11 +48,14 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed when it is run again from the start."""
     error = _original(error)
     state = _postgres_state(error)
-    lost = type(error).__module__.startswith("psycopg") and type(error).__name__ in (
-        "OperationalError",
-        "AdminShutdown",
-    )
-    return lost or state in ("40001", "40P01") or state.startswith(("08", "57P")) or is_version_race(error)
+    lost = state.startswith(("08", "57P")) or _is_of_the_connection(error)
+    return lost or state in ("40001", "40P01") or is_version_race(error)
+
+
+def _is_of_the_connection(error: BaseException) -> bool:
+    """Whether the driver itself says that there is no connection, or none any more; from the server comes no state."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return type(error).__module__.startswith("psycopg") and "OperationalError" in kinds and not _postgres_state(error)
 
 
 def only_reads(error: BaseException) -> bool:
@@ -85,6 +88,7 @@ _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
 }
 _NOT_NOW = ("53", "25006", "55P03")
 """No disk, memory or connection left; a server that may only be read, such as a standby; a lock not had in time."""
+_NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout expired", "failed to resolve")
 _REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
@@ -129,8 +133,10 @@ def translated(error: BaseException) -> BaseException:
 
 
 def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
-    if not _postgres_state(error) and text.startswith(("connection failed", "connection is bad", "failed to resolve")):
-        reason = text.rpartition(" failed: ")[2].removeprefix("FATAL: ").partition(" Is the server running")[0]
+    if not _postgres_state(error) and text.startswith(_NOT_CONNECTED):
+        # Of several addresses that were tried, the last one is told first, and then all of them once more.
+        last = text.partition(" Multiple connection attempts failed")[0]
+        reason = last.rpartition(" failed: ")[2].removeprefix("FATAL: ").partition(" Is the server running")[0]
         if any(sign in reason for sign in _REFUSED_CONNECTION):
             return ConnectionRefused(reason)
         return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
