@@ -35,6 +35,10 @@ def _postgres_state(error: BaseException) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
 
+_UNDONE = ("40001", "40P01")
+"""Of two that were in each other's way, the server undid this one."""
+
+
 def is_version_race(error: BaseException) -> bool:
     """Whether two writers gave a conversation the same version."""
     error = _original(error)
@@ -49,7 +53,7 @@ def is_transient(error: BaseException) -> bool:
     error = _original(error)
     state = _postgres_state(error)
     lost = state.startswith(("08", "57P")) or _is_of_the_connection(error)
-    return lost or state in ("40001", "40P01") or is_version_race(error)
+    return lost or state in _UNDONE or is_version_race(error)
 
 
 def _is_of_the_connection(error: BaseException) -> bool:
@@ -142,6 +146,8 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
         return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
     if _postgres_state(error).startswith(_NOT_NOW):
         return StoreUnavailable(f"The database cannot be written now ({text}), so nothing was stored; try again.")
+    if _postgres_state(error) in _UNDONE:
+        return StoreError("Others were writing the same at that moment, so nothing was stored; try again.")
     if is_transient(error):
         return StoreUnavailable(
             "The connection to the database was lost, perhaps after it had stored this; reload to see, then try again."

@@ -24,7 +24,7 @@ from chatfeedback.store.event_store import Command, EventStore
 from chatfeedback.store.schema import annotators as people_table
 from chatfeedback.store.schema import conversations
 from chatfeedback.store.sql import Transaction
-from chatfeedback.store.writer import LEFT_TO_READERS, PostgresWriter, Writer, open_writer
+from chatfeedback.store.writer import LEFT_TO_READERS, PAUSES, PostgresWriter, Writer, open_writer
 from closed import read_only
 from talking import StoredTalk
 
@@ -202,6 +202,22 @@ def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], al
     talk.ask("Hello again", "Hi again")
     assert talk.shown() == ["Hello", "Hi", "Hello again", "Hi again"]
     assert admin.check(url) == []
+
+
+@POSTGRES
+@pytest.mark.parametrize("fault", ["deadlock_detected", "serialization_failure"])
+def test_others_that_are_in_the_way_all_the_time_are_said_and_are_no_outage(store: EventStore, fault: str) -> None:
+    attempts = 0
+
+    def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        tx.script(f"DO $$ BEGIN RAISE {fault}; END $$")
+
+    with pytest.raises(StoreError, match=r"^Others were writing the same .*, so nothing was stored; try again\.$"):
+        store.submit(work).result(60)
+    assert attempts == len(PAUSES) + 1
+    assert (store.availability.outages, store.availability.trouble) == (0, None)
 
 
 @SQLITE
