@@ -2,7 +2,7 @@
 
 Whoever is refused by a database that cannot be used tells it here. From the first time on it is tried once a second,
 by a row that is written and taken out again, until that works. So an outage is two lines in the log of the server,
-its beginning and its end, however many requests fail in between.
+its beginning and its end, however much is refused in between: requests, and the server's own work besides.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Availability:
             with self._lock:
                 self._trouble, refused = None, self._refused
             log.warning(
-                "the database can be used again after %.1f seconds, in which %d requests of the server were refused",
+                "the database can be used again after %.1f seconds; pieces of work that it refused meanwhile: %d",
                 time.monotonic() - since,
                 refused,
             )
