@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatfeedback.access.desk import AccessDesk
 from chatfeedback.domain.roles import Person
-from chatfeedback.errors import ChatFeedbackError, NotSignedIn, StoreError
+from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
 from chatfeedback.store.availability import StoreFailed
 from chatfeedback.web import hygiene
 from chatfeedback.web.answers import NO_CONSENT, refusal
@@ -101,7 +101,8 @@ class Gate:
                 raise
             status = 403
             if isinstance(error, StoreError):
-                status = 503
+                # A page that is told 503 waits for /readyz, which knows of these two, and then sends this again.
+                status = 503 if isinstance(error, (StoreUnavailable, SchemaBehind)) else 500
                 self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, answer)
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,6 +132,52 @@ def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
         back = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200, time.sleep)
         assert back.status_code == 200
     server.dispose()
+
+
+def test_who_asks_for_what_another_release_has_is_told_that_nothing_was_done(
+    application: Application, people: dict[str, Somebody]
+) -> None:
+    def rename(now: str, then: str) -> None:
+        with application.engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {now} RENAME TO {then}")
+
+    rename("sessions", "sessions_of_another_release")
+    try:
+        refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None])
+        assert (refused.status_code, "run `chatfeedback db upgrade` first" in refused.text) == (503, True)
+    finally:
+        rename("sessions_of_another_release", "sessions")
+    assert people["ada"].get("/config").status_code == 200
+
+
+@contextmanager
+def cancelled_by_the_server(application: Application) -> Iterator[None]:
+    """Postgres cancels the first statement about sessions, as it does by its `statement_timeout`."""
+
+    waiting = text(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def cancel() -> None:
+        with application.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            eventually(lambda: connection.execute(waiting).all(), bool, time.sleep)
+
+    with ThreadPoolExecutor() as beside, application.engine.begin() as connection:
+        connection.execute(text("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"))
+        done = beside.submit(cancel)
+        yield
+        done.result()
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_a_database_that_refuses_one_statement_is_not_away(database_url: str, model: ScriptedServer) -> None:
+    with house(database_url, models=[endpoint(model)]) as (application, people):
+        with cancelled_by_the_server(application):
+            refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None])
+        assert (refused.status_code, "The database refused this (canceling" in refused.text) == (500, True)
+        assert get(application, "readyz").status_code == 200
+        assert people["ada"].get("/config").status_code == 200
 
 
 def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], str], model: ScriptedServer) -> None:
