@@ -19,6 +19,7 @@ import yaml
 
 from chatfeedback.settings import Settings
 from chatfeedback.web.server import GRACE_SECONDS
+from serving import served
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -177,3 +178,13 @@ def test_systemd_gives_replies_the_time_to_be_finished_and_starts_it_again_unles
     assert unit("KillSignal") + unit("KillMode") == ["SIGTERM", "mixed"]
     assert unit("Restart") + unit("RestartPreventExitStatus") == ["on-failure", "2"]
     assert unit("NoNewPrivileges") + unit("ProtectSystem") + unit("DynamicUser") == ["yes", "strict", "yes"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_a_server_that_its_database_does_not_let_in_at_the_start_is_started_again(empty_database_url: str) -> None:
+    restored_later = empty_database_url.replace("/test_", "/absent_")
+    with served("--database-url", restored_later, "--model", "m", "--base-url", "http://127.0.0.1:9/v1") as server:
+        assert server.address == ""
+        assert str(server.ended()) not in ["0", *unit("RestartPreventExitStatus")]
+        (line,) = server.lines
+        assert re.search(r": The database server refused the connection \(.* does not exist\); check user, ", line)

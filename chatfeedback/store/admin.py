@@ -20,7 +20,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, inspect
 
 import chatfeedback
-from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError
+from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError, StoreUnavailable
 from chatfeedback.store.check import sentences
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
@@ -186,9 +186,10 @@ def saying_which(url: str) -> Iterator[None]:
     try:
         yield
     except ConnectionRefused as error:
-        raise SettingsError(
+        # Not a wrong setting for certain: a server says the same while a database is being restored.
+        raise StoreUnavailable(
             f"{shown}: The database server refused the connection ({error.reason}); "
-            "check user, password and name in the URL."
+            "check user, password and name in the URL, then try again."
         ) from error
     except (StoreError, SettingsError) as error:
         raise type(error)(f"{shown}: {error}") from error

@@ -108,7 +108,7 @@ def test_a_postgres_that_refuses_the_connection_is_named_without_the_password(
     empty_database_url: str, task: str
 ) -> None:
     absent = empty_database_url.replace("postgres:@", "postgres:hush@").replace("/test_", "/absent_")
-    with pytest.raises(SettingsError, match=r'database "absent_.*" does not exist.* check user, password') as caught:
+    with pytest.raises(StoreUnavailable, match=r'database "absent_.*" does not exist.* check user, password') as caught:
         TASKS[task](absent)
     assert "hush" not in str(caught.value)
 
