@@ -17,6 +17,23 @@ from browser.watched import Watched
 from openai_server import ScriptedServer
 
 SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back."
+NOTING_QUESTIONS = """(() => {
+    const fetchAsEver = window.fetch;
+    const free = new Promise((resolve) => { window.letGo = resolve; });
+    Object.assign(window, { held: false, questions: 0, refused: 0 });
+    window.fetch = async (resource, options) => {
+        const isQuestion = String(resource.url ?? resource).includes("/readyz");
+        if (isQuestion && window.held) {
+            window.questions++;
+            await free;
+        }
+        const answer = await fetchAsEver(resource, options);
+        if (answer.status === 503 && !isQuestion) window.refused++;
+        return answer;
+    };
+})();"""
+"""Counts, under all the scripts of the page, how often it is asked whether the database is back; while `held`, it gets
+no answer before `letGo`."""
 
 
 @pytest.fixture
@@ -120,4 +137,29 @@ def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, 
     assert chat.page.evaluate("() => window.answered") is None
     away(False)
     chat.page.wait_for_function("() => window.answered === 200")
+    expect(told).not_to_be_visible()
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light")], indirect=True)
+def test_a_page_asks_but_once_at_a_time_whether_the_database_is_back(
+    chat: ChatPage, away: Callable[[bool], None]
+) -> None:
+    """However much waits for it."""
+    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+    chat.page.add_init_script(NOTING_QUESTIONS)
+    chat.page.clock.install()
+    chat.reload().settled()
+    chat.page.evaluate("() => { window.held = true; }")
+    away(True)
+    chat.page.evaluate("""() => {
+        window.answered = 0;
+        for (const _ of Array(3)) fetch("/gradio_api/app_id").then(() => window.answered++);
+    }""")
+    expect(told).to_be_visible()
+    chat.page.wait_for_function("() => window.refused >= 3")
+    chat.page.clock.run_for(10_000)
+    assert chat.page.evaluate("() => window.questions") == 1
+    away(False)
+    chat.page.evaluate("() => window.letGo()")
+    chat.page.wait_for_function("() => window.answered === 3")
     expect(told).not_to_be_visible()

@@ -7,7 +7,12 @@
   const SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back.";
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const isBack = () => fetchAsEver(new URL("readyz", document.baseURI)).then((answer) => answer.ok, () => false);
-  const comeBack = async () => { do await pause(1000); while (!(await isBack())); };
+  let comingBack = null; // all who wait for it share the questions
+  const comeBack = () => comingBack ??= (async () => {
+    do await pause(1000); while (!(await isBack()));
+    comingBack = null;
+  })();
+  window.chatfeedback = { comeBack };
   const calls = []; // that are not answered yet, in the order of the clicks
   let away = null; // from the first refusal until the last call that was held is answered
 

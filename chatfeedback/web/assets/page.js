@@ -37,7 +37,7 @@
   };
   // Numbers the states of a comment: on a busy machine they may overtake each other on their way.
   let typed = 0;
-  window.chatfeedback = { draft, stamp: () => ++typed };
+  Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
@@ -107,15 +107,13 @@
 
   // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error
   // that takes every click. All there is to show is in the store, so the page is loaded again.
-  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const answers = () => fetch(new URL("readyz", document.baseURI)).then((response) => response.ok, () => false);
   let recovering = false;
   const recover = async () => {
     if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;
     const last = Number(sessionStorage.getItem("chatfeedback:recovered"));
     if (Date.now() - last < 30_000) return; // it did not help
     recovering = true;
-    while (!(await answers())) await pause(1000);
+    await chatfeedback.comeBack();
     sessionStorage.setItem("chatfeedback:recovered", Date.now());
     window.location.reload();
   };
