@@ -92,7 +92,7 @@ def wake() -> None:
 
 
 def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: Controls) -> None:
-    screen = [getattr(on, name) for name in Components.__slots__]
+    screen = _components(on)
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
         event(handler, inputs, screen, **CALLED, **how)
@@ -123,22 +123,20 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
 
 
+def _components(of: Components | Panel) -> list[Any]:
+    return [getattr(of, name) for name in of.__slots__]
+
+
 def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
-    painted = [on.chatbot, on.notice, *(getattr(panel, name) for name in Panel.__slots__)]
+    painted = [on.chatbot, on.notice, *_components(panel)]
+    # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
+    called = {"trigger_mode": "multiple", **CALLED}
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
-        # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
-        event(
-            handler,
-            inputs,
-            painted,
-            trigger_mode="multiple",
-            **CALLED,
-            **how,
-        )
+        event(handler, inputs, painted, **called, **how)
 
     listen(on.chatbot.like, feedback.like, [on.drawn, panel.about])
-    listen(panel.refused.change, feedback.take_back, [on.drawn])
+    panel.refused.change(feedback.take_back, [on.drawn], _components(on), **called)
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])

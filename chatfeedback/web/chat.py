@@ -49,8 +49,18 @@ class ChatHandlers:
         """What is drawn on the page; `gr.State` is empty after a restart of the server, the address is not."""
         return drawn.found(request.query_params.get("conversation"))
 
+    @staticmethod
+    def must_know(drawn: Rendered) -> None:
+        """Raises Conflict for a page of which only the address is known."""
+        if drawn.lost:
+            raise Conflict("The server was started again since this page was drawn; here is the newest state.")
+
     async def offered(self, annotator_id: str, drawn: Rendered, index: object) -> str:
-        """The message at an index that a page sent. Raises NotOffered, which is noted, when nothing was drawn there."""
+        """The message at an index that a page sent.
+
+        Raises Conflict (`must_know`), and NotOffered, which is noted, when nothing was drawn there.
+        """
+        self.must_know(drawn)
         try:
             return drawn.message_id(index)
         except NotOffered:
@@ -265,8 +275,7 @@ class ChatHandlers:
             if sent is not None and page.drawn is not None:
                 drawn = page.drawn  # it goes on from whatever was asked for before, such as a new conversation
             try:
-                if drawn.lost:
-                    raise Conflict("The server was started again since this page was drawn; here is the newest state.")
+                self.must_know(drawn)
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):
@@ -294,6 +303,12 @@ class ChatHandlers:
             page, painting, annotator_id, conversation, most or drawn.most, notice=alert(sentence)
         ):
             yield update
+
+    async def show_again(self, page: Page, annotator_id: str, conversation: Conversation, most: int) -> Updates:
+        """Draws what the store has; what was said above the prompt stays."""
+        async with page.painting() as painting:
+            async for update in self._show(page, painting, annotator_id, conversation, most, notice=gr.skip()):
+                yield update
 
     async def _show_anew(
         self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation

@@ -53,7 +53,7 @@ class Panel:
     """Goes with what is typed: a higher one is newer. The page fills it in."""
     saved: gr.HTML
     refused: gr.Textbox
-    """Changes when a click on a thumb was not stored."""
+    """Changes when a click on a reply was refused."""
     typed: gr.Button
     """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of a paste."""
     close: gr.Button
@@ -86,12 +86,7 @@ class FeedbackHandlers:
     """What happens when a thumb or the panel is used."""
 
     def __init__(
-        self,
-        service: ChatService,
-        chat: ChatHandlers,
-        on: Components,
-        panel: Panel,
-        reasons: Sequence[Reason],
+        self, service: ChatService, chat: ChatHandlers, on: Components, panel: Panel, reasons: Sequence[Reason]
     ) -> None:
         self._service = service
         self._chat = chat
@@ -124,7 +119,7 @@ class FeedbackHandlers:
                 if not page.votes_in_flight:
                     page.votes.clear()
         except ChatFeedbackError as error:
-            return {self._on.notice: alert(str(error)), self._panel.refused: new_id()}
+            return self._refusal(error)
         await asyncio.sleep(QUIET_SECONDS)
         if page.clicks != mine or page.moved_on(drawn):
             return {self._on.notice: gr.skip()}
@@ -159,8 +154,12 @@ class FeedbackHandlers:
             raise Conflict("This reply is another one by now; click again.")
         return now, message_id
 
+    def _refusal(self, error: ChatFeedbackError) -> Update:
+        """Why a click was refused; the page then asks for what is to be seen instead (`take_back`)."""
+        return {self._on.notice: alert(str(error)), self._panel.refused: new_id()}
+
     async def take_back(self, drawn: Rendered, request: gr.Request) -> Updates:
-        """Paints the thumbs as they are stored, after a click that was not.
+        """Paints the thumbs as they are stored, after a click that was not; all that is stored, where nothing is known.
 
         The page shows a click without having been told to, and would take the thumbs that it was told of last for no
         news: they are painted without any first.
@@ -172,20 +171,23 @@ class FeedbackHandlers:
         except ChatFeedbackError:
             yield {self._on.notice: gr.skip()}  # the refusal is said already
             return
-        if drawn.lost:
-            drawn = present.rendered(conversation, drawn.most)
         yield {self._on.chatbot: gr.Chatbot(feedback_value=[])}
-        yield {self._on.chatbot: self._thumbs(page, annotator_id, conversation, drawn)}
+        if not drawn.lost:
+            yield {self._on.chatbot: self._thumbs(page, annotator_id, conversation, drawn)}
+            return
+        async for update in self._chat.show_again(page, annotator_id, conversation, drawn.most):
+            yield update
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""
         _page, annotator_id = self._chat.page(request)
+        drawn = self._chat.found(drawn, request)
         index = data.index[0] if isinstance(data.index, (list, tuple)) else data.index
         try:
             message_id = await self._chat.offered(annotator_id, drawn, index)
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError as error:
-            return {self._on.notice: alert(str(error))}
+            return self._refusal(error)
         if about == _about(conversation, message_id) or not _rateable(conversation, message_id):
             return {self._on.notice: gr.skip()}
         return self._open(conversation, annotator_id, message_id)
@@ -193,12 +195,14 @@ class FeedbackHandlers:
     async def open_last(self, drawn: Rendered, request: gr.Request) -> Update:
         """Opens the panel for the last reply."""
         _page, annotator_id = self._chat.page(request)
+        drawn = self._chat.found(drawn, request)
         try:
+            self._chat.must_know(drawn)
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
             if not drawn.ids or not _rateable(conversation, drawn.ids[-1]):
                 raise NotRateable("There is no reply to comment on yet.")
         except ChatFeedbackError as error:
-            return {self._on.notice: alert(str(error))}
+            return self._refusal(error)
         return self._open(conversation, annotator_id, drawn.ids[-1])
 
     async def choose_reasons(self, about: str, codes: list[str], request: gr.Request) -> Update:

@@ -37,6 +37,7 @@ class ChatPage:
         self.quote = page.locator("#feedback-quote")
         self.comment = page.locator("#feedback-comment textarea")
         self.saved = page.locator("#feedback-saved")
+        self.comment_on_last = page.locator("#feedback-open")
 
     # Where
 
@@ -83,7 +84,7 @@ class ChatPage:
 
     def settled(self) -> None:
         """Waits for the last that is answered after a reply: from then on, nothing is sent by itself."""
-        expect(self.page.locator("#feedback-open")).to_be_visible()
+        expect(self.comment_on_last).to_be_visible()
 
     def stop(self) -> None:
         self.stop_button.click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
@@ -9,7 +11,10 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from browser.watched import Watched
+from chatfeedback.store import audit
 from openai_server import ScriptedServer
+
+RESTARTED = "The server was started again since this page was drawn; here is the newest state."
 
 
 @pytest.fixture
@@ -42,6 +47,11 @@ LOG = [
 ]
 
 
+def refusals(application: Application) -> list[object]:
+    """What was refused of anybody."""
+    return [entry.detail["what"] for entry in audit.latest(application.engine, 100) if entry.action == "refused"]
+
+
 def test_a_reload_brings_back_the_conversation_its_ratings_and_the_draft(
     rated: ChatPage, application: Application
 ) -> None:
@@ -64,9 +74,7 @@ def test_an_idle_page_goes_on_after_a_restart_of_the_server(rated: ChatPage, app
     application.stop()
     application.start()
     rated.prompt.press("Enter")
-    expect(rated.notice).to_have_text(
-        "The server was started again since this page was drawn; here is the newest state."
-    )
+    expect(rated.notice).to_have_text(RESTARTED)
     expect(rated.prompt).to_have_value("half a thought")
     rated.shows("one", "You said: one")
     rated.thumbs("dislike")
@@ -85,19 +93,49 @@ def test_an_idle_page_goes_on_after_a_restart_of_the_server(rated: ChatPage, app
     )
 
 
-def test_a_click_on_a_thumb_after_a_restart_is_taken_back_and_explained(
+def test_a_click_on_a_thumb_after_a_restart_is_taken_back_and_explained_and_works_the_second_time(
     rated: ChatPage, application: Application
 ) -> None:
     application.stop()
     application.start()
     rated.vote(0, "like")
-    expect(rated.notice).to_have_text("This message is not on the screen any more; reload the page.")
+    expect(rated.notice).to_have_text(RESTARTED)
     rated.thumbs("dislike")
-    rated.reload()
+    expect(rated.prompt).to_have_value("half a thought")
     rated.vote(0, "like")
     rated.thumbs("like")
     log = [*LOG, "message_rated 2: dislike unclear -> like"]
     application.assert_log(rated.page, rated.conversation_id, log)
+    assert refusals(application) == [], "an honest click is none"
+
+
+def the_reply(chat: ChatPage) -> None:
+    chat.select(0)
+
+
+def the_button(chat: ChatPage) -> None:
+    chat.comment_on_last.click()
+
+
+@pytest.mark.parametrize("click", [the_reply, the_button])
+def test_whoever_wants_to_comment_after_a_restart_is_shown_the_newest_state_and_can_the_second_time(
+    chat: ChatPage, application: Application, click: Callable[[ChatPage], None]
+) -> None:
+    chat.ask("one")
+    chat.settled()
+    other = ChatPage(chat.page.context.new_page(), application.address).open(chat.conversation_id)
+    other.edit(1, "corrected")
+    other.settled()
+    other.page.close()
+    application.stop()
+    application.start()
+    click(chat)
+    expect(chat.notice).to_have_text(RESTARTED)
+    chat.shows("one", "corrected")
+    expect(chat.panel).not_to_be_visible()
+    click(chat)
+    expect(chat.quote).to_contain_text("corrected")
+    assert refusals(application) == []
 
 
 def test_a_comment_typed_across_a_restart_is_saved(rated: ChatPage, application: Application) -> None:
