@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import Generation
+from chatfeedback.errors import ModelError
 from chatfeedback.inference import window
 from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, OnPause, ReplyRequest, Sampling
 
 Connect = Callable[[], Awaitable[ModelClient]]
+Answered = Callable[[ModelError | None], None]
+"""Is told how a reply ended: by this error, or by itself (None). Of one that was given up, nothing is told."""
 Pieces = AsyncGenerator[Delta | Finish, None]
 
 
@@ -32,6 +35,7 @@ class ChatModel:
     system_prompt: str
     window: Callable[[], int | None]
     connect: Connect
+    answered: Answered = lambda _error: None
 
     def plan(self, thread: Sequence[ThreadMessage]) -> Generation:
         """What to ask for a reply to `thread`, oldest first: a fresh seed, and the messages that fit."""
@@ -65,11 +69,16 @@ class ChatModel:
         self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool, on_pause: OnPause | None = None
     ) -> Pieces:
         """The reply in pieces, and a Finish at last; see ModelClient.stream. Raises ModelError."""
-        client = await self.connect()
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
         said = (ChatMessage(message.role, message.text) for message in thread)
-        stream = client.stream(ReplyRequest((*system, *said), self.sampling, seed, fresh), on_pause)
-        # A generator that is closed does not close the one that it reads from.
-        async with contextlib.aclosing(stream) as pieces:
-            async for piece in pieces:
-                yield piece
+        request = ReplyRequest((*system, *said), self.sampling, seed, fresh)
+        try:
+            client = await self.connect()
+            # A generator that is closed does not close the one that it reads from.
+            async with contextlib.aclosing(client.stream(request, on_pause)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except ModelError as error:
+            self.answered(error)
+            raise
+        self.answered(None)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from chatfeedback.domain.events import Event, ReplyFinished
-from chatfeedback.errors import ChatFeedbackError, ModelUnreachable
+from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, ModelUnreachable
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.inference.local import LocalModel
 from chatfeedback.model_settings import ModelSettings
@@ -53,17 +52,8 @@ class Catalogue:
         if self._process is not None:
             await asyncio.to_thread(self._process.stop)
 
-    def committed(self, events: Iterable[Event]) -> None:
-        """Takes notice of how replies end. May be told from any thread."""
-        for event in events:
-            if isinstance(ended := event.body, ReplyFinished):
-                if ended.status == "failed":
-                    self._failing.add(ended.model)
-                elif ended.status == "complete":
-                    self._failing.discard(ended.model)
-
     def states(self) -> dict[str, int]:
-        """How many models are `ready`, `loading`, and `failing`: the last reply of those failed."""
+        """How many models are `ready`, `loading`, and `failing`: those failed when they were asked last."""
         states = Counter({"ready": 0, "loading": 0, "failing": 0})
         states.update(map(self._state, self.models))
         return dict(states)
@@ -75,6 +65,12 @@ class Catalogue:
             if self._has_ended():
                 return "failing"
         return "failing" if name in self._failing else "ready"
+
+    def _answered(self, name: str, error: ModelError | None) -> None:
+        if error is None:
+            self._failing.discard(name)
+        elif not isinstance(error, ContextExceeded):  # which says something of the conversation
+            self._failing.add(name)
 
     def _model(self, model: ModelSettings) -> ChatModel:
         if model.local:
@@ -107,6 +103,7 @@ class Catalogue:
             system_prompt=model.system_prompt,
             window=window,
             connect=connect,
+            answered=partial(self._answered, model.name),
         )
 
     async def _load(self) -> ModelClient:

@@ -34,7 +34,7 @@ class Metrics:
         )
         self._replies = Counter(
             "chatfeedback_replies",
-            "Replies that have ended, by model and status.",
+            "Ends of replies in the log, by model and status; one that comes back from an interruption ends once more.",
             ["model", "status"],
             registry=registry,
         )

@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
@@ -23,7 +23,6 @@ from fastapi.responses import FileResponse
 
 from chatfeedback import logs
 from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.domain.events import Event
 from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.lasting import lasting
 from chatfeedback.limits import Limits
@@ -56,12 +55,8 @@ def build_app(settings: Settings) -> FastAPI:
 
     metrics, catalogue = Metrics(), Catalogue(settings)
 
-    def committed(events: Sequence[Event], seconds: float) -> None:
-        metrics.committed(events, seconds)
-        catalogue.committed(events)
-
     engine = open_engine(settings.database_url)
-    store = EventStore(engine, open_writer(engine), committed)
+    store = EventStore(engine, open_writer(engine), metrics.committed)
     door = Door(settings, engine, store.availability.failed)
     service = ChatService(
         store,

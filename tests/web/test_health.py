@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, make_url, text
 
 from browser.application import Application, endpoint, eventually
+from chatfeedback.domain.events import ReplyFinished
 from openai_server import ScriptedServer
 from people import Somebody, house
 
@@ -52,6 +53,12 @@ def figures(answer: httpx.Response) -> dict[str, float]:
     }
 
 
+def failures(application: Application) -> list[str]:
+    """What was said of the replies that failed, oldest conversation first."""
+    log = [event.body for one in application.conversation_ids() for event in application.events(one)]
+    return [body.error or "" for body in log if isinstance(body, ReplyFinished) and body.status == "failed"]
+
+
 def test_a_server_is_alive_and_ready_and_names_nothing(application: Application) -> None:
     assert get(application, "healthz").json() == {"status": "alive"}
     ready = get(application, "readyz")
@@ -82,6 +89,33 @@ def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
     tab.call("ChatHandlers.send", ["Hello", None, None])
     told = get(application, "readyz")
     assert (told.status_code, told.json()["models"]) == (200, {"ready": 0, "loading": 0, "failing": 1})
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
+
+
+def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_model(
+    inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
+) -> None:
+    application, people = inhabited
+    for fault, sentence in (
+        (lambda: model.fail(400, {"error": {"message": "the maximum context length is 4096"}}), "is too long"),
+        (lambda: model.reply(""), "an empty reply"),
+    ):
+        fault()
+        people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+        assert sentence in failures(application)[-1]
+        assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
+
+
+def test_a_model_that_fails_is_not_taken_for_well_because_a_conversation_was_too_long(
+    inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
+) -> None:
+    application, people = inhabited
+    model.fail(404)
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    model.fail(413)
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    assert get(application, "readyz").json()["models"] == {"ready": 0, "loading": 0, "failing": 1}
     people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
