@@ -16,10 +16,12 @@ import socket
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
+from sqlalchemy import Engine
 
 from chatfeedback import logs
 from chatfeedback.analytics.desk import AnalyticsDesk
@@ -37,25 +39,53 @@ from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
 from chatfeedback.web.ending import Server
 from chatfeedback.web.health import Health, health_routes
+from chatfeedback.web.layout import ASSETS
 from chatfeedback.web.metrics import Metrics
 
 SCRIPTS = ("outage.js", "session.js", "stream.js", "messages.js", "page.js", "scroll.js")
 GRACE_SECONDS = 3
-"""How long requests may go on after the process was asked to end."""
+"""How long requests may go on at the end, after the replies have been waited for (`shutdown_seconds`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What an application is made of, one of each."""
+
+    settings: Settings
+    metrics: Metrics
+    engine: Engine
+    store: EventStore
+    catalogue: Catalogue
+    door: Door
+    service: ChatService
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """From the first request to the last."""
+        await self.service.start()
+        self.catalogue.start()
+        try:
+            yield
+        finally:
+            await self.service.close()
+            await self.catalogue.close()
+            await self.door.close()
+            await asyncio.to_thread(self.store.close)
+            self.engine.dispose()
 
 
 def build_app(settings: Settings) -> FastAPI:
     """The application for these settings; the database must be ready (`admin.ensure_ready`)."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
-    import gradio as gr
+    parts = _put_together(settings)
+    app = FastAPI(title=settings.title, lifespan=parts.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = parts.service
+    _add_routes(app, parts)
+    return _with_page(app, parts)
 
-    from chatfeedback.web import app as page
-    from chatfeedback.web.feedback import Reason
-    from chatfeedback.web.layout import ASSETS
 
-    metrics, catalogue = Metrics(), Catalogue(settings)
-
-    engine = open_engine(settings.database_url)
+def _put_together(settings: Settings) -> _Parts:
+    metrics, catalogue, engine = Metrics(), Catalogue(settings), open_engine(settings.database_url)
     store = EventStore(engine, open_writer(engine), metrics.committed)
     door = Door(settings, engine, store.availability.failed)
     service = ChatService(
@@ -68,35 +98,35 @@ def build_app(settings: Settings) -> FastAPI:
         refused=door.desk.refused,
     )
     metrics.watch(store, service)
+    return _Parts(settings, metrics, engine, store, catalogue, door, service)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        catalogue.start()
-        try:
-            yield
-        finally:
-            await service.close()
-            await catalogue.close()
-            await door.close()
-            await asyncio.to_thread(store.close)
-            engine.dispose()
 
-    app = FastAPI(title=settings.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.service = service
+def _add_routes(app: FastAPI, parts: _Parts) -> None:
+    """Ours, before the page, which takes every address that is left."""
+    settings, door = parts.settings, parts.door
     app.add_api_route("/favicon.ico", lambda: FileResponse(ASSETS / "model.svg"), methods=["GET", "HEAD"])
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
-    health = Health(store, service, catalogue.states)
-    app.include_router(health_routes(health, metrics, token=token, is_open=settings.auth == "none"))
-    app.include_router(downloads(engine, door.person, door.desk.exported))
+    health = Health(parts.store, parts.service, parts.catalogue.states)
+    app.include_router(health_routes(health, parts.metrics, token=token, is_open=settings.auth == "none"))
+    app.include_router(downloads(parts.engine, door.person, door.desk.exported))
     app.include_router(door.routes())
+
+
+def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
+    """The application with the page at its root, behind the door."""
+    import gradio as gr
+
+    from chatfeedback.web import app as page
+    from chatfeedback.web.feedback import Reason
+
+    settings, door = parts.settings, parts.door
     blocks = page.build_blocks(
-        service,
-        AnalyticsDesk(engine, store.conversation),
+        parts.service,
+        AnalyticsDesk(parts.engine, parts.store.conversation),
         door.sign_in,
         door.desk.refused,
         title=settings.title,
-        models=list(catalogue.models),
+        models=list(parts.catalogue.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
     )
