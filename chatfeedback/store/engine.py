@@ -38,6 +38,8 @@ SESSION = {
     "tcp_keepalives_count": 4,
 }
 """Of the server, for each connection."""
+LOCK_SECONDS = 10
+"""That a server waits for what another session has locked, before people are told; a migration waits for longer."""
 POOL_SIZE = 10
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -75,15 +77,18 @@ def file_of(url: URL) -> Path:
     return file
 
 
-def open_engine(url: str, *, read_only: bool = False) -> Engine:
+def open_engine(url: str, *, read_only: bool = False, lock_seconds: float | None = None) -> Engine:
     """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work.
 
-    `read_only` leaves a SQLite file as it is, its journal mode too, and asks for no right to write it.
+    `read_only` leaves a SQLite file as it is, its journal mode too, and asks for no right to write it. `lock_seconds`:
+    what is locked by others on Postgres is waited for so long; None for however long it takes. On SQLite it is always
+    BUSY_SECONDS.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, read_only)
-    session = (f"-c {name}={value}" for name, value in SESSION.items())
+    settings = SESSION if lock_seconds is None else {**SESSION, "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+    session = (f"-c {name}={value}" for name, value in settings.items())
     return create_engine(
         parsed.difference_update_query(["options"]),
         pool_size=POOL_SIZE,

@@ -31,7 +31,7 @@ from chatfeedback.limits import Limits
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
 from chatfeedback.store import admin, serving
-from chatfeedback.store.engine import open_engine
+from chatfeedback.store.engine import LOCK_SECONDS, open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
 from chatfeedback.web.catalogue import Catalogue
@@ -85,7 +85,8 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 def _put_together(settings: Settings) -> _Parts:
-    metrics, catalogue, engine = Metrics(), Catalogue(settings), open_engine(settings.database_url)
+    metrics, catalogue = Metrics(), Catalogue(settings)
+    engine = open_engine(settings.database_url, lock_seconds=LOCK_SECONDS)
     store = EventStore(engine, open_writer(engine), metrics.committed)
     door = Door(settings, engine, store.availability.failed)
     service = ChatService(

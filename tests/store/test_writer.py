@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -188,6 +189,14 @@ def test_a_writer_that_is_open_takes_work_where_no_thread_can_be_started_any_mor
 # When the store cannot be written
 
 
+def wait_until_usable(store: EventStore) -> None:
+    """Until whoever tries the database again and again has told that it works."""
+    deadline = time.monotonic() + 30
+    while store.availability.trouble is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], allow: Callable[[], object]) -> None:
     talk.ask("Hello", "Hi")
     before = talk.conversation
@@ -197,6 +206,7 @@ def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], al
         with pytest.raises(StoreUnavailable, match="nothing was stored"):
             talk.send("Is anybody there? " * 2000)
     allow()
+    wait_until_usable(talk.store)
     assert talk.conversation == before
     assert admin.check(url) == []
     talk.ask("Hello again", "Hi again")
@@ -264,6 +274,21 @@ def test_a_server_that_takes_no_connections_is_said(talk: StoredTalk) -> None:
     administration.dispose()
 
 
+@POSTGRES
+def test_a_lock_of_somebody_else_is_not_waited_for_for_ever(database_url: str) -> None:
+    engine = open_engine(database_url, lock_seconds=0.2)
+    store = EventStore(engine, open_writer(engine))
+    other = open_engine(database_url)
+    with other.begin() as connection:
+        connection.execute(text("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StoreUnavailable, match=r"cannot be written now .*lock timeout.*so nothing was stored"):
+            store.submit(lambda tx: tx.script("LOCK TABLE conversations")).result()
+    store.submit(lambda tx: tx.script("LOCK TABLE conversations")).result()
+    store.close()
+    for each in (engine, other):
+        each.dispose()
+
+
 @SQLITE
 def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
     # Not in pytest's folder, which is closed to the user that root becomes here.
@@ -279,6 +304,7 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
             store = EventStore(engine, open_writer(engine))
             with pytest.raises(StoreUnavailable, match="writable"):
                 StoredTalk(store, person).send("Hello")
+        wait_until_usable(store)
         StoredTalk(store, person).ask("Hello", "Hi")
         store.writer.close()
         engine.dispose()
