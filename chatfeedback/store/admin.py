@@ -21,6 +21,7 @@ from sqlalchemy import URL, Connection, Engine, inspect
 
 import chatfeedback
 from chatfeedback.errors import ConnectionRefused, SchemaBehind, SettingsError, StoreError, StoreUnavailable
+from chatfeedback.store import serving
 from chatfeedback.store.check import sentences
 from chatfeedback.store.engine import open_engine, parse_url
 from chatfeedback.store.faults import translating
@@ -92,12 +93,13 @@ def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
 def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str | None, str | None]:
     """Migrates down to `revision`, "base" for nothing at all; returns where the schema stood before and stands now.
 
-    Raises StoreError, and has changed nothing, when events would be destroyed and `destroy_data` is False.
+    Raises StoreError, and has changed nothing, when events would be destroyed and `destroy_data` is False, and for a
+    SQLite file that is being served.
     """
     parsed = parse_url(url)
     _must_be_a_revision(revision)
     _must_be_there(parsed)
-    with _opened(parsed) as connection:
+    with serving.alone(url), _opened(parsed) as connection:
         before = _known(connection)
         _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
         return before, _current(connection).revision
@@ -143,9 +145,8 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
     rows until the commit. Raises StoreCorrupt for an event that cannot be read, and has then changed nothing.
     """
     parsed = parse_url(url)
-    _must_be_there(parsed)
+    _must_be_usable(parsed)
     with _opened(parsed) as connection:
-        _must_be_newest(connection)
         return rebuild_projections(connection, progress)
 
 
@@ -167,11 +168,7 @@ def opened(url: str, *, read_only: bool = False, otherwise: str = _UPGRADE_MAKES
     Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is. `otherwise`
     says what to do when there is none.
     """
-    parsed = parse_url(url)
-    _must_be_there(parsed, otherwise)
-    # Whatever the command is going to do: a database that is refused is left as it is.
-    with _opened(parsed, read_only=True) as connection:
-        _must_be_newest(connection)
+    _must_be_usable(parse_url(url), otherwise)
     engine = open_engine(url, read_only=read_only)
     try:
         yield engine
@@ -211,6 +208,13 @@ def _shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+
+def _must_be_usable(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
+    """Whatever a command is going to do: a database that is refused is left as it is."""
+    _must_be_there(url, otherwise)
+    with _opened(url, read_only=True) as connection:
+        _must_be_newest(connection)
 
 
 def _must_be_there(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:

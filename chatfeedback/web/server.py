@@ -76,7 +76,7 @@ class _Parts:
 
 def build_app(settings: Settings) -> FastAPI:
     """The application for these settings; the database must be ready (`admin.ensure_ready`)."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # for whatever our own Blocks do not say
     parts = _put_together(settings)
     app = FastAPI(title=settings.title, lifespan=parts.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = parts.service

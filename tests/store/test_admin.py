@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from chatfeedback.errors import SchemaBehind, SettingsError, StoreCorrupt, StoreError, StoreUnavailable
-from chatfeedback.store import admin
+from chatfeedback.store import admin, serving
 from chatfeedback.store.engine import open_engine
 from talking import StoredTalk
 
@@ -91,6 +92,26 @@ def test_a_folder_that_cannot_be_written_is_named(task: str) -> None:
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, task: str) -> None:
     with pytest.raises(SettingsError, match=f"The folder {tmp_path}/none .* make it first"):
         TASKS[task](f"sqlite:///{tmp_path}/none/chat.db")
+
+
+@pytest.mark.parametrize("task", ["current", "check", "rebuild", "a command"])
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, task: str) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE recipes (name); INSERT INTO recipes VALUES ('quince jelly')")
+    before = path.read_bytes()
+    with contextlib.suppress(StoreError):
+        TASKS[task](f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_the_schema_of_a_file_that_is_served_is_not_taken_back(database_url: str, engine: Engine) -> None:
+    engine.dispose()
+    with serving.alone(database_url), pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"):
+        admin.downgrade(database_url, "base", destroy_data=True)
+    assert admin.check(database_url) == []
 
 
 @pytest.mark.parametrize("task", ["downgrade", "check", "rebuild", "a command"])
