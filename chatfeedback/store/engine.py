@@ -150,7 +150,7 @@ class Place:
         """Raises StoreUnavailable while another file, or none, is in its place."""
         try:
             found = self._path.stat()
-        except FileNotFoundError:
+        except OSError:
             file = None
         else:
             file = found.st_dev, found.st_ino
