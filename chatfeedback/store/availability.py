@@ -34,6 +34,7 @@ class Availability:
         self._closed = threading.Event()
         self._trouble: StoreError | None = None
         self._refused = 0
+        self._trying: threading.Thread | None = None
         self.outages = 0
         """That have begun so far."""
 
@@ -60,12 +61,16 @@ class Availability:
         self._begin()
 
     def close(self) -> None:
-        """Nothing is tried any more."""
+        """Nothing is tried any more, and what is being tried has ended."""
         self._closed.set()
+        if self._trying is not None:
+            self._trying.join()
 
     def _begin(self) -> None:
         try:
-            threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True).start()
+            trying = threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True)
+            trying.start()
+            self._trying = trying
         except RuntimeError:  # there is no thread to be had now; whoever is refused next tries again
             self._trouble = None
             raise

@@ -189,6 +189,11 @@ def test_a_writer_that_is_open_takes_work_where_no_thread_can_be_started_any_mor
 # When the store cannot be written
 
 
+END_OTHERS = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+)
+
+
 def wait_until_usable(store: EventStore) -> None:
     """Until whoever tries the database again and again has told that it works."""
     deadline = time.monotonic() + 30
@@ -246,7 +251,8 @@ def test_a_database_that_may_only_be_read_is_said(talk: StoredTalk) -> None:
                 connection.execute(text("SET default_transaction_read_only = off"))
                 name = connection.scalar(text("SELECT current_database()"))
                 connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {setting}'))
-            talk.store.engine.dispose()  # new connections have the new setting
+                connection.execute(END_OTHERS, {"name": name})  # new connections have the new setting
+                connection.invalidate()
 
         return change
 
@@ -263,10 +269,7 @@ def test_a_server_that_takes_no_connections_is_said(talk: StoredTalk) -> None:
             with administration.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {allowed}'))
                 if not allowed:  # afterwards it would end those that try whether it works again
-                    connection.execute(
-                        text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
-                        {"name": name},
-                    )
+                    connection.execute(END_OTHERS, {"name": name})
 
         return change
 
@@ -306,7 +309,7 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
                 StoredTalk(store, person).send("Hello")
         wait_until_usable(store)
         StoredTalk(store, person).ask("Hello", "Hi")
-        store.writer.close()
+        store.close()
         engine.dispose()
         assert admin.check(url) == []
     finally:
