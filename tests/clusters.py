@@ -145,6 +145,25 @@ class Cluster:
         assert ended, "a process of Postgres outlives its postmaster"
         os.close(self._alive)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """To the end of the block no process of the server does anything, and nobody who waits for one is told."""
+        hanging = []
+        try:
+            with closing(self._connect()) as connection:
+                for pid in self._processes(connection):
+                    os.kill(pid, signal.SIGSTOP)
+                    hanging.append(pid)
+            yield
+        finally:
+            for pid in hanging:
+                os.kill(pid, signal.SIGCONT)
+
+    def _processes(self, connection: psycopg.Connection) -> Iterator[int]:
+        yield self.pid  # if that one is stopped first, there are no new ones
+        for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall():
+            yield pid
+
     def log(self) -> str:
         """What the server has said."""
         return (self._folder / "log").read_text(errors="replace")
@@ -204,9 +223,11 @@ class Cluster:
         self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def _execute(self, statement: str, *names: str) -> None:
-        address = f"host={self._folder} user=postgres dbname=postgres"
-        with closing(psycopg.connect(address, autocommit=True)) as connection:
+        with closing(self._connect()) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [self.programs / program, *arguments]

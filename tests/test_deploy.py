@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from chatfeedback.settings import Settings
+from chatfeedback.web.ending import STORE_SECONDS
 from chatfeedback.web.server import GRACE_SECONDS
 from serving import served
 
@@ -54,7 +55,7 @@ def unit(key: str) -> list[str]:
 
 def longest_end() -> float:
     """Seconds that a process may take from SIGTERM to its end."""
-    return float(Settings.model_fields["shutdown_seconds"].default) + GRACE_SECONDS
+    return float(Settings.model_fields["shutdown_seconds"].default) + GRACE_SECONDS + STORE_SECONDS
 
 
 # Docker

@@ -8,16 +8,24 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from sqlalchemy import create_engine, text
 
+import clusters
 from browser.telling import told
+from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
+from clusters import Cluster
 from gradio_pages import Page, Site, Told
 from openai_server import ScriptedServer
 from serving import Served, served
 
 PATIENCE = 60
+UNSTORED = (
+    "the database does not answer, so the process ends without it; replies whose end is not stored, and that are "
+    "interrupted when their leases are over: "
+)
 SENTENCE = "This server is being restarted, so nothing was sent; send it again in a moment."
 
 
@@ -154,3 +162,59 @@ def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(
         server.signal(signal.SIGTERM)
         assert server.ended() == 0
         assert server.lines == []
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Of the test's own: nobody else must wait for it."""
+    with clusters.running(clusters.newest()) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3600])
+async def test_a_database_that_hangs_does_not_keep_the_process(
+    cluster: Cluster, model: ScriptedServer, seconds: float
+) -> None:
+    url = cluster.url(cluster.create_database())
+    admin.upgrade(url)
+    model.reply("one two three", hold_after=2)
+    with running(url, model, seconds) as server:
+        async with writing(server, "one two") as talk:
+            with cluster.hanging():
+                server.signal(signal.SIGTERM)
+                if seconds > PATIENCE:  # then nobody waits for the end of it
+                    await ending(talk.site)
+                    server.signal(signal.SIGTERM)
+                assert await asyncio.to_thread(server.ended) == 1
+        assert server.lines[-1].endswith(f"{UNSTORED}1")
+        assert "Traceback" not in server.log
+    events = log_of(url, talk.conversation_id)
+    assert any(event.startswith("message_sent 1") for event in events)
+    assert not any(event.startswith("reply_finished") for event in events)
+
+
+def test_a_lock_of_somebody_else_does_not_keep_a_process_that_starts(cluster: Cluster, model: ScriptedServer) -> None:
+    url = cluster.url(cluster.create_database())
+    admin.upgrade(url)
+    other = create_engine(url)
+    with other.begin() as connection:
+        connection.execute(text("LOCK TABLE reply_drafts"))
+        with running(url, model, seconds=3600) as server:
+            server.signal(signal.SIGTERM)
+            assert server.ended() == 1
+            assert server.lines[-1].endswith(f"{UNSTORED}0")
+    other.dispose()
+
+
+async def test_what_only_looks_at_a_database_that_hangs_is_not_waited_for(
+    cluster: Cluster, model: ScriptedServer
+) -> None:
+    url = cluster.url(cluster.create_database())
+    admin.upgrade(url)
+    with running(url, model, seconds=3600) as server:
+        async with Site(server.address) as site:
+            with cluster.hanging():
+                assert (await site.http.get("/readyz")).json()["database"] == "unavailable"
+                server.signal(signal.SIGTERM)
+                assert await asyncio.to_thread(server.ended) == 0
+            assert server.lines[-1].endswith("everything that was accepted is stored")
