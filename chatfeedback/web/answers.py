@@ -1,4 +1,7 @@
-"""Refusals as answers: a page for somebody who opens an address, one line of text for everything else."""
+"""Refusals as answers: a page for somebody who opens an address, one line of text for everything else.
+
+A page that is opened while the database is away comes by itself when that is back. What was sent is never sent again.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from chatfeedback.web.rendering import render
 
 NO_CONSENT = "no_consent"
 """The code of a refusal that sends people to the consent text."""
+AGAIN_SECONDS = 5
+"""After which a browser asks again for what could not be shown because the database is away."""
 
 
 def refusal(scope: Scope, status: int, sentence: str, code: str = "") -> Response:
@@ -24,6 +29,8 @@ def refusal(scope: Scope, status: int, sentence: str, code: str = "") -> Respons
         return RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
     if code == NO_CONSENT:
         return RedirectResponse(f"/consent?{urlencode({'next': _address(scope)})}", status_code=303)
+    if status == 503 and scope["method"] == "GET":
+        return render("away.html", status=status, headers={"refresh": str(AGAIN_SECONDS)})
     return render("refused.html", status=status, sentence=sentence, code=status)
 
 

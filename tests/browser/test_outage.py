@@ -126,6 +126,28 @@ def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
     expect(chat.prompt).to_have_value("precious!")
 
 
+def test_a_page_that_is_loaded_again_meanwhile_comes_back_by_itself_with_what_was_typed(
+    chat: ChatPage, application: Application, away: Callable[[bool], None], folder: Path
+) -> None:
+    conversation = chat.conversation_id
+    chat.prompt.fill("precious")
+    away(True)
+    chat.page.reload()
+    told = chat.page.get_by_role("alert")
+    expect(told).to_have_text(
+        "This page comes back by itself as soon as the database does. What you have typed in the chat is kept."
+    )
+    chat.page.screenshot(path=folder / "away-loaded-again.png")
+    with chat.page.expect_response(lambda answer: answer.request.is_navigation_request()) as again:
+        pass
+    assert again.value.status == 503
+    away(False)
+    chat.drawn()
+    chat.shows("one", "You said: one")
+    expect(chat.prompt).to_have_value("precious")
+    assert chat.conversation_id == conversation
+
+
 def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, away: Callable[[bool], None]) -> None:
     told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
     away(True)

@@ -159,7 +159,11 @@ def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
             assert (refused.status_code, "refuses connections" in refused.text) == (503, True)
             told = get(application, "readyz")
             assert (told.status_code, told.json()["database"]) == (503, "unavailable")
-            assert str(url.database) not in refused.text + told.text
+            opened = people["ada"].get("/", headers={"accept": "text/html"})
+            sent = people["ada"].post("/consent", headers={"accept": "text/html"})
+            assert (opened.status_code, sent.status_code) == (503, 503)
+            assert ["refresh" in answer.headers for answer in (opened, sent)] == [True, False], "nothing is sent again"
+            assert str(url.database) not in refused.text + told.text + opened.text + sent.text
             assert f'database "{url.database}" does not exist' in caplog.text, "whoever runs the server is told"
         finally:
             call_it(f"{url.database}_away", str(url.database))
