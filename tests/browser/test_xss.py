@@ -112,7 +112,8 @@ def press_everything(page: Page, chatbot: str) -> None:
         """within => {
             for (const element of document.querySelectorAll(`${within} .md *`)) {
                 if (element.closest('.code_wrap')) continue;
-                if (element.localName === 'a' && /^(http|mailto)/.test(element.href)) continue;
+                // Of a link in a diagram, `href` is an object.
+                if (element.localName === 'a' && /^(http|mailto)/.test(element.href.baseVal ?? element.href)) continue;
                 element.focus?.({ preventScroll: true });
                 for (const kind of ['pointerover', 'mouseover', 'click', 'toggle', 'animationstart']) {
                     element.dispatchEvent(new MouseEvent(kind, { cancelable: true }));
