@@ -169,6 +169,9 @@ def test_what_is_typed_while_a_reply_streams_stays_and_is_sent_afterwards(
     chat.shows("Count", "one two")
     chat.prompt.press_sequentially("and then?")
     chat.prompt.press("Enter")
+    expect(chat.notice).to_have_text(
+        "A reply is still being written; wait for it or press Stop."
+    )  # before the reply may end
     script.release()
     chat.shows("Count", "one two three four")
     chat.idle()
