@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
+from browser.application import eventually
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
@@ -111,11 +112,9 @@ def wait_for_waiting(engine: Engine, sessions: int) -> None:
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    until = time.monotonic() + WAITS
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.execute(waiting).scalar() != sessions:
-            assert time.monotonic() < until, "nobody waits"
-            time.sleep(0.01)
+        ask = lambda: connection.execute(waiting).scalar()  # noqa: E731
+        assert eventually(ask, lambda seen: seen == sessions, time.sleep) == sessions, "nobody waits"
 
 
 class CutWhileCommitting(PostgresWriter):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, text
 
+from browser.application import eventually
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
@@ -196,10 +197,7 @@ END_OTHERS = text(
 
 def wait_until_usable(store: EventStore) -> None:
     """Until whoever tries the database again and again has told that it works."""
-    deadline = time.monotonic() + 30
-    while store.availability.trouble is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert eventually(lambda: store.availability.trouble, lambda seen: seen is None, time.sleep) is None
 
 
 def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], allow: Callable[[], object]) -> None:
