@@ -158,7 +158,7 @@ class Place:
             self._file = file
         elif file != self._file:
             raise StoreUnavailable(
-                f"The database {self._path} was moved, deleted or replaced, so nothing was stored; put it back, "
+                f"The database {self._path.name} was moved, deleted or replaced, so nothing was stored; put it back, "
                 "or start chatfeedback again."
             )
 
