@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 
 
 def executable() -> str | None:

@@ -16,9 +16,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 from sqlalchemy import Engine
+from xdist.scheduler import LoadFileScheduling
 
 import chromium
 import clusters
+import process_guard
 from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine
 from clusters import Cluster
@@ -39,8 +41,41 @@ BROWSER = Path(__file__).parent / "browser"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests in the browser come last: while Playwright runs, no other test can have an event loop."""
-    items.sort(key=lambda item: BROWSER in item.path.parents)
+    """Sort the tests: quick ones, those with programs of their own, the browser.
+
+    The browser comes last because no other test can have an event loop while Playwright runs.
+    """
+    items[:] = [item for item in items if not (item.get_closest_marker("sqlite") and _database_kind(item) != "sqlite")]
+    slow_files = {item.path for item in items if item.get_closest_marker("process")}
+    for item in items:
+        if BROWSER in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+    items.sort(key=lambda item: (BROWSER in item.path.parents, item.path in slow_files))
+
+
+def _database_kind(item: pytest.Item) -> object:
+    return getattr(item, "callspec", None) and item.callspec.params.get("database_kind", "sqlite")  # type: ignore[attr-defined]
+
+
+class FilesThenBrowser(LoadFileScheduling):
+    """Give whole files to the workers of pytest-xdist, in order, and all of the browser's files to one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return BROWSER.name if BROWSER.name in Path(path).parts else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesThenBrowser:
+    config.option.loadscopereorder = False  # the order of the collection counts, not the number of tests
+    return FilesThenBrowser(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _no_program_without_mark(request: pytest.FixtureRequest) -> Iterator[None]:
+    with process_guard.started() as programs:
+        yield
+    if request.node.get_closest_marker("process") is None and request.node.get_closest_marker("browser") is None:
+        assert programs == [], "a test that starts a program is marked: @pytest.mark.process"
 
 
 @pytest.fixture(autouse=True)
@@ -61,18 +96,28 @@ def _no_log_of_an_earlier_test() -> Iterator[None]:
     logger.setLevel(levels[1])
 
 
+def shared_cluster(programs: Callable[[], Path]) -> Iterator[Cluster]:
+    with process_guard.allowed():
+        cluster = Cluster(programs())
+    try:
+        with process_guard.allowed():
+            cluster.start()
+        yield cluster
+    finally:
+        with process_guard.allowed():
+            cluster.close()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Cluster]:
     """A cluster of this test run, of the newest Postgres."""
-    with clusters.running(clusters.newest()) as cluster:
-        yield cluster
+    yield from shared_cluster(clusters.newest)
 
 
 @pytest.fixture(scope="session")
 def older_postgres_server() -> Iterator[Cluster]:
     """A cluster of this test run, of the oldest supported Postgres that is here."""
-    with clusters.running(clusters.older()) as cluster:
-        yield cluster
+    yield from shared_cluster(clusters.older)
 
 
 @pytest.fixture(scope="session")

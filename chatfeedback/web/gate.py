@@ -219,8 +219,8 @@ class _Answer:
                 self._start = message
                 return
             headers["content-security-policy"] = hygiene.OWN_PAGES
-            if "cache-control" not in headers and not self._scope["path"].startswith(("/assets/", "/static/")):
-                headers["cache-control"] = "no-store"
+            if "cache-control" not in headers:
+                headers.update(hygiene.caching(self._scope["path"], message["status"]))
         elif self._start is not None and message["type"] == "http.response.body":
             self._page += message.get("body", b"")
             if message.get("more_body"):

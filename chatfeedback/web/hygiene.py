@@ -38,6 +38,16 @@ def headers(*, secure: bool) -> dict[str, str]:
     return {**ALWAYS, **(WITH_TLS if secure else {})}
 
 
+def caching(path: str, status: int) -> dict[str, str]:
+    """Return the Cache-Control header of an answer that has none of its own; none for static files without a hash.
+
+    The name of each file of Gradio's build has a hash of its content, so browsers need not ask for it again.
+    """
+    if path.startswith("/assets/") and status == 200:
+        return {"cache-control": "public, max-age=31536000, immutable"}
+    return {} if path.startswith(("/assets/", "/static/")) else {"cache-control": "no-store"}
+
+
 def source_hash(script: bytes) -> str:
     """How a policy names an inline script (CSP Level 3, 'sha256-…')."""
     # A browser folds line ends before it hashes.

@@ -26,6 +26,8 @@ from chatfeedback.web.server import build_app, new_server
 from openai_server import ScriptedServer
 
 T = TypeVar("T")
+_idle_ports: list[int] = []
+"""Of applications that have ended. Taken again, because browsers cache Gradio's scripts by address."""
 PATIENCE = 20.0
 """Seconds that a test waits for what must come; it comes in a fraction of that."""
 
@@ -54,7 +56,7 @@ class Application:
     """For which replies may still be written when it is stopped."""
 
     def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
-        self._listening = _listen(0)
+        self._listening = _listen(_idle_ports.pop() if _idle_ports else 0)
         self.port = int(self._listening.getsockname()[1])
         public = {"public_url": self.address} if at_home else {}
         self.settings = Settings(database_url=database_url, **public, **settings)
@@ -82,6 +84,7 @@ class Application:
         self.stop()
         self._store.close()
         self._engine.dispose()
+        _idle_ports.append(self.port)
 
     def start(self) -> None:
         """Returns when it answers."""

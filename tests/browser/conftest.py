@@ -21,7 +21,7 @@ pytest.register_assert_rewrite("browser.application", "browser.chat_page", "brow
 from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
-from browser.watched import DESKTOP, PHONE, Watched  # noqa: E402
+from browser.watched import DESKTOP, PHONE, Contexts, Watched  # noqa: E402
 from unforeseen import faults  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
@@ -54,6 +54,12 @@ def browser(chromium_executable: str | None) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium_executable, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def contexts(browser: Browser) -> Iterator[Contexts]:
+    with closing(Contexts(browser)) as contexts:
+        yield contexts
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +95,9 @@ def password_hash() -> str:
 
 # After `serve`, so that the pages are closed before an application ends.
 @pytest.fixture
-def watched(browser: Browser, serve: Callable[..., Application]) -> Iterator[Watched]:
+def watched(contexts: Contexts, serve: Callable[..., Application]) -> Iterator[Watched]:
     """Makes contexts; an error on one of their pages fails the test."""
-    with closing(Watched(browser)) as watched:
+    with closing(Watched(contexts)) as watched:
         yield watched
     assert watched.errors == []
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import expect
 
 from browser.application import Application, eventually
 from browser.chat_page import ChatPage
@@ -63,7 +63,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 def test_the_traps_spring_where_nothing_protects_a_page(watched: Watched, elsewhere: Elsewhere) -> None:
     watched.harmless.append("Failed to load resource")
     for name, attack in ATTACKS.items():
-        context = watched.context()
+        context = watched.context(own=True)
         traps = Traps(context, elsewhere.unsafe, elsewhere)
         page = context.new_page()
         page.goto(elsewhere.unsafe)
@@ -75,7 +75,7 @@ def test_the_policy_alone_stops_what_no_sanitiser_has_seen(
     watched: Watched, application: Application, elsewhere: Elsewhere
 ) -> None:
     watched.harmless += ["Loading ", "Executing ", "Running ", "Framing ", "Sending ", "Failed to load resource"]
-    context = watched.context()
+    context = watched.context(own=True)
     traps = Traps(context, application.address, elsewhere)
     chat = ChatPage(context.new_page(), application.address).open()
     for attack in ATTACKS.values():
@@ -101,9 +101,10 @@ def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatP
 
 
 def test_a_whole_sitting_breaks_no_rule_of_the_policy(
-    context: BrowserContext, application: Application, model: ScriptedServer
+    watched: Watched, application: Application, model: ScriptedServer
 ) -> None:
     refused: list[str] = []
+    context = watched.context(own=True)
     context.expose_function("refusedByPolicy", lambda what: refused.append(what))
     context.add_init_script(
         "document.addEventListener('securitypolicyviolation', event =>"

@@ -53,7 +53,7 @@ def application(new_sqlite: object, model: ScriptedServer) -> Iterator[Applicati
 @pytest.fixture
 def context(watched: Watched) -> BrowserContext:
     watched.harmless += EXPECTED
-    return watched.context()
+    return watched.context(own=True)
 
 
 @pytest.fixture

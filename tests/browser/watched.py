@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections import defaultdict
+from typing import Any, NoReturn
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, WebError
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
+TIMEOUT_MS = 15_000
 HARMLESS = [
     # What Gradio says of its own requests that a reload or a closed tab cuts off.
     "AbortError: signal is aborted without reason",
@@ -22,25 +25,74 @@ UNREACHABLE = [
     "TypeError: Failed to fetch",
     "Unexpected error Connection to the server was lost.",
 ]
+LASTING = ("add_init_script", "expose_function", "expose_binding", "route", "grant_permissions")
+"""Methods of a context whose effect cannot be taken back."""
+
+
+class Contexts:
+    """Contexts that tests take in turn, so that Gradio's scripts are in their caches. Nothing else is left in them."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._idle: dict[str, list[BrowserContext]] = defaultdict(list)
+
+    def take(self, options: dict[str, Any]) -> BrowserContext:
+        """Return a context with these options that nobody uses: no page, no cookie, no storage."""
+        idle = self._idle[_key(options)]
+        return idle.pop() if idle else self._keep_clean(self.new(options))
+
+    def new(self, options: dict[str, Any]) -> BrowserContext:
+        """Return a context that no other test gets."""
+        # Without a head nobody is asked, and what a real browser allows at a click is refused.
+        context = self._browser.new_context(**{"permissions": ["clipboard-write"], **options})
+        context.set_default_timeout(TIMEOUT_MS)
+        return context
+
+    def give_back(self, context: BrowserContext, options: dict[str, Any]) -> None:
+        """Close the pages of a context of `take`, and forget what they stored."""
+        for page in context.pages:
+            page.close()
+        context.set_offline(False)
+        context.set_storage_state({"cookies": [], "origins": []})
+        self._idle[_key(options)].append(context)
+
+    def close(self) -> None:
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+
+    @staticmethod
+    def _keep_clean(context: BrowserContext) -> BrowserContext:
+        def refuse(*_arguments: object, **_options: object) -> NoReturn:
+            raise AssertionError("this would stay in the context for other tests: take watched.context(own=True)")
+
+        for name in LASTING:
+            setattr(context, name, refuse)
+        return context
 
 
 class Watched:
     """Makes contexts; `errors` are those that their pages reported: in the console, uncaught, or by a dialog."""
 
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._contexts: list[BrowserContext] = []
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._taken: list[tuple[BrowserContext, dict[str, Any]]] = []
+        self._own: list[BrowserContext] = []
         self.errors: list[str] = []
         self.harmless = list(HARMLESS)
 
-    def context(self, **options: Any) -> BrowserContext:
-        """A person of her own: nothing is shared with other contexts."""
-        context = self._browser.new_context(**{"locale": "en-US", "viewport": DESKTOP, **options})
-        context.set_default_timeout(15_000)
+    def context(self, *, own: bool = False, **options: Any) -> BrowserContext:
+        """A person of their own: nothing is shared with other contexts. `own`: it may be changed for good."""
+        options = {"locale": "en-US", "viewport": DESKTOP, **options}
+        if own:
+            context = self._contexts.new(options)
+            self._own.append(context)
+        else:
+            context = self._contexts.take(options)
+            self._taken.append((context, options))
         context.on("console", self._note)
-        context.on("weberror", lambda error: self._add(str(error.error)))
+        context.on("weberror", self._note_uncaught)
         context.on("dialog", self._refuse)
-        self._contexts.append(context)
         return context
 
     def server_goes_away(self) -> None:
@@ -48,8 +100,14 @@ class Watched:
         self.harmless += UNREACHABLE
 
     def close(self) -> None:
-        for context in self._contexts:
+        """Close all pages; what they report meanwhile counts too."""
+        for context in self._own:
             context.close()
+        for context, options in self._taken:
+            self._contexts.give_back(context, options)
+            context.remove_listener("console", self._note)
+            context.remove_listener("weberror", self._note_uncaught)
+            context.remove_listener("dialog", self._refuse)
 
     def _refuse(self, dialog: Dialog) -> None:
         self.errors.append(f"a dialog: {dialog.message}")
@@ -59,6 +117,13 @@ class Watched:
         if message.type == "error":
             self._add(f"{message.text} ({message.location.get('url')})")
 
+    def _note_uncaught(self, error: WebError) -> None:
+        self._add(str(error.error))
+
     def _add(self, error: str) -> None:
         if not error.startswith(tuple(self.harmless)):
             self.errors.append(error)
+
+
+def _key(options: dict[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True, default=str)

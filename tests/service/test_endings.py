@@ -19,6 +19,8 @@ from openai_server import Body, ScriptedServer, delta
 from service.room import LINGER_SECONDS, Room, escaped, held, last, open_room, pass_time, texts, until
 from talking import People
 
+pytestmark = pytest.mark.sqlite
+
 UNSTORABLE = "nul \0, half a smile \ud83d, whole 😀"
 STORED = "nul \ufffd, half a smile \ufffd, whole 😀"
 

@@ -18,6 +18,8 @@ from openai_server import ScriptedServer, delta
 from service.room import PATIENCE_SECONDS, Room, escaped, held, last, open_room, texts
 from talking import People
 
+pytestmark = pytest.mark.sqlite
+
 LONGEST_REPLY = 60
 SILENCE_SECONDS = 0.9
 """Short for who waits for it, long for a server that answers."""

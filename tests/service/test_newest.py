@@ -13,6 +13,8 @@ from chatfeedback.web.newest import Newest
 from openai_server import ScriptedServer
 from service.room import Room, last, until
 
+pytestmark = pytest.mark.sqlite
+
 
 def rated(conversation: Conversation) -> str | None:
     """What the only rating says."""

@@ -12,6 +12,8 @@ from chatfeedback.errors import NotAllowed, NotFound
 from openai_server import ScriptedServer
 from service.room import Room, held, texts
 
+pytestmark = pytest.mark.sqlite
+
 UseCase = Callable[[Room, str, str, Conversation], Awaitable[object]]
 """(room, who asks, conversation id, the conversation that its messages are from)."""
 

@@ -16,6 +16,8 @@ from chatfeedback.errors import InputError, MessageRejected, NotRateable
 from openai_server import ScriptedServer
 from service.room import LONGEST_COMMENT, Room, held, last
 
+pytestmark = pytest.mark.sqlite
+
 SLOW_SECONDS = 0.5
 SLOWLY = f"""
     CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS

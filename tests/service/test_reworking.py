@@ -12,6 +12,8 @@ from openai_server import ScriptedServer
 from service.room import Room, held, last, open_room, texts
 from talking import People
 
+pytestmark = pytest.mark.sqlite
+
 
 async def undo(room: Room, conversation: Conversation) -> tuple[Conversation, str]:
     return await room.service.undo(room.ada, conversation.conversation_id, seen=conversation.tree_version)

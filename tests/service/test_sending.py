@@ -16,6 +16,8 @@ from openai_server import Body, ScriptedServer
 from service.room import LONGEST_MESSAGE, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
 from talking import People
 
+pytestmark = pytest.mark.sqlite
+
 TOO_LONG = {"error": {"code": "context_length_exceeded", "message": "This model's maximum context length is 64."}}
 
 

@@ -32,6 +32,8 @@ from service.room import (
     until,
 )
 
+pytestmark = pytest.mark.sqlite
+
 FAST = "A model that writes much faster than anybody reads. " * 200
 
 
