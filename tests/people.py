@@ -18,6 +18,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+from fastapi import FastAPI
 
 from browser.application import Application
 from chatfeedback.domain.roles import Role
@@ -27,6 +28,8 @@ from chatfeedback.store.sessions import Sessions
 ROLES: dict[str, Role] = {"ada": "annotator", "bob": "annotator", "rita": "researcher", "adam": "admin"}
 """Who there is, besides nobody."""
 NOBODY = "nobody"
+UNUSED_MODELS = [{"model": "parrot", "base_url": "http://127.0.0.1:9/v1"}]
+"""A model that no test of a module asks. The default model would load its weights."""
 
 
 class Somebody:
@@ -122,7 +125,12 @@ class Tab:
 def blocks_of(application: Application) -> gr.Blocks:
     """The page of a running application."""
     assert application.app is not None
-    return next(route.app.blocks for route in application.app.routes if hasattr(getattr(route, "app", None), "blocks"))
+    return blocks_in(application.app)
+
+
+def blocks_in(app: FastAPI) -> gr.Blocks:
+    """Return the page of an application that need not run."""
+    return next(route.app.blocks for route in app.routes if hasattr(getattr(route, "app", None), "blocks"))
 
 
 def settle(application: Application) -> dict[str, Somebody]:
@@ -139,7 +147,7 @@ def settle(application: Application) -> dict[str, Somebody]:
 @contextmanager
 def house(database_url: str, **settings: Any) -> Iterator[tuple[Application, dict[str, Somebody]]]:
     """A running application with passwords, and its people."""
-    application = Application(database_url, **{"auth": "password", **settings})
+    application = Application(database_url, **{"auth": "password", "models": UNUSED_MODELS, **settings})
 
     async def start() -> None:
         # Outside a running loop Gradio would make one of its own, and never close it.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 
 from browser.application import Application
 from chatfeedback.access import passwords
@@ -27,12 +28,13 @@ PASSWORD = "four words nobody guesses"
 MOST = 20_000
 """Bytes that a request to `lived_in` may have."""
 SESSION, FORM = "chatfeedback_session", "chatfeedback_form"
-_HASH = passwords.hashed(PASSWORD, "somebody")
+ON_SQLITE = pytest.mark.parametrize("inhabited", ["sqlite"], indirect=True)
+"""For tests, and for modules as their `pytestmark`, whose subject is the same on both databases."""
 
 
 def settle(application: Application, name: str, role: Role = "annotator") -> User:
     """A user with PASSWORD."""
-    return users.add(application.engine, name, role, actor_id=None, password_hash=_HASH)
+    return users.add(application.engine, name, role, actor_id=None, password_hash=passwords.hashed(PASSWORD, name))
 
 
 class Visitor(httpx.Client):
