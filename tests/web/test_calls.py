@@ -15,7 +15,7 @@ from chatfeedback.settings import Settings
 from chatfeedback.web.calls import Function, functions
 from chatfeedback.web.policy import FUNCTIONS
 from chatfeedback.web.server import build_app
-from people import blocks_in
+from people import UNUSED_MODELS, blocks_in
 
 OTHER_TRIGGER = 1_000_000
 """The id of no component, as that of a page which was drawn before the server was started again."""
@@ -24,10 +24,9 @@ OTHER_TRIGGER = 1_000_000
 @pytest.fixture(scope="module")
 def handlers(new_sqlite: Callable[[], str]) -> dict[str, Function]:
     """Functions of the page by the name of the handler."""
-    models = [{"model": "parrot", "base_url": "http://127.0.0.1:9/v1"}]
 
     async def read() -> dict[int, Function]:
-        app = build_app(Settings(database_url=new_sqlite(), models=models))
+        app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
         async with app.router.lifespan_context(app):
             return functions(blocks_in(app))
 

@@ -22,7 +22,7 @@ from chatfeedback.access import passwords
 from chatfeedback.domain.roles import Role
 from chatfeedback.store import users
 from chatfeedback.store.users import User
-from people import Somebody
+from people import PLAIN, Somebody
 
 PASSWORD = "four words nobody guesses"
 MOST = 20_000
@@ -41,7 +41,7 @@ class Visitor(httpx.Client):
     """Keeps its cookies, follows no redirect."""
 
     def __init__(self, application: Application, **how: Any) -> None:
-        super().__init__(base_url=application.address, timeout=30, trust_env=False, **how)
+        super().__init__(base_url=application.address, timeout=30, trust_env=False, verify=PLAIN, **how)
 
     def hidden(self, path: str = "/login") -> dict[str, str]:
         """The hidden fields of the form on a page."""
