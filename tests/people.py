@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+from fastapi import FastAPI
 
 from browser.application import Application
 from chatfeedback.domain.roles import Role
@@ -27,6 +29,10 @@ from chatfeedback.store.sessions import Sessions
 ROLES: dict[str, Role] = {"ada": "annotator", "bob": "annotator", "rita": "researcher", "adam": "admin"}
 """Who there is, besides nobody."""
 NOBODY = "nobody"
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients that speak plain HTTP: by default each would read the certificates of the world, which takes 50 ms."""
+UNUSED_MODELS = [{"model": "parrot", "base_url": "http://127.0.0.1:9/v1"}]
+"""A model that no test of a module asks. The default model would load its weights."""
 
 
 class Somebody:
@@ -35,7 +41,7 @@ class Somebody:
     def __init__(self, application: Application, name: str, annotator_id: str | None, token: str | None) -> None:
         cookies = {"chatfeedback_session": token} if token else {}
         self.name, self.annotator_id, self.token = name, annotator_id, token
-        self.http = httpx.Client(base_url=application.address, cookies=cookies, timeout=30)
+        self.http = httpx.Client(base_url=application.address, cookies=cookies, timeout=30, verify=PLAIN)
         self._blocks = blocks_of(application)
 
     def request(self, method: str, path: str, **how: Any) -> httpx.Response:
@@ -122,7 +128,12 @@ class Tab:
 def blocks_of(application: Application) -> gr.Blocks:
     """The page of a running application."""
     assert application.app is not None
-    return next(route.app.blocks for route in application.app.routes if hasattr(getattr(route, "app", None), "blocks"))
+    return blocks_in(application.app)
+
+
+def blocks_in(app: FastAPI) -> gr.Blocks:
+    """Return the page of an application that need not run."""
+    return next(route.app.blocks for route in app.routes if hasattr(getattr(route, "app", None), "blocks"))
 
 
 def settle(application: Application) -> dict[str, Somebody]:
@@ -139,7 +150,7 @@ def settle(application: Application) -> dict[str, Somebody]:
 @contextmanager
 def house(database_url: str, **settings: Any) -> Iterator[tuple[Application, dict[str, Somebody]]]:
     """A running application with passwords, and its people."""
-    application = Application(database_url, **{"auth": "password", **settings})
+    application = Application(database_url, **{"auth": "password", "models": UNUSED_MODELS, **settings})
 
     async def start() -> None:
         # Outside a running loop Gradio would make one of its own, and never close it.

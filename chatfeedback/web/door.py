@@ -142,7 +142,7 @@ class Door:
             functions=functions(blocks),
             files=frozenset(_files(blocks.config)),
             scripts=tuple(scripts),
-            hosts=self._hosts(),
+            hosts=allowed_hosts(settings),
             # Without a token, a site elsewhere that has itself resolved to us could read the metrics.
             at_any_name={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
             origin=settings.public_url,
@@ -156,13 +156,6 @@ class Door:
         app.add_exception_handler(Exception, broken)
         app.add_middleware(Forwarding, networks=settings.trusted_proxies, origin=settings.public_url)
 
-    def _hosts(self) -> frozenset[str] | None:
-        public = self._settings.public_url
-        named = {urlsplit(public).hostname or ""} if public else set()
-        if self._settings.auth == "none":
-            return LOOPBACK | named
-        return (LOOPBACK | named) if named else None
-
     def _identify(self) -> Identify:
         settings = self._settings
         if settings.auth == "none":
@@ -174,6 +167,14 @@ class Door:
     def _token_for(self, request: gr.Request, purpose: str) -> str:
         asked: Any = request.request
         return self._forms.token(asked, purpose)
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    """Return the names that the server may be called by; None: any."""
+    named = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set()
+    if settings.auth == "none":
+        return LOOPBACK | named
+    return (LOOPBACK | named) if named else None
 
 
 def _provider(settings: Settings) -> OidcClient | None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from browser.application import Application, endpoint
+from cheap_hashes import cheap_hashes
 from openai_server import ScriptedServer
 from people import Somebody, house
 from unforeseen import faults
@@ -22,11 +23,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """What a password costs is the business of `access/test_passwords.py` and `access/test_desk.py`."""
+    with cheap_hashes():
+        yield
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def inhabited(
     request: pytest.FixtureRequest, model: ScriptedServer, new_sqlite: Callable[[], str]
 ) -> Iterator[tuple[Application, dict[str, Somebody]]]:
-    """The application and its people (`people.ROLES`, and nobody)."""
+    """The application and its people (`people.ROLES`, and nobody).
+
+    Tests of what is the same on both databases take `visiting.ON_SQLITE`.
+    """
     if request.param == "sqlite":
         with house(new_sqlite(), models=[endpoint(model)]) as found:
             yield found

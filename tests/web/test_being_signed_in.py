@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from browser.application import Application
 from chatfeedback.store import users
-from web.visiting import PASSWORD, SESSION, Visitor, logout_token, set_cookies, settle
+from web.visiting import ON_SQLITE, PASSWORD, SESSION, Visitor, logout_token, set_cookies, settle
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def application(with_passwords: Application) -> Application:
 # The cookie
 
 
+@ON_SQLITE
 def test_the_cookie_is_for_this_site_and_out_of_reach_for_scripts(visitor: Visitor) -> None:
     cookies = set_cookies(visitor.sign_in("grace"))
     assert re.fullmatch(
@@ -68,6 +69,7 @@ GARBAGE = [
 ]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("value", GARBAGE)
 def test_a_cookie_of_anything_lets_nobody_in_and_is_no_fault(application: Application, value: bytes) -> None:
     cookie = SESSION.encode() + b"=" + value
@@ -79,6 +81,7 @@ def test_a_cookie_of_anything_lets_nobody_in_and_is_no_fault(application: Applic
         assert visitor.get("/login", headers=headers).status_code == 200
 
 
+@ON_SQLITE
 def test_a_session_among_other_cookies_is_found_whatever_they_are(visitor: Visitor) -> None:
     visitor.sign_in("grace")
     ours = f"{SESSION}={visitor.cookies[SESSION]}"
@@ -91,6 +94,7 @@ def test_a_session_among_other_cookies_is_found_whatever_they_are(visitor: Visit
         assert visitor.get("/config", headers={"cookie": cookie.encode("latin-1")}).status_code == 200, cookie
 
 
+@ON_SQLITE
 def test_of_two_sessions_none_is_taken(visitor: Visitor, other: Visitor) -> None:
     visitor.sign_in("grace")
     other.sign_in("hedy")
@@ -126,6 +130,7 @@ def test_signing_out_ends_the_session_and_has_the_browser_forget(application: Ap
     assert not visitor.is_let_in
 
 
+@ON_SQLITE
 def test_signing_out_needs_the_token_of_this_session(
     application: Application, visitor: Visitor, other: Visitor
 ) -> None:
@@ -141,6 +146,7 @@ def test_signing_out_needs_the_token_of_this_session(
     assert other.is_let_in
 
 
+@ON_SQLITE
 def test_the_token_of_an_older_session_is_worth_nothing_in_a_newer_one(
     application: Application, visitor: Visitor
 ) -> None:
@@ -180,6 +186,7 @@ def test_another_password_is_set_with_the_old_one_and_ends_the_other_sessions(
     assert other.sign_in(name, new).status_code == 303
 
 
+@ON_SQLITE
 def test_nobody_changes_the_password_of_somebody_else_with_a_stolen_form(visitor: Visitor, other: Visitor) -> None:
     visitor.sign_in("grace")
     other.sign_in("hedy")

@@ -1,4 +1,8 @@
-"""A server that is asked to end: no new work, time for the replies that are being written, the rest is stored."""
+"""A server that is asked to end: no new work, time for the replies that are being written, the rest is stored.
+
+Every server is a process of its own. Those of `running` are forked from one that has imported Gradio, and have less
+time for requests and for the database at the end than the constants of `chatfeedback.web` give them.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,19 @@ from chatfeedback.store import admin
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
+from chatfeedback.web.ending import STORE_SECONDS
 from clusters import Cluster
+from forked_server import ForkedServer, ShutdownLimits, forked_server
 from gradio_pages import Page, Site, Told
 from openai_server import ScriptedServer
 from serving import Served, served
 
+pytestmark = pytest.mark.process
+
 PATIENCE = 60
+LIMITS = ShutdownLimits(grace=1, store=STORE_SECONDS)
+LIMITS_OF_A_HANG = ShutdownLimits(grace=1, store=3)
+"""Where the database does not answer, the process uses up all the time that it has."""
 UNSTORED = (
     "the database does not answer, so the process ends without it; replies whose end is not stored, and that are "
     "interrupted when their leases are over: "
@@ -35,10 +46,16 @@ def model() -> Iterator[ScriptedServer]:
         yield server
 
 
+def flags(database_url: str, model: ScriptedServer) -> list[str]:
+    return ["--database-url", database_url, "--model", "parrot", "--base-url", model.url]
+
+
 @contextmanager
-def running(database_url: str, model: ScriptedServer, seconds: float) -> Iterator[Served]:
-    flags = ["--database-url", database_url, "--model", "parrot", "--base-url", model.url]
-    with served(*flags, CHATFEEDBACK_SHUTDOWN_SECONDS=str(seconds)) as server:
+def running(
+    database_url: str, model: ScriptedServer, seconds: float, limits: ShutdownLimits = LIMITS
+) -> Iterator[ForkedServer]:
+    variables = {"CHATFEEDBACK_SHUTDOWN_SECONDS": str(seconds)}
+    with forked_server(*flags(database_url, model), limits=limits, **variables) as server:
         assert server.address, server.log
         yield server
 
@@ -61,7 +78,7 @@ class Talk:
 
 
 @asynccontextmanager
-async def writing(server: Served, text: str) -> AsyncIterator[Talk]:
+async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Talk]:
     """Until `text` of the reply is on the page."""
     async with Site(server.address) as site:
         page = site.page()
@@ -129,6 +146,8 @@ async def test_what_is_not_finished_in_time_is_kept_as_it_is(database_url: str, 
     assert log_of(database_url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
 
 
+# The same end as that of Ctrl+C pressed twice, which is below on SQLite.
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 async def test_a_second_signal_hurries_the_end_on(database_url: str, model: ScriptedServer) -> None:
     model.reply("one two three", hold_after=2)
     with running(database_url, model, seconds=3600) as server:
@@ -143,9 +162,10 @@ async def test_a_second_signal_hurries_the_end_on(database_url: str, model: Scri
 async def test_ctrl_c_is_as_good_a_signal_however_often_it_is_pressed(
     new_sqlite: Callable[[], str], model: ScriptedServer
 ) -> None:
+    """Here the command is started as a person starts it, with the time that everybody has."""
     url = new_sqlite()
     model.reply("one two three", hold_after=2)
-    with running(url, model, seconds=3600) as server:
+    with served(*flags(url, model), CHATFEEDBACK_SHUTDOWN_SECONDS="3600") as server:
         async with writing(server, "one two") as talk:
             server.signal(signal.SIGINT)
             await ending(talk.site)
@@ -164,9 +184,9 @@ def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(
         assert server.lines == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Of the test's own: nobody else must wait for it."""
+    """Of this module's own: nobody else must wait for it."""
     with clusters.running(clusters.newest()) as cluster:
         yield cluster
 
@@ -178,7 +198,7 @@ async def test_a_database_that_hangs_does_not_keep_the_process(
     url = cluster.url(cluster.create_database())
     admin.upgrade(url)
     model.reply("one two three", hold_after=2)
-    with running(url, model, seconds) as server:
+    with running(url, model, seconds, LIMITS_OF_A_HANG) as server:
         async with writing(server, "one two") as talk:
             with cluster.hanging():
                 server.signal(signal.SIGTERM)
@@ -199,7 +219,7 @@ def test_a_lock_of_somebody_else_does_not_keep_a_process_that_starts(cluster: Cl
     other = create_engine(url)
     with other.begin() as connection:
         connection.execute(text("LOCK TABLE reply_drafts"))
-        with running(url, model, seconds=3600) as server:
+        with running(url, model, 3600, LIMITS_OF_A_HANG) as server:
             server.signal(signal.SIGTERM)
             assert server.ended() == 1
             assert server.lines[-1].endswith(f"{UNSTORED}0")
@@ -211,7 +231,7 @@ async def test_what_only_looks_at_a_database_that_hangs_is_not_waited_for(
 ) -> None:
     url = cluster.url(cluster.create_database())
     admin.upgrade(url)
-    with running(url, model, seconds=3600) as server:
+    with running(url, model, 3600, LIMITS_OF_A_HANG) as server:
         async with Site(server.address) as site:
             with cluster.hanging():
                 assert (await site.http.get("/readyz")).json()["database"] == "unavailable"

@@ -16,6 +16,9 @@ import pytest
 from browser.application import Application
 from chatfeedback.store import audit
 from people import Somebody, Tab
+from web.visiting import ON_SQLITE
+
+pytestmark = ON_SQLITE
 
 
 @pytest.fixture
@@ -50,58 +53,30 @@ def like(index: Any, liked: Any = True, value: Any = ("You said: Hello",)) -> di
     return {"index": index, "value": list(value) if isinstance(value, tuple) else value, "liked": liked}
 
 
-FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
-    "a rating that there is not": ("FeedbackHandlers.like", [None, ""], like(1, "<b>anything</b>")),
-    "a rating of another type": ("FeedbackHandlers.like", [None, ""], like(1, 7)),
-    "an option as a rating": ("FeedbackHandlers.like", [None, ""], like(1, "Funny")),
-    "an index that is text": ("FeedbackHandlers.like", [None, ""], like("1")),
-    "an index that is negative": ("FeedbackHandlers.like", [None, ""], like(-1)),
-    "an index that is truth": ("FeedbackHandlers.like", [None, ""], like(True)),
-    "an index that is a fraction": ("FeedbackHandlers.like", [None, ""], like(1.5)),
-    "an index that is a list": ("FeedbackHandlers.like", [None, ""], like([1, 0])),
-    "a click without an index": ("FeedbackHandlers.like", [None, ""], {"value": ["x"], "liked": True}),
-    "a click with something else": ("FeedbackHandlers.like", [None, ""], {**like(1), "message_id": "x"}),
-    "a click that tells nothing": ("FeedbackHandlers.like", [None, ""], None),
-    "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, ""], like(1)),
-    "a state in a prompt": ("ChatHandlers.send", ["Hi", {"conversation_id": "x"}, None], None),
-    "a prompt that is a file": (
-        "ChatHandlers.send",
-        [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, None, None],
-        None,
-    ),
-    "a prompt that is a list": ("ChatHandlers.send", [["Hi"], None, None], None),
-    "a model that is a number": ("ChatHandlers.send", ["Hi", None, 3], None),
-    "too many inputs": ("ChatHandlers.send", ["Hi", None, None, []], None),
-    "too few inputs": ("ChatHandlers.send", ["Hi"], None),
-    "an edit that is no text": ("ChatHandlers.edit", [None, None], {"index": 0, "value": {"role": "system"}}),
-    "an edit of a role": ("ChatHandlers.edit", [None, None], {"index": 0, "value": "x", "role": "assistant"}),
-    "reasons that are one text": ("FeedbackHandlers.choose_reasons", ["a b", "correct"], None),
-    "reasons that are numbers": ("FeedbackHandlers.choose_reasons", ["a b", [1]], None),
-    "a comment that is a list": ("FeedbackHandlers.leave_comment", ["a b", ["x"], 1], None),
-    "a stamp that is text": ("FeedbackHandlers.leave_comment", ["a b", "x", "1"], None),
-    "a row that is text": ("AnalyticsHandlers.open", [None], {"row": "0"}),
-    "a row of a state": ("AnalyticsHandlers.open", [{"rows": [["a", "b", "c"]]}], {"row": 0}),
-    "a live that is text": ("AnalyticsHandlers.watch", ["yes"], None),
-    "a conversation that is a list": ("ChatHandlers.open", [None], {"conversation": ["x"]}),
+MALFORMED: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
+    "an input of another type": ("ChatHandlers.send", [["Hi"], None, None], {}),
+    "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, ""], {"event_data": like(1)}),
+    "an event of another shape": ("FeedbackHandlers.like", [None, ""], {"event_data": like(1, "<b>anything</b>")}),
+    "an event of another component": ("ChatHandlers.open", [None], {"event_data": like(1)}),
+    "a trigger that is no number": ("ChatHandlers.send", ["Hi", None, None], {"trigger_id": "1"}),
 }
 
 
-@pytest.mark.parametrize("name", MALFORMED)
 def test_a_call_that_the_page_never_makes_is_refused_and_nothing_is_written(
-    application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], name: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of each kind; `test_calls` has all shapes of them."""
     tab, conversation_id = talk
-    before, noted = application.events(conversation_id), len(refusals(application, people["ada"]))
-    function, data, event_data = MALFORMED[name]
-    with caplog.at_level(logging.WARNING, "chatfeedback"):
-        answer = tab.join(function, data, event_data=event_data)
-    assert (answer.status_code, answer.text) == (400, "This is no call that the page makes.\n")
-    assert "refused: malformed" in caplog.text
-    found = refusals(application, people["ada"])
-    assert found[0] == "malformed" and len(found) in (noted + 1, noted)  # at most so many in a minute
-    assert application.events(conversation_id) == before
+    ids, before = application.conversation_ids(), application.events(conversation_id)
+    noted = refusals(application, people["ada"])
+    for number, (name, (function, data, more)) in enumerate(MALFORMED.items(), start=1):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "chatfeedback"):
+            answer = tab.join(function, data, **more)
+        assert (answer.status_code, answer.text) == (400, "This is no call that the page makes.\n"), name
+        assert "refused: malformed" in caplog.text, name
+        assert refusals(application, people["ada"]) == ["malformed"] * number + noted, name
+        assert (application.conversation_ids(), application.events(conversation_id)) == (ids, before), name
 
 
 def test_a_body_that_is_no_call_is_refused(people: dict[str, Somebody]) -> None:
@@ -215,8 +190,8 @@ def test_the_page_of_another_is_of_no_use(
 
 
 @pytest.mark.parametrize("name", ["nobody", "ada", "bob", "rita", "adam"])
-def test_a_job_of_another_cannot_be_cancelled(people: dict[str, Somebody], talk: tuple[Tab, str], name: str) -> None:
-    tab, _conversation_id = talk
+def test_a_job_of_another_cannot_be_cancelled(people: dict[str, Somebody], name: str) -> None:
+    tab = people["ada"].tab()
     job = tab.join("wake", []).json()["event_id"]
     body = {"session_hash": tab.session_hash, "fn_index": 0, "event_id": job}
     answer = people[name].post("/gradio_api/cancel", json=body)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
 
 from chatfeedback.settings import Settings
-from chatfeedback.store import admin
 from chatfeedback.web import hygiene
 from chatfeedback.web.server import build_app
+from people import UNUSED_MODELS
 
 ASKED = [
     *(("GET", path) for path in ("/", "/config", "/theme.css", "/healthz", "/favicon.ico", "/manifest.json")),
@@ -44,10 +42,8 @@ REFUSED: list[tuple[dict[str, str], bytes, int]] = [
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    url = f"sqlite:///{tmp_path}/chatfeedback.db"
-    await asyncio.to_thread(admin.upgrade, url)
-    app = build_app(Settings(database_url=url))
+async def client(new_sqlite: Callable[[], str]) -> AsyncIterator[httpx2.AsyncClient]:
+    app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,

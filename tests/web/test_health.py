@@ -18,13 +18,14 @@ from sqlalchemy import create_engine, make_url, text
 from browser.application import Application, endpoint, eventually
 from chatfeedback.domain.events import ReplyFinished
 from openai_server import ScriptedServer
-from people import Somebody, house
+from people import PLAIN, Somebody, house
+from web.visiting import ON_SQLITE
 
 TOKEN = "a-token-for-the-metrics"
 
 
 def get(application: Application, path: str, **how: Any) -> httpx.Response:
-    return httpx.get(f"{application.address}{path}", timeout=30, **how)
+    return httpx.get(f"{application.address}{path}", timeout=30, verify=PLAIN, **how)
 
 
 def running(url: str, **settings: Any) -> Iterator[Application]:
@@ -80,6 +81,7 @@ def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Calla
         }
 
 
+@ON_SQLITE
 def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
+@ON_SQLITE
 def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_model(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
@@ -107,6 +110,7 @@ def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_mod
         assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
+@ON_SQLITE
 def test_a_model_that_fails_is_not_taken_for_well_because_a_conversation_was_too_long(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
@@ -137,12 +141,12 @@ def test_a_database_of_another_release_is_not_ready(application: Application) ->
     assert get(application, "readyz").status_code == 200
 
 
+# A file has no names and passwords.
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
     database_url: str, model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = make_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        return  # a file has no names and passwords
     server = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
 
     def call_it(now: str, then: str) -> None:
@@ -242,6 +246,7 @@ def test_metrics_are_for_whoever_shows_their_token(new_sqlite: Callable[[], str]
         assert (shown.status_code, shown.headers["content-type"].split(";")[0]) == (200, "text/plain")
 
 
+@ON_SQLITE
 def test_without_a_token_there_are_no_metrics_where_people_sign_in(application: Application) -> None:
     told = get(application, "metrics")
     assert (told.status_code, told.text) == (404, "Set metrics_token to have metrics here.\n")
@@ -276,6 +281,7 @@ def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedSer
     person.http.close()
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_replies_that_are_being_written_are_counted(alone: Application, model: ScriptedServer) -> None:
     script = model.reply("one two", hold_after=1)
     person = Somebody(alone, "local", alone.annotator_id, None)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from access.scripted_provider import SECRET, ScriptedProvider
 from browser.application import Application
 from chatfeedback.store import audit, users
 from chatfeedback.web import oidc
@@ -21,8 +22,13 @@ from people import house
 from traces import traces
 from web.visiting import SESSION, Visitor, logout_token, set_cookies
 
+pytestmark = pytest.mark.process  # the provider
+
 PENDING = "chatfeedback_oidc"
 BACK = "http://127.0.0.1/login/oidc/callback"
+# What is said over HTTP and kept in cookies is the same on both databases.
+ON_SQLITE = pytest.mark.parametrize("application", ["sqlite"], indirect=True)
+LOGGERS = ["uvicorn.access", "uvicorn.error", "httpx", "httpcore", "authlib", "asyncio", "gradio", "chatfeedback"]
 REFUSED = "You have no account here yet; ask whoever runs this server for one."
 
 
@@ -90,6 +96,7 @@ def assert_nobody(visitor: Visitor, answer: httpx.Response, status: int, sentenc
     assert not visitor.is_let_in
 
 
+@ON_SQLITE
 def test_the_form_is_a_button_that_leads_to_the_provider(visitor: Visitor, provider: OidcProvider) -> None:
     page = visitor.get("/login")
     assert "Sign in there" in page.text
@@ -145,10 +152,12 @@ def test_with_sign_up_who_is_unknown_becomes_an_annotator_and_nobody_else(open_t
     assert len(ids) == 1
 
 
+@ON_SQLITE
 def test_who_declines_is_told_so(visitor: Visitor) -> None:
     assert_nobody(visitor, back(visitor, declined(begun(visitor))), 401, "was declined; sign in again to allow it")
 
 
+@ON_SQLITE
 def test_an_answer_in_another_browser_signs_nobody_in(application: Application, visitor: Visitor) -> None:
     """Whoever has a victim open the answer to his own sign-in would have the victim write into his account."""
     with Visitor(application) as victim:
@@ -170,6 +179,7 @@ def test_an_answer_is_good_once(open_to_all: Application) -> None:
         assert_nobody(visitor, back(visitor, answer), 401, "run out or was used before")
 
 
+@ON_SQLITE
 def test_a_cookie_that_was_changed_is_worth_nothing(visitor: Visitor) -> None:
     answer = signed_in(begun(visitor), "Mallory")
     cookie = visitor.cookies[PENDING].strip('"')
@@ -182,20 +192,18 @@ def test_a_cookie_that_was_changed_is_worth_nothing(visitor: Visitor) -> None:
         assert_nobody(visitor, visitor.get(answer, headers=headers), 401, "not begun in this browser")
 
 
+@ON_SQLITE
 def test_a_sign_in_that_takes_too_long_is_over(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oidc, "PENDING_SECONDS", -1)
-    answer = signed_in(begun_late(visitor), "Grace")
+    redirect = visitor.get("/login/oidc")
+    # A browser that had a clock would keep no cookie.
+    value = set_cookies(redirect)[PENDING].partition(";")[0].partition("=")[2]
+    visitor.cookies.set(PENDING, value, domain="127.0.0.1", path="/")
+    answer = signed_in(redirect.headers["location"], "Grace")
     assert_nobody(visitor, back(visitor, answer), 401, "took too long")
 
 
-def begun_late(visitor: Visitor) -> str:
-    """Begins it so late that the browser, if it had a clock, would keep no cookie."""
-    answer = visitor.get("/login/oidc")
-    value = set_cookies(answer)[PENDING].partition(";")[0].partition("=")[2]
-    visitor.cookies.set(PENDING, value, domain="127.0.0.1", path="/")
-    return str(answer.headers["location"])
-
-
+@ON_SQLITE
 @pytest.mark.parametrize(
     "query",
     [
@@ -219,9 +227,8 @@ def test_an_answer_that_nobody_gave_is_a_page_with_one_sentence(visitor: Visitor
     assert "<b>" not in answer.text
 
 
+@ON_SQLITE
 def test_an_answer_with_the_right_state_and_an_invented_code_is_refused(visitor: Visitor) -> None:
-    address = begun(visitor)
-    state = dict(parse_qsl(urlsplit(address).query))["state"]
     for more in ("&code=invented", "&code=%00", "&error=%3Cscript%3E", f"&code={'x' * 5000}"):
         visitor.cookies.clear()
         address = begun(visitor)
@@ -232,6 +239,7 @@ def test_an_answer_with_the_right_state_and_an_invented_code_is_refused(visitor:
         assert_nobody(visitor, answer, 401, "begin it again")  # of one try
 
 
+@ON_SQLITE
 def test_there_is_no_other_way_in(visitor: Visitor) -> None:
     answer = visitor.post("/login", data={"name": "adam", "password": "x" * 20})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
@@ -240,15 +248,15 @@ def test_there_is_no_other_way_in(visitor: Visitor) -> None:
     assert visitor.post("/login/oidc/callback?state=x&code=y").status_code == 401
 
 
-def test_a_provider_that_does_not_run_is_a_page_with_one_sentence(
-    tmp_path_factory: pytest.TempPathFactory, new_sqlite: Callable[[], str]
-) -> None:
-    with OidcProvider(tmp_path_factory.mktemp("stopped"), BACK) as stopping:
-        settings = settings_for(stopping)
+def test_a_provider_that_does_not_run_is_a_page_with_one_sentence(new_sqlite: Callable[[], str]) -> None:
+    with ScriptedProvider() as stopping:
+        client = {"issuer": stopping.issuer, "client_id": "site", "client_secret": SECRET}
+        settings = {"auth": "oidc", "at_home": True, "oidc": client}
         with house(new_sqlite(), **settings) as (application, _), Visitor(application) as visitor:
-            answer = signed_in(begun(visitor), "Grace")
+            state = dict(parse_qsl(urlsplit(begun(visitor)).query))["state"]
             stopping.__exit__()
-            assert_nobody(visitor, back(visitor, answer), 502, "cannot be reached; try again")
+            answer = back(visitor, f"/login/oidc/callback?state={state}&code=x")
+            assert_nobody(visitor, answer, 502, "cannot be reached; try again")
     with house(new_sqlite(), **settings) as (application, _), Visitor(application) as visitor:
         assert_nobody(visitor, back(visitor, "/login/oidc"), 502, "cannot be reached; try again")
         assert visitor.get("/login").status_code == 200
@@ -260,16 +268,7 @@ def test_no_code_state_or_token_is_logged_or_stored(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    for name in (
-        "uvicorn.access",
-        "uvicorn.error",
-        "httpx",
-        "httpcore",
-        "authlib",
-        "asyncio",
-        "gradio",
-        "chatfeedback",
-    ):
+    for name in LOGGERS:
         caplog.set_level(logging.DEBUG, logger=name)
     caplog.set_level(logging.DEBUG)
     with Visitor(open_to_all) as visitor:
@@ -286,16 +285,8 @@ def test_no_code_state_or_token_is_logged_or_stored(
     verifier = kept.partition('"verifier":"')[2].partition('"')[0]
     nonce = dict(parse_qsl(urlsplit(address).query))["nonce"]
     assert verifier
-    secrets = {
-        sent_back["code"],
-        sent_back["state"],
-        verifier,
-        nonce,
-        token,
-        pending,
-        provider.client_secret,
-        "Secretive",
-    }
+    keys = {sent_back["code"], sent_back["state"], verifier, nonce, token, pending, provider.client_secret}
+    secrets = {*keys, "Secretive"}
     ours = [record for record in caplog.records if record.threadName != "MainThread"]
     printed = capfd.readouterr()
     everything = "\n".join([*(record.getMessage() for record in ours), printed.out, printed.err])

@@ -15,6 +15,9 @@ from starlette.routing import Mount, Route
 
 from browser.application import Application
 from people import NOBODY, ROLES, Somebody, blocks_of
+from web.visiting import ON_SQLITE
+
+pytestmark = ON_SQLITE
 
 EVERYBODY = (NOBODY, *ROLES)
 METHODS = ("GET", "POST", "DELETE")

@@ -7,51 +7,56 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
 from browser.application import Application, endpoint
 from openai_server import ScriptedServer
-from people import Somebody, house
+from people import NOBODY, PLAIN, Somebody, house
 from serving import ROOT
+from web.visiting import ON_SQLITE
 
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
 
 
+@ON_SQLITE
 def test_each_answer_has_an_id_of_its_own_whatever_a_browser_sends(application: Application) -> None:
-    sent = {"X-Request-ID": ID}
-    answers = [httpx.get(f"{application.address}{path}", headers=sent) for path in ("healthz", "nowhere", "readyz")]
-    ids = [answer.headers["x-request-id"] for answer in answers]
+    with httpx.Client(base_url=application.address, headers={"X-Request-ID": ID}, verify=PLAIN) as browser:
+        ids = [browser.get(path).headers["x-request-id"] for path in ("/healthz", "/nowhere", "/readyz")]
     assert len({*ids, ID}) == 4
     assert all(len(one) == 32 for one in ids)
 
 
-def test_the_id_of_a_trusted_proxy_is_kept(new_sqlite: Callable[[], str]) -> None:
-    with house(new_sqlite(), trusted_proxies=["127.0.0.1"]) as (application, _):
-        for path in ("healthz", "nowhere"):
-            answer = httpx.get(f"{application.address}{path}", headers={"X-Request-ID": ID})
-            assert answer.headers["x-request-id"] == ID
-        strange = httpx.get(f"{application.address}healthz", headers={"X-Request-ID": "a\tb; DROP"})
-        assert len(strange.headers["x-request-id"]) == 32
+@pytest.fixture(scope="module")
+def behind_us(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[dict[str, Somebody]]:
+    """People at an application whose proxy the tests play."""
+    with house(new_sqlite(), models=[endpoint(model)], trusted_proxies=["127.0.0.1"]) as (_, people):
+        yield people
+
+
+def test_the_id_of_a_trusted_proxy_is_kept(behind_us: dict[str, Somebody]) -> None:
+    proxy = behind_us[NOBODY]
+    for path in ("/healthz", "/nowhere"):
+        assert proxy.get(path, headers={"X-Request-ID": ID}).headers["x-request-id"] == ID
+    strange = proxy.get("/healthz", headers={"X-Request-ID": "a\tb; DROP"})
+    assert len(strange.headers["x-request-id"]) == 32
 
 
 def test_what_a_call_leads_to_is_logged_with_its_id(
-    new_sqlite: Callable[[], str], model: ScriptedServer, caplog: pytest.LogCaptureFixture
+    behind_us: dict[str, Somebody], model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     from chatfeedback.logs import RequestId
 
     caplog.handler.addFilter(RequestId())
-    settings = {"models": [endpoint(model)], "trusted_proxies": ["127.0.0.1"]}
-    with house(new_sqlite(), **settings) as (_, people):
-        ada = people["ada"]
-        refused_id(ada, caplog)
-        model.fail(404)
-        tab = ada.tab()
-        joined = tab.join("ChatHandlers.send", ["Hello", None, None], headers={"X-Request-ID": OTHER})
-        tab.told(joined.json()["event_id"])
+    ada = behind_us["ada"]
+    refused_id(ada, caplog)
+    model.fail(404)
+    tab = ada.tab()
+    joined = tab.join("ChatHandlers.send", ["Hello", None, None], headers={"X-Request-ID": OTHER})
+    tab.told(joined.json()["event_id"])
     failures = [record for record in caplog.records if "failed" in record.getMessage()]
     assert [record.request_id for record in failures] == [OTHER], "a reply is written by a task of its own"
 
@@ -80,6 +85,7 @@ def printed(format: str, level: str = "info", what: str = CHATTER) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stderr
 
 
+@pytest.mark.process
 def test_the_log_is_a_json_object_a_line_for_programs() -> None:
     more, failure = map(json.loads, printed("json").splitlines())
     assert more["message"] == "more"
@@ -93,11 +99,13 @@ def test_the_log_is_a_json_object_a_line_for_programs() -> None:
     }
 
 
+@pytest.mark.process
 def test_the_log_is_a_line_of_text_for_people_and_says_as_much_as_is_wanted() -> None:
     (line,) = printed("text", "warning").splitlines()
     assert line.endswith(f" WARNING chatfeedback.replies [{ID}] a reply failed")
 
 
+@pytest.mark.process
 def test_an_exception_is_a_field_of_its_record_for_programs_and_follows_the_line_for_people() -> None:
     (record,) = map(json.loads, printed("json", what=FAULT).splitlines())
     assert (record["level"], record["request_id"], record["message"]) == ("ERROR", ID, "the handler send failed")

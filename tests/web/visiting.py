@@ -15,31 +15,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 
 from browser.application import Application
 from chatfeedback.access import passwords
 from chatfeedback.domain.roles import Role
 from chatfeedback.store import users
 from chatfeedback.store.users import User
-from people import Somebody
+from people import PLAIN, Somebody
 
 PASSWORD = "four words nobody guesses"
 MOST = 20_000
 """Bytes that a request to `lived_in` may have."""
 SESSION, FORM = "chatfeedback_session", "chatfeedback_form"
-_HASH = passwords.hashed(PASSWORD, "somebody")
+ON_SQLITE = pytest.mark.parametrize("inhabited", ["sqlite"], indirect=True)
+"""For tests, and for modules as their `pytestmark`, whose subject is the same on both databases."""
 
 
 def settle(application: Application, name: str, role: Role = "annotator") -> User:
     """A user with PASSWORD."""
-    return users.add(application.engine, name, role, actor_id=None, password_hash=_HASH)
+    return users.add(application.engine, name, role, actor_id=None, password_hash=passwords.hashed(PASSWORD, name))
 
 
 class Visitor(httpx.Client):
     """Keeps its cookies, follows no redirect."""
 
     def __init__(self, application: Application, **how: Any) -> None:
-        super().__init__(base_url=application.address, timeout=30, trust_env=False, **how)
+        super().__init__(base_url=application.address, timeout=30, trust_env=False, verify=PLAIN, **how)
 
     def hidden(self, path: str = "/login") -> dict[str, str]:
         """The hidden fields of the form on a page."""

@@ -1,0 +1,59 @@
+"""Where people are sent after a form: to the page or to a conversation on it, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatfeedback.web.forms import next_address
+
+CONVERSATION = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+@pytest.mark.parametrize("address", ["/", CONVERSATION])
+def test_next_address_keeps_page_and_conversations(address: str) -> None:
+    assert next_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "http://evil.example/",
+        "https:evil.example",
+        "javascript:alert(1)",
+        "/%0d%0aSet-Cookie:%20a=b",
+        "/\r\nSet-Cookie: a=b",
+        "/\n",
+        "/admin/users",
+        "/logout",
+        "/export/events.csv",
+        f"{CONVERSATION}\r\nX: y",
+        f"{CONVERSATION}\n",
+        f"{CONVERSATION}&x=y",
+        CONVERSATION.upper(),
+        CONVERSATION[:-1],
+        "/?conversation=x",
+        "/?x=y",
+        " /",
+        "/ ",
+        "/\t/evil.example",
+        "",
+        "\xfc",
+        None,
+        7,
+        ["/"],
+    ],
+)
+def test_next_address_replaces_all_others_by_the_page(elsewhere: object) -> None:
+    assert next_address(elsewhere) == "/"
+
+
+@given(st.text(st.sampled_from("/\\?conversation=0123456789abcdef-.:\r\n%")))
+def test_next_address_never_leads_to_another_site(asked: str) -> None:
+    path, _, query = next_address(asked).partition("?conversation=")
+    assert path == "/"
+    assert query == "" or len(query) == 36
