@@ -96,28 +96,18 @@ def _no_log_of_an_earlier_test() -> Iterator[None]:
     logger.setLevel(levels[1])
 
 
-def shared_cluster(programs: Callable[[], Path]) -> Iterator[Cluster]:
-    with process_guard.allowed():
-        cluster = Cluster(programs())
-    try:
-        with process_guard.allowed():
-            cluster.start()
-        yield cluster
-    finally:
-        with process_guard.allowed():
-            cluster.close()
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Cluster]:
     """A cluster of this test run, of the newest Postgres."""
-    yield from shared_cluster(clusters.newest)
+    with clusters.running(clusters.newest()) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
 def older_postgres_server() -> Iterator[Cluster]:
     """A cluster of this test run, of the oldest supported Postgres that is here."""
-    yield from shared_cluster(clusters.older)
+    with clusters.running(clusters.older()) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

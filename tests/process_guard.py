@@ -1,6 +1,6 @@
 """Find tests that start a program without the mark for it: `--quick` would run them.
 
-`starts()` allows it for fixtures that many tests share, such as the Postgres of the test run.
+The programs of Postgres do not count: most tests want a database, and the server is shared.
 """
 
 from __future__ import annotations
@@ -8,30 +8,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
-EVENTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.system")
+POSTGRES = {"initdb", "postgres", "psql", "pg_dump", "pg_restore"}
+EVENTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system")
 
 _started: list[str] = []
-_allowed = 0
 
 
 def _note(event: str, arguments: tuple[object, ...]) -> None:
-    if event in EVENTS and not _allowed:
-        _started.append(f"{event} {arguments[:1]}")
+    if event in EVENTS:
+        program = str(arguments[0]) if arguments else event
+        if PurePath(program).name not in POSTGRES:
+            _started.append(program)
 
 
 sys.addaudithook(_note)
-
-
-@contextmanager
-def allowed() -> Iterator[None]:
-    """What is started to the end of the block belongs to no single test."""
-    global _allowed
-    _allowed += 1
-    try:
-        yield
-    finally:
-        _allowed -= 1
 
 
 @contextmanager

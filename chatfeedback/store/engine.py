@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from chatfeedback.errors import SettingsError, StoreUnavailable
 
@@ -83,10 +85,29 @@ def open_engine(url: str, *, read_only: bool = False, lock_seconds: float | None
     `read_only` leaves a SQLite file as it is, its journal mode too, and asks for no right to write it. `lock_seconds`:
     what is locked by others on Postgres is waited for so long; None for however long it takes. On SQLite it is always
     BUSY_SECONDS.
+
+    After `dispose()` a connection that is still in use then, by a thread whose caller was cancelled, closes when it
+    is given back.
     """
     parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed, read_only)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = _sqlite_engine(parsed, read_only) if is_sqlite else _postgres_engine(parsed, lock_seconds)
+    _close_late_connections(engine)
+    return engine
+
+
+def _close_late_connections(engine: Engine) -> None:
+    """SQLAlchemy forgets the connections that are in use when an engine is disposed of, and never closes them."""
+    disposed = threading.Event()
+    event.listen(engine, "engine_disposed", lambda _engine: disposed.set())
+
+    @event.listens_for(engine, "checkin")
+    def _close(_connection: Any, record: ConnectionPoolEntry) -> None:
+        if disposed.is_set():
+            record.close()
+
+
+def _postgres_engine(parsed: URL, lock_seconds: float | None) -> Engine:
     settings = SESSION if lock_seconds is None else {**SESSION, "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
     session = (f"-c {name}={value}" for name, value in settings.items())
     return create_engine(

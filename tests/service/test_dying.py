@@ -59,6 +59,7 @@ async def kill(child: subprocess.Popen[str]) -> None:
     assert await asyncio.to_thread(child.wait) == -9
 
 
+@pytest.mark.process
 async def test_the_reply_of_a_killed_process_is_ended_by_the_next_start_with_all_but_its_last_second(
     database_url: str, people: People, server: ScriptedServer, survivor: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ async def test_the_reply_of_a_killed_process_is_ended_by_the_next_start_with_all
     assert texts(again) == ["Tell me a story", "Answer 2 to: Tell me a story"]
 
 
+@pytest.mark.process
 async def test_the_reply_of_a_killed_process_is_ended_by_whoever_watches_it(
     database_url: str, people: People, server: ScriptedServer, survivor: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -37,6 +39,19 @@ def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(eng
         assert driver is not None
         parameters = driver.info.get_parameters()
     assert {name: parameters.get(name) for name in PATIENCE} == {name: str(value) for name, value in PATIENCE.items()}
+
+
+def test_engine_closes_connections_that_are_given_back_after_it_was_disposed_of(engine: Engine) -> None:
+    """A thread reads on when its caller was cancelled, whatever happens to the engine meanwhile."""
+    late, idle = engine.connect(), engine.connect()
+    drivers = [connection.connection.driver_connection for connection in (late, idle)]
+    idle.close()
+    engine.dispose()
+    assert late.execute(text("SELECT 1")).scalar() == 1
+    late.close()
+    for driver in drivers:
+        with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+            driver.execute("SELECT 1")  # type: ignore[union-attr]
 
 
 def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) -> None:

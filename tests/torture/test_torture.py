@@ -37,6 +37,7 @@ def figures(output: str) -> list[int]:
     return [int(figure) for figure in last.groups()]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("database", "kills"), [("sqlite", 6), ("postgres", 4)])
 def test_whatever_is_killed_nothing_that_was_acknowledged_is_lost(
     database: str, kills: int, capfd: pytest.CaptureFixture[str]
@@ -51,6 +52,16 @@ def test_whatever_is_killed_nothing_that_was_acknowledged_is_lost(
     assert f"kills of the application {kills - of_the_server}, of the database server {of_the_server}" in output
 
 
+@pytest.mark.long
+@pytest.mark.process
+@pytest.mark.parametrize(("database", "kills"), [("sqlite", 200), ("postgres", 100)])
+def test_torture_loses_nothing_in_a_long_run(database: str, kills: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert made(Plan(kills, database, "long")) == 0  # type: ignore[arg-type]
+    done, acknowledged, found, lost = figures(capfd.readouterr().out)
+    assert (done, lost) == (kills, 0) and acknowledged == found > 10 * kills
+
+
+@pytest.mark.process
 def test_the_command_starts_and_kills_the_application_as_a_person_starts_it() -> None:
     command = [sys.executable, "-m", "tests.torture", "--kills", "1", "--fresh", "--annotators", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -59,6 +70,7 @@ def test_the_command_starts_and_kills_the_application_as_a_person_starts_it() ->
     assert (kills, lost) == (1, 0) and acknowledged == found > 0
 
 
+@pytest.mark.process
 def test_an_application_that_answers_before_its_commit_is_found_out(capfd: pytest.CaptureFixture[str]) -> None:
     plan = Plan(3, "sqlite", "early", longest_delay=0.3, target=broken.answering_too_early)
     assert made(plan) == 1
