@@ -20,8 +20,9 @@ pytest.register_assert_rewrite("browser.application", "browser.chat_page", "brow
 
 from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.chat_page import ChatPage  # noqa: E402
+from browser.looks import SIZES  # noqa: E402
 from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
-from browser.watched import DESKTOP, PHONE, Contexts, Watched  # noqa: E402
+from browser.watched import Contexts, Watched  # noqa: E402
 from unforeseen import faults  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
@@ -130,28 +131,15 @@ def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
 
 
-@pytest.fixture(params=["light", "dark"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["desktop", "phone"])
+@pytest.fixture(params=list(SIZES))
 def size(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def look(size: str, scheme: str) -> dict[str, object]:
-    """The options of a context with this look."""
-    return {"viewport": {"desktop": DESKTOP, "phone": PHONE}[size], "color_scheme": scheme}
-
-
-@pytest.fixture
-def folder(size: str, scheme: str, tmp_path: Path) -> Path:
-    """For the screenshots of one look."""
-    folder = Path(FOLDER) / f"{size}-{scheme}" if FOLDER else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def folder(tmp_path: Path) -> Path:
+    """For screenshots: those of a size and a scheme lie in a folder of their own, like `phone-dark`."""
+    return Path(FOLDER) if FOLDER else tmp_path
 
 
 @pytest.fixture

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Page
+
+from browser.watched import DESKTOP, PHONE
+
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+SCHEMES = ("light", "dark")
+TWO_FRAMES = "() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+"""In the first of them the page learns of a new scheme, and what changes slowly begins to."""
+STILL = "() => document.getAnimations().every(one => one.playState !== 'running')"
 
 LAYOUT = """stack => {
     const seen = element => element && element.checkVisibility() && element.getBoundingClientRect().height > 0;
@@ -99,8 +108,25 @@ FITS = """() => {
 }"""
 
 
-def check_page(page: Page, picture: Path) -> None:
-    """That one of our own pages is whole, fits its window and can be read; and keeps a picture of it."""
-    page.screenshot(path=picture, animations="disabled")
-    assert page.evaluate(FITS) == []
-    assert page.evaluate(CONTRAST, OWN_TEXTS) == []
+def in_each_scheme(page: Page) -> Iterator[str]:
+    """Show a page light and then dark, as it is when the system changes; yield the scheme when nothing moves."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.evaluate(TWO_FRAMES)
+        page.wait_for_function(STILL)
+        yield scheme
+
+
+def keep_picture(page: Page, folder: Path, size: str, scheme: str, name: str) -> None:
+    """Take a screenshot, for people to look at."""
+    page.screenshot(path=folder / f"{size}-{scheme}" / f"{name}.png", animations="disabled")
+
+
+def check_page(page: Page, folder: Path, name: str) -> None:
+    """Check that one of our own pages is whole, fits every window and can be read; and keep pictures of it."""
+    for size, viewport in SIZES.items():
+        page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        for scheme in in_each_scheme(page):
+            keep_picture(page, folder, size, scheme, name)
+            assert page.evaluate(FITS) == []
+            assert page.evaluate(CONTRAST, OWN_TEXTS) == []

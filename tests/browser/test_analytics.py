@@ -13,8 +13,8 @@ from playwright.sync_api import Download, Page, expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from browser.test_look import CONTRAST
-from browser.watched import DESKTOP, PHONE, Watched
+from browser.looks import CONTRAST, SIZES, in_each_scheme
+from browser.watched import Watched
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.store import annotators
 from chatfeedback.store.engine import open_engine
@@ -152,34 +152,34 @@ def test_what_the_chat_stores_is_there_with_the_labels_of_its_reasons(
     )
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+LIGHTNESS = """() => {
+    const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number); return r + g + b; };
+    const card = document.querySelector('#analytics-cards .cf-card');
+    const solid = element => {
+        const colour = getComputedStyle(element).backgroundColor;
+        return /, 0\\)$/.test(colour) ? solid(element.parentElement) : colour;
+    };
+    return [light(solid(card)), light(getComputedStyle(card).color)];
+}"""
+DOWNLOADS = [".cf-downloads a.cf-primary", ".cf-downloads a.cf-quiet", ".cf-downloads p"]
+
+
 @pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
 def test_the_tab_fits_the_screen_and_can_be_read(
     watched: Watched,
     serve: Callable[..., Application],
     application: Application,
     crowd: dict[str, StoredTalk],
-    viewport: dict[str, int],
-    scheme: str,
+    size: str,
     filled: bool,
 ) -> None:
     shown = application if filled else serve()
-    page = watched.context(viewport=viewport, color_scheme=scheme).new_page()
+    page = watched.context(viewport=SIZES[size]).new_page()
     ChatPage(page, shown.address).open()
     Analytics(page).open()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    background, text = page.evaluate(
-        """() => {
-            const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number); return r + g + b; };
-            const card = document.querySelector('#analytics-cards .cf-card');
-            const solid = element => {
-                const colour = getComputedStyle(element).backgroundColor;
-                return /, 0\\)$/.test(colour) ? solid(element.parentElement) : colour;
-            };
-            return [light(solid(card)), light(getComputedStyle(card).color)];
-        }"""
-    )
-    assert page.evaluate(CONTRAST, [".cf-downloads a.cf-primary", ".cf-downloads a.cf-quiet", ".cf-downloads p"]) == []
-    assert (background < text) == (scheme == "dark")
-    assert abs(background - text) > 300
+    for scheme in in_each_scheme(page):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        background, text = page.evaluate(LIGHTNESS)
+        assert page.evaluate(CONTRAST, DOWNLOADS) == []
+        assert (background < text) == (scheme == "dark")
+        assert abs(background - text) > 300

@@ -5,7 +5,6 @@ The screenshots are kept in the folder that the environment variable CHATFEEDBAC
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from playwright.sync_api import Page, expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from browser.looks import CONTRAST, LAYOUT
-from browser.watched import DESKTOP, PHONE, Watched
+from browser.looks import CONTRAST, LAYOUT, SCHEMES, SIZES, in_each_scheme, keep_picture
+from browser.watched import Watched
 from openai_server import ScriptedServer
 
 PROMPT = "Is there a way to say it with code, a table and a list? " + "And a few words more. " * 4
@@ -50,34 +49,39 @@ TEXTS += ["#new-conversation", ".cf-heading", ".cf-title", ".cf-open time"]
 
 
 @pytest.fixture
-def look(watched: Watched, application: Application, size: str, scheme: str) -> Iterator[ChatPage]:
-    context = watched.context(viewport={"desktop": DESKTOP, "phone": PHONE}[size], color_scheme=scheme)
-    yield ChatPage(context.new_page(), application.address).open()
+def look(watched: Watched, application: Application, size: str) -> ChatPage:
+    return ChatPage(watched.context(viewport=SIZES[size]).new_page(), application.address).open()
 
 
-def check(page: Page, picture: Path) -> None:
-    """Takes a picture, and asserts that nothing is cut off, on top of something else or hard to read."""
-    page.mouse.move(0, 0)
-    page.screenshot(path=picture, animations="disabled")
-    assert page.evaluate(LAYOUT, STACK) == []
-    assert page.evaluate(CONTRAST, TEXTS) == []
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_page_begins_in_the_scheme_of_the_system(watched: Watched, application: Application, scheme: str) -> None:
+    page = ChatPage(watched.context(color_scheme=scheme).new_page(), application.address).open().page
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
 
 
 def test_every_state_of_the_chat_looks_as_intended(
-    look: ChatPage, folder: Path, model: ScriptedServer, size: str, scheme: str
+    look: ChatPage, folder: Path, model: ScriptedServer, size: str
 ) -> None:
     page = look.page
-    assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
-    check(page, folder / "1-new.png")
+
+    def check(page: Page, name: str) -> None:
+        """Take pictures, and check that nothing is cut off, on top of something else or hard to read."""
+        page.mouse.move(0, 0)
+        for scheme in in_each_scheme(page):
+            keep_picture(page, folder, size, scheme, name)
+            assert page.evaluate(LAYOUT, STACK) == []
+            assert page.evaluate(CONTRAST, TEXTS) == []
+
+    check(page, "1-new")
 
     script = model.reply(RICH, chunk=30, hold_after=3)
     look.send(PROMPT)
     expect(look.replies).to_contain_text("three things")
-    check(page, folder / "2-writing.png")
+    check(page, "2-writing")
     script.release()
     look.idle()
     expect(look.replies.locator("td").last).to_be_visible()
-    check(page, folder / "3-reply.png")
+    check(page, "3-reply")
 
     look.vote(0, "dislike")
     expect(look.panel).to_be_visible()
@@ -86,22 +90,22 @@ def test_every_state_of_the_chat_looks_as_intended(
     look.comment.fill("Too much of everything.")
     look.comment.blur()
     expect(look.saved).to_have_text("✓ Saved")
-    check(page, folder / "4-feedback.png")
+    check(page, "4-feedback")
 
     model.reply("A shorter answer.")
     look.press("Retry")
     expect(look.position).to_have_text("Reply 2 of 2")
-    check(page, folder / "5-alternatives.png")
+    check(page, "5-alternatives")
     look.vote(0, "like")
     expect(look.quote).to_contain_text("You like")
-    check(page, folder / "6-alternatives-and-feedback.png")
+    check(page, "6-alternatives-and-feedback")
     page.locator("#feedback-close").click()
 
     look.prompt.fill("half a thought\nof two lines")
     look.press("Undo")
     expect(look.put_back).to_be_visible()
     expect(page.locator("#feedback-open")).not_to_be_visible()
-    check(page, folder / "7-undone.png")
+    check(page, "7-undone")
     look.put_back.click()
     expect(look.prompt).to_have_value(PROMPT)
     model.fail(401, {"error": "no"})
@@ -111,17 +115,17 @@ def test_every_state_of_the_chat_looks_as_intended(
     look.prompt.fill("   ")
     look.prompt.press("Enter")
     expect(look.notice).to_be_visible()
-    check(page, folder / "8-faults.png")
+    check(page, "8-faults")
     look.page.locator("#chatbot .message-buttons").last.get_by_role("button", name="Edit").click()
     expect(page.locator("#chatbot textarea.edit-textarea")).to_be_in_viewport()
-    check(page, folder / "9-editing.png")
+    check(page, "9-editing")
 
     if size == "phone":
         page.locator("#sidebar .toggle-button").click()
     expect(page.locator("#new-conversation")).to_be_in_viewport(ratio=1)
-    page.wait_for_function("() => document.getAnimations().every(one => one.playState !== 'running')")
-    page.screenshot(path=folder / "10-conversations.png", animations="disabled")
-    assert page.evaluate(CONTRAST, ["#new-conversation", ".cf-heading", ".cf-title", ".cf-open time"]) == []
+    for scheme in in_each_scheme(page):
+        keep_picture(page, folder, size, scheme, "10-conversations")
+        assert page.evaluate(CONTRAST, ["#new-conversation", ".cf-heading", ".cf-title", ".cf-open time"]) == []
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
+from browser.looks import SIZES, check_page, in_each_scheme, keep_picture
 from browser.people import Visitor
 from browser.telling import asked
 from browser.watched import Watched
@@ -64,11 +65,9 @@ def away(application: Application) -> Iterator[Callable[[bool], None]]:
 
 
 @pytest.fixture
-def chat(
-    visits: Callable[..., Visitor], application: Application, watched: Watched, look: dict[str, object]
-) -> ChatPage:
+def chat(visits: Callable[..., Visitor], application: Application, watched: Watched) -> ChatPage:
     watched.harmless.append("Failed to load resource: the server responded with a status of 503")
-    chat = visits("annotator", application, **look).comes_in()
+    chat = visits("annotator", application).comes_in()
     chat.ask("one")
     chat.settled()
     return chat
@@ -87,15 +86,17 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     chat.prompt.press("Enter")
     chat.prompt.press("Enter")
     expect(chat.prompt).to_have_value("precious")
-    box = told.bounding_box()
-    assert box and box["x"] >= 0 and box["x"] + box["width"] <= (chat.page.viewport_size or {})["width"]
-    chat.page.screenshot(path=folder / "away.png")
+    for size, viewport in SIZES.items():
+        chat.page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        for scheme in in_each_scheme(chat.page):
+            keep_picture(chat.page, folder, size, scheme, "away")
+            box = told.bounding_box()
+            assert box and box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
     away(False)
     chat.shows("one", "You said: one", "precious", "You said: precious")
     chat.idle()
     expect(told).not_to_be_visible()
     expect(chat.prompt).to_have_value("")
-    chat.page.screenshot(path=folder / "back.png")
     chat.thumbs("like", "")
     rated = [f"message_rated 2: {one}" for one in ("nothing -> like", "like -> dislike", "dislike -> like")]
     talk = [
@@ -108,7 +109,6 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     assert log.count("message_sent") == 2
 
 
-@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light")], indirect=True)
 def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
     chat: ChatPage, model: ScriptedServer, away: Callable[[bool], None]
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_page_that_is_loaded_again_meanwhile_comes_back_by_itself_with_what_wa
     expect(told).to_have_text(
         "This page comes back by itself as soon as the database does. What you have typed in the chat is kept."
     )
-    chat.page.screenshot(path=folder / "away-loaded-again.png")
+    check_page(chat.page, folder, "away-loaded-again")
     with chat.page.expect_response(lambda answer: answer.request.is_navigation_request()) as again:
         pass
     assert again.value.status == 503
@@ -162,7 +162,6 @@ def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, 
     expect(told).not_to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light")], indirect=True)
 def test_a_page_asks_but_once_at_a_time_whether_the_database_is_back(
     chat: ChatPage, away: Callable[[bool], None]
 ) -> None:

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application, endpoint
-from browser.looks import CONTRAST, LAYOUT, check_page
+from browser.looks import CONTRAST, LAYOUT, SIZES, check_page, in_each_scheme, keep_picture
 from browser.people import CONSENT, PASSWORD, Visitor
 from browser.test_analytics import Analytics
 from browser.test_look import STACK, TEXTS
-from browser.watched import PHONE, Watched
+from browser.watched import Watched
 from openai_server import ScriptedServer
 
 LONG_NAME = "A person with quite a long name and no place to break it: " + "x" * 40
@@ -57,17 +57,16 @@ def test_every_page_around_the_chat_looks_as_intended(
     visits: Callable[..., Visitor],
     careful: Application,
     folder: Path,
-    look: dict[str, object],
 ) -> None:
-    ada = visits("annotator", careful, **look)
+    ada = visits("annotator", careful)
     page = ada.goes_to().page
-    check_page(page, folder / "sign-in-1.png")
+    check_page(page, folder, "sign-in-1")
     ada.signs_in(password="not my password")
     expect(ada.error).to_be_visible()
-    check_page(page, folder / "sign-in-2-refused.png")
+    check_page(page, folder, "sign-in-2-refused")
     ada.signs_in()
     expect(page).to_have_url(CONSENT)
-    check_page(page, folder / "sign-in-3-consent.png")
+    check_page(page, folder, "sign-in-3-consent")
     page.get_by_role("button", name="I agree").focus()
     expect(page.get_by_role("button", name="I agree")).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
@@ -77,10 +76,10 @@ def test_every_page_around_the_chat_looks_as_intended(
         page.get_by_label(label).fill(typed)
     page.keyboard.press("Enter")
     expect(ada.error).to_be_visible()
-    check_page(page, folder / "sign-in-4-password.png")
+    check_page(page, folder, "sign-in-4-password")
     page.goto(f"{careful.address}nothing")
     expect(ada.error).to_have_text("There is nothing here.")
-    check_page(page, folder / "sign-in-5-nothing.png")
+    check_page(page, folder, "sign-in-5-nothing")
 
 
 @pytest.mark.parametrize("role", ["annotator", "admin"])
@@ -88,37 +87,40 @@ def test_the_bar_has_its_place_beside_the_tabs(
     visits: Callable[..., Visitor],
     guarded: Application,
     folder: Path,
-    look: dict[str, object],
+    size: str,
     role: str,
 ) -> None:
-    ada = visits(role, guarded, name=f"{LONG_NAME} {role} {folder}", **look)
+    ada = visits(role, guarded, name=f"{LONG_NAME} {role} {size}", viewport=SIZES[size])
     chat = ada.comes_in()
     chat.ask("one")
-    chat.page.screenshot(path=folder / f"bar-{role}-chat.png", animations="disabled")
-    assert chat.page.evaluate(AROUND) == []
-    assert chat.page.evaluate(LAYOUT, ["#account", *STACK] if look["viewport"] == PHONE else STACK) == []
-    assert chat.page.evaluate(CONTRAST, [*BAR, *TEXTS]) == []
+    for scheme in in_each_scheme(chat.page):
+        keep_picture(chat.page, folder, size, scheme, f"bar-{role}-chat")
+        assert chat.page.evaluate(AROUND) == []
+        assert chat.page.evaluate(LAYOUT, ["#account", *STACK] if size == "phone" else STACK) == []
+        assert chat.page.evaluate(CONTRAST, [*BAR, *TEXTS]) == []
     Analytics(chat.page).open()
-    chat.page.screenshot(path=folder / f"bar-{role}-analytics.png", animations="disabled")
-    assert chat.page.evaluate(AROUND) == []
-    assert chat.page.evaluate(CONTRAST, BAR) == []
+    for scheme in in_each_scheme(chat.page):
+        keep_picture(chat.page, folder, size, scheme, f"bar-{role}-analytics")
+        assert chat.page.evaluate(AROUND) == []
+        assert chat.page.evaluate(CONTRAST, BAR) == []
 
 
 def test_without_sign_in_there_is_one_link_and_as_much_room_as_ever(
     watched: Watched,
     serve: Callable[..., Application],
     folder: Path,
-    look: dict[str, object],
+    size: str,
     model: ScriptedServer,
 ) -> None:
     application = serve(models=[endpoint(model)])
-    page = watched.context(**look).new_page()
+    page = watched.context(viewport=SIZES[size]).new_page()
     page.goto(application.address)
     bar = page.get_by_role("navigation", name="Account")
     expect(bar.get_by_role("link")).to_have_text(["Administration"])
     expect(bar.get_by_role("button")).to_have_count(0)
     expect(page.locator("#chatbot")).to_be_visible()
-    page.screenshot(path=folder / "bar-none.png", animations="disabled")
-    assert page.evaluate(AROUND) == []
-    assert page.evaluate(LAYOUT, STACK) == []
+    for scheme in in_each_scheme(page):
+        keep_picture(page, folder, size, scheme, "bar-none")
+        assert page.evaluate(AROUND) == []
+        assert page.evaluate(LAYOUT, STACK) == []
     assert page.evaluate("document.querySelector('#tabs').getBoundingClientRect().top") == 8

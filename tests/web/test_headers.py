@@ -99,3 +99,16 @@ async def test_the_page_names_each_of_its_scripts_and_no_other(client: httpx2.As
     policy = answer.headers["content-security-policy"]
     assert inside and all(hygiene.source_hash(script.encode()) in policy for script in inside)
     assert hygiene.source_hash(b"alert(1)") not in policy
+
+
+async def test_browsers_keep_the_files_of_gradios_build_and_nothing_else(client: httpx2.AsyncClient) -> None:
+    page = await client.get("/")
+    scripts = re.findall(r"assets/[\w.-]+\.(?:js|css)", page.text)
+    assert scripts
+    for script in scripts:
+        answer = await client.get(f"/{script}")
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable", script
+    for path in ("/", "/config", "/login", "/nowhere", "/theme.css"):
+        assert (await client.get(path)).headers["cache-control"] == "no-store", path
+    for path in ("/assets/nothing.js", "/static/js/iframeResizer.contentWindow.min.js"):
+        assert "cache-control" not in (await client.get(path)).headers, path
