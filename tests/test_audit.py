@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "audit"
 FINE = {"name": "fine", "version": "1.0", "vulns": []}
 BAD = {

@@ -15,6 +15,8 @@ import pytest
 
 import chatfeedback
 
+pytestmark = pytest.mark.process
+
 PACKAGE = Path(chatfeedback.__file__).parent
 
 # What the modules of a room may import of ours, besides their own room and `errors`.

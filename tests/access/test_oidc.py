@@ -138,6 +138,7 @@ async def test_a_provider_that_changes_its_key_still_lets_people_in(provider: Oi
     assert await sign_in(client, "Ada") == before
 
 
+@pytest.mark.process
 async def test_a_provider_that_does_not_run_is_unavailable(tmp_path: Path) -> None:
     with OidcProvider(tmp_path, "http://127.0.0.1/back") as stopped:
         client = OidcClient(settings_for(stopped))

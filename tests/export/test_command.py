@@ -151,6 +151,7 @@ def test_a_database_file_that_is_not_there_is_not_made(folder: Path) -> None:
     assert names(folder) == []
 
 
+@pytest.mark.process
 def test_stdout_gets_the_same_bytes_as_a_file(database_url: str, export: Export) -> None:
     for kind, format in (("feedback", "csv"), ("messages", "jsonl")):
         running = process(database_url, kind, "--format", format, "--output", "-")
@@ -159,6 +160,7 @@ def test_stdout_gets_the_same_bytes_as_a_file(database_url: str, export: Export)
         assert stdout == export(kind, format)
 
 
+@pytest.mark.process
 def test_a_mistake_ends_with_one_sentence_and_nothing_on_stdout(database_url: str) -> None:
     running = process(database_url, "feedback", "--annotator", "nobody")
     stdout, stderr = running.communicate()
@@ -166,6 +168,7 @@ def test_a_mistake_ends_with_one_sentence_and_nothing_on_stdout(database_url: st
     assert stderr == b"chatfeedback: There is no annotator with the name, id or pseudonym 'nobody' in the database.\n"
 
 
+@pytest.mark.process
 def test_a_reader_that_has_gone_is_no_error_to_speak_of(database_url: str, store: EventStore, people: People) -> None:
     talk = TimedTalk(store, people.ada)
     for _ in range(4):

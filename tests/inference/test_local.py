@@ -100,6 +100,7 @@ def test_it_is_called_what_it_is_and_one_chat_has_the_whole_window_it_was_traine
     assert model.context_tokens == 8192
 
 
+@pytest.mark.process
 async def test_a_conversation_that_fills_the_window_is_answered_and_a_longer_one_is_refused() -> None:
     small = LocalModel.start(context_tokens=768)
     try:
@@ -141,6 +142,7 @@ def test_no_text_has_more_tokens_than_the_window_estimates(model: LocalModel, la
     assert counted <= estimate_tokens(text) <= 3 * counted
 
 
+@pytest.mark.process
 async def test_after_the_stop_nothing_is_left_running() -> None:
     stopped = LocalModel.start(context_tokens=256)
     process = stopped._process
@@ -153,6 +155,7 @@ async def test_after_the_stop_nothing_is_left_running() -> None:
 # How the program around it ends
 
 
+@pytest.mark.process
 async def test_ctrl_c_leaves_the_model_to_its_program() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told us to ignore it
     model = LocalModel.start(context_tokens=256)
@@ -190,6 +193,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a process that is not its child")
 @pytest.mark.parametrize("end", ["by itself", "Ctrl-C", "SIGTERM", "SIGKILL"])
 def test_a_program_that_ends_during_a_reply_takes_the_model_with_it(end: str) -> None:
@@ -231,6 +235,7 @@ def wait_until_gone(pid: int) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.process
 def test_importing_it_loads_neither_llama_cpp_nor_huggingface_hub() -> None:
     code = (
         "import sys, chatfeedback.inference.local, chatfeedback.inference.window;"

@@ -48,6 +48,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("kind", "said"), DAMAGES.items())
 def test_weights_that_are_damaged_are_one_sentence(tmp_path: Path, kind: str, said: str) -> None:
     path = tmp_path / "broken.gguf"
@@ -64,6 +65,7 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path, path: str) 
         LocalModel.start(tmp_path / path)
 
 
+@pytest.mark.process
 async def test_a_file_of_ones_own_is_called_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "my-model.Q4.gguf"
     path.symlink_to(find_weights())
@@ -141,6 +143,7 @@ def downloaded(hub: str, home: Path, **environment: str) -> str:
     return ran.stdout.strip()
 
 
+@pytest.mark.process
 def test_without_the_package_the_weights_are_fetched_from_the_hub_once(tmp_path: Path) -> None:
     with running_hub(b"GGUF weights") as hub:
         first = downloaded(hub, tmp_path)
@@ -149,6 +152,7 @@ def test_without_the_package_the_weights_are_fetched_from_the_hub_once(tmp_path:
     assert (first, again) == ("GGUF weights", "GGUF weights")
 
 
+@pytest.mark.process
 def test_without_weights_anywhere_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     with running_hub(b"") as hub:
         missing = downloaded(hub, tmp_path)

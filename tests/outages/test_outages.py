@@ -115,6 +115,7 @@ async def through(
     return people
 
 
+@pytest.mark.process
 async def test_a_postgres_that_is_away_for_half_a_minute(
     model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +186,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([f"{mount[:-5]}umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.process
 async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
     admin.upgrade(url)
@@ -209,6 +211,7 @@ async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, capl
         )
 
 
+@pytest.mark.process
 def test_a_file_that_may_only_be_read_is_not_served(small_disk: Path) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
     admin.upgrade(url)

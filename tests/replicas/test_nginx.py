@@ -16,6 +16,8 @@ from replicas.behind import Behind
 from replicas.fleet import eventually
 from replicas.front import Nginx
 
+pytestmark = pytest.mark.process
+
 MOST = Settings.model_fields["max_request_bytes"].default
 
 

@@ -24,6 +24,8 @@ from gradio_pages import Gone, Page, Site, Told
 from openai_server import Script, ScriptedServer
 from replicas.fleet import PATIENCE, Fleet, Person, Replica, eventually
 
+pytestmark = pytest.mark.process
+
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "env.py"
 WAITING = """
     SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database

@@ -18,6 +18,8 @@ from chatfeedback.store import serving
 from chatfeedback.store.backup import back_up, restore
 from serving import ROOT, served
 
+pytestmark = pytest.mark.process
+
 HOLDING = """
 import sys
 from chatfeedback.store import serving

@@ -42,6 +42,7 @@ def test_a_backup_can_be_read_where_nothing_can_be_written(
     assert found == rows(database_url)
 
 
+@pytest.mark.process
 def test_a_backup_under_load_holds_every_event_acknowledged_before_it_and_no_half_conversation(
     store: EventStore, people: People, database_url: str, file: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_in_a_folder_that_cannot_be_written_there_is_a_sentence_and_no_file(open
     assert names(file) == ["chat.db"]
 
 
+@pytest.mark.process
 def test_where_there_is_no_room_there_is_a_sentence_and_no_file(
     talk: StoredTalk, database_url: str, file: Path
 ) -> None:

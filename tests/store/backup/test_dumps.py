@@ -93,6 +93,7 @@ def on_new(new_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.mark.process
 def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on(
     store: EventStore,
     people: People,
@@ -120,6 +121,7 @@ def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on
         connection.execute(text("DELETE FROM events"))
 
 
+@pytest.mark.process
 def test_people_sessions_exports_and_figures_come_along_in_a_dump(
     engine: Engine,
     talk: StoredTalk,
@@ -150,6 +152,7 @@ def test_people_sessions_exports_and_figures_come_along_in_a_dump(
     assert figures[0].stdout == figures[1].stdout != ""
 
 
+@pytest.mark.process
 def test_the_commands_for_postgres_are_named_without_its_password_and_end_with_status_2(tmp_path: Path) -> None:
     url = "postgresql://ada:hush@127.0.0.1:1/chat?password=hush&sslmode=require"
     for verb in ("backup", "restore"):

@@ -180,6 +180,7 @@ def test_what_is_no_sound_backup_is_not_restored(
     assert (names(database), rows(url_of(database))) == before
 
 
+@pytest.mark.process
 def test_a_backup_of_an_older_schema_is_restored_and_says_so(tmp_path: Path, file: Path) -> None:
     schemas()[0].fill(url_of(file))
     done = command("db", "restore", str(file), "--database-url", url_of(tmp_path / "new.db"))
