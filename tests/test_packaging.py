@@ -15,6 +15,8 @@ import pytest
 
 from chatfeedback import __version__
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parent.parent
 UV = os.environ.get("UV", "uv")
 
