@@ -10,12 +10,22 @@ import pytest
 
 from chatfeedback.access import passwords
 
+STRONG = passwords._hasher
+"""What passwords are hashed with outside of tests."""
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
 
 @contextmanager
-def cheap_hashes() -> Iterator[None]:
-    """Hash passwords in a fraction of a millisecond to the end of the block."""
-    passwords._nobodys.cache_clear()
+def hashing_with(hasher: argon2.PasswordHasher) -> Iterator[None]:
+    """Hash passwords, and that of who has none, with `hasher` to the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "_hasher", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(passwords, "_hasher", hasher)
+        passwords._nobodys.cache_clear()
         yield
     passwords._nobodys.cache_clear()
+
+
+def cheap_hashes() -> Iterator[None]:
+    """Hash in a fraction of a millisecond. To be the whole of a fixture."""
+    with hashing_with(CHEAP):
+        yield

@@ -55,6 +55,7 @@ def test_an_unknown_flag_ends_with_status_2() -> None:
     assert run("db", "current", "--databse-url", "x").exit_code == 2
 
 
+@pytest.mark.process
 def test_any_other_error_ends_with_a_sentence_and_status_1() -> None:
     admin.upgrade("sqlite:///chatfeedback.db")
     ended = process("erase", "--annotator", "Ada", "--yes")
@@ -92,6 +93,7 @@ def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, result.output) == (130, "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [("export", "events"), ("db", "current")])
 def test_a_reader_who_leaves_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
     admin.upgrade("sqlite:///chatfeedback.db")

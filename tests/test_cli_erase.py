@@ -79,6 +79,9 @@ def test_an_annotator_is_erased_by_name_or_by_id(talk: StoredTalk, database_url:
     assert admin.check(database_url) == []
 
 
+# What an erasure does on Postgres is above.
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.process
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
 def test_on_a_terminal_it_asks_first(talk: StoredTalk, database_url: str, answer: str, status: int) -> None:
     ended, said = on_a_terminal(answer, "--conversation", talk.conversation_id, "--database-url", database_url)

@@ -55,14 +55,14 @@ def newer_url(database_url: str, engine: Engine) -> str:
     return database_url
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_refuses_it(newer_url: str, command: str) -> None:
-    said = refused(newer_url, command)
-    assert said.startswith("chatfeedback: ")
-    assert said.endswith(
-        ": Its schema (7777) was made by a newer release of chatfeedback; install that release or a later one.\n"
-    )
-    assert said.count("\n") == 1
+def test_every_command_refuses_it(newer_url: str) -> None:
+    for command in COMMANDS:
+        said = refused(newer_url, command)
+        assert said.startswith("chatfeedback: "), command
+        assert said.endswith(
+            ": Its schema (7777) was made by a newer release of chatfeedback; install that release or a later one.\n"
+        ), command
+        assert said.count("\n") == 1, command
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

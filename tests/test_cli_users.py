@@ -21,8 +21,16 @@ from chatfeedback.store import audit, users
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.sessions import Sessions
 from chatfeedback.store.users import User
+from cheap_hashes import cheap_hashes
 
 PASSWORD = "four words nobody guesses"
+# What is refused before the database is asked.
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    yield from cheap_hashes()
 
 
 @pytest.fixture(autouse=True)
@@ -85,12 +93,14 @@ def test_the_first_user_makes_the_database(working_directory: Path) -> None:
     assert "Ada" in done("list")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "a\nb", "\x1b[31mred", "\u202eadA", "\udcff"])
 def test_a_name_that_cannot_be_one_is_refused(engine: Engine, name: str) -> None:
     assert "A name has 1 to 200 printable characters." in refused("add", name, "--no-password")
     assert users.listed(engine) == []
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("password", ["", "short", "a" * 20, "AdaAdaAdaAda1", "x" * 1001])
 def test_a_password_that_cannot_be_one_is_refused_and_not_repeated(engine: Engine, password: str) -> None:
     said = refused("add", "Ada", "--password-stdin", given=f"{password}\n")
@@ -99,6 +109,8 @@ def test_a_password_that_cannot_be_one_is_refused_and_not_repeated(engine: Engin
     assert users.listed(engine) == []
 
 
+@ON_SQLITE
+@pytest.mark.process
 def test_a_password_of_other_bytes_is_refused(engine: Engine) -> None:
     command = [sys.executable, "-m", "chatfeedback", "users", "add", "Ada", "--password-stdin"]
     environment = {**os.environ, "PYTHONUTF8": "1"}
@@ -107,6 +119,7 @@ def test_a_password_of_other_bytes_is_refused(engine: Engine) -> None:
     assert ended.stderr == b"chatfeedback: The password on the standard input is not UTF-8.\n"
 
 
+@ON_SQLITE
 def test_there_is_no_flag_for_a_password(engine: Engine) -> None:
     for arguments in (("add", "Ada", "--password", PASSWORD), ("password", "Ada", PASSWORD), ("add", "Ada", PASSWORD)):
         result = run(*arguments)
@@ -114,6 +127,7 @@ def test_there_is_no_flag_for_a_password(engine: Engine) -> None:
     assert users.listed(engine) == []
 
 
+@ON_SQLITE
 def test_without_a_terminal_the_password_has_to_be_passed(engine: Engine) -> None:
     for arguments in (("add", "Ada"), ("password", "Ada")):
         assert "There is no terminal to ask for a password on; pass it with --password-stdin." in refused(*arguments)
@@ -144,6 +158,8 @@ def on_a_terminal(*arguments: str, answers: list[tuple[str, str]]) -> tuple[int,
     return status, shown
 
 
+@ON_SQLITE
+@pytest.mark.process
 def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(engine: Engine) -> None:
     twice = [("Password: ", PASSWORD), ("confirmation: ", PASSWORD)]
     status, shown = on_a_terminal("add", "Ada", answers=twice)

@@ -117,6 +117,7 @@ def test_the_replicas_wait_for_a_postgres_that_answers_and_have_the_time_to_end(
         assert SERVICES[replica]["healthcheck"]["test"][-1] in DOCKERFILE
 
 
+@pytest.mark.process
 def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_particular(tmp_path: Path) -> None:
     sent = set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
     copied = [line.split()[1:-1] for line in re.findall(r"^COPY (?!--from).*$", DOCKERFILE, re.MULTILINE)]
@@ -130,6 +131,7 @@ def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_part
     assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001"]
 
 
+@pytest.mark.process
 def test_a_container_is_not_ready_when_nobody_answers_in_it_or_the_answer_is_no_success() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it answers everything with 501
         asking = [sys.executable, DEPLOY / "ready.py"]
@@ -148,6 +150,7 @@ def test_a_container_is_not_ready_when_nobody_answers_in_it_or_the_answer_is_no_
 # systemd
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["chatfeedback.service", "chatfeedback@.service"])
 def test_systemd_has_nothing_to_say_against_the_unit(name: str, tmp_path: Path) -> None:
     program = f"ExecStart={sys.executable} "
@@ -181,6 +184,7 @@ def test_systemd_gives_replies_the_time_to_be_finished_and_starts_it_again_unles
     assert unit("NoNewPrivileges") + unit("ProtectSystem") + unit("DynamicUser") == ["yes", "strict", "yes"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 def test_a_server_that_its_database_does_not_let_in_at_the_start_is_started_again(empty_database_url: str) -> None:
     restored_later = empty_database_url.replace("/test_", "/absent_")

@@ -15,6 +15,7 @@ from chatfeedback.access.desk import AccessDesk
 from chatfeedback.access.oidc import OidcClient, ProviderSettings
 from chatfeedback.store import users
 from chatfeedback.store.users import User
+from cheap_hashes import cheap_hashes
 from clock import Clock
 from oidc_provider import OidcProvider
 
@@ -40,7 +41,13 @@ async def client(scripted: ScriptedProvider) -> AsyncIterator[OidcClient]:
 
 
 @pytest.fixture(scope="module")
-def right_hash() -> str:
+def cheap() -> Iterator[None]:
+    """Whatever is hashed costs next to nothing, to the end of the module."""
+    yield from cheap_hashes()
+
+
+@pytest.fixture(scope="module")
+def right_hash(cheap: None) -> str:
     return passwords.hashed(RIGHT, "ada")
 
 

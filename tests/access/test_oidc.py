@@ -15,6 +15,8 @@ from chatfeedback.access.oidc import Identity, OidcClient, ProviderSettings
 from chatfeedback.errors import ProviderUnavailable, SettingsError, SignInRefused
 from oidc_provider import OidcProvider, declined, signed_in
 
+pytestmark = pytest.mark.process  # the provider
+
 BACK = "http://127.0.0.1:8000/back"
 
 

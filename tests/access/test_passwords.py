@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 import argon2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.access import passwords
 from chatfeedback.errors import InputError
+from cheap_hashes import CHEAP, cheap_hashes, hashing_with
 
 PHRASE = "four words nobody guesses"
+
+
+@pytest.fixture
+def cheap() -> Iterator[None]:
+    """For one test only: the others are about what a hash costs."""
+    yield from cheap_hashes()
 
 
 def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own() -> None:
@@ -24,6 +32,7 @@ def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own()
     assert PHRASE not in one
 
 
+@pytest.mark.usefixtures("cheap")
 def test_a_password_is_the_same_however_its_letters_were_put_together() -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zwölf Übergrößen") for form in ("NFC", "NFD"))
     assert composed != decomposed
@@ -33,6 +42,7 @@ def test_a_password_is_the_same_however_its_letters_were_put_together() -> None:
     assert passwords.verified(passwords.hashed("correct horse", "ada"), "ｃｏｒｒｅｃｔ horse")
 
 
+@pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("other", [PHRASE.upper(), f"{PHRASE} ", f" {PHRASE}", PHRASE[:-1], "", "\0", "x" * 100_000])
 def test_another_password_is_not_the_same(other: str) -> None:
     assert not passwords.verified(passwords.hashed(PHRASE, "ada"), other)
@@ -56,6 +66,7 @@ def test_a_password_that_is_too_short_or_too_easy_is_refused_without_being_repea
     assert not password or password not in str(refused.value)
 
 
+@pytest.mark.usefixtures("cheap")
 def test_the_shortest_and_the_longest_password_are_taken_and_each_character_counts() -> None:
     for password in ("abcdefghijkl", "abcdefghij" * 100):
         kept = passwords.hashed(password, "ada")
@@ -64,6 +75,7 @@ def test_the_shortest_and_the_longest_password_are_taken_and_each_character_coun
         assert not passwords.verified(kept, password[:-1])
 
 
+@pytest.mark.usefixtures("cheap")
 def test_who_has_no_password_or_a_damaged_hash_is_not_let_in() -> None:
     kept = passwords.hashed(PHRASE, "ada")
     for stored in (None, "", "!", PHRASE, kept[:-5], kept.replace("argon2id", "argon2x"), kept.rpartition("$")[0]):
@@ -81,11 +93,11 @@ def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
 
 
 @given(st.text(st.characters(), max_size=60), st.text(st.characters(), max_size=60))
-@settings(max_examples=15)
 def test_whatever_is_typed_is_an_answer_and_no_fault(password: str, name: str) -> None:
-    try:
-        kept = passwords.hashed(password, name)
-    except InputError:
-        assert not passwords.verified(None, password)
-    else:
-        assert passwords.verified(kept, password)
+    with hashing_with(CHEAP):
+        try:
+            kept = passwords.hashed(password, name)
+        except InputError:
+            assert not passwords.verified(None, password)
+        else:
+            assert passwords.verified(kept, password)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -10,7 +15,10 @@ from analytics.crowd import Crowd, enrol, store
 from analytics.naive import Record
 from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import Event
+from chatfeedback.store.engine import open_engine
 from chatfeedback.store.sql import Statements, Transaction
+from clusters import Cluster
 
 
 @dataclass
@@ -28,13 +36,15 @@ class Recorded:
         return AnalyticsDesk(self.engine, self.talks.get)
 
 
+@cache
+def _talks(crowd: Crowd, conversations: int) -> list[tuple[list[Event], Conversation]]:
+    """What a crowd says is the same every time, and takes longer to make up than to store."""
+    return list(islice(crowd.talk(), conversations))
+
+
 def fill(engine: Engine, crowd: Crowd, conversations: int) -> list[Conversation]:
     """Stores so many conversations of the crowd."""
-    return [talk for _, talk in _stored(engine, crowd, conversations)]
-
-
-def _stored(engine: Engine, crowd: Crowd, conversations: int) -> list[tuple[list, Conversation]]:
-    talks = list(islice(crowd.talk(), conversations))
+    talks = _talks(crowd, conversations)
     pooled = engine.raw_connection()
     try:
         if engine.dialect.name == "sqlite":
@@ -45,13 +55,53 @@ def _stored(engine: Engine, crowd: Crowd, conversations: int) -> list[tuple[list
         pooled.driver_connection.commit()
     finally:
         pooled.close()
-    return talks
+    return [talk for _, talk in talks]
+
+
+CROWD, CONVERSATIONS = Crowd(), 90
+
+
+def _filled(url: str) -> str:
+    engine = open_engine(url)
+    fill(engine, CROWD, CONVERSATIONS)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(scope="session")
+def filled_sqlite(new_sqlite: Callable[[], str]) -> Path:
+    """A database with what the crowd said, which others are copies of."""
+    return Path(_filled(new_sqlite()).removeprefix("sqlite:///"))
+
+
+@pytest.fixture(scope="session")
+def filled_postgres(postgres_server: Cluster, _migrated_postgres: str) -> str:
+    """The same on Postgres; its name."""
+    name = postgres_server.create_database(template=_migrated_postgres)
+    _filled(postgres_server.url(name))
+    return name
 
 
 @pytest.fixture
-def recorded(database_url: str, engine: Engine) -> Recorded:
+def filled_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database with what the crowd said; each test runs once for each kind of database."""
+    if database_kind == "sqlite":
+        filled, path = request.getfixturevalue("filled_sqlite"), tmp_path / "filled.db"
+        with closing(sqlite3.connect(filled)) as original, closing(sqlite3.connect(path)) as copy:
+            original.backup(copy)
+        yield f"sqlite:///{path}"
+        return
+    server: Cluster = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("filled_postgres"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def recorded(filled_url: str) -> Iterator[Recorded]:
     """Four annotators, three models, ten days."""
-    crowd = Crowd()
-    talks = _stored(engine, crowd, 90)
+    engine = open_engine(filled_url)
+    talks = _talks(CROWD, CONVERSATIONS)
     record = Record.of(event for events, _ in talks for event in events)
-    return Recorded(database_url, engine, crowd, record, {talk.conversation_id: talk for _, talk in talks})
+    yield Recorded(filled_url, engine, CROWD, record, {talk.conversation_id: talk for _, talk in talks})
+    engine.dispose()

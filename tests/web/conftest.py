@@ -26,8 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _cheap_hashes() -> Iterator[None]:
     """What a password costs is the business of `access/test_passwords.py` and `access/test_desk.py`."""
-    with cheap_hashes():
-        yield
+    yield from cheap_hashes()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

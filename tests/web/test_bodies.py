@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
+from starlette.types import Message, Receive, Scope
 
 from browser.application import Application
+from chatfeedback.web.bodies import Refused, bounded, replayed, whole
 from people import Somebody
 from web.visiting import MOST, PASSWORD, Visitor, request, sent
 
@@ -142,3 +144,42 @@ def test_a_form_in_parts_is_a_form(application: Application) -> None:
         parts = {name: (None, value) for name, value in fields.items()}
         assert visitor.post("/login", files=parts).status_code == 303
         assert visitor.is_let_in
+
+
+# Alone
+
+
+def receiving(*messages: Message) -> Receive:
+    """Give these messages one after the other."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    return receive
+
+
+def piece(body: bytes, more_body: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more_body}
+
+
+async def test_whole_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
+    assert await whole(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
+    with pytest.raises(Refused, match="broke off") as refused:
+        await whole(receiving(piece(b"ab"), {"type": "http.disconnect"}))
+    assert (refused.value.status, refused.value.code) == (400, "malformed")
+
+
+async def test_bounded_rejects_the_first_byte_too_many() -> None:
+    assert await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
+    with pytest.raises(Refused) as refused:
+        await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 3))
+    assert (refused.value.status, refused.value.code) == (413, "too_large")
+
+
+async def test_replayed_gives_the_new_body_once_and_then_what_follows() -> None:
+    scope: Scope = {"headers": [(b"content-length", b"9"), (b"transfer-encoding", b"chunked"), (b"x", b"y")]}
+    receive = replayed(scope, b"checked", receiving({"type": "http.disconnect"}))
+    assert scope["headers"] == [(b"x", b"y"), (b"content-length", b"7")]
+    assert await receive() == piece(b"checked", False)
+    assert await receive() == {"type": "http.disconnect"}
