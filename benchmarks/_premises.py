@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, func, select
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.schema import events
 
+PRAGMAS = "the journal mode and the synchronous level"
 DURABLE = ("wal", 2)
 """What the pragmas must be: a write-ahead log, and FULL, which is 2: a commit waits until the disk has it."""
 
@@ -31,7 +32,7 @@ def require_equal(what: str, value: object, expected: object) -> None:
 
 def require_durable(name: str, connection: sqlite3.Connection) -> None:
     """Read the pragmas back: a write-ahead log, and a commit that waits for the disk."""
-    require_equal(f"the journal mode and the synchronous level of {name}", pragmas(connection), DURABLE)
+    require_equal(f"{PRAGMAS} of {name}", pragmas(connection), DURABLE)
 
 
 def pragmas(connection: sqlite3.Connection) -> tuple[str, int]:
@@ -42,14 +43,15 @@ def pragmas(connection: sqlite3.Connection) -> tuple[str, int]:
 
 def require_durable_store(store: EventStore) -> None:
     """As `require_durable`, for the connection on which the store writes."""
-    store.writer.submit(lambda tx: require_durable("the store", tx.connection)).result()
+    found = store.writer.submit(lambda tx: pragmas(tx.connection)).result()
+    require_equal(f"{PRAGMAS} of the store", found, DURABLE)
 
 
 def events_by_kind(store: EventStore) -> Counter[str]:
     """Return the number of events of each kind in the log."""
     with store.engine.connect() as connection:
         rows = connection.execute(select(events.c.kind, func.count()).group_by(events.c.kind))
-        return Counter(dict(rows.tuples().all()))
+        return Counter(dict(rows.all()))
 
 
 def require_events(store: EventStore, before: Mapping[str, int], added: Mapping[str, int]) -> None:
