@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 from benchmarks._chats import ramped
 from benchmarks._measure import Figure, Run, paired, percentile
 from benchmarks._model import REPLY
+from benchmarks._premises import require_equal
 from benchmarks._servers import Server, busy_seconds
 from chatfeedback.store.engine import open_engine
-from chatfeedback.store.schema import messages
+from chatfeedback.store.schema import conversations, events, messages
 from tests.gradio_pages import Page
 
 RECORDING, NOT_RECORDING = "chatfeedback", "benchmarks._unrecorded"
@@ -59,16 +60,20 @@ class Arm:
     database: str
     is_recorded: bool
     pages: Callable[[int], AbstractAsyncContextManager[list[Page]]]
+    signs_in: bool = False
+    """Whether each page is of a person of its own."""
 
 
+EVENTS = ("conversation_started", "message_sent", "reply_started", "reply_finished")
+"""Of a chat."""
 Results = dict[tuple[str, int], list[Load]]
 """By arm and level: one for each round."""
 
 
-def settings_for(run: Run, model: Server, more: str = "") -> Path:
-    """The file of settings that all servers have: no limits for one person, a model of either pace, and `more`."""
+def settings_for(run: Run, model: Server, more: str = "", paces: Sequence[str] = (PACE, AT_ONCE)) -> Path:
+    """The file of settings that all servers have: no limits for one person, a model of each pace, and `more`."""
     path = run.folder / "load.toml"
-    models = (MODEL.format(pace=pace, address=model.address) for pace in (PACE, AT_ONCE))
+    models = (MODEL.format(pace=pace, address=model.address) for pace in paces)
     path.write_text(SETTINGS + more + "".join(models))
     return path
 
@@ -76,7 +81,7 @@ def settings_for(run: Run, model: Server, more: str = "") -> Path:
 def take_turns(run: Run, number: int, arms: Sequence[Arm], model: Server, results: Results) -> None:
     """The round of this number: every arm at every level, in an order that the number changes.
 
-    Raises SystemExit unless every reply is recorded whole where it should be, and none elsewhere.
+    Ends the benchmark unless every reply is recorded whole where it should be, and nothing at all elsewhere.
     """
     for arm in arms:
         asyncio.run(_hold(arm, run.size(WARM_UP, 1), 0.5, AT_ONCE, model))
@@ -117,13 +122,21 @@ async def _hold(arm: Arm, chats: int, ramp: float, pace: str, model: Server) -> 
 
 
 def _must_be_whole(arm: Arm, replies: int) -> None:
-    engine = open_engine(arm.database)
     whole = select(func.count()).where(messages.c.text == REPLY, messages.c.status == "complete")
+    people = select(func.count(messages.c.author_id.distinct()))
+    kinds = select(events.c.kind, func.count()).group_by(events.c.kind)
+    engine = open_engine(arm.database)
     with engine.connect() as connection:
-        stored = connection.scalar(whole)
+        recorded: dict[str, int] = dict(connection.execute(kinds).all())
+        rows = [connection.scalar(select(func.count()).select_from(table)) for table in (conversations, messages)]
+        stored, authors = connection.scalar(whole), connection.scalar(people)
     engine.dispose()
-    if stored != (replies if arm.is_recorded else 0):
-        raise SystemExit(f"{arm.name}: of {replies} replies, {stored} are stored whole")
+    if not arm.is_recorded:
+        require_equal(f"what is recorded of {arm.name}", (recorded, rows), ({}, [0, 0]))
+        return
+    require_equal(f"the events of {arm.name}", recorded, dict.fromkeys(EVENTS, replies))
+    require_equal(f"the replies of {arm.name} that are stored whole", stored, replies)
+    require_equal(f"the people of {arm.name}", authors, replies if arm.signs_in else 1)
 
 
 def figures(results: Results, name: str, level: int) -> Iterator[Figure]:

@@ -97,8 +97,13 @@ def take_turns(actions: Mapping[str, Action], rounds: int) -> dict[str, list[flo
 
 def medians(actions: Mapping[str, Action], rounds: int) -> dict[str, float]:
     """The median seconds of each action, after a warm-up of a tenth of the rounds."""
-    take_turns(actions, rounds // 10)
+    take_turns(actions, warm_up(rounds))
     return {name: statistics.median(taken) for name, taken in take_turns(actions, rounds).items()}
+
+
+def warm_up(rounds: int) -> int:
+    """How often `medians` runs each action before it measures: a tenth of the rounds."""
+    return rounds // 10
 
 
 def percentile(values: Sequence[float], share: float) -> float:

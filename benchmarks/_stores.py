@@ -13,6 +13,7 @@ from sqlalchemy.dialects import sqlite
 
 from chatfeedback.domain.events import new_id
 from chatfeedback.store import admin
+from chatfeedback.store.cache import CACHED_CONVERSATIONS
 from chatfeedback.store.engine import SQLITE_PRAGMAS, open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.sql import Statements, Transaction
@@ -76,12 +77,17 @@ def open_raw_table(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def rows_of(connection: sqlite3.Connection) -> int:
+    """Return the number of rows in the table of RAW_TABLE."""
+    return int(connection.execute("SELECT count(*) FROM raw_events").fetchone()[0])
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[EventStore]:
-    """A store on this file, made as the application makes it."""
+def opened(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iterator[EventStore]:
+    """Open a store on this file, as the application does but for the size of its cache."""
     admin.upgrade(url_of(path))
     engine = open_engine(url_of(path))
-    store = EventStore(engine, open_writer(engine))
+    store = EventStore(engine, open_writer(engine), cached_conversations=cached_conversations)
     try:
         yield store
     finally:

@@ -2,34 +2,41 @@
 
 The subject: `AnalyticsDesk.overview`, which is what a refresh of the tab asks for, as data frames: open, of one model,
 of one annotator, of the last thirty days. It has to answer within a second. The baseline for the open one: sqlite3
-counts the same, one query for each figure, by scans of the tables without their indexes.
+counts the same, one query for each figure, by scans of the tables without their indexes. SQLite's plans must say so,
+both must have counted the same events, conversations and ratings, and each filter must leave a part of them, or the
+benchmark fails.
 
     uv run python -m benchmarks.analytics
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 
 from benchmarks._measure import Figure, Run, command, medians
+from benchmarks._premises import require, require_equal, require_scans
 from benchmarks._stores import CROWD, open_raw, opened, populated
-from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.analytics.desk import AnalyticsDesk, Overview
 from chatfeedback.analytics.filters import Filters
 
 EVENTS = 1_000_000
+# SQLite uses the indexes of a table without rowid in spite of NOT INDEXED. It cannot do so for a column that is in none
+# of them, nor for an expression such as `+model`.
 SCANS = (
     "SELECT kind, count(*) FROM events NOT INDEXED GROUP BY kind",
     "SELECT count(*) FROM conversations NOT INDEXED",
     "SELECT role, status, count(*) FROM messages NOT INDEXED GROUP BY role, status",
     "SELECT time_to_first_token FROM messages NOT INDEXED WHERE time_to_first_token IS NOT NULL ORDER BY 1",
-    "SELECT count(DISTINCT message_id) FROM ratings NOT INDEXED WHERE value IS NOT NULL",
+    "SELECT count(DISTINCT message_id) FROM ratings NOT INDEXED WHERE value IS NOT NULL AND event_id <> ''",
     """SELECT updated_at / 86400000000, sum(value = 'like'), sum(value = 'dislike'), count(comment)
        FROM ratings NOT INDEXED GROUP BY 1""",
-    "SELECT model, value, count(*) FROM ratings NOT INDEXED GROUP BY model, value",
+    "SELECT model, value, count(*) FROM ratings NOT INDEXED WHERE event_id <> '' GROUP BY +model, +value",
     """SELECT value, reason, count(*) FROM rating_reasons NOT INDEXED JOIN ratings USING (message_id, annotator_id)
        GROUP BY value, reason""",
-    """SELECT * FROM (SELECT * FROM ratings NOT INDEXED ORDER BY updated_at DESC LIMIT 200)
+    """SELECT * FROM (SELECT * FROM ratings NOT INDEXED ORDER BY +updated_at DESC LIMIT 200)
        JOIN messages USING (message_id)""",
 )
 
@@ -45,6 +52,7 @@ def measure(run: Run) -> list[Figure]:
     }
     with opened(database) as store, closing(open_raw(database)) as raw:
         desk = AnalyticsDesk(store.engine, store.conversation)
+        _require_the_same_data(raw, {name: desk.overview(filters) for name, filters in narrowed.items()}, events)
         actions = {name: lambda filters=filters: desk.overview(filters) for name, filters in narrowed.items()}
         scan = {"scan": lambda: [raw.execute(query).fetchall() for query in SCANS]}
         seconds = medians({**actions, **scan}, rounds=run.size(5, 1))
@@ -57,6 +65,25 @@ def measure(run: Run) -> list[Figure]:
         *figures,
         Figure(name, seconds["all"] * 1000, "ms", seconds["scan"] * 1000, "scans of the tables with sqlite3"),
     ]
+
+
+def _require_the_same_data(raw: sqlite3.Connection, overviews: Mapping[str, Overview], events: int) -> None:
+    """End the benchmark unless the tab and the scans read the same, and what they are to read."""
+    for query in SCANS:
+        require_scans(raw, query)
+    kinds, ((conversations,),), roles, *_ = counts = [raw.execute(query).fetchall() for query in SCANS]
+    stored = sum(count for _, count in kinds)
+    require(events <= stored < events + 200, f"{stored} events are not about {events}")
+    all_of_it = overviews["all"]
+    require_equal("the events that the tab has seen", all_of_it.position, stored)
+    require_equal("its conversations", all_of_it.headline.conversations, conversations)
+    require_equal("its messages", all_of_it.headline.messages, sum(count for *_, count in roles))
+    by_day = [int(sum(column)) for column in zip(*(row[1:] for row in counts[5]), strict=True)]
+    require_equal("its ratings", [int(all_of_it.per_day[of].sum()) for of in ("likes", "dislikes", "comments")], by_day)
+    require_equal("its latest ratings", len(all_of_it.latest.rows), len(counts[8]))
+    for name, overview in overviews.items():
+        part = overview.headline.conversations
+        require(name == "all" or 0 < part < conversations, f"{part} of {conversations} conversations are {name}")
 
 
 if __name__ == "__main__":

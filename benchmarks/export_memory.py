@@ -2,25 +2,33 @@
 
 Each export runs in a process of its own, which reports its peak resident memory (from /proc: this needs Linux); ten
 times as many rows must not take more. For the time, sqlite3's own command line writes the columns of the log as CSV,
-where it is installed; and a program of the usual kind, `csv.writer` over a cursor of sqlite3.
+where it is installed; and a program of the usual kind, `csv.writer` over a cursor of sqlite3. Each of them must have
+written as many rows as there are, or the benchmark fails; they are counted in files, the time is taken without.
 
     uv run python -m benchmarks.export_memory
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks._measure import Figure, Run, command, medians
-from benchmarks._stores import populated, url_of
+from benchmarks._premises import require_equal
+from benchmarks._stores import open_raw, populated, url_of
 from chatfeedback.export.kinds import KINDS
 
 FEW, MANY = 100_000, 1_000_000
+TABLES = {"events": "events", "messages": "messages", "feedback": "ratings"}
+"""By kind of export: the table that has a row for each of its rows."""
+Program = Callable[[Path], object]
+"""Writes the events to a file."""
 # VmHWM and not ru_maxrss, which on Linux begins with what the parent process had in memory.
 _EXPORT = """
 import re, sys
@@ -43,27 +51,29 @@ with open(sys.argv[2], "w", newline="") as file:
 def measure(run: Run) -> list[Figure]:
     few, many = run.size(FEW, 1_000), run.size(MANY, 5_000)
     small, large = populated(run.data, few), populated(run.data, many)
+    output = run.folder / "export.csv"
     figures = [
         Figure(
             f"Peak memory of a CSV of {kind}, {many:,} events",
-            _peak_kibibytes(large, kind) / 1024,
+            _checked_peak(large, kind, output) / 1024,
             "MiB",
-            _peak_kibibytes(small, kind) / 1024,
+            _checked_peak(small, kind, output) / 1024,
             f"{few:,} events",
             at_most=1.2,
         )
         for kind in KINDS
     ]
-    shell = shutil.which("sqlite3")
-    actions: dict[str, Callable[[], object]] = {
-        "export": lambda: _peak_kibibytes(large, "events"),
-        "csv.writer": lambda: subprocess.run([sys.executable, "-c", _WRITER, large, os.devnull], check=True),
+    programs: dict[str, Program] = {
+        "export": lambda target: _peak_kibibytes(large, "events", target),
+        "csv.writer": lambda target: subprocess.run([sys.executable, "-c", _WRITER, large, target], check=True),
     }
-    if shell:
-        query = "SELECT * FROM events ORDER BY position"
-        actions["the sqlite3 command line"] = lambda: subprocess.run(
-            [shell, "-csv", "-header", large, query], check=True, stdout=subprocess.DEVNULL
-        )
+    if shell := shutil.which("sqlite3"):
+        programs["the sqlite3 command line"] = lambda target: _shell(shell, large, target)
+    for name, program in programs.items():
+        program(output)
+        header = 0 if name == "csv.writer" else 1
+        require_equal(f"the rows that {name} writes", _records(output) - header, _stored(large, "events"))
+    actions = {name: lambda program=program: program(Path(os.devnull)) for name, program in programs.items()}
     seconds = medians(actions, rounds=run.size(3, 1))
     export = seconds.pop("export")
     return figures + [
@@ -71,9 +81,33 @@ def measure(run: Run) -> list[Figure]:
     ]
 
 
-def _peak_kibibytes(database: Path, kind: str) -> int:
-    arguments = [sys.executable, "-c", _EXPORT, url_of(database), kind, os.devnull]
+def _checked_peak(database: Path, kind: str, output: Path) -> int:
+    """The peak memory of an export, in KiB, which must have written all rows of its kind."""
+    peak = _peak_kibibytes(database, kind, output)
+    require_equal(f"the rows of an export of {kind}", _records(output) - 1, _stored(database, kind))
+    return peak
+
+
+def _peak_kibibytes(database: Path, kind: str, output: Path) -> int:
+    arguments = [sys.executable, "-c", _EXPORT, url_of(database), kind, str(output)]
     return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+
+
+def _shell(shell: str, database: Path, output: Path) -> None:
+    query = "SELECT * FROM events ORDER BY position"
+    with output.open("wb") as file:
+        subprocess.run([shell, "-csv", "-header", database, query], check=True, stdout=file)
+
+
+def _records(file: Path) -> int:
+    """The rows of a CSV file, its header included."""
+    with file.open(newline="", encoding="utf-8") as text:
+        return sum(1 for _ in csv.reader(text))
+
+
+def _stored(database: Path, kind: str) -> int:
+    with closing(open_raw(database)) as raw:
+        return int(raw.execute(f"SELECT count(*) FROM {TABLES[kind]}").fetchone()[0])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The same actions on both, in turns: a whole exchange in a new conversation (prompt, reply, rating: three commits), and
 a change of rating somewhere in the conversations that are there already, for which the small database has a hundredth
-of the events of the large one. The cache of conversations is off: it would hold all of the small one.
+of the events of the large one. For the ratings the stores have no cache: it would hold all of the small one. How many
+events there are is counted before and after, and that no conversation came from a cache, or the benchmark fails.
 
     uv run python -m benchmarks.growth
 """
@@ -12,20 +13,21 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import select
 
-from benchmarks._measure import Figure, Run, command, medians
+from benchmarks._measure import Figure, Run, command, medians, warm_up
+from benchmarks._premises import events_by_kind, require, require_equal, require_events
 from benchmarks._stores import opened, populated
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators, event_store
+from chatfeedback.store import annotators
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.schema import messages
 from tests.talking import StoredTalk
 
 EVENTS = 500_000
+EXCHANGE = ("conversation_started", "message_sent", "reply_started", "reply_finished", "message_rated")
 
 
 def measure(run: Run) -> list[Figure]:
@@ -34,11 +36,10 @@ def measure(run: Run) -> list[Figure]:
     # Copies: what is measured here must not be found by the next run.
     large = Path(shutil.copy(populated(run.data, size), run.folder / "large.db"))
     small = Path(shutil.copy(populated(run.data, size // 100), run.folder / "small.db"))
-    with ExitStack() as stack:
-        empty, few, many = (stack.enter_context(opened(path)) for path in (run.folder / "empty.db", small, large))
-        exchange = medians({"empty": _exchange(empty), "many": _exchange(many)}, rounds)
-        event_store.CACHED_CONVERSATIONS = 0
-        rating = medians({"few": _rating(few), "many": _rating(many)}, rounds)
+    with opened(run.folder / "empty.db") as empty, opened(large) as many:
+        exchange = _exchanges(empty, many, size, rounds)
+    with opened(small, cached_conversations=0) as few, opened(large, cached_conversations=0) as many:
+        rating = _ratings(few, many, size, rounds)
     name = f"at {size:,} events"
     return [
         Figure(
@@ -58,6 +59,31 @@ def measure(run: Run) -> list[Figure]:
             at_most=1.5,
         ),
     ]
+
+
+def _exchanges(empty: EventStore, many: EventStore, size: int, rounds: int) -> dict[str, float]:
+    before = {store: events_by_kind(store) for store in (empty, many)}
+    require_equal("the events of the empty database", before[empty].total(), 0)
+    _require_size(many, size)
+    seconds = medians({"empty": _exchange(empty), "many": _exchange(many)}, rounds)
+    for store, events in before.items():
+        require_events(store, events, dict.fromkeys(EXCHANGE, rounds + warm_up(rounds)))
+    return seconds
+
+
+def _ratings(few: EventStore, many: EventStore, size: int, rounds: int) -> dict[str, float]:
+    _require_size(few, size // 100)
+    before = {store: events_by_kind(store) for store in (few, many)}
+    seconds = medians({"few": _rating(few), "many": _rating(many)}, rounds)
+    for store, events in before.items():
+        require_events(store, events, {"message_rated": rounds + warm_up(rounds)})
+    return seconds
+
+
+def _require_size(store: EventStore, size: int) -> None:
+    """End the benchmark unless the log has about this many events: the last conversation may go beyond it."""
+    events = events_by_kind(store).total()
+    require(size <= events < size + 200, f"{events} events are not about {size}")
 
 
 def _exchange(store: EventStore) -> Callable[[], object]:
@@ -85,6 +111,7 @@ def _rating(store: EventStore) -> Callable[[], object]:
         liked.symmetric_difference_update({reply})
         vote = RatingChange("like" if reply in liked else "dislike")
         StoredTalk(store, person, conversation_id).rate(message_id, person, vote)
+        require(store.last_known(conversation_id) is None, "a rated conversation is kept in the cache")
 
     return rate
 

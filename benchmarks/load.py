@@ -8,7 +8,7 @@ is frozen. All have the same pages, handlers, flush, gate and history; the basel
 
 Chats per second: all of them, over the time from the first prompt to the end of the last reply. Time to first token:
 from the call that sends the prompt to the first message that carries text of the reply. Afterwards every reply is in
-the log whole, and none in the baseline's, or the benchmark fails.
+the log whole, and nothing in the baseline's, or the benchmark fails.
 
     uv run python -m benchmarks.load
     uv run python -m benchmarks.load --rounds 2 --levels 10 50

@@ -1,22 +1,30 @@
 """Opening a conversation of 200 messages that nobody has opened lately.
 
-The subject: `EventStore.conversation`, with the cache of conversations switched off, on a warm connection pool: all
-messages with what made them, and the ratings, as objects. The baseline: sqlite3 alone fetches the same rows.
+The subject: `EventStore.conversation`, of a store without a cache, on a warm connection pool: all messages with what
+made them, and the ratings, as objects. The baseline: sqlite3 alone fetches the same rows. Every opening must build the
+conversation anew, from five SELECTs and as many rows as the baseline reads, or the benchmark fails.
 
     uv run python -m benchmarks.opening
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 
 from benchmarks._measure import Figure, Run, command, medians
+from benchmarks._premises import require, require_equal, traced_readers
 from benchmarks._stores import open_raw, opened
+from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators, event_store
+from chatfeedback.store import annotators
+from chatfeedback.store.event_store import EventStore
 from tests.talking import StoredTalk
 
 BASELINE = "reading the same rows with sqlite3"
+SELECTS = 5
+"""Of an opening: its version, its row, its messages, their ratings, and the reasons of these."""
 _ROWS = (
     "SELECT * FROM conversations WHERE conversation_id = ?",
     "SELECT * FROM messages WHERE conversation_id = ? ORDER BY version",
@@ -25,29 +33,15 @@ _ROWS = (
 )
 
 
-def measure(run: Run) -> list[Figure]:
+def measure(run: Run, cached_conversations: int = 0) -> list[Figure]:
     database, messages = run.folder / "opening.db", run.size(200, 10)
-    event_store.CACHED_CONVERSATIONS = 0  # every opening is a first one
-    with opened(database) as store:
-        person = annotators.ensure(store.engine, "ada")
-        talk = StoredTalk(store, person)
-        for turn in range(messages // 2):
-            reply = talk.ask("And what would be an example? " * 4, "An example is the list: " * 40)
-            if turn % 2:
-                talk.rate(reply, person, RatingChange("like", ("accurate",)))
-        with closing(open_raw(database)) as raw:
-
-            def read() -> None:
-                raw.execute("BEGIN")
-                rows = [raw.execute(query, (talk.conversation_id,)).fetchall() for query in _ROWS]
-                raw.execute("ROLLBACK")
-                assert len(rows[1]) == messages
-
-            def open_it() -> None:
-                conversation = store.conversation(talk.conversation_id)
-                assert conversation is not None and len(conversation.messages) == messages
-
-            seconds = medians({"open": open_it, "read": read}, rounds=run.size(400, 5))
+    with opened(database, cached_conversations) as store, closing(open_raw(database)) as raw:
+        conversation_id = _talk(store, messages)
+        read, open_it = _reading(raw, conversation_id), _opening(store, conversation_id)
+        rounds = run.size(400, 5)
+        _require_the_same_rows(store, open_it, read, messages)
+        seconds = medians({"open": open_it, "read": read}, rounds)
+        _require_the_same_rows(store, open_it, read, messages)
     return [
         Figure(
             f"Opening a conversation of {messages} messages",
@@ -58,6 +52,54 @@ def measure(run: Run) -> list[Figure]:
             at_most=5,
         )
     ]
+
+
+def _talk(store: EventStore, messages: int) -> str:
+    """Hold a conversation of so many messages; every other reply is rated. Returns its id."""
+    person = annotators.ensure(store.engine, "ada")
+    talk = StoredTalk(store, person)
+    for turn in range(messages // 2):
+        reply = talk.ask("And what would be an example? " * 4, "An example is the list: " * 40)
+        if turn % 2:
+            talk.rate(reply, person, RatingChange("like", ("accurate",)))
+    return talk.conversation_id
+
+
+def _opening(store: EventStore, conversation_id: str) -> Callable[[], Conversation]:
+    newest: Conversation | None = None
+
+    def open_it() -> Conversation:
+        nonlocal newest
+        before, newest = newest, store.conversation(conversation_id)
+        require(newest is not None, "the conversation is not found")
+        assert newest is not None
+        cached = newest is before or store.last_known(conversation_id) is not None
+        require(not cached, "the conversation comes from a cache")
+        return newest
+
+    return open_it
+
+
+def _reading(raw: sqlite3.Connection, conversation_id: str) -> Callable[[], int]:
+    def read() -> int:
+        raw.execute("BEGIN")
+        rows = [raw.execute(query, (conversation_id,)).fetchall() for query in _ROWS]
+        raw.execute("ROLLBACK")
+        return sum(map(len, rows))
+
+    return read
+
+
+def _require_the_same_rows(
+    store: EventStore, open_it: Callable[[], Conversation], read: Callable[[], int], messages: int
+) -> None:
+    with traced_readers(store.engine) as statements:
+        conversation = open_it()
+    require_equal("the SELECTs of an opening", sum(text.startswith("SELECT") for text in statements), SELECTS)
+    require_equal("the messages of the conversation", len(conversation.messages), messages)
+    reasons = sum(len(rating.reasons) for rating in conversation.ratings.values())
+    built = 1 + len(conversation.messages) + len(conversation.ratings) + reasons
+    require_equal("the rows that an opening reads", built, read())
 
 
 if __name__ == "__main__":

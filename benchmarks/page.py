@@ -4,21 +4,27 @@ The page is measured beside an app of one `gr.Chatbot` and one `gr.Textbox`: fro
 page served; from request to page on a running server; and in Chromium, with nothing in its cache, from the visit to a
 prompt that takes text. The time to the first token runs in Chromium from Enter to the first text of the reply on the
 screen, beside a `gr.ChatInterface`; a loopback server answers both at once, so that all of it is ours. What we do and
-the other does not: the prompt, the conversation and the reply are committed to disk.
+the other does not: the prompt, the conversation and the reply are committed to disk. The bare app must have just those
+two components, and every prompt and reply of ours must be in its log in the end, or the benchmark fails.
 
     uv run python -m benchmarks.page
 """
 
 from __future__ import annotations
 
+import json
 import statistics
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks._measure import Figure, Run, command, medians
-from benchmarks._servers import Server, serving
+from benchmarks._premises import require_equal, require_events
+from benchmarks._servers import Server, serving_all
+from benchmarks._stores import opened
 from tests.chromium import executable
 from tests.openai_server import ScriptedServer
 
@@ -55,30 +61,30 @@ FIRST_TOKEN = """
 
 def measure(run: Run) -> list[Figure]:
     with ScriptedServer() as model, sync_playwright() as playwright:
-        ours = _ours(run.folder, model)
-        started = medians(
-            {"ours": lambda: _start_and_stop(*ours(new=True)), "bare": lambda: _start_and_stop(*_BARE_PAGE)},
-            rounds=run.size(3, 1),
-        )
+        ours, rounds = _ours(run.folder, model), run.size(10, 1)
+        started = _started(run, ours)
         browser = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox", "--disable-gpu"])
         chat = ("benchmarks._bare_gradio", "chat-interface", "PORT", model.url)
-        with serving(*ours()) as app, serving(*_BARE_PAGE) as bare, serving(*chat) as interface:
+        with serving_all([ours(), _BARE_PAGE, chat]) as (app, bare, interface):
+            require_equal("the components of the bare page", _components(bare), {"chatbot": 1, "textbox": 1})
+            started = started or {"ours": app.seconds_to_first_page, "bare": bare.seconds_to_first_page}
             served = medians({"ours": app.page, "bare": bare.page}, rounds=run.size(100, 2))
             usable = _in_turns(
                 {
                     name: lambda name=name, server=server: _usable(browser, server, PROMPTS[name])
                     for name, server in {"ours": app, "bare": bare}.items()
                 },
-                run.size(10, 1),
+                rounds,
             )
             token = _in_turns(
                 {
                     name: lambda name=name, server=server: _first_token(browser, server, PROMPTS[name], DRAWN[name])
                     for name, server in {"ours": app, "bare": interface}.items()
                 },
-                run.size(10, 1),
+                rounds,
             )
         browser.close()
+    _require_recorded(run.folder / "page-served.db", rounds)
     return [
         Figure("From the start of the server to its first page", started["ours"], "s", started["bare"], APP, 1.3),
         Figure("The page from a running server", served["ours"] * 1000, "ms", served["bare"] * 1000, APP, 1.3),
@@ -98,6 +104,29 @@ def _ours(folder: Path, model: ScriptedServer) -> Callable[..., tuple[str, ...]]
         )  # fmt: skip
 
     return arguments
+
+
+def _started(run: Run, ours: Callable[..., tuple[str, ...]]) -> dict[str, float]:
+    """The seconds from the start to the first page; in a quick run nothing, since other servers are started anyway."""
+    if run.quick:
+        return {}
+    actions = {"ours": lambda: _start_and_stop(*ours(new=True)), "bare": lambda: _start_and_stop(*_BARE_PAGE)}
+    return medians(actions, rounds=3)
+
+
+def _components(server: Server) -> Counter[str]:
+    """How many components of each type a page has, but for the frame that Gradio puts around a text box."""
+    with urllib.request.urlopen(f"{server.address}config") as response:
+        kinds = Counter(component["type"] for component in json.load(response)["components"])
+    del kinds["form"]
+    return kinds
+
+
+def _require_recorded(database: Path, replies: int) -> None:
+    """End the benchmark unless the log has so many conversations, each of a prompt with its reply."""
+    with opened(database) as store:
+        kinds = dict.fromkeys(("conversation_started", "message_sent", "reply_started", "reply_finished"), replies)
+        require_events(store, {}, kinds)
 
 
 def _start_and_stop(*arguments: str) -> None:

@@ -4,6 +4,8 @@ The chats of `load`, but each of a person of her own, who is signed in: nginx, c
 person to one replica. Two replicas that record, beside two of the same application that records nothing, behind an
 nginx of their own; and beside one replica that records, without nginx. They take turns as in `load`. On a machine whose
 cores the two replicas share with nginx, Postgres, the model and the driver, the second replica has what these leave it.
+Besides what `load` checks, every chat must be recorded as that of another person, and nginx must have asked both
+replicas, or the benchmark fails.
 
     uv run python -m benchmarks.replicas
 """
@@ -24,6 +26,7 @@ from sqlalchemy import Engine
 from benchmarks._chats import opened
 from benchmarks._load import NOT_RECORDING, NOTHING, RECORDING, ROUNDS, Arm, Results, figures, settings_for, take_turns
 from benchmarks._measure import Figure, Run, command, paired
+from benchmarks._premises import require
 from benchmarks._servers import serving, serving_all
 from chatfeedback.domain.events import new_id
 from chatfeedback.store import users
@@ -47,7 +50,7 @@ def measure(run: Run) -> list[Figure]:
     if program is None:
         raise SystemExit("There is no nginx on this machine; install the system's.")
     levels = run.levels or ((2,) if run.quick else LEVELS)
-    sizes = {TWO: 2, NOTHING: 2} if run.quick else {TWO: 2, NOTHING: 2, ONE: 1}
+    sizes = {TWO: 2, NOTHING: 1} if run.quick else {TWO: 2, NOTHING: 2, ONE: 1}
     results: Results = {(name, level): [] for name in sizes for level in levels}
     with serving("benchmarks._model", "PORT") as model, clusters.running(clusters.newest()) as cluster:
         serve = (
@@ -61,14 +64,16 @@ def measure(run: Run) -> list[Figure]:
         )
         for number in range(run.rounds or run.size(ROUNDS, 1)):
             databases = {name: cluster.url(cluster.create_database()) for name in sizes}
-            with _arms(program, serve, sizes, databases) as arms:
+            with _arms(run, program, serve, sizes, databases) as arms:
                 take_turns(run, number, arms, model, results)
     found = [figure for level in levels for figure in figures(results, TWO, level)]
     return found + [_beside_one(results, level) for level in levels if ONE in sizes]
 
 
 @contextmanager
-def _arms(program: str, serve: Sequence[str], sizes: dict[str, int], databases: dict[str, str]) -> Iterator[list[Arm]]:
+def _arms(
+    run: Run, program: str, serve: Sequence[str], sizes: dict[str, int], databases: dict[str, str]
+) -> Iterator[list[Arm]]:
     commands = [
         (NOT_RECORDING if name == NOTHING else RECORDING, *serve, "--database-url", databases[name])
         for name, size in sizes.items()
@@ -76,7 +81,7 @@ def _arms(program: str, serve: Sequence[str], sizes: dict[str, int], databases: 
     ]
     with ExitStack() as running:
         started = iter(running.enter_context(serving_all(commands)))
-        arms = []
+        arms, fronts = [], dict[str, tuple[Nginx, set[int]]]()
         for name, size in sizes.items():
             servers = [next(started) for _ in range(size)]
             engine = open_engine(databases[name])
@@ -87,8 +92,12 @@ def _arms(program: str, serve: Sequence[str], sizes: dict[str, int], databases: 
                 folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="chatfeedback-nginx-")))
                 front = running.enter_context(Nginx(program, folder, (servers[0].port, servers[1].port)))
                 pages = partial(_pages, front.address, f"__Host-{COOKIE}", front.trust, engine)
-            arms.append(Arm(name, servers, databases[name], name != NOTHING, pages))
+                fronts[name] = front, {server.port for server in servers}
+            arms.append(Arm(name, servers, databases[name], name != NOTHING, pages, signs_in=True))
         yield arms
+        if not run.quick:  # two people may well be sent to the same one
+            for name, (front, ports) in fronts.items():
+                require(ports <= front.asked(), f"{name}: nginx has asked {front.asked()}, and not all of {ports}")
 
 
 @asynccontextmanager

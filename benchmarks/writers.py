@@ -3,7 +3,8 @@
 The subject: each thread rates the reply of its own conversation through the store's own door, as fast as it gets
 answers. The baselines insert a row of about 600 bytes, one commit for each, with the same pragmas: SQLAlchemy Core as
 most would write it (one engine, its default pool, `engine.begin()`), and one sqlite3 connection behind a lock.
-Afterwards every answered rating must be in the log and `db check` must be content, or the benchmark fails.
+Afterwards every answered rating must be in the log, and every row in its table, all connections must have the pragmas
+and `db check` must be content, or the benchmark fails.
 
     uv run python -m benchmarks.writers
 """
@@ -17,16 +18,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import cycle
+from pathlib import Path
 
-from sqlalchemy import Engine, MetaData, Table, create_engine, event, func, insert, select
+from sqlalchemy import Engine, MetaData, Table, create_engine, event, insert
 
 from benchmarks._measure import Figure, Run, command, percentile
-from benchmarks._stores import RAW_INSERT, open_raw_table, opened, raw_rows, url_of
+from benchmarks._premises import (
+    DURABLE,
+    events_by_kind,
+    pragmas,
+    require_durable,
+    require_durable_store,
+    require_equal,
+    require_events,
+)
+from benchmarks._stores import RAW_INSERT, open_raw, open_raw_table, opened, raw_rows, rows_of, url_of
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.store import admin, annotators
 from chatfeedback.store.engine import SQLITE_PRAGMAS
 from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.schema import events
 from tests.talking import StoredTalk
 
 THREADS = 64
@@ -37,30 +47,34 @@ MakeAction = Callable[[], Callable[[], object]]
 
 def measure(run: Run) -> list[Figure]:
     rounds, each = run.size(5, 1), run.size(200, 2)
-    database = run.folder / "writers.db"
-    raw = open_raw_table(run.folder / "writers-raw.db")
-    naive = create_engine(url_of(run.folder / "writers-core.db"))
-    open_raw_table(run.folder / "writers-core.db").close()
-    event.listen(naive, "connect", lambda connection, _: [connection.execute(pragma) for pragma in SQLITE_PRAGMAS])
+    database, core = run.folder / "writers.db", run.folder / "writers-core.db"
+    naive, seen = _default_pool(core)
     rates: dict[str, list[float]] = {POOL: [], LOCK: [], OURS: []}
     waits: dict[str, list[float]] = {POOL: [], LOCK: [], OURS: []}
-    errors = dict.fromkeys(rates, 0)
-    with opened(database) as store, closing(raw):
+    answered, errors = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0)
+    with opened(database) as store, closing(open_raw_table(run.folder / "writers-raw.db")) as raw:
         lock = threading.Lock()
         ratings = _ratings(store)
-        before = _events(store)
+        before = events_by_kind(store)
         subjects = {POOL: _through_core(naive), LOCK: lambda: _behind_lock(raw, lock), OURS: lambda: next(ratings)}
         for _ in range(rounds):
             for name, make_action in subjects.items():
                 seconds, taken, failed = _all_at_once(make_action, each)
                 rates[name].append(len(taken) / seconds)
                 waits[name].append(percentile(taken, 0.99) * 1000)
+                answered[name] += len(taken)
                 errors[name] += failed
         naive.dispose()
-        lost = rounds * each * THREADS - errors[OURS] - (_events(store) - before)
-    problems = admin.check(url_of(database))
-    if errors[OURS] or lost or problems:
-        raise SystemExit(f"{errors[OURS]} errors, {lost} events lost, problems: {problems}")
+        require_equal(f"the errors of {OURS} and {LOCK}", errors[OURS] + errors[LOCK], 0)
+        require_equal("the calls", [answered[name] + errors[name] for name in rates], [rounds * each * THREADS] * 3)
+        require_events(store, before, {"message_rated": answered[OURS]})
+        require_equal(f"the rows of {LOCK}", rows_of(raw), answered[LOCK])
+        with closing(open_raw(core)) as written:
+            require_equal(f"the rows of {POOL}", rows_of(written), answered[POOL])
+        require_durable(LOCK, raw)
+        require_durable_store(store)
+    require_equal(f"the pragmas of the connections of {POOL}", set(seen), {DURABLE})
+    require_equal("the problems that db check finds", admin.check(url_of(database)), [])
     if errors[POOL]:
         print(f"(errors of {POOL}: {errors[POOL]})")
     rate = {name: statistics.median(values) for name, values in rates.items()}
@@ -72,6 +86,20 @@ def measure(run: Run) -> list[Figure]:
         Figure(f"{many}, ratings a second", rate[OURS], "/s", rate[LOCK], LOCK, at_least=1),
         Figure(f"{many}, 99th percentile of the wait", p99[OURS], "ms", p99[LOCK], LOCK),
     ]
+
+
+def _default_pool(path: Path) -> tuple[Engine, list[tuple[str, int]]]:
+    """An engine as SQLAlchemy makes it, on a new raw table, and the pragmas of every connection that it opens."""
+    open_raw_table(path).close()
+    engine, seen = create_engine(url_of(path)), list[tuple[str, int]]()
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in SQLITE_PRAGMAS:
+            connection.execute(pragma)
+        seen.append(pragmas(connection))
+
+    return engine, seen
 
 
 def _all_at_once(make_action: MakeAction, each: int) -> tuple[float, list[float], int]:
@@ -136,11 +164,6 @@ def _behind_lock(connection: sqlite3.Connection, lock: threading.Lock) -> Callab
             connection.execute(RAW_INSERT, row)
 
     return add
-
-
-def _events(store: EventStore) -> int:
-    with store.engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(events)).scalar_one()
 
 
 if __name__ == "__main__":

@@ -36,3 +36,19 @@ def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
         assert figure["ratio"] == pytest.approx(figure["value"] / figure["baseline"])
         assert figure["name"] in found.stderr
         assert figure["name"] in table([result])
+
+
+def test_benchmark_fails_when_its_premise_is_broken() -> None:
+    """`opening` measures a store without a cache; here it is given one."""
+    program = """
+from functools import partial
+from benchmarks import opening
+from benchmarks._measure import command
+command("", partial(opening.measure, cached_conversations=1))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program, "--quick", "--json", "-"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 1
+    assert found.stdout == ""
+    assert found.stderr == "A premise of this benchmark does not hold: the conversation comes from a cache.\n"

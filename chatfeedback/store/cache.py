@@ -11,9 +11,10 @@ CACHED_CONVERSATIONS = 256
 
 
 class Cache:
-    """By id; from any thread. An entry counts only for the version that the database names."""
+    """Up to `size` conversations by id, for any thread. One counts only for the version that the database names."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = CACHED_CONVERSATIONS) -> None:
+        self._size = size
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, Conversation] = OrderedDict()
 
@@ -39,5 +40,5 @@ class Cache:
                 return
             self._entries[conversation.conversation_id] = conversation
             self._entries.move_to_end(conversation.conversation_id)
-            while len(self._entries) > CACHED_CONVERSATIONS:
+            while len(self._entries) > self._size:
                 self._entries.popitem(last=False)

@@ -34,7 +34,7 @@ from chatfeedback.domain.fold import evolved
 from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, StoreUnavailable, VersionTaken
 from chatfeedback.store import drafts, projections
 from chatfeedback.store.availability import Availability
-from chatfeedback.store.cache import Cache
+from chatfeedback.store.cache import CACHED_CONVERSATIONS, Cache
 from chatfeedback.store.clock import now
 from chatfeedback.store.schema import events, from_micros, to_micros
 from chatfeedback.store.sql import Row, Statements, Transaction, reading
@@ -81,9 +81,19 @@ Committed = Callable[[Sequence[Event], float], None]
 
 
 class EventStore:
-    """Appends to the log and reads from it. `engine` must be at the newest schema."""
+    """Appends to the log and reads from it. `engine` must be at the newest schema.
 
-    def __init__(self, engine: Engine, writer: Writer, committed: Committed = lambda _events, _seconds: None) -> None:
+    It keeps `cached_conversations` in memory; 0 reads each from the database every time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: Writer,
+        committed: Committed = lambda _events, _seconds: None,
+        *,
+        cached_conversations: int = CACHED_CONVERSATIONS,
+    ) -> None:
         self.engine = engine
         self.writer = writer
         self.availability = Availability(self._probe)
@@ -97,7 +107,7 @@ class EventStore:
         self._select_version = (
             projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
         )
-        self._cache = Cache()
+        self._cache = Cache(cached_conversations)
 
     # Writing
 

@@ -9,17 +9,22 @@ transaction on one driver connection.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Dialect, Engine, Executable
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from chatfeedback.store.faults import translating
 
 Row = tuple[Any, ...]
+
+
+Parameters = Mapping[str, Any]
+Bind = Callable[[Parameters], Any]
+"""Makes of named parameters what the driver takes."""
 
 
 class Statements:
@@ -29,19 +34,28 @@ class Statements:
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        named = dialect.name == "sqlite"
-        self._dialect: Dialect = sqlite.dialect(paramstyle="named") if named else dialect
-        self._texts: dict[Executable, str] = {}
+        self._dialect = dialect
+        self._compiled: dict[Executable, tuple[str, Bind]] = {}
 
-    def text(self, statement: Executable, parameters: Mapping[str, Any]) -> str:
-        found = self._texts.get(statement)
+    def compiled(self, statement: Executable, parameters: Parameters) -> tuple[str, Bind]:
+        """Return the text, and what makes its parameters; compile it at first use."""
+        found = self._compiled.get(statement)
         if found is None:
             compiled = statement.compile(  # type: ignore[attr-defined]
                 dialect=self._dialect, column_keys=list(parameters)
             )
             assert isinstance(compiled, SQLCompiler) and not compiled.literal_execute_params  # noqa: S101 - of our own statements
-            found = self._texts[statement] = _plain(str(compiled))
+            found = self._compiled[statement] = _plain(str(compiled)), _bind(compiled.positiontup)
         return found
+
+
+def _bind(names: list[str] | None) -> Bind:
+    """By position where the driver counts them, as sqlite3 does: to look up each name costs it 0.1 µs more."""
+    if names is None:
+        return lambda parameters: parameters
+    if len(names) < 2:
+        return lambda parameters: [parameters[name] for name in names]
+    return itemgetter(*names)
 
 
 def _plain(text: str) -> str:
@@ -57,36 +71,41 @@ class Transaction:
         self._cursor = connection.cursor()
         self._statements = statements
 
-    def run(self, statement: Executable, parameters: Mapping[str, Any]) -> int:
+    def run(self, statement: Executable, parameters: Parameters) -> int:
         """Runs a statement; returns the number of rows that it touched."""
-        self._cursor.execute(self._statements.text(statement, parameters), parameters)
+        text, bind = self._statements.compiled(statement, parameters)
+        self._cursor.execute(text, bind(parameters))
         return int(self._cursor.rowcount)
 
-    def run_many(self, statement: Executable, rows: Iterable[Mapping[str, Any]]) -> None:
+    def run_many(self, statement: Executable, rows: Iterable[Parameters]) -> None:
         """Runs a statement once for each row of parameters, which all have the same keys."""
         listed = list(rows)
         if listed:
-            self._cursor.executemany(self._statements.text(statement, listed[0]), listed)
+            text, bind = self._statements.compiled(statement, listed[0])
+            self._cursor.executemany(text, map(bind, listed))
 
-    def one(self, statement: Executable, parameters: Mapping[str, Any]) -> Row | None:
+    def one(self, statement: Executable, parameters: Parameters) -> Row | None:
         """The first row, or None."""
-        self._cursor.execute(self._statements.text(statement, parameters), parameters)
+        text, bind = self._statements.compiled(statement, parameters)
+        self._cursor.execute(text, bind(parameters))
         row: Row | None = self._cursor.fetchone()
         return row
 
-    def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[Row]:
+    def all(self, statement: Executable, parameters: Parameters) -> list[Row]:
         """All rows."""
-        self._cursor.execute(self._statements.text(statement, parameters), parameters)
+        text, bind = self._statements.compiled(statement, parameters)
+        self._cursor.execute(text, bind(parameters))
         rows: list[Row] = self._cursor.fetchall()
         return rows
 
-    def inserted(self, statement: Executable, parameters: Mapping[str, Any]) -> int:
+    def inserted(self, statement: Executable, parameters: Parameters) -> int:
         """Runs an INSERT; returns the number that the database gave the row.
 
         Postgres has to be asked for it by RETURNING; SQLite tells by itself, in half the time of the INSERT.
         """
         cursor = self._cursor
-        cursor.execute(self._statements.text(statement, parameters), parameters)
+        text, bind = self._statements.compiled(statement, parameters)
+        cursor.execute(text, bind(parameters))
         return int(cursor.lastrowid if cursor.description is None else cursor.fetchone()[0])
 
     def script(self, text: str) -> None:

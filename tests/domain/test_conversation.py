@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chatfeedback.domain.conversation import Conversation
@@ -177,6 +179,15 @@ def test_a_conversation_remembers_what_an_evolution_left_alone(talk: FoldedTalk)
     talk.ask("And?", "Nothing")
     assert [m.text for m in before.shown()] == shown
     assert len(before.messages) == 2
+
+
+def test_fold_keeps_all_other_fields_of_a_message_when_it_moves(talk: FoldedTalk) -> None:
+    reply = talk.ask("Hello", "Hi")
+    before = talk.conversation.messages[reply]
+    talk.retry(reply)
+    after = talk.conversation.messages[reply]
+    assert before.shown and not after.shown
+    assert replace(before, shown=False) == after
 
 
 def test_folding_all_at_once_gives_what_folding_step_by_step_gave(talk: FoldedTalk) -> None:

@@ -98,10 +98,11 @@ class Nginx:
             assert time.monotonic() < until, f"{address} is not in the log"
             time.sleep(0.02)
         (line,) = lines
-        before, request, after = line.split('"')
-        status, _bytes, _seconds, _id, *upstreams = after.replace(",", "").split()
-        asked = upstreams[: len(upstreams) // 2]  # the others are their statuses
-        return Served(before.split()[0], request, int(status), [int(one.rpartition(":")[2]) for one in asked])
+        return _served(line)
+
+    def asked(self) -> set[int]:
+        """The ports of the replicas that were asked for anything so far."""
+        return {port for line in self._log.read_text().splitlines() for port in _served(line).upstreams}
 
     def _write_configuration(self, replicas: tuple[int, int]) -> None:
         """The file itself; what it has of a machine of its own is replaced, each at its one place."""
@@ -143,6 +144,14 @@ class Nginx:
         (self._folder / "fullchain.pem").write_bytes(certificate.public_bytes(pem))
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password)
         (self._folder / "privkey.pem").write_bytes(private)
+
+
+def _served(line: str) -> Served:
+    """A line of the log."""
+    before, request, after = line.split('"')
+    status, _bytes, _seconds, _id, *upstreams = after.replace(",", "").split()
+    asked = upstreams[: len(upstreams) // 2]  # the others are their statuses
+    return Served(before.split()[0], request, int(status), [int(one.rpartition(":")[2]) for one in asked])
 
 
 def free_port() -> int:

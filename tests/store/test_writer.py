@@ -116,6 +116,42 @@ def test_what_waits_is_committed_in_one_group(engine: Engine, writer: Writer) ->
 
 
 @SQLITE
+def test_group_needs_no_savepoint_when_a_piece_is_refused_before_it_writes(engine: Engine, writer: Writer) -> None:
+    def refused(_tx: Transaction) -> None:
+        raise Conflict("No.")
+
+    statements: list[str] = []
+    with held(writer, lambda tx: tx.connection.set_trace_callback(statements.append)):
+        futures: list[Future[object]] = [writer.submit(work) for work in (put("ada"), refused, put("bob"))]
+    assert isinstance(futures[1].exception(), Conflict)
+    assert futures[2].exception() is None
+    assert stored(engine) == {"ada", "bob"}
+    assert not [text for text in statements if text.startswith(("SAVEPOINT", "ROLLBACK"))]
+
+
+@SQLITE
+def test_group_is_run_again_in_savepoints_when_a_piece_fails_that_has_written(engine: Engine, writer: Writer) -> None:
+    attempts: list[str] = []
+
+    def noted(name: str, error: Exception | None = None) -> Callable[[Transaction], None]:
+        def work(tx: Transaction) -> None:
+            attempts.append(name)
+            put(name)(tx)
+            if error is not None:
+                raise error
+
+        return work
+
+    statements: list[str] = []
+    with held(writer, lambda tx: tx.connection.set_trace_callback(statements.append)):
+        futures = [writer.submit(work) for work in (noted("ada"), noted("bob", Conflict("No.")), noted("cyd"))]
+    assert [type(future.exception()) for future in futures] == [type(None), Conflict, type(None)]
+    assert attempts == ["ada", "bob", "ada", "bob", "cyd"]
+    assert stored(engine) == {"ada", "cyd"}
+    assert (statements.count("SAVEPOINT work"), statements.count("ROLLBACK TO work")) == (3, 1)
+
+
+@SQLITE
 def test_a_commit_that_fails_undoes_the_group_and_leaves_no_stale_state(database_url: str, talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     before = talk.conversation
