@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import nginx
 from benchmarks.run import ALL, table
 
 ROOT = Path(__file__).parents[1]
+MILLIONS = ("growth", "analytics", "export_memory")
 FILES = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")} - {"run"}
 
 
@@ -20,24 +22,39 @@ def test_the_command_that_runs_all_benchmarks_leaves_none_out() -> None:
     assert sorted(ALL) == sorted(FILES)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
+def run(name: str, *options: str) -> tuple[dict[str, Any], str]:
+    """Run a benchmark; return what it says as JSON and what it says to people."""
     if name == "replicas":
         nginx.wanted()
-    found = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", "-"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert found.returncode == 0, found.stderr
-    result = json.loads(found.stdout)
-    assert result["benchmark"] == name and result["quick"] is True
-    assert result["figures"]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", "-"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["benchmark"] == name and result["figures"]
+    return result, done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ALL)
+def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
+    result, said = run(name, "--quick")
+    assert result["quick"] is True
     for figure in result["figures"]:
         assert figure["value"] > 0 and figure["baseline"] > 0
         assert figure["ratio"] == pytest.approx(figure["value"] / figure["baseline"])
-        assert figure["name"] in found.stderr
+        assert figure["name"] in said
         assert figure["name"] in table([result])
 
 
+@pytest.mark.long
+@pytest.mark.process
+@pytest.mark.parametrize("name", MILLIONS)
+def test_benchmark_of_millions_of_rows_runs_at_its_full_size(name: str) -> None:
+    result, _said = run(name)
+    assert result["quick"] is False
+
+
+@pytest.mark.process
 def test_benchmark_fails_when_its_premise_is_broken() -> None:
     """`opening` measures a store without a cache; here it is given one."""
     program = """
