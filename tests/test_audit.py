@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from script_loading import load_script
+
 pytestmark = pytest.mark.process
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "audit"
 FINE = {"name": "fine", "version": "1.0", "vulns": []}
 BAD = {
     "name": "bad",
@@ -27,16 +26,7 @@ NO_NETWORK = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='api
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("audit_script", str(SCRIPT))
-    spec = importlib.util.spec_from_loader("audit_script", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode  # there is no place for it beside a script
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
+    return load_script("audit")
 
 
 @pytest.fixture

@@ -219,26 +219,25 @@ def _show(state: Conversation, head_id: str | None, changes: Changes) -> None:
 
 
 def _place(state: Conversation, message: Message, shown: bool, child: str | None, changes: Changes) -> None:
-    if message.shown == shown and message.active_child_id == child:
-        return
-    state.messages[message.message_id] = Message(  # by hand, as in `evolved`: two for each prompt
-        message.message_id,
-        message.version,
-        message.role,
-        message.author_id,
-        message.parent_id,
-        message.replaces_id,
-        message.text,
-        message.altered,
-        message.status,
-        message.created_at,
-        message.created_event_id,
-        message.generation,
-        message.outcome,
-        shown,
-        child,
-    )
-    changes.moved.add(message.message_id)
+    if message.shown != shown or message.active_child_id != child:
+        state.messages[message.message_id] = Message(  # by hand, as in `evolved`: two for each prompt
+            message.message_id,
+            message.version,
+            message.role,
+            message.author_id,
+            message.parent_id,
+            message.replaces_id,
+            message.text,
+            message.altered,
+            message.status,
+            message.created_at,
+            message.created_event_id,
+            message.generation,
+            message.outcome,
+            shown,
+            child,
+        )
+        changes.moved.add(message.message_id)
 
 
 def _rate(state: Conversation, event: Event, body: MessageRated | RatingCleared, changes: Changes) -> None:
