@@ -1,6 +1,6 @@
 """MT-Bench with the real local model: what a person does in the browser, and what the exported file says she did.
 
-`uv run scripts/mt_bench` asks all 80 questions; the suite asks the first ten, with shorter replies.
+`uv run scripts/mt_bench` asks all 80 questions; the suite asks the first six, one in each way, with shorter replies.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from chatfeedback.model_settings import LOCAL_MODEL_NAME
 from chatfeedback.store import admin, naming
 
 QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
-COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "10"))
-MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "40"))
+COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "6"))
+MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "24"))
 REPLY_MILLISECONDS = 300_000
 """How long a whole reply may take on a busy machine."""
 
