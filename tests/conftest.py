@@ -41,7 +41,7 @@ BROWSER = Path(__file__).parent / "browser"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests: quick ones, those with programs of their own, the browser.
+    """Sort the tests: quick files, those that start programs, the browser.
 
     The browser comes last because no other test can have an event loop while Playwright runs.
     """
@@ -57,17 +57,16 @@ def _database_kind(item: pytest.Item) -> object:
     return getattr(item, "callspec", None) and item.callspec.params.get("database_kind", "sqlite")  # type: ignore[attr-defined]
 
 
-class FilesThenBrowser(LoadFileScheduling):
-    """Give whole files to the workers of pytest-xdist, in order, and all of the browser's files to one of them."""
+class InOrder(LoadFileScheduling):
+    """Give whole files to the workers of pytest-xdist, in the order of the collection.
 
-    def _split_scope(self, nodeid: str) -> str:
-        path = str(super()._split_scope(nodeid))
-        return BROWSER.name if BROWSER.name in Path(path).parts else path
+    So a worker that has begun with the browser gets nothing else any more.
+    """
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesThenBrowser:
-    config.option.loadscopereorder = False  # the order of the collection counts, not the number of tests
-    return FilesThenBrowser(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InOrder:
+    config.option.loadscopereorder = False  # else the files with the most tests come first
+    return InOrder(config, log)
 
 
 @pytest.fixture(autouse=True)

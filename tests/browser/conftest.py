@@ -100,7 +100,7 @@ def watched(contexts: Contexts, serve: Callable[..., Application]) -> Iterator[W
     """Makes contexts; an error on one of their pages fails the test."""
     with closing(Watched(contexts)) as watched:
         yield watched
-    assert watched.errors == []
+    assert not watched.errors, "\n".join(watched.errors)
 
 
 @pytest.fixture

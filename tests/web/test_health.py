@@ -69,6 +69,7 @@ def test_a_server_is_alive_and_ready_and_names_nothing(application: Application)
         assert name not in ready.text
 
 
+@pytest.mark.process
 def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Callable[[], str]) -> None:
     with serving(new_sqlite()) as application:
         first = get(application, "readyz")
