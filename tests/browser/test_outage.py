@@ -65,9 +65,15 @@ def away(application: Application) -> Iterator[Callable[[bool], None]]:
 
 
 @pytest.fixture
-def chat(visits: Callable[..., Visitor], application: Application, watched: Watched) -> ChatPage:
+def own() -> bool:
+    """Whether the context of `chat` is changed for good by the test."""
+    return False
+
+
+@pytest.fixture
+def chat(visits: Callable[..., Visitor], application: Application, watched: Watched, own: bool) -> ChatPage:
     watched.harmless.append("Failed to load resource: the server responded with a status of 503")
-    chat = visits("annotator", application).comes_in()
+    chat = visits("annotator", application, own=own).comes_in()
     chat.ask("one")
     chat.settled()
     return chat
@@ -162,6 +168,7 @@ def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, 
     expect(told).not_to_be_visible()
 
 
+@pytest.mark.parametrize("own", [True], ids=["own context"])
 def test_a_page_asks_but_once_at_a_time_whether_the_database_is_back(
     chat: ChatPage, away: Callable[[bool], None]
 ) -> None:

@@ -26,7 +26,8 @@ UNREACHABLE = [
     "Unexpected error Connection to the server was lost.",
 ]
 LASTING = ("add_init_script", "expose_function", "expose_binding", "route", "grant_permissions")
-"""Methods of a context whose effect cannot be taken back."""
+LASTING_OF_THE_CLOCK = ("install", "pause_at", "set_fixed_time", "set_system_time")
+"""Methods of a context, and of its clock, whose effect cannot be taken back. The clock of a page is its context's."""
 
 
 class Contexts:
@@ -68,6 +69,8 @@ class Contexts:
 
         for name in LASTING:
             setattr(context, name, refuse)
+        for name in LASTING_OF_THE_CLOCK:
+            setattr(context.clock, name, refuse)
         return context
 
 
@@ -118,7 +121,7 @@ class Watched:
             self._add(f"{message.text} ({message.location.get('url')})")
 
     def _note_uncaught(self, error: WebError) -> None:
-        self._add(str(error.error))
+        self._add(f"{error.error}\n{error.error.stack}")
 
     def _add(self, error: str) -> None:
         if not error.startswith(tuple(self.harmless)):
