@@ -10,7 +10,7 @@ import asyncio
 import html
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,8 @@ class Crowd:
         self._application = application
         self._news = asyncio.Event()
         self._numbers = itertools.count()
+        self.late = asyncio.Event()
+        """Lets one more annotator begin, whose page is open already."""
         self.accepted: list[str] = []
         self.refused: dict[str, str] = {}
 
@@ -39,10 +41,12 @@ class Crowd:
                 self._news = asyncio.Event()
                 await self._news.wait()
 
-    async def talk(self, token: str) -> None:
+    async def talk(self, token: str, begin: asyncio.Event | None = None) -> None:
         """Goes on until it is cancelled."""
         async with Site(self._application.address, {"chatfeedback_session": token}) as site:
             page = site.page()
+            if begin is not None:
+                await begin.wait()
             while True:
                 text = f"prompt-{next(self._numbers)}."
                 try:
@@ -83,10 +87,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(application: Application, tokens: Iterable[str]) -> AsyncIterator[Crowd]:
+async def crowd(application: Application, tokens: Sequence[str]) -> AsyncIterator[Crowd]:
     """One annotator for each session, all busy to the end of the block."""
     made = Crowd(application)
     talking = [asyncio.create_task(made.talk(token)) for token in tokens]
+    talking.append(asyncio.create_task(made.talk(tokens[0], made.late)))
     try:
         yield made
         assert not any(task.done() for task in talking), [task.exception() for task in talking if task.done()]

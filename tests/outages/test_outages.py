@@ -102,6 +102,7 @@ async def through(
             away = await readiness(application, 503)
             assert (away.json()["status"], away.json()["database"]) == ("not ready", "unavailable")
             assert (await get(application, "healthz")).status_code == 200
+            people.late.set()  # all others may wait for the end of a reply, which is stored after the outage
             await people.until(lambda: sum(sentence in said for said in people.refused.values()) >= 5)
             await asyncio.sleep(max(0, began + seconds - time.monotonic()))  # for as long as it is meant to last
         finally:
