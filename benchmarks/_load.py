@@ -61,7 +61,7 @@ class Arm:
     is_recorded: bool
     pages: Callable[[int], AbstractAsyncContextManager[list[Page]]]
     signs_in: bool = False
-    """Whether each page is of a person of its own."""
+    """True if each page belongs to a person of its own."""
 
 
 EVENTS = ("conversation_started", "message_sent", "reply_started", "reply_finished")

@@ -102,7 +102,7 @@ def medians(actions: Mapping[str, Action], rounds: int) -> dict[str, float]:
 
 
 def warm_up(rounds: int) -> int:
-    """How often `medians` runs each action before it measures: a tenth of the rounds."""
+    """Return the warm-up runs of `medians` for each action: a tenth of the rounds."""
     return rounds // 10
 
 

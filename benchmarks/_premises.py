@@ -16,7 +16,7 @@ from chatfeedback.store.schema import events
 
 PRAGMAS = "the journal mode and the synchronous level"
 DURABLE = ("wal", 2)
-"""What the pragmas must be: a write-ahead log, and FULL, which is 2: a commit waits until the disk has it."""
+"""The required pragmas: a write-ahead log, and FULL, which is 2: a commit waits until the disk has it."""
 
 
 def require(holds: bool, sentence: str) -> None:

@@ -115,7 +115,7 @@ def _started(run: Run, ours: Callable[..., tuple[str, ...]]) -> dict[str, float]
 
 
 def _components(server: Server) -> Counter[str]:
-    """How many components of each type a page has, but for the frame that Gradio puts around a text box."""
+    """Count the components of a page by type, without the frame that Gradio puts around a text box."""
     with urllib.request.urlopen(f"{server.address}config") as response:
         kinds = Counter(component["type"] for component in json.load(response)["components"])
     del kinds["form"]

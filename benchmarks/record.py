@@ -35,7 +35,7 @@ from tests.talking import StoredTalk
 BASELINE = "a raw sqlite3 insert"
 RATING, PROMPT, END = "a rating", "a prompt with the start of its reply", "the end of a reply"
 EVENTS = {RATING: ("message_rated",), PROMPT: ("message_sent", "reply_started"), END: ("reply_finished",)}
-"""What each action adds to the log."""
+"""The events that each action adds to the log."""
 
 
 def measure(run: Run) -> list[Figure]:

@@ -11,7 +11,7 @@ import pytest
 from chatfeedback.access import passwords
 
 STRONG = passwords._hasher
-"""What passwords are hashed with outside of tests."""
+"""The hasher of passwords outside of tests."""
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 

@@ -38,7 +38,7 @@ class Recorded:
 
 @cache
 def _talks(crowd: Crowd, conversations: int) -> list[tuple[list[Event], Conversation]]:
-    """What a crowd says is the same every time, and takes longer to make up than to store."""
+    """Make up the talks of the crowd once: they are the same every time, and cost more than to store them."""
     return list(islice(crowd.talk(), conversations))
 
 

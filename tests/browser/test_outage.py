@@ -66,7 +66,7 @@ def away(application: Application) -> Iterator[Callable[[bool], None]]:
 
 @pytest.fixture
 def own() -> bool:
-    """Whether the context of `chat` is changed for good by the test."""
+    """True if the test changes the context of `chat` for good."""
     return False
 
 

@@ -38,13 +38,13 @@ class Contexts:
         self._idle: dict[str, list[BrowserContext]] = defaultdict(list)
 
     def take(self, options: dict[str, Any]) -> BrowserContext:
-        """Return a context with these options that nobody uses: no page, no cookie, no storage."""
+        """Return an idle context with these options: no page, no cookie, no storage."""
         idle = self._idle[_key(options)]
         return idle.pop() if idle else self._keep_clean(self.new(options))
 
     def new(self, options: dict[str, Any]) -> BrowserContext:
         """Return a context that no other test gets."""
-        # Without a head nobody is asked, and what a real browser allows at a click is refused.
+        # A headless browser cannot ask, and refuses what a real one allows at a click.
         context = self._browser.new_context(**{"permissions": ["clipboard-write"], **options})
         context.set_default_timeout(TIMEOUT_MS)
         return context
