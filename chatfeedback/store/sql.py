@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Dialect, Engine, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from chatfeedback.store.faults import translating
+from chatfeedback.store.faults import only_reads, translating
 
 Row = tuple[Any, ...]
 
@@ -125,5 +125,19 @@ def reading(engine: Engine, statements: Statements) -> Iterator[Transaction]:
             else:
                 tx.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield tx
+        except BaseException as error:
+            let_go_if_lost(pooled, error)
+            raise
         finally:
             pooled.close()  # the pool rolls back
+
+
+def let_go_if_lost(pooled: Any, error: BaseException) -> None:
+    """Take a connection out of the pool after an error that another connection may not have.
+
+    The pool would try to roll back one that is lost, and log a traceback. One to a server that has become a standby
+    stays what it is, while a new one may find the server that is written now.
+    """
+    driver = pooled.driver_connection
+    if driver is None or getattr(driver, "broken", False) or only_reads(error):  # those of SQLite are never broken
+        pooled.invalidate()

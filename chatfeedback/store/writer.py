@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 from chatfeedback.store.faults import is_transient, translated
-from chatfeedback.store.sql import Statements, Transaction
+from chatfeedback.store.sql import Statements, Transaction, let_go_if_lost
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -224,10 +224,8 @@ class PostgresWriter:
             result = work(Transaction(pooled.driver_connection, self._statements))
             self._commit(pooled.driver_connection)
             return result
-        except BaseException:
-            # Whatever state the connection is in, the pool rolls back or replaces it.
-            if pooled.driver_connection is None or pooled.driver_connection.broken:
-                pooled.invalidate()
+        except BaseException as error:
+            let_go_if_lost(pooled, error)
             raise
         finally:
             pooled.close()

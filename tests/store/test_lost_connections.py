@@ -215,6 +215,18 @@ def test_a_connection_that_dies_while_many_rows_are_sent_is_replaced(talk: Store
     assert found.text == "Hi 8"
 
 
+def test_a_connection_that_dies_while_it_is_read_is_told_once_and_replaced(
+    talk: StoredTalk, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.ask("Hello", "Hi")
+    with pytest.raises(StoreUnavailable), talk.store.reading() as tx:
+        end_all_connections(talk.store.engine)
+        tx.script("SELECT 1")
+    assert [record.message for record in caplog.records if record.name.startswith("sqlalchemy")] == []
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+
+
 def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     attempts = 0

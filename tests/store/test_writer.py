@@ -285,7 +285,8 @@ def test_a_database_that_may_only_be_read_is_said(talk: StoredTalk) -> None:
                 connection.execute(text("SET default_transaction_read_only = off"))
                 name = connection.scalar(text("SELECT current_database()"))
                 connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {setting}'))
-                connection.execute(END_OTHERS, {"name": name})  # new connections have the new setting
+                if setting == "on":  # new connections have the new setting; it is on us to make new ones afterwards
+                    connection.execute(END_OTHERS, {"name": name})
                 connection.invalidate()
 
         return change
