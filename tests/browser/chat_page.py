@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
+from browser.traffic import traffic
+
 MESSAGES = "#chatbot [data-testid=user], #chatbot [data-testid=bot]"
 THUMBS = """replies => [...document.querySelectorAll('#chatbot .message-buttons-left')].map(buttons => {
     const chosen = name => buttons.querySelector(`button[aria-label="${name}"]`) !== null;
@@ -19,6 +21,7 @@ class ChatPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
+        traffic(page)  # counts from here
         self.address = address
         self.prompt = page.locator("#prompt textarea")
         self.send_button = page.get_by_role("button", name="Send", exact=True)
@@ -83,8 +86,8 @@ class ChatPage:
         expect(self.send_button).to_be_visible()
 
     def settled(self) -> None:
-        """Waits for the last that is answered after a reply: from then on, nothing is sent by itself."""
-        expect(self.comment_on_last).to_be_visible()
+        """Wait until all that was sent is answered: from then on, the page sends nothing by itself."""
+        traffic(self.page).wait_for_end()
 
     def stop(self) -> None:
         self.stop_button.click()

@@ -37,6 +37,7 @@ def rated(chat: ChatPage) -> ChatPage:
     chat.reason("Unclear").check()
     expect(chat.saved).to_have_text("✓ Saved")
     chat.prompt.fill("half a thought")
+    chat.settled()
     return chat
 
 

@@ -50,6 +50,39 @@ SLOW_ENDS = """(() => {
 })()"""
 """The server takes its time between the last message of a stream and its end. (What the browser itself reports tells
 nothing: Chromium calls an answer with `Cache-Control: no-store` failed although it came to its end.)"""
+BREAKS = """(() => {
+    const fetchAsEver = window.fetch;
+    let breaking = '';
+    window.breakNext = (how) => new Promise((broken) => { breaking = { how, broken }; });
+    const broken = () => {
+        const { how } = breaking;
+        breaking.broken();
+        breaking = '';
+        return how;
+    };
+    const transformer = {
+        transform(text, page) {
+            const isEnd = breaking && text.includes('"close_stream"');
+            page.enqueue(isEnd ? text.slice(0, text.lastIndexOf('data: ')) : text);
+        },
+        flush(page) {
+            if (breaking && broken() === 'breaks') page.error(new TypeError('network error'));
+        },
+    };
+    window.fetch = async (resource, options) => {
+        const opens = (resource.url ?? String(resource)).includes('/queue/data');
+        const begins = opens && breaking && !['breaks', 'ends'].includes(breaking.how);
+        if (begins && breaking.how === 'is refused') throw new TypeError('Failed to fetch', broken());
+        if (begins) return new Response('', { status: broken() });
+        const answer = await fetchAsEver(resource, options);
+        if (!opens || !answer.ok) return answer;
+        const text = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream(transformer));
+        return new Response(text.pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+    };
+})()"""
+"""Under the scripts of the page. `breakNext` answers when that has happened to a stream: it `breaks` or `ends` without
+its last message, or it cannot be opened, because it `is refused` or is answered with a status.
+"""
 FRAMES = """count => new Promise(resolve => {
     const next = () => count-- ? requestAnimationFrame(next) : resolve();
     next();
@@ -96,6 +129,40 @@ def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatP
         chat.vote(-1, "like")
         chat.page.wait_for_function("streams.begun > 0 && streams.begun === streams.ended + streams.cutOff")
     assert chat.page.evaluate("streams.cutOff") == 0
+
+
+@pytest.mark.parametrize("how", ["breaks", "ends"])
+def test_a_stream_that_is_gone_when_nothing_is_left_to_answer_does_not_stop_the_page(
+    chat: ChatPage, watched: Watched, how: str
+) -> None:
+    watched.server_goes_away()
+    chat.page.add_init_script(BREAKS)
+    chat.reload().ask("one")
+    chat.settled()
+    chat.page.evaluate("how => { window.mark = 'the same page'; window.broken = window.breakNext(how); }", how)
+    chat.vote(0, "like")
+    chat.page.evaluate("window.broken")
+    chat.settled()
+    chat.ask("two")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    assert chat.page.evaluate("window.mark") == "the same page"
+
+
+@pytest.mark.parametrize("how", ["is refused", 500, 502, 504])
+def test_a_stream_that_cannot_be_opened_loads_the_page_again_with_all_that_was_stored(
+    chat: ChatPage, watched: Watched, how: str | int
+) -> None:
+    watched.server_goes_away()
+    chat.page.add_init_script(BREAKS)
+    chat.reload().ask("one")
+    chat.settled()
+    with chat.page.expect_event("load"):
+        chat.page.evaluate("how => { window.breakNext(how); }", how)
+        chat.prompt.fill("two")
+        chat.prompt.press("Enter")
+    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.ask("three")
+    chat.shows("one", "You said: one", "two", "You said: two", "three", "You said: three")
 
 
 def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
@@ -154,8 +221,9 @@ def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None
         {"msg": "process_generating", "event_id": "several", "success": True, "output": {"data": ["first"]}},
         {"msg": "process_completed", "event_id": "single", "success": True, "output": {"data": ["only"]}},
         {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
+        {"msg": "close_stream", "event_id": None},
     ]
-    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
+    body = "".join(f"data: {json.dumps(message, separators=(',', ':'))}\n\n" for message in told)
     chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
     heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
     lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, WebError
 
+from browser.traffic import traffic
+
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
 TIMEOUT_MS = 15_000
@@ -96,6 +98,7 @@ class Watched:
         context.on("console", self._note)
         context.on("weberror", self._note_uncaught)
         context.on("dialog", self._refuse)
+        context.on("page", traffic)
         return context
 
     def server_goes_away(self) -> None:
@@ -111,6 +114,7 @@ class Watched:
             context.remove_listener("console", self._note)
             context.remove_listener("weberror", self._note_uncaught)
             context.remove_listener("dialog", self._refuse)
+            context.remove_listener("page", traffic)
 
     def _refuse(self, dialog: Dialog) -> None:
         self.errors.append(f"a dialog: {dialog.message}")

@@ -8,6 +8,9 @@
 //   has one): so something else is sent.
 // - When the answer went out over the stream that is just ending, the server knows nothing to send over the next one: it
 //   answers 404, which the page would take for a lost connection, and load itself again.
+// And when the stream breaks, the page tells all that waits for an answer, and then believes for ever that it has a
+// stream; when it ends without a word, the page does not even tell. What is sent next would never be answered. So such a
+// stream says that the connection is broken, and that it ends.
 // And an event that has sent updates repeats the last one when it ends. A busy page draws that when something else is
 // there already, such as the beginning of the next reply: so the repetition is taken out.
 // And the page shows a click on a thumb by itself. What an earlier click leads to, and comes after it, would take it
@@ -16,8 +19,10 @@
   const fetchAsEver = window.fetch;
   const wake = () => document.querySelector("#wake")?.click();
   const LONGEST_END = 5000; // milliseconds that the server may take to end a stream that it has said it ends
-  const NOTHING_TO_SEND = 'data: {"msg": "close_stream"}\n\n';
-  const ended = () => new Response(NOTHING_TO_SEND, { headers: { "Content-Type": "text/event-stream" } });
+  const END = 'data: {"msg": "close_stream"}\n\n';
+  const BROKEN = 'data: {"msg": "broken_connection", "message": "Connection errored out."}\n\n';
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const saying = (messages) => new Response(messages, { headers: { "Content-Type": "text/event-stream" } });
   const NO_CHANGE = { __type__: "update" };
   const begun = new Set(); // the events of which the first of several updates has come
   const clicked = new Map(); // of the event of each click on a thumb: which of them it was
@@ -41,22 +46,32 @@
     return `data: ${JSON.stringify(told)}`;
   };
 
-  // Messages of the server, each of which ends with an empty line.
-  const messages = () => {
+  // Messages of the server, each of which ends with an empty line. It says when they end; if it does not, this does.
+  const messages = (read) => {
     let rest = "";
-    return new TransformStream({
-      transform(text, page) {
-        const whole = (rest + text).split("\n\n");
+    let saidEnd = false;
+    return new ReadableStream({
+      async pull(page) {
+        const piece = await read.read().catch(() => ({ done: true }));
+        if (piece.done) {
+          if (!saidEnd) {
+            await pause(50); // the page takes what has come in its next turn: what is answered is not broken
+            page.enqueue(BROKEN + END);
+          }
+          page.close();
+          return;
+        }
+        const whole = (rest + piece.value).split("\n\n");
         rest = whole.pop();
-        if (whole.length) page.enqueue(whole.map((message) => `${toDraw(message)}\n\n`).join(""));
+        saidEnd ||= whole.some((message) => message.includes('"msg":"close_stream"'));
+        page.enqueue(whole.map((message) => `${toDraw(message)}\n\n`).join(""));
       },
     });
   };
 
   // The answer, without its connection: whoever stops reading it does not cut that off.
   const apart = (answer, left, connection) => {
-    const read = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(messages());
-    const reader = read.pipeThrough(new TextEncoderStream()).getReader();
+    const reader = messages(answer.body.pipeThrough(new TextDecoderStream()).getReader()).getReader();
     const body = new ReadableStream({
       async start(page) {
         let here = true;
@@ -67,19 +82,14 @@
         };
         left?.addEventListener("abort", leave, { once: true });
         if (left?.aborted) leave();
-        try {
-          for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-            if (here) page.enqueue(piece.value);
-          }
-          if (here) page.close();
-        } catch (error) {
-          if (here) page.error(error);
-        } finally {
-          left?.removeEventListener("abort", leave);
+        for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+          if (here) page.enqueue(piece.value);
         }
+        if (here) page.close();
+        left?.removeEventListener("abort", leave);
       },
     });
-    return new Response(body, { status: answer.status, headers: answer.headers });
+    return new Response(body.pipeThrough(new TextEncoderStream()), { status: answer.status, headers: answer.headers });
   };
 
   const open = async (resource, options) => {
@@ -89,13 +99,14 @@
     left?.addEventListener("abort", () => {
       if (sentInto && performance.now() - sentInto < 1000) wake();
     });
-    const answer = await fetchAsEver(resource, { ...options, signal: connection.signal });
-    if (answer.status !== 404) return answer.ok ? apart(answer, left, connection) : answer;
+    const answer = await fetchAsEver(resource, { ...options, signal: connection.signal }).catch(() => null);
+    if (answer?.ok) return apart(answer, left, connection);
+    if (answer?.status !== 404) return saying(BROKEN + END);
     if (performance.now() - woken > 1000) {
       woken = performance.now();
       setTimeout(wake, 50); // for what may wait for an answer all the same
     }
-    return ended();
+    return saying(END);
   };
 
   window.fetch = (resource, options) => {
