@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 PATIENCE = 300.0
 """Seconds within which a server has to answer."""
 
@@ -23,7 +24,7 @@ class Server:
     """`python -m` with these arguments, in which PORT stands for the port."""
 
     def __init__(self, *arguments: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         started = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *(argument.replace("PORT", str(self.port)) for argument in arguments)],
@@ -108,9 +109,3 @@ def busy_seconds() -> float:
     """What all the cores of the machine together have worked so far (Linux only)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

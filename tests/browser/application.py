@@ -24,6 +24,7 @@ from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import Work, Writer, open_writer
 from chatfeedback.web.server import build_app, new_server
 from openai_server import ScriptedServer
+from ports import HOST, free_port
 
 T = TypeVar("T")
 _idle_ports: list[int] = []
@@ -56,8 +57,8 @@ class Application:
     """For which replies may still be written when it is stopped."""
 
     def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
-        self._listening = _listen(_idle_ports.pop() if _idle_ports else 0)
-        self.port = int(self._listening.getsockname()[1])
+        self._listening = _listen(_idle_ports.pop() if _idle_ports else free_port())
+        self.port: int = self._listening.getsockname()[1]
         public = {"public_url": self.address} if at_home else {}
         self.settings = Settings(database_url=database_url, **public, **settings)
         self._engine: Engine = open_engine(database_url)
@@ -203,6 +204,6 @@ def _listen(port: int) -> socket.socket:
     # asyncio sends small answers at once only where the protocol is named.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
+    listening.bind((HOST, port))
     listening.listen(128)
     return listening

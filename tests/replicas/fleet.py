@@ -31,7 +31,8 @@ from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.sessions import Sessions
 from chatfeedback.store.writer import open_writer
 from gradio_pages import Site
-from replicas.front import Nginx, free_port
+from ports import free_port
+from replicas.front import Nginx
 
 T = TypeVar("T")
 COOKIE = "__Host-chatfeedback_session"

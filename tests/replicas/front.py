@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ports import free_port
+
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 PATIENCE = 20.0
 
@@ -152,13 +154,6 @@ def _served(line: str) -> Served:
     status, _bytes, _seconds, _id, *upstreams = after.replace(",", "").split()
     asked = upstreams[: len(upstreams) // 2]  # the others are their statuses
     return Served(before.split()[0], request, int(status), [int(one.rpartition(":")[2]) for one in asked])
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

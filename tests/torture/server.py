@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,8 @@ import urllib.request
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from ports import free_port
 
 PRELOADED = ["chatfeedback.web.server", "chatfeedback.web.app"]
 SECONDS = 120.0
@@ -52,7 +53,7 @@ class Server:
         fresh: bool = False,
         target: Callable[[str, str], None] = run,
     ) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / "server.log"
         self._config = folder / "chatfeedback.toml"
         self._fresh = fresh
@@ -125,9 +126,3 @@ class Server:
                 return answer.status == 200
         except OSError:  # also an answer that is no success
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
