@@ -1,8 +1,8 @@
-"""Runs all benchmarks, one after the other, and prints their figures as a table in Markdown.
+"""Run all benchmarks, one after the other, and print their figures as rows of a table in Markdown.
 
 uv run python -m benchmarks.run            # to look at
 uv run python -m benchmarks.run --write    # into docs/performance.md
-uv run python -m benchmarks.run record writers
+uv run python -m benchmarks.run record writers --write    # only these; the rows of the others stay
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ ALL = (
     "record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation",
     "history", "load", "replicas",
 )  # fmt: skip
+_HEAD = ("| benchmark | what | figure | beside | ratio | target |", "|---|---|---:|---|---:|---|")
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
@@ -30,20 +32,30 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--quick", action="store_true", help="only see that they work; the figures mean nothing")
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="keep the large databases here for the next run")
+    parser.add_argument("--rounds", metavar="N", help="where servers take turns: how often")
     options = parser.parse_args()
     if unknown := set(options.benchmarks) - set(ALL):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    if options.write and (options.quick or options.benchmarks):
-        parser.error("only a full run of all benchmarks is written down")
+    if options.write and options.quick:
+        parser.error("the figures of --quick mean nothing: leave out --write")
     with tempfile.TemporaryDirectory(prefix="chatfeedback-benchmarks-") as folder:
         data = options.data or Path(folder)
-        more = ["--quick"] * options.quick
-        results = [_run(name, data, Path(folder), more) for name in options.benchmarks or ALL]
-    found = table(results)
-    print(found, end="")
-    if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-        PAGE.write_text(f"{before}{_BEGIN}\n{found}\n{_END}{rest.partition(_END)[2]}", encoding="utf-8")
+        more = ["--quick"] * options.quick + (["--rounds", options.rounds] if options.rounds else [])
+        for name in options.benchmarks or ALL:
+            found = rows([_run(name, data, Path(folder), more)])
+            print(*found, sep="\n", flush=True)
+            if options.write:
+                PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), name, found), encoding="utf-8")
+
+
+def replaced(page: str, name: str, found: list[str]) -> str:
+    """Return the page with these rows in place of those of a benchmark."""
+    before, _, rest = page.partition(_BEGIN)
+    written, _, after = rest.partition(_END)
+    of_benchmark = {known: [row for row in written.splitlines() if row.startswith(f"| {known} |")] for known in ALL}
+    of_benchmark[name] = found
+    listed = "\n".join([*_HEAD, *chain.from_iterable(of_benchmark.values())])
+    return f"{before}{_BEGIN}\n{listed}\n\n{_END}{after}"
 
 
 def _run(name: str, data: Path, folder: Path, more: list[str]) -> dict[str, Any]:
@@ -54,9 +66,9 @@ def _run(name: str, data: Path, folder: Path, more: list[str]) -> dict[str, Any]
     return dict(json.loads(output.read_text(encoding="utf-8")))
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """The figures of these results, a row each."""
-    rows = ["| benchmark | what | figure | beside | ratio | target |", "|---|---|---:|---|---:|---|"]
+def rows(results: list[dict[str, Any]]) -> list[str]:
+    """Return the figures of these results as rows of the table."""
+    found = []
     for result in results:
         for figure in result["figures"]:
             verdict = "" if figure["target"] == "–" or figure["met"] else " **missed**"
@@ -69,8 +81,8 @@ def table(results: list[dict[str, Any]]) -> str:
                 f"{figure['ratio']:.2f}",
                 figure["target"] + verdict,
             )
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+            found.append(f"| {' | '.join(cells)} |")
+    return found
 
 
 def _amount(value: float, unit: str) -> str:

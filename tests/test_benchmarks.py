@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nginx
-from benchmarks.run import ALL, table
+from benchmarks.run import ALL, replaced, rows
 
 ROOT = Path(__file__).parents[1]
 MILLIONS = ("growth", "analytics", "export_memory")
@@ -43,7 +43,19 @@ def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
         assert figure["value"] > 0 and figure["baseline"] > 0
         assert figure["ratio"] == pytest.approx(figure["value"] / figure["baseline"])
         assert figure["name"] in said
-        assert figure["name"] in table([result])
+    for row, figure in zip(rows([result]), result["figures"], strict=True):
+        assert row.startswith(f"| {name} | {figure['name']} | ")
+
+
+def test_replaced_writes_one_benchmark_and_keeps_the_rows_of_the_others_in_order() -> None:
+    page = "# Figures\n\n<!-- figures -->\n<!-- end of figures -->\n\nSome targets are missed.\n"
+    for name, row in {"page": "| page | old |", "record": "| record | a |"}.items():
+        page = replaced(page, name, [row])
+    page = replaced(page, "page", ["| page | new |", "| page | another |"])
+    head, order = page.split("<!-- figures -->\n\n")[0], [line for line in page.splitlines() if line.startswith("| ")]
+    assert head == "# Figures\n\n"
+    assert order[1:] == ["| record | a |", "| page | new |", "| page | another |"]
+    assert page.endswith("\n\n<!-- end of figures -->\n\nSome targets are missed.\n")
 
 
 @pytest.mark.long
