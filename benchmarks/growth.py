@@ -23,7 +23,7 @@ from benchmarks._stores import opened, populated
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.store import annotators
 from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.schema import messages
+from chatfeedback.store.schema import messages, ratings
 from tests.talking import StoredTalk
 
 EVENTS = 500_000
@@ -102,14 +102,16 @@ def _rating(store: EventStore) -> Callable[[], object]:
     of_replies = select(messages.c.conversation_id, messages.c.message_id).where(
         messages.c.model.is_not(None), messages.c.text != ""
     )
+    of_likes = select(ratings.c.message_id).where(ratings.c.value == "like", ratings.c.annotator_id == person)
     with store.engine.connect() as connection:
         replies = connection.execute(of_replies).all()
-    chance, liked = random.Random(7), set()
+        liked = set(connection.execute(of_likes).scalars())
+    chance = random.Random(7)
 
     def rate() -> None:
-        conversation_id, message_id = reply = chance.choice(replies)
-        liked.symmetric_difference_update({reply})
-        vote = RatingChange("like" if reply in liked else "dislike")
+        conversation_id, message_id = chance.choice(replies)
+        liked.symmetric_difference_update({message_id})
+        vote = RatingChange("like" if message_id in liked else "dislike")  # another one than before, so it is stored
         StoredTalk(store, person, conversation_id).rate(message_id, person, vote)
         require(store.last_known(conversation_id) is None, "a rated conversation is kept in the cache")
 

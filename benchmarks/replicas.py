@@ -34,6 +34,7 @@ from chatfeedback.store.engine import open_engine
 from chatfeedback.store.sessions import Sessions
 from tests import clusters, nginx
 from tests.gradio_pages import Page, Site
+from tests.ports import free_port
 from tests.replicas.front import Nginx
 
 TWO, ONE = "Two replicas behind nginx", "one replica without nginx"
@@ -90,7 +91,8 @@ def _arms(
                 pages = partial(_pages, servers[0].address, COOKIE, ssl.create_default_context(), engine)
             else:
                 folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="chatfeedback-nginx-")))
-                front = running.enter_context(Nginx(program, folder, (servers[0].port, servers[1].port)))
+                replicas = servers[0].port, servers[1].port
+                front = running.enter_context(Nginx(program, folder, (free_port(), free_port()), replicas))
                 pages = partial(_pages, front.address, f"__Host-{COOKIE}", front.trust, engine)
                 fronts[name] = front, {server.port for server in servers}
             arms.append(Arm(name, servers, databases[name], name != NOTHING, pages, signs_in=True))

@@ -50,7 +50,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BROWSER in item.path.parents:
             item.add_marker(pytest.mark.browser)
+        if _names_postgres(item):
+            item.add_marker(pytest.mark.postgres)
     items.sort(key=lambda item: (BROWSER in item.path.parents, item.path in slow_files))
+
+
+def _names_postgres(item: pytest.Item) -> bool:
+    chosen = getattr(item, "callspec", None)
+    fixtures = getattr(item, "fixturenames", ())
+    kinds = map(str, chosen.params.values()) if chosen else ()
+    return any("postgres" in name for name in fixtures) or any(kind in clusters.SERVERS for kind in kinds)
 
 
 def _database_kind(item: pytest.Item) -> object:
@@ -96,14 +105,20 @@ def _no_log_of_an_earlier_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Cluster]:
+def _postgres_is_wanted(request: pytest.FixtureRequest) -> None:
+    left_out = "not postgres" in request.config.option.markexpr
+    assert not left_out, "a test on Postgres that no fixture or parameter of it names is marked: @pytest.mark.postgres"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_postgres_is_wanted: None) -> Iterator[Cluster]:
     """A cluster of this test run, of the newest Postgres."""
     with clusters.running(clusters.newest()) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def older_postgres_server() -> Iterator[Cluster]:
+def older_postgres_server(_postgres_is_wanted: None) -> Iterator[Cluster]:
     """A cluster of this test run, of the oldest supported Postgres that is here."""
     with clusters.running(clusters.older()) as cluster:
         yield cluster

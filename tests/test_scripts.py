@@ -44,7 +44,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     ("quick", "long", "marks"),
     [
         (False, False, []),
-        (True, False, ["-m", "not browser and not process and not long"]),
+        (True, False, ["-m", "not browser and not process and not postgres and not long"]),
         (False, True, ["-m", "long or not long"]),
     ],
 )

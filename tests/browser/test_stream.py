@@ -223,7 +223,7 @@ def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None
         {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
         {"msg": "close_stream", "event_id": None},
     ]
-    body = "".join(f"data: {json.dumps(message, separators=(',', ':'))}\n\n" for message in told)
+    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
     chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
     heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
     lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]

@@ -116,7 +116,7 @@ class Fleet:
 
     def __init__(self, nginx: str, folder: Path, database_url: str, **settings: Any) -> None:
         ports = free_port(), free_port()
-        self.front = Nginx(nginx, folder, ports)
+        self.front = Nginx(nginx, folder, (free_port(), free_port()), ports)
         self.database_url = database_url
         wanted = {
             "auth": "password",

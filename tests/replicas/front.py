@@ -1,6 +1,6 @@
 """A real nginx with deploy/nginx.conf, in front of whatever listens on two ports of this machine.
 
-with Nginx(folder, replicas=(port, port)) as nginx:
+with Nginx(program, folder, ports=(free_port(), free_port()), replicas=(port, port)) as nginx:
     httpx.get(nginx.address, verify=nginx.trust)
 """
 
@@ -23,8 +23,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ports import free_port
-
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 PATIENCE = 20.0
 
@@ -40,12 +38,12 @@ class Served(NamedTuple):
 
 
 class Nginx:
-    """Runs to the end of the block. `replicas`: their ports."""
+    """Runs to the end of the block. `ports`: those for HTTPS and for HTTP. `replicas`: their ports."""
 
-    def __init__(self, program: str, folder: Path, replicas: tuple[int, int]) -> None:
+    def __init__(self, program: str, folder: Path, ports: tuple[int, int], replicas: tuple[int, int]) -> None:
         self._program = program
         self._folder = folder
-        self.port, self.plain_port = free_port(), free_port()
+        self.port, self.plain_port = ports
         self._log = folder / "access.log"
         self._write_certificate()
         self._replicas = replicas

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from chatfeedback.settings import Settings
+from ports import free_port
 from replicas.behind import Behind
 from replicas.fleet import eventually
 from replicas.front import Nginx
@@ -56,7 +57,8 @@ class Place:
 @pytest.fixture
 def place(nginx: str) -> Iterator[Place]:
     behind = [Behind(), Behind()]
-    with TemporaryDirectory() as folder, Nginx(nginx, Path(folder), (behind[0].port, behind[1].port)) as front:
+    ports, replicas = (free_port(), free_port()), (behind[0].port, behind[1].port)
+    with TemporaryDirectory() as folder, Nginx(nginx, Path(folder), ports, replicas) as front:
         yield Place(front, behind)
     for one in behind:
         one.close()

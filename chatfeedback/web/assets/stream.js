@@ -63,7 +63,7 @@
         }
         const whole = (rest + piece.value).split("\n\n");
         rest = whole.pop();
-        saidEnd ||= whole.some((message) => message.includes('"msg":"close_stream"'));
+        saidEnd ||= whole.some((message) => /"msg": ?"close_stream"/.test(message));
         page.enqueue(whole.map((message) => `${toDraw(message)}\n\n`).join(""));
       },
     });
