@@ -129,7 +129,18 @@ def reading(engine: Engine, statements: Statements) -> Iterator[Transaction]:
             let_go_if_lost(pooled, error)
             raise
         finally:
-            pooled.close()  # the pool rolls back
+            give_back(pooled, engine.dialect)
+
+
+def give_back(pooled: Any, dialect: Dialect) -> None:
+    """Roll a connection back and return it to the pool, which would log a traceback if it found out that it is lost."""
+    driver = pooled.driver_connection
+    if driver is not None:
+        try:
+            driver.rollback()
+        except dialect.loaded_dbapi.Error:  # what was read is whole; the next one gets another connection
+            pooled.invalidate()
+    pooled.close()
 
 
 def let_go_if_lost(pooled: Any, error: BaseException) -> None:

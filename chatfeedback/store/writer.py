@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 from chatfeedback.store.faults import is_transient, translated
-from chatfeedback.store.sql import Statements, Transaction, let_go_if_lost
+from chatfeedback.store.sql import Statements, Transaction, give_back, let_go_if_lost
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -228,7 +228,7 @@ class PostgresWriter:
             let_go_if_lost(pooled, error)
             raise
         finally:
-            pooled.close()
+            give_back(pooled, self._engine.dialect)
 
     def _commit(self, connection: Any) -> None:
         try:

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, eventually
 from browser.chat_page import ChatPage
 from browser.telling import asked
+from chatfeedback.web import feedback
 from openai_server import ScriptedServer
 
 
@@ -95,7 +96,10 @@ def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
     expect(chat.page.locator("#feedback-open")).not_to_be_visible()
 
 
-def test_a_comment_is_saved_when_the_typing_pauses(chat: ChatPage, application: Application) -> None:
+def test_a_comment_is_saved_when_the_typing_pauses(
+    chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "QUIET_SECONDS", 3)  # a busy machine types with pauses of its own
     chat.ask("one")
     chat.select(0)
     chat.comment.press_sequentially("short and clear", delay=20)

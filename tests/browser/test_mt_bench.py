@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Annotator:
         self.chat = chat
         self.said: list[Said] = []
         self.stopped: list[str] = []
-        """The prompts whose replies were stopped in time."""
+        """The prompts whose replies were to be stopped; some were quicker."""
 
     def ask(self, text: str) -> None:
         self.chat.send(text)
@@ -111,11 +112,9 @@ class Annotator:
     def stop(self, _first: str, second: str) -> None:
         self.chat.send(second)
         expect(self.chat.replies).to_have_count(2, timeout=REPLY_MILLISECONDS)
-        try:
+        self.stopped.append(second)
+        with suppress(Error):  # the reply was quicker, or the click took too long to end; the log says which
             self.chat.stop_button.click(timeout=1000)
-            self.stopped.append(second)
-        except Error:
-            pass  # the reply was quicker; the log says so too
         self.written()
 
     def undo(self, _first: str, second: str) -> None:

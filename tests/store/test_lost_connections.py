@@ -227,6 +227,18 @@ def test_a_connection_that_dies_while_it_is_read_is_told_once_and_replaced(
         tx.script("SELECT 1")
 
 
+def test_a_connection_that_dies_after_it_was_read_is_replaced_without_a_word(
+    talk: StoredTalk, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.ask("Hello", "Hi")
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+        end_all_connections(talk.store.engine)
+    assert caplog.records == []
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+
+
 def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     attempts = 0
