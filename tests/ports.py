@@ -1,7 +1,7 @@
 """Ports of 127.0.0.1 that a test run keeps, so that a server can leave its port and come back to it.
 
-The port that the system gives for 0 is anybody's as soon as it is let go: another test, or any outgoing connection, may
-have it a moment later. Ours lie below those. A process takes a block of them by listening on the block's first port for
+A port that the system gives for 0 is free for all once it is closed: another test, or any outgoing connection, may have
+it a moment later. Ours lie below those. A process takes a block of them by listening on the block's first port for
 as long as it lives, and gives out the others, each once.
 """
 

@@ -1,4 +1,4 @@
-"""Ports that tests keep: nobody else gets them."""
+"""Ports that tests keep: no other process gets them."""
 
 from __future__ import annotations
 

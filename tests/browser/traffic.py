@@ -1,4 +1,4 @@
-"""What a page asks of Gradio's queue, so that a test can wait until nothing is asked any more."""
+"""The requests of a page to Gradio's queue, so that a test can wait for their end."""
 
 from __future__ import annotations
 
