@@ -82,6 +82,7 @@ def test_a_keyboard_is_enough_and_shows_where_it_is(ada: Visitor) -> None:
     keyboard.type("not my password")
     keyboard.press("Enter")
     expect(ada.error).to_be_visible()
+    expect(ada.password).to_be_focused()
     keyboard.type(PASSWORD)
     keyboard.press("Enter")
     expect(ada.chats().prompt).to_be_focused()
@@ -251,7 +252,8 @@ def test_a_changed_password_ends_the_other_sessions_and_not_this_one(chat: ChatP
     expect(ada.error).to_have_text("The new password was not the same both times.")
     change(PASSWORD, "four other words", "four other words")
     expect(ada.page.get_by_role("status")).to_contain_text("Your password was changed.")
-    ada.page.keyboard.press("Enter")  # the way back has the focus
+    expect(ada.page.locator("main a")).to_be_focused()  # the way back
+    ada.page.keyboard.press("Enter")
     ada.chats()
     elsewhere.page.keyboard.press("Enter")  # unless the page has noticed by itself
     elsewhere.signs_in()

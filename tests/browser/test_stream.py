@@ -106,6 +106,8 @@ HOLD_ENDS = """() => {
     };
 }"""
 
+BOTH_ANSWERED = "() => heard.split('process_completed').length > 2 && heard.includes('close_stream')"
+
 
 def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage, watched: Watched) -> None:
     watched.harmless.append("Failed to load resource: the server responded with a status of 404")
@@ -185,6 +187,22 @@ def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat.shows("one", "You said: one", "Count", "one two")
 
 
+def test_no_stream_stays_open_for_an_event_whose_answer_has_come_before(
+    chat: ChatPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.ask("one")
+    chat.vote(0, "like")
+    expect(chat.comment).to_be_visible()
+    chat.settled()
+    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
+    chat.page.evaluate(HOLD_JOIN)
+    chat.vote(0, "dislike")
+    chat.comment.fill("Count")
+    chat.page.wait_for_function(BOTH_ANSWERED)
+    chat.page.evaluate("window.release()")
+    chat.settled()
+
+
 def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, application: Application) -> None:
     chat.ask("one")
     chat.page.evaluate(HOLD_JOIN)
@@ -224,8 +242,11 @@ def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None
         {"msg": "close_stream", "event_id": None},
     ]
     body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
+    chat.page.route("**/told?/queue/join", lambda route: route.fulfill(json={"event_id": "single"}))
     chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
-    heard = chat.page.evaluate("fetch('told?/queue/data').then(answer => answer.text())")
+    heard = chat.page.evaluate(
+        "fetch('told?/queue/join').then(() => fetch('told?/queue/data')).then(answer => answer.text())"
+    )
     lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
     told[2]["output"] = {"data": [{"__type__": "update"}]}
     assert lines == told
@@ -238,14 +259,21 @@ def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_bef
     chat.shows("one", "You said: one", "two", "You said: two")
 
 
-def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage) -> None:
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage, sent: bool) -> None:
     # Gradio takes an event for sent over an open stream even when that is just being closed.
-    with chat.page.expect_request(lambda request: "/queue/join" in request.url and request.method == "POST"):
-        chat.page.evaluate(
-            """async () => {
-                const closing = new AbortController();
-                await fetch('healthz?/queue/data', { signal: closing.signal });
-                await fetch('healthz?/queue/join');
-                closing.abort();
-            }"""
-        )
+    chat.settled()
+    chat.page.route("**/told?/queue/join", lambda route: route.fulfill(json={"event_id": "late"}))
+    fetched: list[str] = []
+    chat.page.on("request", lambda request: fetched.append(request.url) if "_api/queue/join" in request.url else None)
+    chat.page.evaluate(
+        """async (sent) => {
+            const closing = new AbortController();
+            await fetch('told?/queue/data', { signal: closing.signal });
+            if (sent) await fetch('told?/queue/join');
+            closing.abort();
+        }""",
+        sent,
+    )
+    chat.settled()
+    assert len(fetched) == sent

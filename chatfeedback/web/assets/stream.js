@@ -6,8 +6,9 @@
 //   is gone, and forgets what the page has sent meanwhile. So the stream is read to its end.
 // - What is sent in that very moment would wait for a stream until something else is sent (the page believes that it
 //   has one): so something else is sent.
-// - When the answer went out over the stream that is just ending, the server knows nothing to send over the next one: it
-//   answers 404, which the page would take for a lost connection, and load itself again.
+// - When the answer went out over the stream that is just ending, the page opens another one all the same, which would
+//   stay open with nothing to send: so it gets one that ends at once. A server that has forgotten the page answers 404,
+//   which the page would take for a lost connection, and load itself again: it gets the same.
 // And when the stream breaks, the page tells all that waits for an answer, and then believes for ever that it has a
 // stream; when it ends without a word, the page does not even tell. What is sent next would never be answered. So such a
 // stream says that the connection is broken, and that it ends.
@@ -26,8 +27,9 @@
   const NO_CHANGE = { __type__: "update" };
   const begun = new Set(); // the events of which the first of several updates has come
   const clicked = new Map(); // of the event of each click on a thumb: which of them it was
+  const waiting = new Set(); // the events that were sent and are not answered, as far as is known: some are in vain
+  const answered = new Set(); // the events whose answer came before the page was told that they were sent
   let clicks = 0;
-  let sentInto = 0;
   let woken = -Infinity;
 
   const isLate = (told) => {
@@ -39,6 +41,7 @@
   const toDraw = (message) => {
     if (!message.startsWith("data: ")) return message;
     const told = JSON.parse(message.slice("data: ".length));
+    if (told.msg === "process_completed" && !waiting.delete(told.event_id)) answered.add(told.event_id);
     if (told.msg === "process_generating") begun.add(told.event_id);
     if (told.msg !== "process_completed" || !told.success) return message;
     if (!begun.delete(told.event_id) && !isLate(told)) return message;
@@ -95,10 +98,11 @@
   const open = async (resource, options) => {
     const connection = new AbortController();
     const left = options?.signal ?? resource.signal;
-    sentInto = 0;
+    const before = new Set(waiting);
     left?.addEventListener("abort", () => {
-      if (sentInto && performance.now() - sentInto < 1000) wake();
+      if ([...waiting].some((event) => !before.has(event))) wake();
     });
+    if (!waiting.size) return saying(END);
     const answer = await fetchAsEver(resource, { ...options, signal: connection.signal }).catch(() => null);
     if (answer?.ok) return apart(answer, left, connection);
     if (answer?.status !== 404) return saying(BROKEN + END);
@@ -109,15 +113,21 @@
     return saying(END);
   };
 
+  // The page gets the answer when it is noted here: what it does next may be to open a stream.
+  const join = async (resource, options) => {
+    const isClick = JSON.parse(options?.body ?? "{}").event_data?.liked !== undefined;
+    const click = isClick ? ++clicks : 0;
+    const answer = await fetchAsEver(resource, options);
+    const { event_id: event } = await answer.clone().json().catch(() => ({}));
+    if (event && isClick) clicked.set(event, click);
+    if (event && !answered.delete(event)) waiting.add(event);
+    return answer;
+  };
+
   window.fetch = (resource, options) => {
     const url = resource.url ?? String(resource);
     if (url.includes("/queue/data")) return open(resource, options);
-    const isSent = url.includes("/queue/join");
-    const isClick = isSent && JSON.parse(options?.body ?? "{}").event_data?.liked !== undefined;
-    const click = isClick ? ++clicks : 0;
-    const response = fetchAsEver(resource, options);
-    if (isSent) response.then(() => { sentInto = performance.now(); }, () => {});
-    if (isClick) response.then((answer) => answer.clone().json()).then((sent) => clicked.set(sent.event_id, click), () => {});
-    return response;
+    if (url.includes("/queue/join")) return join(resource, options);
+    return fetchAsEver(resource, options);
   };
 })();
