@@ -8,6 +8,7 @@ reply a comment belongs to travels with the comment itself: the page sends both 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation, Rating
+from chatfeedback.domain.decisions import storable
 from chatfeedback.domain.events import new_id
 from chatfeedback.errors import ChatFeedbackError, Conflict, NotRateable
 from chatfeedback.service import ChatService
@@ -28,6 +30,8 @@ from chatfeedback.web.screen import Components, Update, Updates, alert, once
 TYPING_PAUSE_SECONDS = 0.8
 QUIET_SECONDS = 0.25
 """Without another click on a thumb, before the thumbs are painted."""
+PATIENCE_SECONDS = 5.0
+"""For which a click waits for the edit of the message that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class FeedbackHandlers:
             page.votes_in_flight += 1
             try:
                 async with page.voting:
-                    drawn, message_id = await self._clicked(page, annotator_id, drawn, data)
+                    drawn, message_id = await self._clicked(page, annotator_id, drawn, data.index, "".join(data.value))
                     conversation = await self._service.rate(
                         annotator_id, drawn.conversation_id or "", message_id, value=value
                     )
@@ -132,27 +136,31 @@ class FeedbackHandlers:
     def _thumbs(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered) -> gr.Chatbot:
         return gr.Chatbot(feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes))
 
-    async def _clicked(self, page: Page, annotator_id: str, drawn: Rendered, data: gr.LikeData) -> tuple[Rendered, str]:
-        """The reply whose thumb was clicked, and what was drawn then.
+    async def _clicked(
+        self, page: Page, annotator_id: str, drawn: Rendered, index: object, said: str
+    ) -> tuple[Rendered, str]:
+        """Return the message that was clicked, by its text on the page, and what was drawn then.
 
-        The page shows an edit before it is stored and drawn. A click on what is shown then means the new version.
+        The page shows an edit before it is stored and drawn, and its click may be dealt with before the edit: then the
+        click waits for it. Raises Conflict when nothing that is drawn has this text.
         """
-        message_id = drawn.message_id(data.index)
-        if not page.acting and not page.moved_on(drawn):
-            return drawn, message_id
-        said = "".join(data.value).strip()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    another = page.next_painting
+                    for candidate in (drawn, page.drawn or drawn):
+                        if (message_id := await self._with_text(annotator_id, candidate, index, said)) is not None:
+                            return candidate, message_id
+                    await another.wait()
+        raise Conflict("This reply is another one by now; click again.")
+
+    async def _with_text(self, annotator_id: str, drawn: Rendered, index: object, said: str) -> str | None:
+        """Return the message at this index if it has this text; of one that is written, the page has the beginning."""
         conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
-        # Of a reply that is or was being written, the page may have had the beginning.
-        text = present.visible(conversation.messages[message_id].text).strip()
-        if (text or said).startswith(said):
-            return drawn, message_id
-        await page.settled()
-        now = page.drawn or drawn
-        message_id = now.message_id(data.index)
-        conversation = await self._service.conversation(annotator_id, now.conversation_id or "")
-        if present.visible(conversation.messages[message_id].text).strip() != said:
-            raise Conflict("This reply is another one by now; click again.")
-        return now, message_id
+        message_id = drawn.message_id(index)
+        text = conversation.messages[message_id].text.strip()
+        seen = storable(said)[0].strip()
+        return message_id if (text or seen).startswith(seen) else None
 
     def _refusal(self, error: ChatFeedbackError) -> Update:
         """Why a click was refused; the page then asks for what is to be seen instead (`take_back`)."""
@@ -180,11 +188,12 @@ class FeedbackHandlers:
 
     async def select(self, drawn: Rendered, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """A click on a message: the panel opens for it if it is a reply."""
-        _page, annotator_id = self._chat.page(request)
+        page, annotator_id = self._chat.page(request)
         drawn = self._chat.found(drawn, request)
         index = data.index[0] if isinstance(data.index, (list, tuple)) else data.index
         try:
-            message_id = await self._chat.offered(annotator_id, drawn, index)
+            await self._chat.offered(annotator_id, drawn, index)
+            drawn, message_id = await self._clicked(page, annotator_id, drawn, index, str(data.value))
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError as error:
             return self._refusal(error)

@@ -53,23 +53,25 @@ class Page:
         self.typed = 0.0
         """The stamp of the newest comment, so that only the last one of a burst is stored."""
         self._painting: Painting | None = None
+        self._next = asyncio.Event()
 
     def shows(self, drawn: Rendered, *, writing: bool = False) -> None:
         """Notes what is being painted."""
         self.drawn, self.writing, self.sending = drawn, writing, None
         if self._painting is not None:
             self._painting.begun.set()
+        self._next.set()
+        self._next = asyncio.Event()
+
+    @property
+    def next_painting(self) -> asyncio.Event:
+        """Set when something else is painted than now."""
+        return self._next
 
     @property
     def acting(self) -> bool:
         """Whether something is being done that is not painted yet."""
         return self._painting is not None and not self._painting.begun.is_set()
-
-    async def settled(self) -> None:
-        """Waits until what is being done is painted."""
-        while self.acting:
-            assert self._painting is not None  # noqa: S101 - whoever acts paints
-            await self._painting.begun.wait()
 
     def moved_on(self, drawn: Rendered) -> bool:
         """Whether something else was painted since, so that an answer about `drawn` comes too late to be painted."""

@@ -142,7 +142,7 @@ def test_whoever_wants_to_comment_after_a_restart_is_shown_the_newest_state_and_
 def test_a_comment_typed_across_a_restart_is_saved(rated: ChatPage, application: Application) -> None:
     application.stop()
     application.start()
-    rated.comment.press_sequentially("still here")
+    rated.comment.fill("still here")
     rated.comment.blur()
     log = [*LOG, "message_rated 2: dislike unclear -> dislike unclear “still here”"]
     application.assert_log(rated.page, rated.conversation_id, log)

@@ -83,7 +83,7 @@ def test_the_panel_opens_by_keyboard(chat: ChatPage) -> None:
         chat.page.keyboard.press("Shift+Tab")
         if chat.page.evaluate("document.activeElement.dataset.testid") == "bot":
             break
-    expect(chat.replies.first).to_be_focused()
+    expect(chat.bubbles.first).to_be_focused()
     chat.page.keyboard.press("Enter")
     expect(chat.quote).to_have_text("Feedback on You said: one")
 
@@ -99,7 +99,7 @@ def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
 def test_a_comment_is_saved_when_the_typing_pauses(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "QUIET_SECONDS", 3)  # a busy machine types with pauses of its own
+    monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)  # a busy machine types with pauses of its own
     chat.ask("one")
     chat.select(0)
     chat.comment.press_sequentially("short and clear", delay=20)
@@ -217,7 +217,7 @@ def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, appli
     chat.ask("one")
     chat.ask("two")
     chat.select(1)
-    chat.comment.press_sequentially("about the second")
+    chat.comment.fill("about the second")
     chat.press("Undo", 1)
     expect(chat.panel).not_to_be_visible()
     chat.shows("one", "You said: one")

@@ -14,6 +14,7 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, LAYOUT, SCHEMES, SIZES, in_each_scheme, keep_picture
 from browser.watched import Watched
+from chatfeedback.web import feedback
 from openai_server import ScriptedServer
 
 PROMPT = "Is there a way to say it with code, a table and a list? " + "And a few words more. " * 4
@@ -138,7 +139,10 @@ def to(page: Page, selector: str, key: str) -> None:
     raise AssertionError(f"{key} does not lead to {selector}")
 
 
-def test_a_keyboard_is_enough(chat: ChatPage, application: Application, model: ScriptedServer) -> None:
+def test_a_keyboard_is_enough(
+    chat: ChatPage, application: Application, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)  # a busy machine types with pauses of its own
     page, keyboard = chat.page, chat.page.keyboard
     expect(chat.prompt).to_be_focused()
     model.reply("first answer")

@@ -208,19 +208,16 @@ def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, ap
     chat.page.evaluate(HOLD_JOIN)
     held: list[Route] = []
 
-    def hold_later(route: Route) -> None:
-        route.continue_() if '"liked":true' in str(route.request.post_data) else held.append(route)
+    def hold_second(route: Route) -> None:
+        route.continue_() if held or '"liked":true' in str(route.request.post_data) else held.append(route)
 
-    chat.page.route("**/queue/join?*", hold_later)
+    chat.page.route("**/queue/join?*", hold_second)
     chat.vote(0, "like")
     chat.vote(0, "dislike")
     chat.page.wait_for_function("window.heard.includes('process_completed')")
     chat.page.evaluate(FRAMES, 10)
     chat.vote(0, "dislike")
-    for route in held:
-        with chat.page.expect_response("**/queue/join?*"):
-            route.continue_()
-    chat.page.unroute_all()
+    held[0].continue_()
     chat.thumbs("")
     application.assert_log(
         chat.page,
@@ -232,6 +229,21 @@ def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, ap
             "rating_cleared 2: dislike -> nothing",
         ],
     )
+
+
+def test_what_is_sent_arrives_in_the_order_of_the_clicks(chat: ChatPage, application: Application) -> None:
+    chat.ask("one")
+    chat.settled()
+    held: list[Route] = []
+    chat.page.route("**/queue/join?*", lambda route: held.append(route) if not held else route.continue_())
+    chat.edit(1, "What I would have said")
+    chat.vote(0, "like")
+    chat.page.evaluate(FRAMES, 30)  # the vote would be there by now
+    held[0].continue_()
+    expect(chat.quote).to_contain_text("What I would have said")
+    log = [*asked("one"), "message_edited 3 after 1 instead of 2 as assistant: What I would have said"]
+    log.append("message_rated 3: nothing -> like")
+    application.assert_log(chat.page, chat.conversation_id, log)
 
 
 def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:

@@ -62,8 +62,11 @@
     if (away && calls.at(-1)?.options?.body === options?.body) return new Promise(() => {});
     const call = { resource, options };
     const answer = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
+    const before = calls.at(-1)?.refused;
     calls.push(call);
-    call.refused = away ? Promise.resolve(true) : send(call);
+    const sent = () => (away ? true : send(call));
+    // Two requests at once may overtake each other: a vote on an edit would be one on the message before it.
+    call.refused = before ? before.then(sent) : Promise.resolve(sent());
     return answer;
   };
   window.fetch = async (resource, options) => {
