@@ -129,6 +129,8 @@ def edit(
     old = message_of(conversation, message_id)
     if not old.shown:
         raise InputError("Only a message on the screen can be edited.")
+    if not old.text and old.author_id is None:
+        raise InputError("This reply has no text that could be edited; press Retry for another one.")
     if text == old.text:
         return ()
     edited = MessageEdited(

@@ -26,6 +26,7 @@ from chatfeedback.web.account import who
 from chatfeedback.web.analytics_filters import filters_from, scoped
 from chatfeedback.web.analytics_layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
 from chatfeedback.web.charts import Card, number, percent, seconds
+from chatfeedback.web.drawings import Drawings
 from chatfeedback.web.feedback_table import badge, feedback_table
 from chatfeedback.web.listening import CALLED
 from chatfeedback.web.present import Rendered
@@ -118,17 +119,20 @@ class AnalyticsHandlers:
             thread = conversation.thread(conversation.tip(message_id))
             ids = tuple(message.message_id for message in thread)
             before = present.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))
+            bubbles = present.bubbles(conversation, Rendered(ids=ids), addresses=person.may(Permission.SEE_ALL))
             return {
                 self._on.side: gr.Column(visible=True),
                 self._on.about: self._about(person, conversation, message_id, annotator_id, len(before)),
-                self._on.chatbot: present.bubbles(conversation, Rendered(ids=ids)),
+                self._on.chatbot: present.stored_texts(bubbles),
+                self._on.messages: present.drawn_texts(bubbles, Drawings()),
             }
 
         return self._answer(request, act)
 
     def close(self, request: gr.Request) -> Update:
         """Closes the conversation."""
-        return self._answer(request, lambda _person: {self._on.side: gr.Column(visible=False), self._on.chatbot: []})
+        nothing: Update = {self._on.side: gr.Column(visible=False), self._on.chatbot: [], self._on.messages: []}
+        return self._answer(request, lambda _person: nothing)
 
     def _answer(self, request: gr.Request, act: Act) -> Update:
         try:

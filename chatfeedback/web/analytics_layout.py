@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from chatfeedback.analytics.filters import Filters
-from chatfeedback.web.layout import ASSETS, LATEX
+from chatfeedback.web.layout import ASSETS
+from chatfeedback.web.messages import lay_out_messages
 
 LIVE_SECONDS = 5.0
 ALL_MODELS = ("All models", "")
@@ -56,6 +57,8 @@ class Components:
     side: gr.Column
     about: gr.HTML
     chatbot: gr.Chatbot
+    messages: gr.HTML
+    """What is seen of the chatbot's messages (chatfeedback.web.messages)."""
     close: gr.Button
 
 
@@ -83,7 +86,7 @@ def lay_out_analytics() -> Components:
         newer = gr.Button("‹ Newer", size="sm", scale=0, min_width=110, elem_id="analytics-newer")
         range_ = gr.HTML(elem_id="analytics-range")
         older = gr.Button("Older ›", size="sm", scale=0, min_width=110, elem_id="analytics-older")
-    side, about, chatbot, close = _side()
+    side, about, (chatbot, messages), close = _side()
     return Components(
         shown=gr.State(Shown()),
         since=since,
@@ -107,6 +110,7 @@ def lay_out_analytics() -> Components:
         side=side,
         about=about,
         chatbot=chatbot,
+        messages=messages,
         close=close,
     )
 
@@ -122,22 +126,11 @@ def _day(label: str, elem_id: str) -> gr.HTML:
     )
 
 
-def _side() -> tuple[gr.Column, gr.HTML, gr.Chatbot, gr.Button]:
+def _side() -> tuple[gr.Column, gr.HTML, tuple[gr.Chatbot, gr.HTML], gr.Button]:
     """The panel beside the page in which a conversation is read."""
     with gr.Column(visible=False, elem_id="analytics-side") as side:
         with gr.Row(elem_classes="cf-panel-head", equal_height=True):
             about = gr.HTML(elem_id="analytics-about")
             close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="analytics-close")
-        chatbot = gr.Chatbot(
-            label="Conversation",
-            show_label=False,
-            height="100%",
-            buttons=[],
-            layout="bubble",
-            autoscroll=False,
-            group_consecutive_messages=False,
-            latex_delimiters=LATEX,
-            feedback_options=None,
-            elem_id="analytics-conversation",
-        )
+        chatbot = lay_out_messages("analytics-conversation", label="Conversation", buttons=[], feedback_options=None)
     return side, about, chatbot, close

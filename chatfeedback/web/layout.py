@@ -10,16 +10,11 @@ from pathlib import Path
 import gradio as gr
 
 from chatfeedback.web.feedback import Panel, build_panel
+from chatfeedback.web.messages import lay_out_messages
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components
 
 ASSETS = Path(__file__).parent / "assets"
-LATEX: list[dict[str, str | bool]] = [
-    {"left": "$$", "right": "$$", "display": True},
-    {"left": "\\[", "right": "\\]", "display": True},
-    {"left": "\\(", "right": "\\)", "display": False},
-]
-"""Not a single dollar sign: two prices in a reply would be shown as mathematics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         listed = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
     model = _head(title, models)
     earlier = gr.Button("Show earlier messages", size="sm", visible=False, elem_id="earlier")
-    chatbot = _chatbot(title)
+    chatbot, messages = _messages(title)
     with gr.Row(visible=False, elem_id="alternatives") as alternatives:
         previous = gr.Button("‹ Previous", size="sm", scale=0, min_width=110, elem_id="previous")
         position = gr.HTML(elem_id="position")
@@ -58,6 +53,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     on = Components(
         drawn=gr.State(Rendered(most=shown_messages)),
         chatbot=chatbot,
+        messages=messages,
         prompt=prompt,
         model=model,
         accepted=accepted,
@@ -95,21 +91,15 @@ def _head(title: str, models: Sequence[str]) -> gr.Dropdown:
         )
 
 
-def _chatbot(title: str) -> gr.Chatbot:
-    return gr.Chatbot(
+def _messages(title: str) -> tuple[gr.Chatbot, gr.HTML]:
+    return lay_out_messages(
+        "chatbot",
         label=title,
-        show_label=False,  # the floating label would cover the first message; the title stands above
-        height="100%",
-        autoscroll=False,  # assets/scroll.js
         editable="all",
         buttons=["copy", "copy_all"],
-        layout="bubble",
-        group_consecutive_messages=False,
-        latex_delimiters=LATEX,
         avatar_images=(ASSETS / "person.svg", ASSETS / "model.svg"),
         placeholder=(ASSETS / "welcome.md").read_text(),
         feedback_options=("Like", "Dislike"),
-        elem_id="chatbot",
     )
 
 

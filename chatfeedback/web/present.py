@@ -10,13 +10,17 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.decisions import storable
 from chatfeedback.errors import NotOffered
+from chatfeedback.web import markdown
+from chatfeedback.web.drawings import Drawings
 
-_MARKUP = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[^\s;,”]+")
+_PLACE = re.compile(rf" at {_ADDRESS.pattern}")
 FEEDBACK = {"like": "Like", "dislike": "Dislike"}
 
 
@@ -63,34 +67,64 @@ def rendered(conversation: Conversation, most: int, before: Rendered | None = No
     return Rendered(conversation.conversation_id, conversation.tree_version, tuple(shown[start:]), most, rateable)
 
 
-def bubbles(conversation: Conversation, drawn: Rendered, text_so_far: str = "") -> list[dict[str, Any]]:
-    """The chatbot's value: one entry a message, in the order of `drawn.ids`.
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """One message as it is shown."""
 
-    A reply that is being written shows its text so far; until there is any, Gradio shows its own dots.
+    message: Message
+    text: str
+    """What is stored, or written so far; for a message without text, the sentence in its place."""
+    has_text: bool
+
+
+def bubbles(
+    conversation: Conversation, drawn: Rendered, text_so_far: str = "", *, addresses: bool = False
+) -> list[Bubble]:
+    """What is shown of a conversation: one entry a message, in the order of `drawn.ids`.
+
+    A reply that is being written shows its text so far; until there is any, Gradio shows its own dots. `addresses`:
+    whether the reader may see those of model servers.
     """
     entries = []
     for message_id in drawn.ids:
         message = conversation.messages[message_id]
         text = text_so_far if message.status == "writing" else message.text
-        text = visible(text) if text or message.status == "writing" else _instead(message)
-        if text:
-            entries.append({"role": message.role, "content": [{"type": "text", "text": text}]})
+        if text or message.status != "writing":
+            entries.append(Bubble(message, text or _instead(message, addresses=addresses), bool(text)))
     return entries
 
 
-def visible(text: str) -> str:
-    """The text as Markdown of which something is seen: what is nothing but HTML is sanitised away, so it is quoted."""
-    if "<" not in text or not text.strip() or _MARKUP.sub("", text).strip():
-        return text
-    return f"````html\n{text}\n````"
+def stored_texts(shown: Sequence[Bubble]) -> list[dict[str, Any]]:
+    """Return the chatbot's value: Copy and the box for editing take their texts from it, byte for byte."""
+    return [{"role": one.message.role, "content": [{"type": "text", "text": one.text}]} for one in shown]
 
 
-def _instead(message: Message) -> str:
+def drawn_texts(shown: Sequence[Bubble], drawings: Drawings) -> list[dict[str, Any]]:
+    """Return what is seen of each bubble: its `blocks` of HTML, and whether it is a `sentence` of ours, no message."""
+    return [
+        {"blocks": drawings.blocks(one.message.message_id, one.text, growing=one.message.status == "writing")}
+        if one.has_text
+        else {"blocks": [f"<p>{escape(one.text)}</p>"], "sentence": True}
+        for one in shown
+    ]
+
+
+def without_addresses(sentence: str) -> str:
+    """Return what is said of a model's trouble without the addresses of servers, which are not for annotators."""
+    return _ADDRESS.sub("…", _PLACE.sub("", sentence))
+
+
+def _error(message: Message, *, addresses: bool) -> str:
+    error = (message.outcome.error if message.outcome else None) or ""
+    return error if addresses else without_addresses(error)
+
+
+def _instead(message: Message, *, addresses: bool = False) -> str:
     """What stands in the place of a message without text."""
     if message.author_id is not None:
         return "What stood here was erased."
-    if message.outcome and message.outcome.error:
-        return f"⚠️ {message.outcome.error}"
+    if error := _error(message, addresses=addresses):
+        return f"⚠️ {error}"
     return {
         "stopped": "⏹ Stopped before the first word. Press Retry for another reply.",
         "left": "⏹ Nobody was waiting for this reply any more. Press Retry for another one.",
@@ -135,13 +169,12 @@ def status_line(conversation: Conversation) -> str:
     if reply.altered:
         said.append("Characters that cannot be stored were replaced by �.")
     if reply.text:
-        error = reply.outcome.error if reply.outcome else None
         said.append(
             {
                 "stopped": "Stopped; the text so far is kept.",
                 "left": "This reply ended when nobody was watching any more; the text so far is kept.",
                 "interrupted": "This reply was interrupted; the text so far is kept. Retry asks for another one.",
-                "failed": f"{error} The text so far is kept.",
+                "failed": f"{_error(reply, addresses=False)} The text so far is kept.",
             }.get(reply.status, "")
         )
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
@@ -194,8 +227,8 @@ def _left_out(conversation: Conversation, reply: Message) -> str:
 
 
 def quoted(text: str, longest: int = 160) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text[: 4 * longest].split())
+    """The beginning of what is read of a text, on one line."""
+    line = " ".join(markdown.to_text(text[: 4 * longest]).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 

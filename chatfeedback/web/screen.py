@@ -20,6 +20,7 @@ from chatfeedback.domain.events import new_id
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.service import ChatService
 from chatfeedback.web import present
+from chatfeedback.web.drawings import Drawings
 from chatfeedback.web.newest import Newest
 from chatfeedback.web.pages import Page, Painting, until
 from chatfeedback.web.present import Rendered
@@ -36,6 +37,8 @@ class Components:
     drawn: gr.State
     """A `Rendered`; written only by handlers that load or stream a conversation."""
     chatbot: gr.Chatbot
+    messages: gr.HTML
+    """What is seen of the chatbot's messages (chatfeedback.web.messages)."""
     prompt: gr.Textbox
     model: gr.Dropdown
     """The model to be asked next."""
@@ -75,15 +78,18 @@ class Screen:
     def __init__(self, service: ChatService, on: Components) -> None:
         self._service = service
         self._on = on
+        self._drawings = Drawings()
 
-    def messages(
-        self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered, text: str
-    ) -> gr.Chatbot:
-        """The update of the chatbot, thumbs included."""
-        return gr.Chatbot(
-            value=present.bubbles(conversation, drawn, text),  # type: ignore[arg-type]
-            feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes),
-        )
+    def messages(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered, text: str) -> Update:
+        """The update of the messages, thumbs included."""
+        shown = present.bubbles(conversation, drawn, text)
+        return {
+            self._on.chatbot: gr.Chatbot(
+                value=present.stored_texts(shown),  # type: ignore[arg-type]
+                feedback_value=present.feedback_values(conversation, drawn, annotator_id, page.votes),
+            ),
+            self._on.messages: present.drawn_texts(shown, self._drawings),
+        }
 
     def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
         """The whole tab for this conversation."""
@@ -95,7 +101,7 @@ class Screen:
         hidden = present.earlier_count(conversation, drawn)
         return {
             on.drawn: drawn,
-            on.chatbot: self.messages(page, annotator_id, conversation, drawn, text),
+            **self.messages(page, annotator_id, conversation, drawn, text),
             on.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
             on.notice: "",
             on.status: _status(present.status_line(conversation)),
@@ -116,6 +122,7 @@ class Screen:
         return {
             on.drawn: drawn,
             on.chatbot: gr.Chatbot(value=[], feedback_value=[]),
+            on.messages: [],
             on.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
             on.notice: "",
             on.status: "",
@@ -172,9 +179,9 @@ class Screen:
                     update, conversation = {}, await newest.look()
                     if painting.over.is_set():
                         return
-                    if (said := now.notice or newest.trouble) != trouble:
+                    if (said := present.without_addresses(now.notice or "") or newest.trouble) != trouble:
                         trouble, update = said, {on.notice: alert(said)}
-                    yield {on.chatbot: self.messages(page, annotator_id, conversation, drawn, now.text), **update}
+                    yield {**self.messages(page, annotator_id, conversation, drawn, now.text), **update}
         except ChatFeedbackError as error:
             yield {on.notice: alert(str(error)), on.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
         finally:

@@ -43,6 +43,7 @@ from chatfeedback.web.layout import ASSETS
 from chatfeedback.web.metrics import Metrics
 
 SCRIPTS = ("outage.js", "session.js", "stream.js", "messages.js", "page.js", "scroll.js")
+STYLES = ("chat.css", "messages.css", "analytics.css")
 GRACE_SECONDS = 3
 """How long requests may go on at the end, after the replies have been waited for (`shutdown_seconds`)."""
 
@@ -118,6 +119,7 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
     import gradio as gr
 
     from chatfeedback.web import app as page
+    from chatfeedback.web import katex
     from chatfeedback.web.feedback import Reason
 
     settings, door = parts.settings, parts.door
@@ -137,8 +139,8 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
         blocks,
         path="",
         theme=page.theme(),
-        css_paths=[ASSETS / "chat.css", ASSETS / "analytics.css"],
-        head="".join(f"<script>{script}</script>" for script in scripts),
+        css_paths=[ASSETS / name for name in STYLES],
+        head=katex.meta() + "".join(f"<script>{script}</script>" for script in scripts),
         auth_dependency=door.name_for_gradio,
         run_history=False,
         footer_links=[],

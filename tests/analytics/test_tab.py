@@ -131,7 +131,7 @@ def test_a_row_opens_its_conversation_with_the_rated_reply_marked(tab: Tab, reco
     tab.refresh()
     names = recorded.crowd.names()
     for row, (conversation_id, message_id, annotator) in enumerate(tab.drawn["shown"].rows):
-        assert tab.open(row=row) == {"side", "about", "chatbot"}
+        assert tab.open(row=row) == {"side", "about", "chatbot", "messages"}
         about = parse(tab.drawn["about"])
         marked = int(about.all("h3")[0].attributes["data-rated"] or "")
         assert tab.drawn["side"].visible

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.traffic import traffic
 
-MESSAGES = "#chatbot [data-testid=user], #chatbot [data-testid=bot]"
+MESSAGES = "#chatbot .cf-message"
 THUMBS = """replies => [...document.querySelectorAll('#chatbot .message-buttons-left')].map(buttons => {
     const chosen = name => buttons.querySelector(`button[aria-label="${name}"]`) !== null;
     return chosen('Liked') ? 'like' : chosen('Disliked') ? 'dislike' : '';
@@ -27,7 +27,9 @@ class ChatPage:
         self.send_button = page.get_by_role("button", name="Send", exact=True)
         self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.messages = page.locator(MESSAGES)
-        self.replies = page.locator("#chatbot [data-testid=bot]")
+        self.replies = page.locator("#chatbot .bot-row .cf-message")
+        self.bubbles = page.locator("#chatbot [data-testid=bot]")
+        """The replies as the keyboard reaches them."""
         self.notice = page.locator("#notice [role=alert]")
         self.status = page.locator("#status [role=status]")
         self.earlier = page.locator("#earlier")

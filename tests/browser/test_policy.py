@@ -24,7 +24,9 @@ print("code")
 |------|-------|
 | a    | 1     |
 
-Inline \(a^2\) and $$\int_0^1 \sqrt{x}\,dx$$
+Inline \(a^2\) and
+
+$$\int_0^1 \sqrt{x}\,dx$$
 
 ```mermaid
 graph TD
@@ -92,7 +94,6 @@ def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatP
         "<p onclick=x></p><a href='java\tscript:x'></a><form></form><style></style><i id=wake></i>"
         "<a href='http://x'></a>"
     )
-    # A place that is no text of a message is not cleaned up.
     chat.page.evaluate("html => { document.querySelector('#chatbot .message-content').innerHTML = html; }", bad)
     found = chat.page.evaluate(FOREIGN, "#chatbot .message-content *")
     assert len(found) == 5
@@ -115,8 +116,8 @@ def test_a_whole_sitting_breaks_no_rule_of_the_policy(
     model.reply(RICH, chunk=20)
     chat.ask("Show me")
     expect(chat.replies.last.locator(".katex")).to_have_count(2)
-    expect(chat.replies.last.locator(".mermaid svg")).to_be_visible()
-    chat.replies.last.get_by_title("copy").first.click()
+    expect(chat.replies.last.locator("pre code").first).to_be_visible()
+    chat.replies.last.get_by_title("Copy code").first.click()
     script = model.reply("stopped before the end", hold_after=2)
     chat.send("two")
     assert script.reached.wait(10)

@@ -8,7 +8,6 @@ from playwright.sync_api import expect
 from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.telling import asked
-from browser.watched import Watched
 from openai_server import ScriptedServer
 
 RICH = r"""# A heading
@@ -63,24 +62,21 @@ def test_markdown_code_tables_and_latex_are_rendered(chat: ChatPage, model: Scri
 
 @pytest.mark.parametrize("who", ["prompt", "reply", "edit"])
 def test_html_in_a_message_does_no_harm(
-    chat: ChatPage, application: Application, model: ScriptedServer, watched: Watched, who: str
+    chat: ChatPage, application: Application, model: ScriptedServer, who: str
 ) -> None:
-    # The browser says so already of what the sanitiser reads, and is about to take out.
-    watched.harmless.append("Executing inline event handler violates")
     model.reply(HARMFUL if who == "reply" else "A reply", chunk=40)
     chat.ask(HARMFUL if who == "prompt" else "A prompt")
     if who == "edit":
         chat.edit(1, HARMFUL)
     said = chat.messages.nth(0 if who == "prompt" else 1)
-    expect(said).to_contain_text("Look here")
+    expect(said).to_contain_text(HARMFUL.splitlines()[0])
     chat.vote(0, "like")
     expect(chat.quote).to_be_visible()
     if who == "reply":
         expect(chat.quote).to_contain_text("<script>")
-    if (link := said.get_by_text("press me")).count():
-        link.click()
+    said.get_by_text("press me").last.click()
     chat.reload()
-    expect(said).to_contain_text("Look here")
+    expect(said).to_contain_text(HARMFUL.splitlines()[0])
     assert chat.page.evaluate("window.harmed") is None
     assert chat.page.evaluate(LEFT_OVER) == []
     stored = [message.text for message in application.conversation(chat.conversation_id).shown()]
@@ -98,24 +94,15 @@ def test_every_character_of_a_prompt_reaches_the_model_the_log_and_the_next_edit
     expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value(text)
 
 
-def test_a_title_and_a_quote_show_markup_as_it_was_typed(chat: ChatPage, model: ScriptedServer) -> None:
+def test_a_title_shows_markup_as_it_was_typed_and_a_quote_what_is_read(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("<i>slanted</i> **bold**")
     chat.ask("<u>under</u> & *over*")
     expect(chat.listed.first).to_have_text("<u>under</u> & *over*")
     chat.select(0)
-    expect(chat.quote).to_contain_text("<i>slanted</i> **bold**")
+    expect(chat.quote).to_contain_text("<i>slanted</i> bold")
 
 
 def test_two_prices_are_no_mathematics(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("It was $5 and is $10 today.")
     chat.ask("What is it?")
     chat.shows("What is it?", "It was $5 and is $10 today.")
-
-
-def test_a_reply_of_which_nothing_would_be_seen_is_quoted(chat: ChatPage, model: ScriptedServer) -> None:
-    model.reply("<script>window.harmed = 'script'</script>")
-    chat.ask("Show me")
-    expect(chat.replies.locator("pre code")).to_have_text("<script>window.harmed = 'script'</script>")
-    chat.vote(0, "like")
-    chat.thumbs("like")
-    assert chat.page.evaluate("window.harmed") is None

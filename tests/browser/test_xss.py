@@ -97,10 +97,8 @@ def begins(texts: Sequence[str]) -> list[str]:
 
 
 def drawn(page: Page, chatbot: str, texts: Sequence[str]) -> None:
-    """Waits until the messages are there, diagrams included."""
-    messages = page.locator(f"{chatbot} [data-testid=user], {chatbot} [data-testid=bot]")
-    expect(messages).to_contain_text(begins(texts))
-    expect(page.locator(f"{chatbot} .mermaid:not([data-processed])")).to_have_count(0)
+    """Wait until the messages are drawn."""
+    expect(page.locator(f"{chatbot} .cf-message")).to_contain_text(begins(texts))
 
 
 def press_everything(page: Page, chatbot: str) -> None:
@@ -110,10 +108,9 @@ def press_everything(page: Page, chatbot: str) -> None:
     """
     page.evaluate(
         """within => {
-            for (const element of document.querySelectorAll(`${within} .md *`)) {
-                if (element.closest('.code_wrap')) continue;
-                // Of a link in a diagram, `href` is an object.
-                if (element.localName === 'a' && /^(http|mailto)/.test(element.href.baseVal ?? element.href)) continue;
+            for (const element of document.querySelectorAll(`${within} .cf-message *`)) {
+                if (element.matches('.cf-copy')) continue;
+                if (element.localName === 'a' && /^(http|mailto)/.test(element.href)) continue;
                 element.focus?.({ preventScroll: true });
                 for (const kind of ['pointerover', 'mouseover', 'click', 'toggle', 'animationstart']) {
                     element.dispatchEvent(new MouseEvent(kind, { cancelable: true }));
@@ -132,7 +129,7 @@ def test_nothing_in_a_prompt_or_a_reply_runs_or_leaves_the_page(
     chat.open(conversation_id)
     drawn(chat.page, "#chatbot", texts)
     press_everything(chat.page, "#chatbot")
-    chat.replies.last.press("Enter")
+    chat.bubbles.last.press("Enter")
     expect(chat.quote).to_contain_text(begins(texts)[-1])
     traps.assert_quiet(chat.page)
 

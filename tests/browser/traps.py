@@ -47,14 +47,13 @@ FOREIGN = """shown => {
     };
     const opens = element => element.localName === 'a' && /^http/.test(element.getAttribute('href') ?? '')
         && !/noopener/.test(element.getAttribute('rel') ?? '');
-    const drawn = element => element.closest('.mermaid[data-processed] svg') !== null;
     return [...document.querySelectorAll(shown)].filter(element =>
         element.matches(elements)
-        || (element.localName === 'style' && !drawn(element) && !element.closest('#analytics-about'))
+        || (element.localName === 'style' && !element.closest('#analytics-about'))
         || [...element.attributes].some(one => /^on/i.test(one.name))
         || addresses.some(name => bad(element, name))
         || element.hasAttribute('formaction') || element.hasAttribute('ping') || element.hasAttribute('autofocus')
-        || (element.id && !drawn(element) && !/^d?mermaid-/.test(element.id) && element.closest('.md'))
+        || (element.id && element.closest('.md, .cf-message'))
         || opens(element)
     ).map(element => element.outerHTML.slice(0, 200));
 }"""

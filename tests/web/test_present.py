@@ -19,8 +19,8 @@ def talked(turns: int) -> FoldedTalk:
     return talk
 
 
-def texts(bubbles: list[dict[str, object]]) -> list[str]:
-    return [bubble["content"][0]["text"] for bubble in bubbles]  # type: ignore[index]
+def texts(bubbles: list[present.Bubble]) -> list[str]:
+    return [bubble.text for bubble in bubbles]
 
 
 def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() -> None:
@@ -103,6 +103,38 @@ def test_a_reply_without_text_says_why_and_what_to_do() -> None:
     shown = texts(present.bubbles(conversation, present.rendered(conversation, 50)))
     assert shown[1] == "⚠️ The model failed."
     assert all("Retry" in text for text in shown[3::2])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "read"),
+    [
+        ("The model 'a' at http://10.0.0.1:8000/v1 failed; try Retry.", "The model 'a' failed; try Retry."),
+        (
+            "The endpoint https://x.y/v1 does not know the model 'a'; check.",
+            "The endpoint … does not know the model 'a'; check.",
+        ),
+        ("failed: “see http://intranet/help” and http://b:1/c.", "failed: “see …” and …"),
+        ("The model 'a' at Hugging Face failed.", "The model 'a' at Hugging Face failed."),
+    ],
+)
+def test_without_addresses_leaves_out_where_a_server_is(sentence: str, read: str) -> None:
+    assert present.without_addresses(sentence) == read
+
+
+def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
+    talk = FoldedTalk()
+    reply = talk.send("Hello")
+    talk.finish(reply, "", "failed")
+    message = talk.conversation.messages[reply]
+    assert message.outcome is not None
+    failed = replace(message, outcome=replace(message.outcome, error="The model 'a' at http://10.0.0.1/v1 failed."))
+    conversation = replace(talk.conversation, messages={**talk.conversation.messages, reply: failed})
+    drawn = present.rendered(conversation, 50)
+    assert texts(present.bubbles(conversation, drawn))[1] == "⚠️ The model 'a' failed."
+    assert (
+        texts(present.bubbles(conversation, drawn, addresses=True))[1]
+        == "⚠️ The model 'a' at http://10.0.0.1/v1 failed."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,54 +1,81 @@
-// What a message may not have, although Gradio 6.31 leaves it in. No script can come in by it, the policy of the page
-// sees to that (web/hygiene.py); but it could act in the person's name: forms, links to what is no web page, areas that
-// are links, and the ids by which the scripts here find, and press, what belongs to the page.
-// It is taken out before anything of it is on the screen: an observer is called ahead of the next frame.
+// Draws the messages. The server sends the HTML of each (web/markdown.py), block by block; Gradio's chatbot has the
+// stored texts, for Copy and for editing, and what it would show of them is hidden (chat.css).
 (() => {
-  const TEXTS = "#chatbot .md, #analytics-conversation .md";
-  const SCHEMES = ["http:", "https:", "mailto:"];
-  const TAKEN_OUT = ["accesskey", "autofocus", "contenteditable", "for", "form", "formaction", "name", "ping", "usemap"];
+  const drawn = new Map(); // for each chatbot: what is to be seen of its messages
+  const blocksOf = new WeakMap(); // for each message on the screen: the blocks that it shows
 
-  const MERMAID_ID = /^d?mermaid-/;
+  // KaTeX comes when the first formula does. Where it cannot be had, formulas stay as they were written.
+  let katex = null;
+  const loadKatex = () => {
+    const [script, style] = document.querySelector("meta[name=chatfeedback-katex]")?.content.split(" ") ?? [];
+    if (!script) return Promise.reject(new Error("no KaTeX"));
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: style });
+    document.head.append(link);
+    return import(new URL(script, document.baseURI)).then((module) => module.default);
+  };
+  const drawFormula = (element) => {
+    katex ??= loadKatex();
+    katex.then((library) => {
+      const displayMode = element.classList.contains("cf-display");
+      library.render(element.dataset.tex, element, { displayMode, maxSize: 20, trust: false, strict: "ignore" });
+    }).catch((error) => console.info(`A formula stays as it was written: ${error.message}`));
+  };
 
-  const isLink = (address) => {
-    try {
-      return SCHEMES.includes(new URL(address, document.baseURI).protocol); // read as the browser will read it
-    } catch {
-      return false;
+  const drawBlocks = (message, blocks) => {
+    const before = blocksOf.get(message) ?? [];
+    let same = 0;
+    while (same < before.length && same < blocks.length && before[same] === blocks[same]) same += 1;
+    while (message.children.length > same) message.lastElementChild.remove();
+    for (const html of blocks.slice(same)) {
+      const block = document.createElement("div");
+      block.className = "cf-block";
+      block.innerHTML = html;
+      message.append(block);
+      block.querySelectorAll(".cf-math").forEach(drawFormula);
     }
+    blocksOf.set(message, [...blocks]);
   };
 
-  const cleanLink = (element) => {
-    for (const name of ["href", "xlink:href"]) {
-      const address = element.getAttribute(name);
-      if (address !== null && !isLink(address)) element.removeAttribute(name);
+  const drawMessage = (row, { blocks, sentence }) => {
+    const content = row.querySelector(".message-content");
+    if (!content) return; // it is being edited
+    let message = content.querySelector(":scope > .cf-message");
+    if (!message) {
+      message = Object.assign(document.createElement("div"), { className: "cf-message" });
+      content.append(message);
     }
-    if (element.localName !== "a") return;
-    // There is nothing in a message to go to; the page would be left for one without a conversation.
-    if (element.getAttribute("href")?.startsWith("#")) element.removeAttribute("href");
-    element.setAttribute("target", "_blank");
-    element.setAttribute("rel", "noopener noreferrer");
+    row.classList.toggle("cf-sentence", Boolean(sentence));
+    drawBlocks(message, blocks);
   };
 
-  const cleanElement = (element) => {
-    if (element.localName === "area") return element.remove();
-    if (element.localName === "form") return element.replaceWith(...element.childNodes);
-    for (const name of TAKEN_OUT) element.removeAttribute(name);
-    // What Mermaid draws refers to its own parts.
-    const drawing = element instanceof SVGElement || MERMAID_ID.test(element.id);
-    if (!drawing || !element.closest(".mermaid[data-processed]")) element.removeAttribute("id");
-    if (element.localName !== "image") cleanLink(element);
+  const drawAll = (chatbot) => {
+    const rows = document.querySelectorAll(`${chatbot} .message-row`);
+    (drawn.get(chatbot) ?? []).forEach((one, index) => rows[index] && drawMessage(rows[index], one));
   };
 
-  const clean = (root) => [root, ...root.querySelectorAll("*")].forEach(cleanElement);
+  const draw = (chatbot, messages) => {
+    drawn.set(chatbot, messages ?? []);
+    setTimeout(() => drawAll(chatbot)); // the chatbot has the same update in this turn: what is seen can be pressed then
+  };
 
+  // What the chatbot changes is drawn over at once, before it can be seen: new texts, and a message that is made anew
+  // when it has been edited.
   new MutationObserver((changes) => {
-    for (const { addedNodes } of changes) {
-      for (const node of addedNodes) {
-        if (!(node instanceof Element)) continue;
-        if (node.parentElement?.closest(TEXTS)) clean(node);
-        else if (node.matches(TEXTS)) [...node.children].forEach(clean);
-        else node.querySelectorAll(TEXTS).forEach((text) => [...text.children].forEach(clean));
-      }
+    for (const chatbot of drawn.keys()) {
+      const root = document.querySelector(chatbot);
+      const isOurs = ({ target }) => target.closest?.(".cf-message");
+      if (root && changes.some((change) => root.contains(change.target) && !isOurs(change))) drawAll(chatbot);
     }
   }).observe(document.documentElement, { childList: true, subtree: true });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.(".cf-copy");
+    if (!button) return;
+    event.stopPropagation(); // it opens no panel
+    await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+    button.classList.add("cf-copied");
+    setTimeout(() => button.classList.remove("cf-copied"), 2000);
+  }, true);
+
+  Object.assign(window.chatfeedback, { messages: { draw } });
 })();

@@ -1,0 +1,52 @@
+"""What a browser shows of thousands of texts is what is read of them. How each is drawn: tests/web/test_markdown.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.application import Application, endpoint
+from browser.chat_page import ChatPage
+from browser.hostile_texts import OF_EACH_KIND, Text, corpus, is_read
+from openai_server import ScriptedServer
+from talking import StoredTalk
+
+TEXTS = 3000
+ON_A_PAGE = 100
+SEEN = """() => [...document.querySelectorAll('#chatbot .cf-message')].map(message => {
+    for (const formula of message.querySelectorAll('.cf-math')) {
+        formula.textContent = formula.querySelector('annotation')?.textContent ?? formula.textContent;
+    }
+    return message.innerText;
+})"""
+"""What is seen of each message, a formula by its TeX."""
+
+
+@pytest.fixture(scope="module")
+def application(new_sqlite: object, model: ScriptedServer) -> Iterator[Application]:
+    settings = {"annotator": "Ann", "models": [endpoint(model)], "shown_messages": ON_A_PAGE}
+    with Application(new_sqlite(), **settings).running() as application:  # type: ignore[operator]
+        yield application
+
+
+def test_the_page_shows_of_every_text_what_is_read_of_it(chat: ChatPage, application: Application) -> None:
+    texts = corpus(TEXTS)
+    wrong: list[tuple[Text, str]] = []
+    for start in range(0, len(texts), ON_A_PAGE):
+        part = texts[start : start + ON_A_PAGE]
+        talk = StoredTalk(application.store, application.annotator_id)
+        for prompt, reply in zip(part[::2], part[1::2], strict=True):
+            talk.ask(prompt.source, reply.source)
+        chat.open(talk.conversation_id)
+        expect(chat.messages).to_have_count(len(part))
+        formulas = chat.page.locator(".cf-math:not(:has(.katex))")
+        expect(formulas).to_have_count(0)
+        seen = chat.page.evaluate(SEEN)
+        wrong += [(text, visible) for text, visible in zip(part, seen, strict=True) if not is_read(text, visible)]
+    assert wrong == []
+    counts = Counter(text.kind for text in texts)
+    assert len(texts) >= TEXTS
+    assert min(counts.values()) >= OF_EACH_KIND
