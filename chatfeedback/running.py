@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MOST_TOKENS = 2**31 - 1
 """That a count can have in every database."""
+QUOTED = 200
+"""Characters of a model's refusal that are quoted."""
 NOT_STORED_YET = "This reply cannot be stored at the moment. Its text is kept, and stored as soon as that is possible."
 NOT_READ_YET = "The database cannot be read at the moment. What is new is shown as soon as it can."
 
@@ -114,7 +116,7 @@ class RunningReply:
                     self.thread = shorter
                     self.sent_ids = tuple(message.message_id for message in shorter)
             if not self.text.strip():
-                raise EmptyReply("The model sent an empty reply; try Retry.")
+                raise EmptyReply(self._why_empty())
         except ModelError as error:
             return error
         except Exception:
@@ -138,6 +140,22 @@ class RunningReply:
                     self.announce()
                 else:
                     self.finish = piece
+
+    def _why_empty(self) -> str:
+        """Say why a reply that came to its end has no text. Retry is recommended only where it can help."""
+        finish, generation = self.finish, self.reply.generation
+        if finish and finish.refusal:
+            said = " ".join(finish.refusal.split())
+            return f"The model refused to answer: “{said if len(said) <= QUOTED else said[:QUOTED].rstrip() + '…'}”"
+        match finish.finish_reason if finish else None:
+            case "content_filter":
+                return "A content filter of the model's provider withheld this reply; ask in another way."
+            case "length":
+                limit = f"{generation.max_tokens:,} tokens" if generation else "tokens"
+                return f"The model used up its {limit} before the first word, as for reasoning; allow more: max_tokens."
+            case "tool_calls" | "function_call":
+                return "The model asked for a tool instead of answering, and there are none here; ask in another way."
+        return "The model sent an empty reply; try Retry."
 
     def _note_pause(self, seconds: float | None) -> None:
         if seconds is None:

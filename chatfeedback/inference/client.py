@@ -14,6 +14,7 @@ that these always hold:
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from itertools import groupby
@@ -31,7 +32,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from chatfeedback.errors import KeyRefused, ModelError
-from chatfeedback.inference import faults, retrying
+from chatfeedback.inference import event_stream, faults, retrying
 from chatfeedback.inference.patience import Patience
 from chatfeedback.inference.request import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
 from chatfeedback.inference.retrying import OnPause
@@ -91,27 +92,27 @@ class ModelClient:
             raise faults.translated(error, self.endpoint, begun=length > 0) from error
 
     async def _exchange(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
-        finish_reason, usage, patience = None, None, Patience(self.endpoint)
+        usage, patience, end = None, Patience(self.endpoint), _End()
         async with patience.waiting():
             key = await self._key()
         exchange = _Exchange(self.endpoint, self._http, key, fresh=request.fresh)
         try:
             async with patience.waiting():
                 chunks = aiter(await self._ask(exchange, request))
-            while (chunk := await _next(chunks, patience, whole=finish_reason is not None)) is not None:
+            while (chunk := await _next(chunks, patience, whole=end.is_whole)) is not None:
                 usage = chunk.usage or usage
                 for choice in chunk.choices or ():
                     if text := _text(choice):
                         yield Delta(text)
-                    if text or (choice.finish_reason and not finish_reason):
-                        finish_reason = choice.finish_reason or finish_reason
-                        patience.renew(whole=finish_reason is not None)
+                    if end.note(choice, text):
+                        patience.renew(whole=end.is_whole and not end.is_early)
         finally:
             await exchange.exit_stack.aclose()
-        if finish_reason is None and not exchange.done:
+        if not end.is_whole and not exchange.done:
             raise EOFError("the stream ended before the reply did")
         # Counts that are none are no reason to call a whole reply failed.
-        yield Finish(finish_reason, *(getattr(usage, f"{side}_tokens", None) for side in ("prompt", "completion")))
+        prompt, completion = (getattr(usage, f"{side}_tokens", None) for side in ("prompt", "completion"))
+        yield Finish(end.reason, prompt, completion, end.refusal)
 
     async def _ask(self, exchange: _Exchange, request: ReplyRequest) -> AsyncIterable[ChatCompletionStreamOutput]:
         """Sends the request; once more without asking for token counts where the server does not know that."""
@@ -173,12 +174,14 @@ class _Exchange(AsyncInferenceClient):
         return lines
 
     async def _lines(self, response: httpx2.Response) -> AsyncGenerator[str, None]:
-        async for event in httpx2.EventSource(response):
-            if event.data == "[DONE]":
-                self.done = True
-                return
-            if event.data:
-                yield f"data: {event.data}"
+        async with aclosing(event_stream.events(response)) as events:
+            async for data in events:
+                if data.strip() == "[DONE]":
+                    self.done = True
+                    return
+                if data.strip():
+                    event_stream.check(json.loads(data))
+                    yield f"data: {data}"
 
 
 async def _next(
@@ -187,22 +190,56 @@ async def _next(
     """The next chunk, None after the last one. Once the reply is whole, only the token counts can be lost."""
     try:
         async with patience.waiting():
-            chunk = await anext(chunks, None)
+            return await anext(chunks, None)
+    except httpx2.SSEError:  # something was said that cannot be read
+        raise
     except (TimeoutError, httpx2.TransportError):
         if not whole:
             raise
         return None
-    if getattr(chunk, "object", None) == "error":  # how vLLM said it before it said {"error": …}
-        raise faults.StreamedError(vars(chunk))
-    return chunk
+
+
+class _End:
+    """How a reply ends, as far as the chunks say."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.refusal = ""
+        self.is_whole = False
+        """Whether a reason to end came with the last text, or after it."""
+        self.is_early = False
+        """Whether text came after a reason to end: then the next one is not believed either, and more is waited for."""
+
+    def note(self, choice: ChatCompletionStreamOutputChoice, text: str) -> bool:
+        """Note what a chunk says of the end; return whether it brings text or the first reason."""
+        refusal = getattr(choice.delta, "refusal", None)
+        self.refusal += refusal if isinstance(refusal, str) else ""
+        self.is_early |= bool(text) and self.reason is not None
+        is_news = bool(text) or (bool(choice.finish_reason) and self.reason is None)
+        if text or choice.finish_reason:
+            self.is_whole = bool(choice.finish_reason)
+        self.reason = choice.finish_reason or self.reason
+        return is_news
 
 
 def _text(choice: ChatCompletionStreamOutputChoice) -> str:
     """What a chunk adds to the reply. Raises TypeError for what is no text: no library has looked at it."""
-    content = choice.delta.content if choice.delta else None
+    content: Any = choice.delta.content if choice.delta else None
+    if isinstance(content, list):
+        return "".join(map(_text_of_block, content))
     if content is not None and not isinstance(content, str):
         raise TypeError(f"the text of a chunk is a {type(content).__name__}")
     return content or ""
+
+
+def _text_of_block(block: object) -> str:
+    """Return the text of a block of content (Mistral); thoughts and references are no part of the reply."""
+    if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+        raise TypeError("a block of content is none")
+    text = block.get("text", "")
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a block is a {type(text).__name__}")
+    return text if block["type"] == "text" else ""
 
 
 async def _refusal(response: httpx2.Response) -> httpx2.HTTPStatusError:

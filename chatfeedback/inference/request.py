@@ -126,3 +126,5 @@ class Finish:
     finish_reason: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    refusal: str = ""
+    """Why the model does not answer, in its own words, where a server keeps that apart from the text."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import threading
 
 import pytest
 from huggingface_hub.inference._providers import CONVERSATIONAL_AUTO_ROUTER
@@ -206,6 +208,46 @@ async def test_an_end_mark_is_enough_and_so_is_a_reason_to_end(server: ScriptedS
     assert await reply(client) == ("marked", Finish(None, None, None))
     assert await reply(client) == ("reasoned", Finish("stop", None, None))
     assert await reply(client) == ("lost its counts", Finish("stop", None, None))
+
+
+async def test_stream_keeps_text_after_a_reason_to_end_that_came_too_early(
+    server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatfeedback.inference.patience.USAGE_SECONDS", SHORT_SECONDS)
+    early = [delta("one ", finish_reason="stop"), delta("two ", finish_reason="stop")]
+    script = server.stream(*early, None, delta("three", finish_reason="stop"), "[DONE]")
+    threading.Timer(4 * SHORT_SECONDS, script.release).start()
+
+    assert await reply(client) == ("one two three", Finish("stop", None, None))
+
+
+async def test_stream_reads_text_in_blocks_and_passes_over_thoughts(
+    server: ScriptedServer, client: ModelClient
+) -> None:
+    thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
+    blocks = [
+        {"type": "text", "text": "Yes"},
+        {"type": "reference", "reference_ids": [1]},
+        {"type": "text", "text": "."},
+    ]
+    server.stream(delta(thought), delta(blocks), delta(" No."), delta("", finish_reason="stop"), "[DONE]")
+
+    assert await reply(client) == ("Yes. No.", Finish("stop", None, None))
+
+
+async def test_stream_reads_the_first_piece_behind_a_byte_order_mark(
+    server: ScriptedServer, client: ModelClient
+) -> None:
+    first = b"\xef\xbb\xbfdata: " + json.dumps(delta("first")).encode() + b"\n\n"
+    server.stream(first, delta(" second", finish_reason="stop"), "[DONE]")
+
+    assert (await reply(client))[0] == "first second"
+
+
+async def test_stream_keeps_a_refusal_apart(server: ScriptedServer, client: ModelClient) -> None:
+    server.stream(delta(None, refusal="I can"), delta(None, refusal="not."), delta("", finish_reason="stop"), "[DONE]")
+
+    assert await reply(client) == ("", Finish("stop", None, None, refusal="I cannot."))
 
 
 async def test_a_whole_reply_does_not_wait_long_for_its_counts(

@@ -254,6 +254,27 @@ async def test_the_older_shape_of_an_error_inside_the_stream_is_recognised(
     assert isinstance(await failure(endpoint), ContextExceeded)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'error: {"code":500,"message":"decode failed","type":"server_error"}\n\n', ModelFailed),
+        (b'error: {"code":400,"message":"the request exceeds the available context size"}\n\n', ContextExceeded),
+        (b'event: error\ndata: {"message": "Rate limit reached", "code": 429}\n\n', RateLimited),
+        (b'{"error": {"message": "decode failed"}}\n\n', ModelFailed),
+        (b'data: {"message": "decode failed", "code": 500}\n\n', ModelFailed),
+        (b"Internal Server Error\n\n", ModelFailed),
+        (b'data: {"status": "aborted"}\n\n', ModelFailed),
+    ],
+)
+async def test_stream_never_takes_a_reply_for_whole_after_an_error_in_an_unusual_form(
+    server: ScriptedServer, client: ModelClient, line: bytes, expected: type
+) -> None:
+    server.stream(delta("half a re"), line, "[DONE]")
+    text, error = await pieces_before_failure(client)
+
+    assert (text, type(error)) == ("half a re", expected)
+
+
 NO_CHUNKS: list[Event] = [
     "not json",
     "[1, 2]",

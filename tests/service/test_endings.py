@@ -113,6 +113,27 @@ async def test_an_empty_reply_is_a_failed_one(room: Room, server: ScriptedServer
     assert last(conversation).outcome.error == "The model sent an empty reply; try Retry."
 
 
+@pytest.mark.parametrize(
+    ("chunk", "said"),
+    [
+        (delta("", finish_reason="content_filter"), "A content filter of the model's provider withheld this reply"),
+        (delta("", finish_reason="length"), "The model used up its 16 tokens before the first word"),
+        (delta("", finish_reason="tool_calls"), "The model asked for a tool instead of answering"),
+        (delta("", finish_reason="function_call"), "The model asked for a tool instead of answering"),
+        (delta("", finish_reason="stop", refusal="I cannot."), "The model refused to answer: “I cannot.”"),
+        (delta("", finish_reason="stop", refusal="no " * 200), "The model refused to answer: “no no"),
+    ],
+)
+async def test_a_reply_without_text_says_why_and_recommends_retry_only_where_it_can_help(
+    room: Room, server: ScriptedServer, chunk: Body, said: str
+) -> None:
+    server.stream(chunk, "[DONE]")
+    conversation = await room.ask()
+    error = last(conversation).outcome.error or ""
+    assert error.startswith(said)
+    assert "Retry" not in error and len(error) < 300
+
+
 async def test_what_no_database_keeps_is_replaced_in_a_reply_and_flagged(room: Room, server: ScriptedServer) -> None:
     script = server.stream(escaped(UNSTORABLE), None, delta("", finish_reason="stop"), "[DONE]")
     conversation = await room.send()

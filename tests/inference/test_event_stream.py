@@ -1,0 +1,113 @@
+"""The lines of a stream: what is no part of a whole reply is never passed over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatfeedback.inference import event_stream
+from chatfeedback.inference.faults import StreamedError
+
+CHUNK = '{"choices": [{"delta": {"content": "x"}}]}'
+
+
+class Pieces(httpx2.AsyncByteStream):
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+async def events(sent: bytes, size: int = 2**16, kind: str = "text/event-stream") -> list[str]:
+    """Return the data of the events that these bytes are, sent in pieces."""
+    pieces = (sent[start : start + size] for start in range(0, len(sent), size))
+    response = httpx2.Response(200, headers={"content-type": kind}, stream=Pieces(pieces))
+    return [data async for data in event_stream.events(response)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+async def test_events_reads_every_line_end_in_any_pieces(end: str, size: int) -> None:
+    sent = f": alive{end}{end}data: one{end}{end}data:two{end}data:  three{end}id: 7{end}retry: 5{end}{end}{end}"
+    assert await events(sent.encode(), size) == ["one", "two\n three"]
+
+
+async def test_events_takes_a_byte_order_mark_off() -> None:
+    assert await events(b"\xef\xbb\xbfdata: one\n\n", 1) == ["one"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 5))
+def test_events_keeps_every_character_that_ends_no_line(text: str, size: int) -> None:
+    sent = json.dumps(text, ensure_ascii=False)
+    assert asyncio.run(events(f"data: {sent}\n\n".encode(), size)) == [sent]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'error: {"code": 500, "message": "out of memory"}',
+        "error: out of memory",
+        'event: error\ndata: {"message": "out of memory"}',
+        "event: error\ndata: out of memory",
+        '{"error": {"message": "out of memory"}}',
+        '{"detail": "out of memory"}',
+    ],
+)
+async def test_events_raises_for_an_error_in_any_form(line: str) -> None:
+    with pytest.raises(StreamedError) as caught:
+        await events(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
+    assert "out of memory" in str(caught.value.args[0])
+
+
+@pytest.mark.parametrize("line", ["<html>", "hello", "datum: x", '{"x": 1}', "Internal Server Error"])
+async def test_events_raises_for_a_line_that_is_none_of_a_stream(line: str) -> None:
+    with pytest.raises(httpx2.SSEError):
+        await events(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", ""])
+async def test_events_raises_for_an_answer_that_is_no_stream(kind: str) -> None:
+    with pytest.raises(httpx2.SSEError):
+        await events(b"data: x\n\n", kind=kind)
+
+
+@pytest.mark.parametrize("sent", [b"data: " + b"x" * 2**21, b"data: x\n" * 2**21])
+async def test_events_raises_for_an_event_that_is_too_long(sent: bytes) -> None:
+    with pytest.raises(httpx2.SSEError):
+        await events(sent)
+
+
+async def test_events_leaves_out_an_event_that_is_cut_off() -> None:
+    assert await events(b"data: one\n\ndata: tw") == ["one"]
+    assert await events(b"data: one\n\ndata: two\n") == ["one"]
+
+
+@pytest.mark.parametrize("payload", [{"choices": []}, {"choices": None}, {"usage": {}}, {"error": "left to the Hub"}])
+def test_check_accepts_parts_of_a_chat_completion(payload: dict[str, object]) -> None:
+    event_stream.check(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        ({"object": "error", "message": "x"}, StreamedError),
+        ({"type": "error"}, StreamedError),
+        ({"message": "x", "code": 500}, StreamedError),
+        ({"detail": "x"}, StreamedError),
+        ({"text": "x"}, TypeError),
+        ({}, TypeError),
+        ([], TypeError),
+        (None, TypeError),
+    ],
+)
+def test_check_raises_for_anything_else(payload: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        event_stream.check(payload)
