@@ -19,7 +19,7 @@ from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ALL = (
-    "record", "writers", "growth", "opening", "analytics", "export_memory", "page", "help", "authorisation",
+    "record", "writers", "growth", "opening", "drawing", "analytics", "export_memory", "page", "help", "authorisation",
     "history", "load", "replicas",
 )  # fmt: skip
 _HEAD = ("| benchmark | what | figure | beside | ratio | target |", "|---|---|---:|---|---:|---|")

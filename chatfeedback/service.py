@@ -207,17 +207,18 @@ class ChatService:
         model: str | None = None,
         seen: int | None,
     ) -> Conversation:
-        """Stores a new version of a shown message; a prompt gets a new reply. Raises MessageRejected, Conflict."""
+        """Store a new version of a shown message; a prompt gets a new reply.
+
+        Raises MessageRejected, Conflict, and InputError for a reply without text.
+        """
         text, altered = decisions.accepted_text(text, longest=self._longest_message)
         edited_id, reply_id = new_id(), new_id()
         asked = self.model(model)
-        return await self._reply(
-            annotator_id,
-            conversation_id,
-            reply_id,
-            asked,
-            lambda c: decisions.edit(
-                c,
+
+        def decide(conversation: Conversation) -> tuple[Body, ...]:
+            decisions.must_have_text(conversation, message_id)
+            return decisions.edit(
+                conversation,
                 text,
                 asked.plan,
                 message_id=message_id,
@@ -225,8 +226,9 @@ class ChatService:
                 reply_id=reply_id,
                 altered=altered,
                 seen=seen,
-            ),
-        )
+            )
+
+        return await self._reply(annotator_id, conversation_id, reply_id, asked, decide)
 
     async def undo(self, annotator_id: str, conversation_id: str, *, seen: int | None) -> tuple[Conversation, str]:
         """Takes the last exchange off the screen; also returns its prompt. Raises InputError, Conflict."""

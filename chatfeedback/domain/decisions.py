@@ -129,8 +129,6 @@ def edit(
     old = message_of(conversation, message_id)
     if not old.shown:
         raise InputError("Only a message on the screen can be edited.")
-    if not old.text and old.author_id is None:
-        raise InputError("This reply has no text that could be edited; press Retry for another one.")
     if text == old.text:
         return ()
     edited = MessageEdited(
@@ -146,6 +144,13 @@ def edit(
         return (edited,)
     thread = [*thread_of(conversation.thread(old.parent_id)), ThreadMessage(new_id, "user", text)]
     return (edited, _reply(new_id, plan(thread), reply_id))
+
+
+def must_have_text(conversation: Conversation, message_id: str) -> None:
+    """Raise InputError for a reply of a model without text: what stands in its place is no words of anybody's."""
+    message = message_of(conversation, message_id)
+    if not message.text and message.author_id is None:
+        raise InputError("This reply has no text that could be edited; press Retry for another one.")
 
 
 def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[Body, ...]:

@@ -114,7 +114,7 @@ class FeedbackHandlers:
             page.votes_in_flight += 1
             try:
                 async with page.voting:
-                    drawn, message_id = await self._clicked(page, annotator_id, drawn, data.index, "".join(data.value))
+                    drawn, message_id = await self._clicked(page, annotator_id, drawn, data.index, _said(data.value))
                     conversation = await self._service.rate(
                         annotator_id, drawn.conversation_id or "", message_id, value=value
                     )
@@ -193,7 +193,7 @@ class FeedbackHandlers:
         index = data.index[0] if isinstance(data.index, (list, tuple)) else data.index
         try:
             await self._chat.offered(annotator_id, drawn, index)
-            drawn, message_id = await self._clicked(page, annotator_id, drawn, index, str(data.value))
+            drawn, message_id = await self._clicked(page, annotator_id, drawn, index, _said(data.value))
             conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
         except ChatFeedbackError as error:
             return self._refusal(error)
@@ -242,7 +242,9 @@ class FeedbackHandlers:
     def keep(self, drawn: Rendered, about: str) -> Update:
         """Closes the panel when its reply is not on the screen any more; offers it for the last reply."""
         offer = {self._panel.open_last: gr.Button(visible=drawn.rateable)}
-        return offer if about.rpartition(" ")[2] in drawn.ids else {**offer, **self._closed()}
+        # A panel that is open for nothing is closed, or is just being opened by a click that came before this.
+        stays = not about or about.rpartition(" ")[2] in drawn.ids
+        return offer if stays else {**offer, **self._closed()}
 
     def _closed(self) -> Update:
         return {self._panel.box: gr.Column(visible=False), self._panel.about: ""}
@@ -284,6 +286,11 @@ class FeedbackHandlers:
         if not keep_comment:
             update[panel.comment] = (rating.comment if rating else None) or ""
         return update
+
+
+def _said(value: object) -> str:
+    """Return the text of a message on the page, which Gradio sends whole or in its parts."""
+    return "".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _about(conversation: Conversation, message_id: str) -> str:

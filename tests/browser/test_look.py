@@ -117,7 +117,7 @@ def test_every_state_of_the_chat_looks_as_intended(
     look.prompt.press("Enter")
     expect(look.notice).to_be_visible()
     check(page, "8-faults")
-    look.page.locator("#chatbot .message-buttons").last.get_by_role("button", name="Edit").click()
+    look.page.locator("#chatbot .user-row + .message-buttons button").last.click()
     expect(page.locator("#chatbot textarea.edit-textarea")).to_be_in_viewport()
     check(page, "9-editing")
 

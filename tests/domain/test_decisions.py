@@ -221,11 +221,6 @@ def test_only_a_reply_with_text_can_be_rated(talk: FoldedTalk) -> None:
             talk.rate(message_id, "ada", RatingChange(value="like"))
 
 
-def test_edit_refuses_a_reply_without_text(talk: FoldedTalk) -> None:
-    with pytest.raises(InputError, match="no text that could be edited"):
-        talk.edit(talk.ask("Hello", ""), "What I would have said")
-
-
 def test_a_rating_of_a_text_by_a_human_names_no_model(talk: FoldedTalk) -> None:
     corrected, _ = talk.edit(talk.ask("Hello", "Hi"), "Hello to you")
     (event,) = talk.rate(corrected, "bob", RatingChange(value="like"))

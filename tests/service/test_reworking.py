@@ -202,6 +202,13 @@ async def test_an_edit_that_changes_nothing_writes_nothing(room: Room, server: S
     assert len(server.requests) == 1
 
 
+async def test_edit_refuses_a_reply_without_text(room: Room, server: ScriptedServer) -> None:
+    server.reply("")
+    conversation = await room.ask()
+    with pytest.raises(InputError, match="no text that could be edited"):
+        await edit(room, conversation, -1, "What I would have said")
+
+
 async def test_only_what_is_on_the_screen_can_be_edited(room: Room) -> None:
     first = await room.ask("One")
     after, _ = await undo(room, first)

@@ -49,3 +49,9 @@ def test_like_is_refused_for_a_text_that_is_nowhere(
     monkeypatch.setattr(feedback, "PATIENCE_SECONDS", 0.1)
     assert "This reply is another one by now" in str(tab.told(like(tab, "something else"))[-1])
     assert log(application) == asked("one")
+
+
+def test_keep_leaves_a_panel_alone_that_a_click_is_opening(tab: Tab) -> None:
+    parts = tab.call("FeedbackHandlers.keep", [None, ""])[-1]["output"]["data"]
+    assert {"visible": True, "__type__": "update"} in parts  # what offers to comment on the last reply
+    assert {"visible": False, "__type__": "update"} not in parts

@@ -125,7 +125,9 @@ def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
         assert sentence in said(tab.call(function, data, event_data=event_data)), function
         assert "refused: not_offered" in caplog.text, function
     assert "not_offered" in refusals(application, people["ada"])
-    assert "Only a reply can be rated" in said(tab.call("FeedbackHandlers.like", [None, ""], event_data=like(0)))
+    assert "Only a reply can be rated" in said(
+        tab.call("FeedbackHandlers.like", [None, ""], event_data=like(0, value=("Hello",)))
+    )
     assert application.events(conversation_id) == before
 
 

@@ -263,11 +263,15 @@ def alone(database_url: str, model: ScriptedServer) -> Iterator[Application]:
     yield from running(database_url, models=[endpoint(model)])
 
 
+def like(text: str) -> dict[str, Any]:
+    return {"index": 1, "value": [text], "liked": True}
+
+
 def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedServer) -> None:
     person = Somebody(alone, "local", alone.annotator_id, None)
     tab = person.tab()
     tab.call("ChatHandlers.send", ["Hello", None, None])
-    tab.call("FeedbackHandlers.like", [None, ""], event_data={"index": 1, "value": ["x"], "liked": True})
+    tab.call("FeedbackHandlers.like", [None, ""], event_data=like("You said: Hello"))
     model.fail(404)
     person.tab().call("ChatHandlers.send", ["Hello again", None, None])
     shown = figures(get(alone, "metrics"))
