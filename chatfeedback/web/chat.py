@@ -284,6 +284,7 @@ class ChatHandlers:
             if note and (said := note(conversation)):
                 extra["notice"] = alert(said)
             if sent is not None:
+                page.prompted = True
                 extra["accepted"] = present.accepted(conversation, sent)
             async for update in self._show(page, painting, annotator_id, conversation, most or drawn.most, **extra):
                 yield update

@@ -130,7 +130,7 @@ class FeedbackHandlers:
         said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
         is_open = about == _about(conversation, message_id)
         if is_open or conversation.ratings.get((message_id, annotator_id)):
-            said.update(self._open(conversation, annotator_id, message_id, keep_comment=is_open))
+            said.update(self._open(page, conversation, annotator_id, message_id, keep_comment=is_open))
         return said
 
     def _thumbs(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered) -> gr.Chatbot:
@@ -199,11 +199,11 @@ class FeedbackHandlers:
             return self._refusal(error)
         if about == _about(conversation, message_id) or not _rateable(conversation, message_id):
             return {self._on.notice: gr.skip()}
-        return self._open(conversation, annotator_id, message_id)
+        return self._open(page, conversation, annotator_id, message_id)
 
     async def open_last(self, drawn: Rendered, request: gr.Request) -> Update:
         """Opens the panel for the last reply."""
-        _page, annotator_id = self._chat.page(request)
+        page, annotator_id = self._chat.page(request)
         drawn = self._chat.found(drawn, request)
         try:
             self._chat.must_know(drawn)
@@ -212,7 +212,7 @@ class FeedbackHandlers:
                 raise NotRateable("There is no reply to comment on yet.")
         except ChatFeedbackError as error:
             return self._refusal(error)
-        return self._open(conversation, annotator_id, drawn.ids[-1])
+        return self._open(page, conversation, annotator_id, drawn.ids[-1])
 
     async def choose_reasons(self, about: str, codes: list[str], request: gr.Request) -> Update:
         """A click on a reason: stored at once."""
@@ -239,11 +239,15 @@ class FeedbackHandlers:
         failed = self._on.notice in said
         return said if failed else {**said, **self._closed()}
 
-    def keep(self, drawn: Rendered, about: str) -> Update:
-        """Closes the panel when its reply is not on the screen any more; offers it for the last reply."""
+    def keep(self, drawn: Rendered, about: str, request: gr.Request) -> Update:
+        """Close the panel when its reply is not on the screen any more, or a prompt was sent since it was opened.
+
+        Offers it for the last reply.
+        """
+        page, _annotator_id = self._chat.page(request)
         offer = {self._panel.open_last: gr.Button(visible=drawn.rateable)}
         # A panel that is open for nothing is closed, or is just being opened by a click that came before this.
-        stays = not about or about.rpartition(" ")[2] in drawn.ids
+        stays = not about or (about.rpartition(" ")[2] in drawn.ids and not page.prompted)
         return offer if stays else {**offer, **self._closed()}
 
     def _closed(self) -> Update:
@@ -262,8 +266,14 @@ class FeedbackHandlers:
         return {self._panel.saved: _saved(rating)}
 
     def _open(
-        self, conversation: Conversation, annotator_id: str, message_id: str, keep_comment: bool = False
+        self,
+        page: Page,
+        conversation: Conversation,
+        annotator_id: str,
+        message_id: str,
+        keep_comment: bool = False,
     ) -> Update:
+        page.prompted = False
         rating = conversation.ratings.get((message_id, annotator_id))
         value = rating.value if rating else None
         panel = self._panel
@@ -311,7 +321,7 @@ def _quote(text: str, value: str | None) -> str:
 def _saved(rating: Rating | None) -> str:
     if rating is None:
         return ""
-    return '<span role="status">✓ Saved</span>'
+    return f'<span role="status" {once()}>✓ Saved</span>'  # the page has written "Saving…" there (page.js)
 
 
 def _unsaved(error: ChatFeedbackError) -> str:

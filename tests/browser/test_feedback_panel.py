@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, eventually
 from browser.chat_page import ChatPage
@@ -226,6 +226,54 @@ def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, appli
     # The comment is stored because its box was left, the undo because of the click: they are on their way together.
     log = [*asked("one", "two"), "message_rated 4: nothing -> “about the second”", "turn_undone 3"]
     application.assert_log(chat.page, chat.conversation_id, log, in_order=False)
+
+
+def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedServer) -> None:
+    chat.ask("one")
+    chat.select(0)
+    expect(chat.panel).to_be_visible()
+    script = model.reply("a long answer", hold_after=1)
+    chat.send("two")
+    expect(chat.panel).not_to_be_visible()
+    chat.select(0)
+    expect(chat.quote).to_contain_text("You said: one")
+    script.release()
+    chat.idle()
+    expect(chat.quote).to_contain_text("You said: one")  # opened since: it stays
+
+
+def test_the_panel_stays_closed_when_a_text_is_selected(chat: ChatPage) -> None:
+    chat.ask("one two three four five six")
+    box = chat.replies.first.bounding_box()
+    assert box is not None
+    mouse, middle = chat.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + 5, middle)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] - 5, middle, steps=5)
+    mouse.up()
+    assert "one two three" in chat.page.evaluate("String(getSelection())")
+    chat.settled()
+    expect(chat.panel).not_to_be_visible()
+    chat.page.evaluate("getSelection().removeAllRanges()")
+    chat.select(0)
+    expect(chat.panel).to_be_visible()
+
+
+def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)
+    saved = chat.saved.get_by_role("status")
+    chat.ask("one")
+    chat.vote(0, "like")
+    expect(saved).to_have_text("✓ Saved")
+    chat.comment.fill("not stored yet")
+    expect(saved).to_have_text("Saving…")
+    expect(saved).to_have_text("✓ Saved")
+    held: list[Route] = []
+    chat.page.route("**/queue/join?*", lambda route: held.append(route), times=1)
+    chat.page.get_by_label("Helpful", exact=True).check()
+    expect(saved).to_have_text("Saving…")
+    held[0].continue_()
+    expect(saved).to_have_text("✓ Saved")
 
 
 def test_a_long_reply_is_quoted_by_its_beginning(chat: ChatPage, model: ScriptedServer) -> None:

@@ -68,6 +68,11 @@
     }
   }).observe(document.documentElement, { childList: true, subtree: true });
 
+  // Who selects a text to copy it wants no panel for it.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.(".cf-message") && !getSelection().isCollapsed) event.stopPropagation();
+  }, true);
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.(".cf-copy");
     if (!button) return;
