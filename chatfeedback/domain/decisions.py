@@ -147,7 +147,7 @@ def edit(
 
 
 def must_have_text(conversation: Conversation, message_id: str) -> None:
-    """Raise InputError for a reply of a model without text: what stands in its place is no words of anybody's."""
+    """Raise InputError for a reply of a model without text: a sentence of ours stands in its place."""
     message = message_of(conversation, message_id)
     if not message.text and message.author_id is None:
         raise InputError("This reply has no text that could be edited; press Retry for another one.")

@@ -200,15 +200,15 @@ async def _next(
 
 
 class _End:
-    """How a reply ends, as far as the chunks say."""
+    """The end of a reply, as far as the chunks tell it."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.refusal = ""
         self.is_whole = False
-        """Whether a reason to end came with the last text, or after it."""
+        """A reason to end came with the last text, or after it."""
         self.is_early = False
-        """Whether text came after a reason to end: then the next one is not believed either, and more is waited for."""
+        """Text came after a reason to end: the next reason is not believed either, and more is waited for."""
 
     def note(self, choice: ChatCompletionStreamOutputChoice, text: str) -> bool:
         """Note what a chunk says of the end; return whether it brings text or the first reason."""

@@ -58,7 +58,7 @@ class Components:
     about: gr.HTML
     chatbot: gr.Chatbot
     messages: gr.HTML
-    """What is seen of the chatbot's messages (chatfeedback.web.messages)."""
+    """The HTML of the chatbot's messages (chatfeedback.web.messages)."""
     close: gr.Button
 
 

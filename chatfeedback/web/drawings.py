@@ -20,9 +20,9 @@ class _Drawing:
     growing: bool
     blocks: tuple[str, ...]
     finished: int
-    """How many of the blocks will not change any more while the text grows."""
+    """Blocks that will not change any more while the text grows."""
     finished_text: int
-    """How many characters of the text these are."""
+    """Characters of the text that these blocks show."""
 
 
 class Drawings:

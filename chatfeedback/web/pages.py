@@ -42,7 +42,7 @@ class Page:
         self.hurried = False
         """Whether she was told to wait for the reply; that is taken back when it has ended."""
         self.prompted = False
-        """Whether a prompt was stored since the feedback panel was opened, which is about an earlier reply then."""
+        """A prompt was stored since the feedback panel was opened: the panel is about an earlier reply."""
         self.votes: dict[str, str] = {}
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0

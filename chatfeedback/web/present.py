@@ -73,14 +73,14 @@ class Bubble:
 
     message: Message
     text: str
-    """What is stored, or written so far; for a message without text, the sentence in its place."""
+    """The stored text, or the text so far; for a message without text, the sentence in its place."""
     has_text: bool
 
 
 def bubbles(
     conversation: Conversation, drawn: Rendered, text_so_far: str = "", *, addresses: bool = False
 ) -> list[Bubble]:
-    """What is shown of a conversation: one entry a message, in the order of `drawn.ids`.
+    """Return the messages to be shown, in the order of `drawn.ids`.
 
     A reply that is being written shows its text so far; until there is any, Gradio shows its own dots. `addresses`:
     whether the reader may see those of model servers.

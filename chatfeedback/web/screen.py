@@ -38,7 +38,7 @@ class Components:
     """A `Rendered`; written only by handlers that load or stream a conversation."""
     chatbot: gr.Chatbot
     messages: gr.HTML
-    """What is seen of the chatbot's messages (chatfeedback.web.messages)."""
+    """The HTML of the chatbot's messages (chatfeedback.web.messages)."""
     prompt: gr.Textbox
     model: gr.Dropdown
     """The model to be asked next."""
