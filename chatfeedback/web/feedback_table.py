@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from chatfeedback.web import markdown
 from chatfeedback.web.charts import nothing, reason_label
 
 _SHOWN_LENGTH = 320
@@ -40,7 +41,7 @@ def _row(number: int, row: pd.Series[Any], labels: Mapping[str, str]) -> str:
         f'<time datetime="{at.isoformat()}">{at:%Y-%m-%d %H:%M} UTC</time>',
         escape(row["annotator"]),
         _text(row["prompt"]),
-        f"{_text(row['reply'])}<small>{escape(model)}</small>",
+        f"{_text(_quoted(row['reply']))}<small>{escape(model)}</small>",
         badge(row["rating"]),
         escape(", ".join(reason_label(code, labels) for code in row["reasons"])),
         _text(row["comment"]),
@@ -51,6 +52,11 @@ def _row(number: int, row: pd.Series[Any], labels: Mapping[str, str]) -> str:
         for header, cell in zip(_HEADERS, cells, strict=True)
     )
     return f"<tr>{shown}</tr>"
+
+
+def _quoted(reply: object) -> object:
+    """Return the beginning of what is read of a reply, without the marks of Markdown."""
+    return markdown.to_text(reply[: 2 * _SHOWN_LENGTH]) if isinstance(reply, str) else reply
 
 
 def _text(text: object) -> str:

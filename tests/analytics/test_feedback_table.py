@@ -41,6 +41,12 @@ def test_a_corrected_reply_and_a_comment_without_a_thumb_are_named_as_such() -> 
     assert not page.all(cls="cf-badge")
 
 
+def test_feedback_table_quotes_a_reply_as_it_is_read() -> None:
+    reply = "```cpp\n#include <a>\n```\n\n**Bold** and a<b"
+    page = parse(feedback_table(pd.DataFrame([row(reply=reply)]), {}))
+    assert page.rows()[1][3] == "#include <a>\n\nBold and a<borg/model"
+
+
 def test_each_button_names_its_row() -> None:
     page = parse(feedback_table(pd.DataFrame([row()] * 3), {}))
     assert [button.attributes["data-row"] for button in page.all("button")] == ["0", "1", "2"]
