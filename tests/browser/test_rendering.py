@@ -106,3 +106,22 @@ def test_two_prices_are_no_mathematics(chat: ChatPage, model: ScriptedServer) ->
     model.reply("It was $5 and is $10 today.")
     chat.ask("What is it?")
     chat.shows("What is it?", "It was $5 and is $10 today.")
+
+
+@pytest.mark.parametrize("text", ["a<b and c>d", "&lt; &amp;lt; <br>", "# One\n\n```html\n<p>$$</p>\n```\n\n  two  "])
+def test_copy_and_edit_give_the_stored_text(chat: ChatPage, model: ScriptedServer, text: str) -> None:
+    chat.page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    model.reply(text)
+    chat.ask(text)
+    for number in (0, 1):
+        buttons = chat.page.locator("#chatbot .message-buttons").nth(number)
+        buttons.get_by_role("button", name="Copy message").click()
+        chat.page.wait_for_function("window.copied !== undefined")
+        assert chat.page.evaluate("window.copied") == text
+        chat.page.evaluate("delete window.copied")
+        buttons.get_by_role("button", name="Edit").click()
+        expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value(text)
+        chat.page.locator("#chatbot").get_by_role("button", name="Cancel").click()
+    chat.page.get_by_role("button", name="Copy conversation").click()
+    chat.page.wait_for_function("window.copied !== undefined")
+    assert chat.page.evaluate("window.copied").count(text) == 2
