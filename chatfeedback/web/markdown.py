@@ -76,13 +76,30 @@ def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 def last_block_start(text: str) -> int | None:
     """Return where the last block begins, as an index into the text; None when there is only one.
 
-    A block is one at the top level, or an item of a list there. CommonMark never opens a closed block again, so what
-    comes before that index stays as it is, whatever follows.
+    A block is one at the top level, or an item of a list there. CommonMark never opens a closed block again, and a
+    formula takes what stands in it when it ends: what comes before that index stays as it is, whatever follows.
     """
     if len(text) > MAX_FORMATTED:
         return None
-    starts = [token.map[0] for token in _parser.block_tokens(text) if token.map and _begins_block(token)]
-    return _line_start(text, starts[-1]) if starts and starts[-1] > 0 else None
+    lines = text.replace("\r\n", " \n").replace("\r", "\n")  # as the parser sees them, and as long as the text
+    lines = lines[: lines.rfind("\n") + 1]  # a line that grows may still turn out to be something else
+    tokens = _parser.block_tokens(lines)
+    starts = [token.map[0] for token in tokens if token.map and _begins_block(token)]
+    last = _unfinished_formula(lines, tokens)
+    earlier = [start for start in starts if last is None or start <= last]
+    return _line_start(lines, earlier[-1]) if earlier and earlier[-1] > 0 else None
+
+
+def _unfinished_formula(text: str, tokens: Sequence[Token]) -> int | None:
+    """Return the first line that may turn out to begin a formula, with all that follows it; None if there is none."""
+    whole = {line for token in tokens if token.type == "math_block" and token.map for line in range(*token.map)}
+    lines = text.split("\n")
+    begins = (
+        number
+        for number, line in enumerate(lines)
+        if number not in whole and line.lstrip(" \t>-+*0123456789.)").startswith(("$$", "\\["))
+    )
+    return next((number for number in begins if len(lines) - number <= markdown_rules.MAX_LINES + 1), None)
 
 
 def _begins_block(token: Token) -> bool:
