@@ -22,7 +22,7 @@ from chatfeedback.web.markdown import NOT_FORMATTED
 MT_BENCH = Path(__file__).parents[1] / "data" / "mt_bench_questions.jsonl"
 OF_EACH_KIND = 110
 RULE = "***"
-"""What is seen as a line across the message, without a letter."""
+"""Markdown for a line across the message, of which no letter is seen."""
 BUILT_IN = "markup html xml svg mathml css clike javascript js python latex bash c cpp json sql java go rust php yaml"
 """The languages that the page's own highlighter knows."""
 _NOTE = "".join(NOT_FORMATTED.split())
@@ -69,46 +69,64 @@ def _formula(opening: str, source: str, closing: str, number: int) -> Piece:
 
 
 TAGS = [
-    *(
-        "<title>",
-        "</s>",
-        "a<b and c>d",
-        "<head> and <body>",
-        "List<String>",
-        "<|end|>",
-        "<!-- x -->",
-        "x < y > z",
-        "<<a",
-    ),
-    *("<script>x</script>", "<plaintext>", "<xmp>", "<textarea>", "<svg onload=x>", "<think>", "<sub class=y>", "<<a"),
+    "<title>",
+    "</s>",
+    "a<b and c>d",
+    "<head> and <body>",
+    "List<String>",
+    "<|end|>",
+    "<!-- x -->",
+    "x < y > z",
+    "<<a",
+    "<script>x</script>",
+    "<plaintext>",
+    "<xmp>",
+    "<textarea>",
+    "<svg onload=x>",
+    "<think>",
+    "<sub class=y>",
 ]
-DOLLARS = ["echo $$", "kill $$;", "$5 and $10", "US$", "a $$ b $$ c", "`$$`", "cost: $$$", "$x$"]
+DOLLARS = [
+    "echo $$",
+    "kill $$;",
+    "$5 and $10",
+    "US$",
+    "a $$ b $$ c",
+    "`$$`",
+    "cost: $$$",
+    "$x$",
+]
 RIGHT_TO_LEFT = [
-    *("مرحبا بالعالم", "שלום עולם", "سلام (ok) 123", "العدد 42 `code`", "**غامق**", "- بند\n- آخر", "> اقتباس"),
+    "مرحبا بالعالم",
+    "שלום עולם",
+    "سلام (ok) 123",
+    "العدد 42 `code`",
+    "**غامق**",
+    "- بند\n- آخر",
+    "> اقتباس",
 ]
 MARKS = [
-    *(
-        "**bold**",
-        "*slanted*",
-        "`code`",
-        "~~struck~~",
-        "[link](https://example.org/a)",
-        "# Heading",
-        "> quote",
-        "- item",
-    ),
-    *(
-        "1. first",
-        "***",
-        "a_b_c",
-        "\\*",
-        "&lt;",
-        "&amp;lt;",
-        "| a | b |\n|--:|:-:|\n| 1 | 2 |",
-        "    indented",
-        "line  ",
-    ),
-    *("![picture](https://example.org/p.png)", "[x]: https://example.org", "<https://example.org>", "😀 中文 ไทย"),
+    "**bold**",
+    "*slanted*",
+    "`code`",
+    "~~struck~~",
+    "[link](https://example.org/a)",
+    "# Heading",
+    "> quote",
+    "- item",
+    "1. first",
+    "***",
+    "a_b_c",
+    "\\*",
+    "&lt;",
+    "&amp;lt;",
+    "| a | b |\n|--:|:-:|\n| 1 | 2 |",
+    "    indented",
+    "line  ",
+    "![picture](https://example.org/p.png)",
+    "[x]: https://example.org",
+    "<https://example.org>",
+    "😀 中文 ไทย",
 ]
 TEX = ["x^2", "a_1 + b_1", "\\frac{1}{2}", "\\sum_{i=1}^n i", "\\sqrt{x}", "a \\cdot b", "\\alpha", "E = mc^2"]
 CODE = [

@@ -1,4 +1,4 @@
-"""What a browser shows of thousands of texts is what is read of them. How each is drawn: tests/web/test_markdown.py."""
+"""Compare the visible text of 3,000 messages in a browser with the plain text that a parser gives of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEN = """() => [...document.querySelectorAll('#chatbot .cf-message')].map(messa
     }
     return message.innerText;
 })"""
-"""What is seen of each message, a formula by its TeX."""
+"""Return the visible text of each message, a formula by its TeX."""
 
 
 @pytest.fixture(scope="module")

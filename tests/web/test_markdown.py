@@ -1,4 +1,4 @@
-"""What is seen of a message: everything that is not Markdown is text, and no word is lost."""
+"""Messages as HTML: everything that is not Markdown is shown as text, and no word is lost."""
 
 from __future__ import annotations
 
