@@ -114,6 +114,13 @@ class ConsentSettings(Frozen):
             raise SettingsError(f"The consent text {self.file} cannot be read: {error}.") from error
 
 
+class StudySettings(Frozen):
+    """The study that new conversations belong to, where a signed link does not say otherwise."""
+
+    name: Name | None = Field(default=None, description="The study, as recorded with every conversation.")
+    condition: Name | None = Field(default=None, description="The condition, or arm, of the study.")
+
+
 class AccessSettings(Frozen):
     """Who may come in. At the top level of the settings."""
 

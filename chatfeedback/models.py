@@ -11,7 +11,16 @@ from chatfeedback.domain.decisions import ThreadMessage
 from chatfeedback.domain.events import Generation
 from chatfeedback.errors import ModelError
 from chatfeedback.inference import window
-from chatfeedback.inference.client import ChatMessage, Delta, Finish, ModelClient, OnPause, ReplyRequest, Sampling
+from chatfeedback.inference.client import (
+    ChatMessage,
+    Delta,
+    Finish,
+    ModelClient,
+    OnPause,
+    OnProvenance,
+    ReplyRequest,
+    Sampling,
+)
 
 Connect = Callable[[], Awaitable[ModelClient]]
 Answered = Callable[[ModelError | None], None]
@@ -23,7 +32,8 @@ Pieces = AsyncGenerator[Delta | Finish, None]
 class ChatModel:
     """One entry of the model picker.
 
-    `connect` gives the client; for the local model it waits until the weights are loaded. `endpoint` names where
+    `model` is its id at the endpoint, for the local model the name of the weights. `connect` gives the client; for the
+    local model it waits until the weights are loaded. `endpoint` names where
     the model is reached, without secrets. `window`: its size in tokens, None as long as it is not known.
     """
 
@@ -50,6 +60,7 @@ class ChatModel:
             seed=secrets.randbelow(2**31),
             system_prompt=self.system_prompt,
             sent_ids=tuple(message.message_id for message in sent),
+            model_id=self.model,
         )
 
     def fit(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
@@ -66,7 +77,13 @@ class ChatModel:
         return window.shrink(thread)
 
     async def stream(
-        self, thread: Sequence[ThreadMessage], *, seed: int, fresh: bool, on_pause: OnPause | None = None
+        self,
+        thread: Sequence[ThreadMessage],
+        *,
+        seed: int,
+        fresh: bool,
+        on_pause: OnPause | None = None,
+        on_provenance: OnProvenance | None = None,
     ) -> Pieces:
         """The reply in pieces, and a Finish at last; see ModelClient.stream. Raises ModelError."""
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
@@ -75,7 +92,7 @@ class ChatModel:
         try:
             client = await self.connect()
             # A generator that is closed does not close the one that it reads from.
-            async with contextlib.aclosing(client.stream(request, on_pause)) as pieces:
+            async with contextlib.aclosing(client.stream(request, on_pause, on_provenance)) as pieces:
                 async for piece in pieces:
                     yield piece
         except ModelError as error:

@@ -8,12 +8,12 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation, Message
 from chatfeedback.domain.decisions import ThreadMessage
-from chatfeedback.domain.events import FinalStatus, ReplyFinished
+from chatfeedback.domain.events import UNKNOWN, FinalStatus, Provenance, ReplyFinished
 from chatfeedback.errors import ChatFeedbackError, ContextExceeded, EmptyReply, ModelError, ModelFailed
 from chatfeedback.inference.client import Delta, Finish
 from chatfeedback.models import ChatModel
@@ -51,6 +51,7 @@ class RunningReply:
     parts: list[str] = field(default_factory=list)
     finish: Finish | None = None
     sent_ids: tuple[str, ...] | None = None
+    provenance: Provenance = UNKNOWN
     started: float = field(default_factory=time.monotonic)
     first_token: float | None = None
     watchers: int = 0
@@ -129,7 +130,13 @@ class RunningReply:
     async def _read_stream(self) -> None:
         generation = self.reply.generation
         assert generation is not None  # noqa: S101 - a model's reply has one
-        stream = self.model.stream(self.thread, seed=generation.seed, fresh=self.fresh, on_pause=self._note_pause)
+        stream = self.model.stream(
+            self.thread,
+            seed=generation.seed,
+            fresh=self.fresh,
+            on_pause=self._note_pause,
+            on_provenance=self._note_provenance,
+        )
         async with contextlib.aclosing(stream):
             async for piece in stream:
                 self.pause = None
@@ -156,6 +163,9 @@ class RunningReply:
             case "tool_calls" | "function_call":
                 return "The model asked for a tool instead of answering, and there are none here; ask in another way."
         return "The model sent an empty reply; try Retry."
+
+    def _note_provenance(self, provenance: Provenance) -> None:
+        self.provenance = provenance
 
     def _note_pause(self, seconds: float | None) -> None:
         if seconds is None:
@@ -188,7 +198,15 @@ class RunningReply:
             prompt_tokens=_count(finish.prompt_tokens) if finish else None,
             completion_tokens=_count(finish.completion_tokens) if finish else None,
             sent_ids=self.sent_ids,
+            provenance=_storable(self.provenance),
         )
+
+
+def _storable(provenance: Provenance) -> Provenance:
+    """Return it with the words of the endpoint as they can be stored."""
+    said = asdict(provenance)
+    words = {name: decisions.storable(value)[0] for name, value in said.items() if isinstance(value, str)}
+    return Provenance(**{**said, **words})
 
 
 def _count(reported: object) -> int | None:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import Body, new_id
+from chatfeedback.domain.events import UNASSIGNED, Assignment, Body, new_id
 from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding
 from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
@@ -155,8 +155,11 @@ class ChatService:
         model: str | None = None,
         seen: int | None,
         consent_version: str | None = None,
+        assignment: Assignment = UNASSIGNED,
     ) -> Conversation:
-        """Stores a prompt and starts its reply; None starts a new conversation, under this version of the consent.
+        """Stores a prompt and starts its reply; None starts a new conversation.
+
+        A new conversation has this version of the consent, and this assignment to a study.
 
         Raises MessageRejected, Conflict, TooMany.
         """
@@ -177,6 +180,7 @@ class ChatService:
                 reply_id=reply_id,
                 altered=altered,
                 consent_version=consent_version,
+                assignment=assignment,
                 seen=seen,
             ),
             new=new,

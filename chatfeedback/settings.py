@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
+from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings, StudySettings
 from chatfeedback.errors import SettingsError
 from chatfeedback.model_settings import LOCAL_MODEL, LocalSettings, ModelSettings, RequestSettings, completed
 from chatfeedback.operation_settings import OperationSettings
@@ -115,6 +115,9 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
         default=(),
         description="The models of the picker, the first one chosen; by default only the local model.",
     )
+    study: StudySettings = Field(
+        default=StudySettings(), description="The study that conversations belong to, a table: see below."
+    )
     reasons: tuple[ReasonSettings, ...] = Field(
         default=DEFAULT_REASONS, description="The reasons of the feedback panel, in their order."
     )
@@ -175,6 +178,7 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
                 "models": ModelSettings.model_fields,
                 "oidc": OidcSettings.model_fields,
                 "consent": ConsentSettings.model_fields,
+                "study": StudySettings.model_fields,
                 "reasons": ReasonSettings.model_fields,
             }
             raise SettingsError(sources.explain(error.errors(include_url=False)[0], known)) from None

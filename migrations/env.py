@@ -1,6 +1,8 @@
 """How migrations are run: by `chatfeedback db …` on the connection that it has opened, or by `alembic` on a URL.
 
-Two runs at the same moment queue up, and a migration that leaves the log without its guards is undone:
+Two runs at the same moment queue up, and a migration that leaves the log without its guards is undone. A run that
+comes from an older schema to the newest makes the projections again from the log, so that no migration has to fill
+their columns, and what an event means has changed for old ones too:
 
 * Postgres: an advisory lock and one transaction for the whole run, and no patience for locks that the
   running application holds, lest everybody queues behind the migration.
@@ -22,6 +24,7 @@ from sqlalchemy import Connection, text
 
 from chatfeedback.store import guards
 from chatfeedback.store.engine import open_engine
+from chatfeedback.store.rebuild import rebuild_in_transaction
 from chatfeedback.store.schema import metadata
 
 ADVISORY_LOCK = 0x63686174_66656564  # "chatfeed"
@@ -41,7 +44,14 @@ def run(connection: Connection) -> None:
             on_version_apply=_guarded,
         )
         with context.begin_transaction():
+            before = context.get_context().get_current_revision()
             context.run_migrations()
+            if before not in (None, context.get_head_revision()) and _is_newest(connection):
+                rebuild_in_transaction(connection)
+
+
+def _is_newest(connection: Connection) -> bool:
+    return MigrationContext.configure(connection).get_current_revision() == context.get_head_revision()
 
 
 def _guarded(ctx: MigrationContext, *_: Any, **__: Any) -> None:

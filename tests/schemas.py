@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, column, insert, select, table, update
 
 from chatfeedback.domain.decisions import RatingChange, storable
-from chatfeedback.domain.events import SCHEMA_VERSION, FinalStatus
+from chatfeedback.domain.events import SCHEMA_VERSION, Assignment, FinalStatus
 from chatfeedback.store import admin, annotators, drafts, erasure, keys, users
 from chatfeedback.store.attempts import Attempts
 from chatfeedback.store.clock import now
@@ -121,6 +121,12 @@ def _talk(store: EventStore, people: People) -> None:
     for status in STATUSES:
         talk.ask(f"Be {status}", "" if status == "failed" else f"I am {status}", status)
     _change_minds(TimedTalk(store, ada, "zephyr"), people)
+    talk = TimedTalk(store, bob)
+    talk.ask("Which colour?", "Red", assignment=Assignment(study="colours", condition="warm", external_id="p-17"))
+    promised = talk.send("And which one is cold?")
+    talk.like(promised, bob, "accurate")
+    talk.comment(promised, cyd, "It begins well")
+    talk.finish(promised, "", "failed")
     talk = TimedTalk(store, cyd)
     writing = talk.send("Tell me a story")
     store.writer.submit(lambda tx: drafts.save(tx, store.owner, {writing: "Once upon a time, \N{OWL}"}, now())).result()

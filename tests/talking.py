@@ -10,7 +10,7 @@ from typing import NamedTuple
 from chatfeedback.domain import decisions
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange, ThreadMessage
-from chatfeedback.domain.events import Event, FinalStatus, Generation, ReplyFinished, new_id
+from chatfeedback.domain.events import UNKNOWN, Event, FinalStatus, Generation, Provenance, ReplyFinished, new_id
 from chatfeedback.domain.fold import evolved
 from chatfeedback.store.event_store import Command, Decision, EventStore
 
@@ -39,7 +39,19 @@ def plan(thread: Sequence[ThreadMessage], model: str = "zephyr") -> Generation:
         seed=7,
         system_prompt="You are a friendly chatbot",
         sent_ids=tuple(message.message_id for message in thread),
+        model_id=f"org/{model}-7b",
     )
+
+
+PROVENANCE = Provenance(
+    sent_temperature=0.95,
+    sent_top_p=0.9,
+    sent_max_tokens=512,
+    reported_model="zephyr-7b-0613",
+    system_fingerprint="fp_44709d6fcb",
+    reported_provider="together",
+)
+"""Of a server that takes no seed."""
 
 
 def ending(reply_id: str, text: str, status: FinalStatus = "complete") -> ReplyFinished:
@@ -54,6 +66,7 @@ def ending(reply_id: str, text: str, status: FinalStatus = "complete") -> ReplyF
         time_to_first_token=0.1 + 0.2,
         duration=1.7,
         completion_tokens=len(text.split()),
+        provenance=UNKNOWN if status == "interrupted" else PROVENANCE,
     )
 
 

@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings
+from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings, StudySettings
 from chatfeedback.cli import app
 from chatfeedback.domain.roles import PERMISSIONS, ROLES
 from chatfeedback.model_settings import LocalSettings, ModelSettings, RequestSettings
@@ -126,6 +126,7 @@ TABLES = {
     "operation": settings_table(OperationSettings),
     "oidc": one_table("OIDC", OidcSettings),
     "consent": one_table("CONSENT", ConsentSettings),
+    "study": one_table("STUDY", StudySettings),
     "local": one_table("LOCAL", LocalSettings),
     "models": models_table(),
     "reasons": reasons_table(),

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "domain": set(),
-    "inference": set(),
+    "inference": {"domain"},
     "store": STORE,
     "limits": set(),
     "waiting": set(),

@@ -47,6 +47,7 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
         "failure_rate": _share(found.failed),
         "first_token_median_seconds": _rounded(made.median_first_token, 3),
         "first_token_p95_seconds": _rounded(made.p95_first_token, 3),
+        "ratings_without_text": found.without_text,
     }
 
 

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import pandas as pd
 from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select
 
-from chatfeedback.analytics.conditions import conditions, unindexed
+from chatfeedback.analytics.conditions import conditions, of_replies_without_text, unindexed
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.statistics import Share
 from chatfeedback.store.schema import annotators, messages, rating_reasons, ratings
@@ -65,19 +65,27 @@ def _days(filters: Filters, found: list[int]) -> range:
 def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
     """Columns `model`, `likes`, `dislikes`, `n`, `like_rate`, `low`, `high`; the best liked model first.
 
-    `low` and `high` bound the 95 % Wilson interval of the like rate. Models without a like or dislike are left out,
-    and so is what people wrote.
+    `low` and `high` bound the 95 % Wilson interval of the like rate. Replies without text and models without a like or
+    dislike are left out, and so is what people wrote.
     """
     where = conditions(
         filters, instant=unindexed(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
     )
+    thumbs = func.count().filter(ratings.c.value == "like"), func.count()
     query = (
-        select(ratings.c.model, func.count().filter(ratings.c.value == "like"), func.count())
+        select(ratings.c.model, *thumbs)
         .where(ratings.c.model.is_not(None), ratings.c.value.is_not(None), *where)
         .group_by(ratings.c.model)
     )
+    name = unindexed(ratings.c.model)
+    without_text = of_replies_without_text(filters, name, *thumbs).group_by(name)
+    empty = {model: (likes, n) for model, likes, n in connection.execute(without_text)}
     rows = []
     for model, likes, n in connection.execute(query):
+        empty_likes, empty_n = empty.get(model, (0, 0))
+        likes, n = likes - empty_likes, n - empty_n
+        if not n:
+            continue
         liked = Share(likes, n)
         rows.append((model, likes, n - likes, n, liked.value, *(liked.interval() or ())))
     frame = pd.DataFrame(rows, columns=["model", *_OF_MODEL]).astype(_OF_MODEL)

@@ -10,12 +10,18 @@ from chatfeedback.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """None leaves a filter open. `since` is inclusive, `until` exclusive; both aware, UTC."""
+    """None leaves a filter open. `since` is inclusive, `until` exclusive; both aware, UTC.
+
+    `study`, `condition` and `external_id` are those of the conversation.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
     model: str | None = None
     annotator: str | None = None
+    study: str | None = None
+    condition: str | None = None
+    external_id: str | None = None
 
     def __post_init__(self) -> None:
         """Raises InputError for a time that ends before it begins."""

@@ -7,11 +7,10 @@ edits by when they happened.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Select, exists, func, select, text
 
-from chatfeedback.analytics.conditions import conditions, unindexed
+from chatfeedback.analytics.conditions import EARLIEST, conditions, of_replies_without_text, unindexed
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.analytics.statistics import Share, nearest_rank
 from chatfeedback.domain.events import MessageEdited, ReplyRetried, TurnUndone
@@ -23,8 +22,6 @@ from chatfeedback.store.schema import (
     messages,
     ratings,
 )
-
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,8 @@ class Headline:
     replies: Replies
     liked: Share
     """Likes, of the likes and dislikes of texts by models."""
+    without_text: int
+    """Likes and dislikes of replies by models that have no text."""
     retries: int
     undos: int
     edits: int
@@ -93,12 +92,14 @@ def headline(connection: Connection, filters: Filters) -> Headline:
     """All headline figures."""
     made = replies(connection, filters)
     happened = _happened(connection, filters)
+    liked, without_text = _liked(connection, filters)
     return Headline(
         conversations=_conversations(connection, filters),
         # What people write counts for no model.
         messages=made.asked if filters.model is not None else _messages(connection, filters),
         replies=made,
-        liked=_liked(connection, filters),
+        liked=liked,
+        without_text=without_text,
         retries=happened.get(ReplyRetried.KIND, 0),
         undos=happened.get(TurnUndone.KIND, 0),
         edits=happened.get(MessageEdited.KIND, 0),
@@ -108,7 +109,7 @@ def headline(connection: Connection, filters: Filters) -> Headline:
 def replies(connection: Connection, filters: Filters) -> Replies:
     """The replies by models that were asked for in the time, in the conversations of the annotator."""
     # Bounded in time even where the filter is open: SQLite then reads the index by time, which has all that it takes.
-    bounded = replace(filters, since=filters.since or _EARLIEST)
+    bounded = replace(filters, since=filters.since or EARLIEST)
     where = conditions(
         bounded, instant=messages.c.created_at, model=unindexed(messages.c.model), annotator=messages.c.annotator_id
     )
@@ -174,13 +175,16 @@ def _messages(connection: Connection, filters: Filters) -> int:
     return _counted(connection, select(func.count()).select_from(messages).where(*where))
 
 
-def _liked(connection: Connection, filters: Filters) -> Share:
+def _liked(connection: Connection, filters: Filters) -> tuple[Share, int]:
+    """The like rate of replies with text, and how many thumbs those without have."""
     where = conditions(
         filters, instant=unindexed(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
     )
-    thumbs = select(func.count().filter(ratings.c.value == "like"), func.count(ratings.c.value))
-    likes, rated = connection.execute(thumbs.where(ratings.c.model.is_not(None), *where)).one()
-    return Share(likes, rated)
+    thumbs = func.count().filter(ratings.c.value == "like"), func.count(ratings.c.value)
+    likes, rated = connection.execute(select(*thumbs).where(ratings.c.model.is_not(None), *where)).one()
+    # Taken off, and not left out above: they are few, and that index has all that it takes.
+    empty_likes, empty = connection.execute(of_replies_without_text(filters, *thumbs)).one()
+    return Share(likes - empty_likes, rated - empty), empty
 
 
 def _happened(connection: Connection, filters: Filters) -> dict[str, int]:

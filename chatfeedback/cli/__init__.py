@@ -22,10 +22,13 @@ from chatfeedback.cli.database import db
 from chatfeedback.cli.erasing import erase
 from chatfeedback.cli.options import (
     Annotator,
+    Condition,
     Config,
     DatabaseUrl,
+    ExternalId,
     Model,
     Since,
+    Study,
     Until,
     configured_url,
     ending_in_order,
@@ -196,6 +199,9 @@ def export(
     until: Until = None,
     model: Model = None,
     annotator: Annotator = None,
+    study: Study = None,
+    condition: Condition = None,
+    external_id: ExternalId = None,
     annotators: Annotated[
         Literal["pseudonyms", "names"],
         typer.Option("--annotators", help="What annotators are called in the file, pseudonyms or names."),
@@ -206,7 +212,15 @@ def export(
     """Write what was recorded as a table."""
     from chatfeedback.export import command
 
-    wanted = filters_of(since, until, model, annotator)
+    wanted = filters_of(
+        since,
+        until,
+        model=model,
+        annotator=annotator,
+        study=study,
+        condition=condition,
+        external_id=external_id,
+    )
     file = None if output == "-" else Path(output)
     # A bar between rows on the same terminal would be part of what is copied from it.
     with ending_in_order(), progress(f"Exporting {kind}", hidden=file is None and sys.stdout.isatty()) as report:
@@ -228,7 +242,9 @@ def stats(
     """Print the headline figures."""
     from chatfeedback.analytics import command
 
-    figures = command.stats(configured_url(config, database_url), filters_of(since, until, model, annotator))
+    figures = command.stats(
+        configured_url(config, database_url), filters_of(since, until, model=model, annotator=annotator)
+    )
     if format == "json":
         import json
 
@@ -238,6 +254,30 @@ def stats(
 
 
 app.command()(erase)
+
+
+@app.command()
+def link(
+    study: Annotated[str | None, optional("--study", "NAME", "The study; by default that of the settings.")] = None,
+    condition: Annotated[
+        str | None, optional("--condition", "NAME", "The condition of the study; by default that of the settings.")
+    ] = None,
+    external_id: Annotated[
+        list[str] | None,
+        optional("--external-id", "ID", "Of the annotator or the task in another system; once for each link."),
+    ] = None,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Print signed links: what is chatted through one is recorded with its study, condition and external id."""
+    from chatfeedback.access.links import links
+    from chatfeedback.domain.events import Assignment
+    from chatfeedback.settings import Settings
+
+    settings = Settings.load(config, database_url=database_url)
+    page = settings.public_url or f"http://{settings.host}:{settings.port}"
+    for address in links(settings.database_url, page, Assignment(study=study, condition=condition), external_id or ()):
+        typer.echo(address)
 
 
 def _print_table(figures: dict[str, int | float | None]) -> None:

@@ -69,6 +69,9 @@ Annotator = Annotated[
     str | None,
     optional("--annotator", "NAME", "Only what this annotator said and did; a name, an id or a pseudonym."),
 ]
+Study = Annotated[str | None, optional("--study", "NAME", "Only conversations of this study.")]
+Condition = Annotated[str | None, optional("--condition", "NAME", "Only conversations with this condition of a study.")]
+ExternalId = Annotated[str | None, optional("--external-id", "ID", "Only conversations with this external id.")]
 
 
 def configured_url(config: Path | None, database_url: str | None) -> str:
@@ -78,15 +81,18 @@ def configured_url(config: Path | None, database_url: str | None) -> str:
     return Settings.load(config, database_url=database_url).database_url
 
 
-def filters_of(since: datetime | None, until: datetime | None, model: str | None, annotator: str | None) -> Filters:
-    """The filters of these flags. Raises BadParameter for a time that ends before it begins."""
+def filters_of(since: datetime | None, until: datetime | None, **named: str | None) -> Filters:
+    """The filters of these flags; `named`: by the names of `Filters`.
+
+    Raises BadParameter for a time that ends before it begins, and for a name that no database stores.
+    """
     from chatfeedback.analytics.filters import Filters
 
-    for flag, name in (("--model", model), ("--annotator", annotator)):
-        if name is not None and not is_text(name):
-            raise typer.BadParameter(f"{flag} has characters that no database stores.")
+    for name, value in named.items():
+        if value is not None and not is_text(value):
+            raise typer.BadParameter(f"--{name.replace('_', '-')} has characters that no database stores.")
     try:
-        return Filters(since=since, until=until, model=model, annotator=annotator)
+        return Filters(since=since, until=until, **named)
     except InputError:
         raise typer.BadParameter("--since must be earlier than --until.") from None
 

@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chatfeedback.domain.events import Generation, RatingValue, Role, Status
+from chatfeedback.domain.events import (
+    UNASSIGNED,
+    UNKNOWN,
+    Assignment,
+    Generation,
+    Provenance,
+    RatingValue,
+    Role,
+    Status,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Outcome:
     """Seconds."""
     prompt_tokens: int | None
     completion_tokens: int | None
+    provenance: Provenance = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Conversation:
     cleared_at: datetime | None = None
     consent_version: str | None = None
     """Of the consent text under which it is held, if one was asked for."""
+    assignment: Assignment = UNASSIGNED
     messages: dict[str, Message] = field(default_factory=dict)
     """By id, oldest first."""
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)

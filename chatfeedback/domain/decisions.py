@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from chatfeedback.domain.conversation import Conversation, Message, Rating
 from chatfeedback.domain.events import (
+    UNASSIGNED,
     AlternativeChosen,
+    Assignment,
     Body,
     ConversationCleared,
     ConversationStarted,
@@ -75,15 +77,16 @@ def send(
     reply_id: str,
     altered: bool = False,
     consent_version: str | None = None,
+    assignment: Assignment = UNASSIGNED,
     seen: int | None,
 ) -> tuple[Body, ...]:
     """A prompt after what is shown, and the start of its reply; starts the conversation if it is new.
 
-    `consent_version`: of the consent that the person has given, for a conversation that starts.
+    `consent_version`: of the consent that the person has given, for a conversation that starts, as is `assignment`.
     """
     _expect(conversation, seen)
     sent = MessageSent(message_id=message_id, parent_id=conversation.head_id, text=text, altered=altered)
-    start: tuple[Body, ...] = () if conversation.version else (ConversationStarted(consent_version=consent_version),)
+    start: tuple[Body, ...] = () if conversation.version else (_started(consent_version, assignment),)
     thread = [*thread_of(conversation.shown()), ThreadMessage(message_id, "user", text)]
     return (*start, sent, _reply(message_id, plan(thread), reply_id))
 
@@ -260,6 +263,15 @@ def _expect(conversation: Conversation, seen: int | None) -> None:
         raise Conflict("This conversation was changed in another tab; here is its newest state.")
     if conversation.writing_id is not None:
         raise ReplyRunning
+
+
+def _started(consent_version: str | None, assignment: Assignment) -> ConversationStarted:
+    return ConversationStarted(
+        consent_version=consent_version,
+        study=assignment.study,
+        condition=assignment.condition,
+        external_id=assignment.external_id,
+    )
 
 
 def _reply(parent_id: str, generation: Generation, reply_id: str, replaces_id: str | None = None) -> ReplyStarted:

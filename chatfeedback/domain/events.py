@@ -43,6 +43,46 @@ class Generation:
     system_prompt: str
     sent_ids: tuple[str, ...]
     """Ids of the messages sent, oldest first; the ones missing from the thread did not fit into the window."""
+    model_id: str | None = None
+    """The id of the model at its endpoint; `model` is its name here. None in events before schema version 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What was really sent for a reply, and what the endpoint said of itself; None where that is not known.
+
+    A parameter that was left out, or sent under another name, is None.
+    """
+
+    sent_temperature: float | None = None
+    sent_top_p: float | None = None
+    sent_max_tokens: int | None = None
+    sent_seed: int | None = None
+    reported_model: str | None = None
+    """The model that answered, in the endpoint's own words: often with a version."""
+    system_fingerprint: str | None = None
+    """Of the configuration that answered (OpenAI: chat completion chunk)."""
+    reported_provider: str | None = None
+    """The provider that the Hub or another router chose."""
+    weights_sha256: str | None = None
+    """Of the file of a local model, in hexadecimal digits."""
+
+
+UNKNOWN = Provenance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The study that a conversation belongs to; None where nothing was said."""
+
+    study: str | None = None
+    condition: str | None = None
+    """The arm of the study."""
+    external_id: str | None = None
+    """Of the annotator or the task, in another system."""
+
+
+UNASSIGNED = Assignment()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +92,9 @@ class ConversationStarted:
     KIND: ClassVar = "conversation_started"
     consent_version: str | None = None
     """Of the consent text that the annotator had agreed to; None: none was asked for."""
+    study: str | None = None
+    condition: str | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +143,8 @@ class ReplyFinished:
     completion_tokens: int | None = None
     sent_ids: tuple[str, ...] | None = None
     """Set when fewer messages were sent in the end than `ReplyStarted` planned."""
+    provenance: Provenance = UNKNOWN
+    """Nothing is known of a reply for which no endpoint was reached, and in events before schema version 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,17 +284,20 @@ class Event:
     recorded_at: datetime | None = None
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the payloads written today, one number for all kinds. A new one comes with a new revision of the database, also
 where no table changes: then older releases refuse the whole of it, and not one conversation after the other."""
 
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("conversation_started", 1): lambda values: {**values, "consent_version": None},
+    ("conversation_started", 2): lambda values: {**values, "study": None, "condition": None, "external_id": None},
+    ("reply_started", 2): lambda values: {**values, "generation": {**values["generation"], "model_id": None}},
+    ("reply_finished", 2): lambda values: {**values, "provenance": {}},
 }
 """(kind, schema version) -> a function from that version's payload to the next version's, where they differ."""
 
 _PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "message_id") for kind, body in BODIES.items()}
-_GENERATION_FIELDS = tuple(f.name for f in fields(Generation))
+_NESTED_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in (Generation, Provenance)}
 # orjson sorts the keys of dicts only; a dataclass of its own would keep the order of its fields.
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _LISTS = ("reasons", "previous_reasons", "sent_ids")
@@ -258,11 +306,11 @@ _LISTS = ("reasons", "previous_reasons", "sent_ids")
 def payload_text(body: Body) -> str:
     """The body without its message id (a column of its own) as canonical JSON text."""
     payload = {name: getattr(body, name) for name in _PAYLOAD_FIELDS[body.KIND]}
-    return orjson.dumps(payload, _generation_fields, _CANONICAL).decode()
+    return orjson.dumps(payload, _nested_fields, _CANONICAL).decode()
 
 
-def _generation_fields(generation: Generation) -> dict[str, Any]:
-    return {name: getattr(generation, name) for name in _GENERATION_FIELDS}
+def _nested_fields(nested: Generation | Provenance) -> dict[str, Any]:
+    return {name: getattr(nested, name) for name in _NESTED_FIELDS[type(nested)]}
 
 
 def body_from(kind: str, schema_version: int, message_id: str | None, payload: str) -> Body:
@@ -291,6 +339,8 @@ def _body(kind: str, message_id: str | None, values: dict[str, Any]) -> Body:
     if "generation" in values:
         made = values["generation"]
         values["generation"] = Generation(**{**made, "sent_ids": tuple(made["sent_ids"])})
+    if "provenance" in values:
+        values["provenance"] = Provenance(**values["provenance"])
     if message_id is not None:
         values["message_id"] = message_id
     return BODIES[kind](**values)

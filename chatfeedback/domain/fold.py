@@ -13,6 +13,7 @@ from chatfeedback.domain.conversation import Conversation, Message, Outcome, Rat
 from chatfeedback.domain.events import (
     AlternativeChosen,
     AnnotatorRedacted,
+    Assignment,
     Body,
     ConversationCleared,
     ConversationErased,
@@ -59,6 +60,7 @@ def evolved(before: Conversation, events: Iterable[Event]) -> tuple[Conversation
         before.updated_at,
         before.cleared_at,
         before.consent_version,
+        before.assignment,
         dict(before.messages),
         dict(before.ratings),
         before.erased,
@@ -86,6 +88,7 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
         case ConversationStarted():
             state.annotator_id, state.started_at = event.actor_id, event.occurred_at
             state.consent_version = body.consent_version
+            state.assignment = Assignment(study=body.study, condition=body.condition, external_id=body.external_id)
         case MessageSent() | MessageEdited():
             _add(state, _written(event, body), changes)
             if body.parent_id is None:
@@ -176,6 +179,7 @@ def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Cha
         duration=body.duration,
         prompt_tokens=body.prompt_tokens,
         completion_tokens=body.completion_tokens,
+        provenance=body.provenance,
     )
     state.messages[body.message_id] = replace(
         reply,
@@ -188,11 +192,6 @@ def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Cha
     changes.finished.add(body.message_id)
     if state.writing_id == body.message_id:
         state.writing_id = None
-    if not body.text:
-        # There is nothing that could have been rated; what was said of the promise does not count.
-        for key in [key for key in state.ratings if key[0] == body.message_id]:
-            del state.ratings[key]
-            changes.rated.add(key)
     # A retry that brought nothing leaves the old reply on the screen. What a human wrote in the place of one counts
     # also when its words were redacted since: that must not move the head.
     old = state.messages.get(reply.replaces_id) if reply.replaces_id else None

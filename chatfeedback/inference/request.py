@@ -43,6 +43,8 @@ class Endpoint:
     timeout_seconds: float = 120.0
     max_reply_chars: int = 100_000
     attempts: int = 3
+    weights_sha256: str | None = None
+    """Of the file of a local model."""
 
     def __post_init__(self) -> None:
         try:

@@ -7,6 +7,7 @@ same `Conversation` back that the fold of the log would (`chatfeedback db check`
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from sqlalchemy import BindParameter, Table, bindparam, delete, insert, select, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from chatfeedback.domain.conversation import Conversation, Message, Outcome, Rating
-from chatfeedback.domain.events import Generation
+from chatfeedback.domain.events import UNKNOWN, Assignment, Generation, Provenance
 from chatfeedback.domain.fold import Changes
 from chatfeedback.store.schema import (
     conversations,
@@ -133,6 +134,19 @@ def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
 
 # Rows, and back. The order of the columns is that of the schema.
 
+_PLANNED = (
+    "model",
+    "endpoint",
+    "provider",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "system_prompt",
+    "model_id",
+)
+_PROVENANCE = tuple(one.name for one in fields(Provenance))
+
 
 def _conversation_row(c: Conversation) -> dict[str, Any]:
     assert c.started_at is not None  # noqa: S101 - only of one that has begun
@@ -141,6 +155,9 @@ def _conversation_row(c: Conversation) -> dict[str, Any]:
         "annotator_id": c.annotator_id,
         "started_at": to_micros(c.started_at),
         "consent_version": c.consent_version,
+        "study": c.assignment.study,
+        "condition": c.assignment.condition,
+        "external_id": c.assignment.external_id,
         **_standing(c),
     }
 
@@ -160,8 +177,10 @@ def _standing(c: Conversation) -> dict[str, Any]:
 
 
 def _conversation_from(row: Row) -> Conversation:
-    (cid, annotator_id, title, version, tree_version, head_id, writing_id, *instants, consent_version) = row
-    started_at, updated_at, cleared_at = instants
+    (cid, annotator_id, title, version, tree_version, head_id, writing_id, started_at, updated_at, cleared_at) = row[
+        :10
+    ]
+    consent_version, study, condition, external_id = row[10:]
     return Conversation(
         conversation_id=cid,
         annotator_id=annotator_id,
@@ -174,28 +193,13 @@ def _conversation_from(row: Row) -> Conversation:
         updated_at=from_micros(updated_at),
         cleared_at=from_micros(cleared_at) if cleared_at is not None else None,
         consent_version=consent_version,
+        assignment=Assignment(study=study, condition=condition, external_id=external_id),
     )
 
 
 def message_row(conversation: Conversation, message: Message) -> dict[str, Any]:
     """The message as a row of `messages`."""
-    generation = message.generation
-    made = (
-        {
-            "model": generation.model,
-            "endpoint": generation.endpoint,
-            "provider": generation.provider,
-            "temperature": generation.temperature,
-            "top_p": generation.top_p,
-            "max_tokens": generation.max_tokens,
-            "seed": generation.seed,
-            "system_prompt": generation.system_prompt,
-        }
-        if generation
-        else dict.fromkeys(
-            ("model", "endpoint", "provider", "temperature", "top_p", "max_tokens", "seed", "system_prompt")
-        )
-    )
+    made = {name: getattr(message.generation, name, None) for name in _PLANNED}
     return {
         "message_id": message.message_id,
         "conversation_id": conversation.conversation_id,
@@ -219,6 +223,7 @@ def _placing(message: Message) -> dict[str, Any]:
 
 def _ending(message: Message) -> dict[str, Any]:
     outcome, generation = message.outcome, message.generation
+    provenance = outcome.provenance if outcome else UNKNOWN
     return {
         "text": message.text,
         "altered": message.altered,
@@ -232,6 +237,7 @@ def _ending(message: Message) -> dict[str, Any]:
         "duration": outcome.duration if outcome else None,
         "prompt_tokens": outcome.prompt_tokens if outcome else None,
         "completion_tokens": outcome.completion_tokens if outcome else None,
+        **{name: getattr(provenance, name) for name in _PROVENANCE},
     }
 
 
@@ -251,9 +257,22 @@ def _message_from(row: Row) -> Message:
             seed=seed,
             system_prompt=system_prompt,
             sent_ids=tuple(orjson.loads(sent_ids)),
+            model_id=row[32],
         )
     if finished_at is not None:
-        outcome = Outcome(from_micros(finished_at), finished_event_id, finish_reason, error, *row[28:32])
+        provenance = Provenance(**dict(zip(_PROVENANCE, row[33:], strict=True)))
+        time_to_first_token, duration, prompt_tokens, completion_tokens = row[28:32]
+        outcome = Outcome(
+            from_micros(finished_at),
+            finished_event_id,
+            finish_reason,
+            error,
+            time_to_first_token,
+            duration,
+            prompt_tokens,
+            completion_tokens,
+            provenance,
+        )
     return Message(
         message_id=mid,
         version=version,

@@ -27,25 +27,31 @@ def rebuild_projections(connection: Connection, progress: Callable[[int, int], N
     """Returns the number of events read; `progress` is told the events done and the events there are."""
     connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
     with connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(LOCK))
-        total = connection.scalar(select(func.count()).select_from(events)) or 0
-        for table in reversed(PROJECTIONS):
-            connection.execute(delete(table))
-        done = 0
-        waiting: dict[Table, list[dict[str, Any]]] = {table: [] for table in PROJECTIONS}
-        with closing(replay(connection)) as replayed:
-            for conversation in replayed:
-                if isinstance(conversation, StoreCorrupt):
-                    raise conversation
-                done += 1 if conversation.erased else conversation.version
-                for table, rows in projections.rows_of(conversation).items():
-                    waiting[table] += rows
-                if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
-                    _insert(connection, waiting)
-                    progress(done, total)
-        _insert(connection, waiting)
-    progress(done, total)
+        done = rebuild_in_transaction(connection, progress)
+    progress(done, done)
+    return done
+
+
+def rebuild_in_transaction(connection: Connection, progress: Callable[[int, int], None] = lambda *_: None) -> int:
+    """The same in the transaction of the caller, which has the write lock of SQLite. Raises StoreCorrupt."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(LOCK))
+    total = connection.scalar(select(func.count()).select_from(events)) or 0
+    for table in reversed(PROJECTIONS):
+        connection.execute(delete(table))
+    done = 0
+    waiting: dict[Table, list[dict[str, Any]]] = {table: [] for table in PROJECTIONS}
+    with closing(replay(connection)) as replayed:
+        for conversation in replayed:
+            if isinstance(conversation, StoreCorrupt):
+                raise conversation
+            done += 1 if conversation.erased else conversation.version
+            for table, rows in projections.rows_of(conversation).items():
+                waiting[table] += rows
+            if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
+                _insert(connection, waiting)
+                progress(done, total)
+    _insert(connection, waiting)
     return done
 
 

@@ -103,6 +103,9 @@ conversations = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("cleared_at", BigInteger),
     Column("consent_version", Text),
+    Column("study", Text),
+    Column("condition", Text),
+    Column("external_id", Text),
     Index("ix_conversations_annotator_latest", "annotator_id", "updated_at", "conversation_id"),
     Index("ix_conversations_started", "started_at", "annotator_id"),
 )
@@ -147,6 +150,15 @@ messages = Table(
     Column("duration", Double),
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
+    Column("model_id", Text),
+    Column("sent_temperature", Double),
+    Column("sent_top_p", Double),
+    Column("sent_max_tokens", Integer),
+    Column("sent_seed", BigInteger),
+    Column("reported_model", Text),
+    Column("system_fingerprint", Text),
+    Column("reported_provider", Text),
+    Column("weights_sha256", Text),
     UniqueConstraint("conversation_id", "version"),
     # The figures on replies read these alone: a scan of one of them touches no row.
     Index(

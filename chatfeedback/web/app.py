@@ -11,6 +11,7 @@ from chatfeedback.analytics.desk import AnalyticsDesk
 from chatfeedback.service import ChatService
 from chatfeedback.web.account import AccountComponents, AccountHandlers, SignIn
 from chatfeedback.web.analytics import build_analytics
+from chatfeedback.web.assignments import Assignments
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.faults import TellingBlocks
 from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
@@ -49,6 +50,7 @@ def theme() -> gr.themes.Base:
 def build_blocks(
     service: ChatService,
     analytics: AnalyticsDesk,
+    assignments: Assignments,
     sign_in: SignIn,
     refused: Callable[[str, str], None],
     *,
@@ -66,7 +68,7 @@ def build_blocks(
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
                 on, panel, controls = lay_out_chat(title, models, shown_messages)
                 screen = Screen(service, on)
-                chat = ChatHandlers(service, screen, on, Pages(), shown_messages)
+                chat = ChatHandlers(service, screen, on, Pages(), assignments, shown_messages)
                 _wire_chat(blocks, chat, on, controls)
                 _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
             with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:

@@ -14,7 +14,7 @@ from typing import Any
 
 from chatfeedback.errors import ChatFeedbackError, ContextExceeded, ModelError, ModelUnreachable
 from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
-from chatfeedback.inference.local import LocalModel
+from chatfeedback.inference.local import DEFAULT_MODEL, LocalModel
 from chatfeedback.model_settings import ModelSettings
 from chatfeedback.models import ChatModel
 from chatfeedback.settings import Settings
@@ -75,6 +75,7 @@ class Catalogue:
     def _model(self, model: ModelSettings) -> ChatModel:
         if model.local:
             endpoint_name, connect, window = LOCAL_ENDPOINT, self._connect_local, self._local_window
+            model_id = self._local.gguf.stem if self._local.gguf else DEFAULT_MODEL
         else:
             key = model.resolve_api_key()
             endpoint = Endpoint(
@@ -93,10 +94,10 @@ class Catalogue:
             def window() -> int | None:
                 return model.context_tokens
 
-            endpoint_name = endpoint.public_name
+            endpoint_name, model_id = endpoint.public_name, model.model
         return ChatModel(
             name=model.name,
-            model=model.model,
+            model=model_id,
             endpoint=endpoint_name,
             provider=model.provider,
             sampling=Sampling(model.temperature, model.top_p, model.max_tokens),

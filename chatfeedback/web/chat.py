@@ -14,11 +14,13 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.events import UNASSIGNED
 from chatfeedback.domain.roles import Permission
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
 from chatfeedback.service import NEW_CONVERSATION, NOT_OFFERED, ChatService
 from chatfeedback.web import present
 from chatfeedback.web.account import who
+from chatfeedback.web.assignments import Assignments
 from chatfeedback.web.pages import LISTED_STEP, Page, Pages, Painting
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components, Screen, Update, Updates, alert
@@ -30,8 +32,17 @@ EARLIER_STEP = 50
 class ChatHandlers:
     """What happens when something on the Chat tab is used."""
 
-    def __init__(self, service: ChatService, screen: Screen, on: Components, pages: Pages, most: int) -> None:
+    def __init__(
+        self,
+        service: ChatService,
+        screen: Screen,
+        on: Components,
+        pages: Pages,
+        assignments: Assignments,
+        most: int,
+    ) -> None:
         self._service = service
+        self._assignments = assignments
         self._screen = screen
         self._on = on
         self._pages = pages
@@ -83,7 +94,11 @@ class ChatHandlers:
         wanted = request.query_params.get("conversation")
         async with page.painting() as painting:
             if not wanted:
-                yield {**self._screen.draw_new(page, self._most), **await self._screen.listing(page, annotator_id)}
+                new = self._screen.draw_new(page, self._most)
+                with self._refusals() as refused:
+                    self._assignments.of(request.query_params)
+                    refused.clear()
+                yield {**new, **refused, **await self._screen.listing(page, annotator_id)}
                 return
             try:
                 conversation = await self._service.conversation(annotator_id, wanted)
@@ -115,9 +130,15 @@ class ChatHandlers:
         consent_version = who(request).consent_version
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
-            seen = drawn.tree_version if drawn.conversation_id else NEW_CONVERSATION
+            is_new = drawn.conversation_id is None
             return await self._service.send(
-                annotator_id, drawn.conversation_id, text, model=model, seen=seen, consent_version=consent_version
+                annotator_id,
+                drawn.conversation_id,
+                text,
+                model=model,
+                seen=NEW_CONVERSATION if is_new else drawn.tree_version,
+                consent_version=consent_version,
+                assignment=self._assignments.of(request.query_params) if is_new else UNASSIGNED,
             )
 
         try:

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from chatfeedback.analytics.conditions import resolved
+from chatfeedback.analytics.conditions import assigned, resolved
 from chatfeedback.analytics.filters import Filters, instant
 from chatfeedback.domain.decisions import storable
 from chatfeedback.domain.roles import Permission, Person
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2
 """Of the connections that the writer leaves to readers (`store.writer.LEFT_TO_READERS`), one stays for the pages."""
 STALLED_SECONDS = 120.0
-_FILTERS = ("since", "until", "model", "annotator")
+_FILTERS = ("since", "until", "model", "annotator", "study", "condition", "external_id")
 _ANNOTATORS = "annotators"
 Annotators = Literal["pseudonyms", "names"]
 """What annotators are called in a download."""
@@ -105,7 +105,8 @@ def _chunks(
     """The export. Nothing is asked of the database before the first chunk: that is for a thread to do."""
     called = naming.names(engine) if annotators == "names" else naming.pseudonyms(engine)
     known = resolved(engine, filters, by_name=person.may(Permission.SEE_NAMES))
-    note(person, kind=kind, format=format, annotators=annotators, annotator=known.annotator, model=known.model)
+    filtered = {"annotator": known.annotator, "model": known.model, **assigned(known)}
+    note(person, kind=kind, format=format, annotators=annotators, **filtered)
     yield from stream(engine, kind, format, known, called)
 
 
@@ -182,8 +183,8 @@ def _filters(query: Mapping[str, str]) -> Filters:
     """The filters in a query string. Raises InputError."""
     if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
-    since, until, model, annotator = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
-    return Filters(instant(since) if since else None, instant(until) if until else None, model, annotator)
+    since, until, *others = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
+    return Filters(instant(since) if since else None, instant(until) if until else None, *others)
 
 
 def _refusal(error: ChatFeedbackError) -> Response:

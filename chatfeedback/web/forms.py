@@ -16,6 +16,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatfeedback.access import links
 from chatfeedback.errors import InputError
 from chatfeedback.web.identity import cookie, cookie_name, is_secure, person_in
 
@@ -23,7 +24,8 @@ BROWSER_COOKIE = "chatfeedback_form"
 TOKEN = "csrf"  # noqa: S105 - the name of a field
 _OURS = re.compile(r"[A-Za-z0-9_-]{32}")
 """What our own values of BROWSER_COOKIE look like."""
-_NEXT = re.compile(r"/(\?conversation=[0-9a-f-]{36})?")
+_PARAMETER = rf"(conversation=[0-9a-f-]{{36}}|{links.PARAMETER}=[A-Za-z0-9_.-]{{1,4000}})"
+_NEXT = re.compile(rf"/(\?{_PARAMETER}(&{_PARAMETER})?)?")
 
 
 class Forms:
@@ -85,7 +87,7 @@ def drop_cookie(response: Response, request: Request, name: str) -> None:
 
 
 def next_address(asked: object) -> str:
-    """Where to go afterwards: the page, or a conversation on it, and nowhere else."""
+    """Where to go afterwards: the page, a conversation on it or a link to a study, and nowhere else."""
     return asked if isinstance(asked, str) and _NEXT.fullmatch(asked) else "/"
 
 

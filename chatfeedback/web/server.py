@@ -24,16 +24,19 @@ from fastapi.responses import FileResponse
 from sqlalchemy import Engine
 
 from chatfeedback import logs
+from chatfeedback.access import links
 from chatfeedback.analytics.desk import AnalyticsDesk
+from chatfeedback.domain.events import Assignment
 from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.lasting import lasting
 from chatfeedback.limits import Limits
 from chatfeedback.service import ChatService
 from chatfeedback.settings import Settings
-from chatfeedback.store import admin, serving
+from chatfeedback.store import admin, keys, serving
 from chatfeedback.store.engine import LOCK_SECONDS, open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import open_writer
+from chatfeedback.web.assignments import Assignments
 from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
@@ -126,6 +129,10 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
     blocks = page.build_blocks(
         parts.service,
         AnalyticsDesk(parts.engine, parts.store.conversation),
+        Assignments(
+            keys.secret(parts.engine, links.KEY),
+            Assignment(study=settings.study.name, condition=settings.study.condition),
+        ),
         door.sign_in,
         door.desk.refused,
         title=settings.title,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -139,7 +139,11 @@ class _Talk:
         if rng.random() < 0.1:
             self.model = rng.choice(self.crowd.model_names())
         self.ask()
-        self._end()
+        if rng.random() < 0.1:
+            self._vote_early()
+            self._end((60, 10, 5, 5, 20))
+        else:
+            self._end()
         if rng.random() < 0.08:
             self._vote(self.owner)
             head = self.conversation.head_id or ""
@@ -158,11 +162,12 @@ class _Talk:
         if rng.random() < 0.04:
             self._do(decisions.undo(self.conversation, seen=None))
 
-    def _end(self) -> None:
+    def _end(self, weights: Sequence[int] = (93, 3, 1, 1, 2)) -> None:
+        """The end of the reply; `weights`: how often it is complete, stopped, left, interrupted and failed."""
         reply_id, rng = self.conversation.writing_id, self.rng
         if reply_id is None:
             return
-        status = rng.choices(("complete", "stopped", "left", "interrupted", "failed"), (93, 3, 1, 1, 2))[0]
+        status = rng.choices(("complete", "stopped", "left", "interrupted", "failed"), weights)[0]
         text = "" if status == "failed" and rng.random() < 0.8 else self._text(self.crowd.reply_length)
         wait = rng.lognormvariate(-0.6, 0.7)
         finished = ReplyFinished(
@@ -176,6 +181,18 @@ class _Talk:
             duration=round(wait + len(text) / 150, 6),
         )
         self._do(decisions.finish(self.conversation, finished), seconds=6)
+
+    def _vote_early(self) -> None:
+        """A thumb and at times a comment, on a reply of which nothing may come."""
+        rng = self.rng
+        change = decisions.RatingChange(
+            rng.choice(("like", "dislike")), comment="A good start" if rng.random() < 0.3 else None
+        )
+        reply_id = self.conversation.writing_id or ""
+        self._do(
+            decisions.rate(self.conversation, change, message_id=reply_id, annotator_id=self.owner, reasons=REASONS),
+            seconds=2,
+        )
 
     def _vote(self, annotator: str) -> None:
         rng = self.rng

@@ -151,10 +151,17 @@ class Record:
         thumbs: Counter[str] = Counter()
         for (message_id, _), judged in self.feedback().items():
             model = self.said[message_id].model
-            if model is not None and judged.value:
+            if model is not None and judged.value and self.said[message_id].text:
                 thumbs[model] += 1
                 likes[model] += judged.value == "like"
         return {model: (likes[model], thumbs[model]) for model in thumbs}
+
+    def without_text(self) -> int:
+        """Thumbs on replies by models that have no text."""
+        return sum(
+            judged.value is not None and self.said[message_id].model is not None and not self.said[message_id].text
+            for (message_id, _), judged in self.feedback().items()
+        )
 
     def reasons(self) -> Counter[tuple[str | None, str]]:
         return Counter((judged.value, code) for judged in self.feedback().values() for code in judged.reasons)

@@ -35,6 +35,7 @@ def test_the_figures_are_those_of_the_log(recorded: Recorded) -> None:
     assert (found["replies"], found["failed"]) == (len(replies), sum(reply.status == "failed" for reply in replies))
     assert (found["likes"], found["dislikes"]) == (likes, thumbs - likes)
     assert found["like_rate"] == round(likes / thumbs, 4)
+    assert found["ratings_without_text"] == recorded.record.without_text() > 0
     assert found["like_rate_low"] < found["like_rate"] < found["like_rate_high"]
     assert found["first_token_median_seconds"] == round(recorded.record.first_token(50) or 0, 3)
     assert json.loads(json.dumps(found)) == found

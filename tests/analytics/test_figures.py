@@ -56,6 +56,7 @@ def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
         ), naive.filters
         likes, thumbs = (sum(column) for column in zip((0, 0), *naive.by_model().values(), strict=True))
         assert found.liked == Share(likes, thumbs), naive.filters
+        assert found.without_text == naive.without_text(), naive.filters
 
 
 def test_the_rates_are_of_what_they_say(recorded: Recorded) -> None:
@@ -114,7 +115,8 @@ def test_what_people_wrote_counts_for_no_model(recorded: Recorded) -> None:
     with snapshot(recorded.engine) as connection:
         thumbs = feedback.per_day(connection, Filters())[["likes", "dislikes"]].to_numpy().sum()
         by_model = feedback.by_model(connection, Filters())["n"].sum()
-        assert thumbs - by_model == sum(judged.value is not None for judged in corrected)
+        people = sum(judged.value is not None for judged in corrected)
+        assert thumbs - by_model == people + recorded.record.without_text()
         assert feedback.count(connection, Filters()) == len(recorded.record.judged)
 
 

@@ -163,13 +163,16 @@ def test_the_last_word_of_each_annotator_is_the_rating(talk: FoldedTalk) -> None
     assert (reply, "ada") not in talk.conversation.ratings
 
 
-def test_a_reply_that_ends_without_text_has_no_rating_even_if_it_was_rated_while_it_was_written(
-    talk: FoldedTalk,
+@pytest.mark.parametrize("status", ["failed", "stopped", "left", "interrupted", "complete"])
+def test_finish_keeps_the_rating_of_a_reply_without_text_when_it_was_rated_before(
+    talk: FoldedTalk, status: FinalStatus
 ) -> None:
     reply = talk.send("Hello")
-    talk.rate(reply, "ada", RatingChange(value="like"))
-    talk.finish(reply, "", "failed")
-    assert talk.conversation.ratings == {}
+    talk.rate(reply, "ada", RatingChange("like", ("accurate",), "A good start"))
+    talk.finish(reply, "", status)
+    rating = talk.conversation.ratings[reply, "ada"]
+    assert (rating.value, rating.reasons, rating.comment) == ("like", ("accurate",), "A good start")
+    assert talk.conversation.messages[reply].status == status
 
 
 def test_a_conversation_remembers_what_an_evolution_left_alone(talk: FoldedTalk) -> None:

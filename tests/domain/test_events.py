@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
 import orjson
@@ -26,6 +26,7 @@ from chatfeedback.domain.events import (
     MessageEdited,
     MessageRated,
     MessageSent,
+    Provenance,
     RatingCleared,
     ReplyFinished,
     ReplyRetried,
@@ -53,8 +54,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         int: INTEGERS,
         int | None: st.none() | INTEGERS,
     }
-    if hint is Generation:
-        return made(Generation)
+    if hint in (Generation, Provenance):
+        return made(hint)
     return storable[hint] if hint in storable else st.from_type(hint)
 
 
@@ -95,20 +96,43 @@ GENERATION = Generation(
     seed=7,
     system_prompt="You are a friendly chatbot",
     sent_ids=("m1", "m2"),
+    model_id="org/zephyr",
+)
+PROVENANCE = Provenance(
+    sent_temperature=0.95,
+    sent_max_tokens=512,
+    reported_model="zephyr-7b-0613",
+    system_fingerprint="fp_1",
+    reported_provider="together",
+    weights_sha256="9a" * 32,
+)
+NOTHING_KNOWN = (
+    '{"reported_model":null,"reported_provider":null,"sent_max_tokens":null,"sent_seed":null,"sent_temperature":null,'
+    '"sent_top_p":null,"system_fingerprint":null,"weights_sha256":null}'
 )
 PINNED = {
-    ConversationStarted(): '{"consent_version":null}',
-    ConversationStarted(consent_version="2026-11"): '{"consent_version":"2026-11"}',
+    ConversationStarted(): '{"condition":null,"consent_version":null,"external_id":null,"study":null}',
+    ConversationStarted(consent_version="2026-11", study="colours", condition="warm", external_id="p-17"): (
+        '{"condition":"warm","consent_version":"2026-11","external_id":"p-17","study":"colours"}'
+    ),
     MessageSent(message_id="m", parent_id=None, text="Grüße"): '{"altered":false,"parent_id":null,"text":"Grüße"}',
     ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION): (
         '{"generation":{"endpoint":"https://models.example/v1","max_tokens":512,"model":"zephyr",'
-        '"provider":"a-provider","seed":7,"sent_ids":["m1","m2"],"system_prompt":"You are a friendly chatbot",'
+        '"model_id":"org/zephyr","provider":"a-provider","seed":7,"sent_ids":["m1","m2"],'
+        '"system_prompt":"You are a friendly chatbot",'
         '"temperature":0.95,"top_p":0.9},"parent_id":"p","replaces_id":null}'
     ),
     ReplyFinished(message_id="m", status="stopped", text="Hel", model="zephyr", duration=1.5): (
         '{"altered":false,"completion_tokens":null,"duration":1.5,"error":null,"finish_reason":null,'
-        '"model":"zephyr","prompt_tokens":null,"sent_ids":null,"status":"stopped","text":"Hel",'
-        '"time_to_first_token":null}'
+        f'"model":"zephyr","prompt_tokens":null,"provenance":{NOTHING_KNOWN},"sent_ids":null,"status":"stopped",'
+        '"text":"Hel","time_to_first_token":null}'
+    ),
+    ReplyFinished(message_id="m", status="complete", text="Hello", model="zephyr", provenance=PROVENANCE): (
+        '{"altered":false,"completion_tokens":null,"duration":null,"error":null,"finish_reason":null,'
+        '"model":"zephyr","prompt_tokens":null,"provenance":{"reported_model":"zephyr-7b-0613",'
+        '"reported_provider":"together","sent_max_tokens":512,"sent_seed":null,"sent_temperature":0.95,'
+        f'"sent_top_p":null,"system_fingerprint":"fp_1","weights_sha256":"{"9a" * 32}"}},"sent_ids":null,'
+        '"status":"complete","text":"Hello","time_to_first_token":null}'
     ),
     ReplyRetried(message_id="m", model="zephyr"): '{"model":"zephyr"}',
     TurnUndone(message_id="m", model=None): '{"model":null}',
@@ -147,6 +171,23 @@ def test_the_bytes_of_every_kind_are_what_they_have_always_been() -> None:
 
 def test_a_conversation_started_before_consents_has_none() -> None:
     assert body_from("conversation_started", 1, None, "{}") == ConversationStarted(consent_version=None)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_events_before_version_3_say_nothing_of_the_model_that_answered_and_of_a_study(version: int) -> None:
+    consent = '{"consent_version":"2026-11"}'
+    started = body_from("conversation_started", version, None, consent)
+    assert isinstance(started, ConversationStarted)
+    assert (started.study, started.condition, started.external_id) == (None, None, None)
+    asked = ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION)
+    old = json.loads(payload_text(asked))
+    del old["generation"]["model_id"]
+    before = replace(asked, generation=replace(GENERATION, model_id=None))
+    assert body_from("reply_started", version, "m", json.dumps(old)) == before
+    finished = ReplyFinished(message_id="m", status="complete", text="Hello", model="zephyr")
+    old = json.loads(payload_text(finished))
+    del old["provenance"]
+    assert body_from("reply_finished", version, "m", json.dumps(old)) == finished
 
 
 @pytest.mark.parametrize(("kind", "version"), [("message_translated", 1), ("message_sent", SCHEMA_VERSION + 1)])

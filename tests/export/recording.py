@@ -9,7 +9,7 @@ from typing import Any
 
 from chatfeedback.domain import decisions
 from chatfeedback.domain.decisions import RatingChange, ThreadMessage
-from chatfeedback.domain.events import Event, FinalStatus, Generation, new_id
+from chatfeedback.domain.events import UNASSIGNED, Assignment, Event, FinalStatus, Generation, new_id
 from chatfeedback.store.event_store import Command, Decision, EventStore
 from talking import People, StoredTalk, ending, plan
 
@@ -36,14 +36,27 @@ class TimedTalk(StoredTalk):
         return self.store.execute(command).result(timeout=60).events
 
     def ask(
-        self, text: str, answer: str, status: FinalStatus = "complete", *, consent_version: str | None = None
+        self,
+        text: str,
+        answer: str,
+        status: FinalStatus = "complete",
+        *,
+        consent_version: str | None = None,
+        assignment: Assignment = UNASSIGNED,
     ) -> str:
         """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
         ids = {"message_id": new_id(), "reply_id": new_id()}
         kept, altered = decisions.storable(text)
         self.do(
             lambda c: decisions.send(
-                c, kept, self._plan, altered=altered, seen=None, consent_version=consent_version, **ids
+                c,
+                kept,
+                self._plan,
+                altered=altered,
+                seen=None,
+                consent_version=consent_version,
+                assignment=assignment,
+                **ids,
             )
         )
         self.finish(ids["reply_id"], answer, status)

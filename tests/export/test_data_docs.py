@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 import clusters
-from chatfeedback.domain.events import BODIES, Generation
+from chatfeedback.domain.events import BODIES, Generation, Provenance
 from chatfeedback.export.kinds import KINDS
 from chatfeedback.export.writers import FORMATS
 from chatfeedback.store.event_store import EventStore
@@ -87,6 +87,13 @@ def test_what_makes_a_reply_is_described() -> None:
     text = section("#### `reply_started`").partition("fields of `generation`")[2]
     assert [row[0] for row in rows(text, "Field | Type | Meaning")] == [
         f"`{field.name}`" for field in fields(Generation)
+    ]
+
+
+def test_what_the_endpoint_said_of_itself_is_described() -> None:
+    text = section("#### `reply_finished`").partition("`provenance` is what became of it")[2]
+    assert [row[0] for row in rows(text, "Field | Type | Meaning")] == [
+        f"`{field.name}`" for field in fields(Provenance)
     ]
 
 

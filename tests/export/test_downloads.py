@@ -179,7 +179,7 @@ def test_head_says_what_get_would_without_a_body(site: Site) -> None:
         ("feedback.csv?since=yesterday", 400, "'yesterday' is neither a date (2026-11-20) nor a time"),
         ("feedback.csv?until=0001-01-01T00:00%2B10:00", 400, "is neither a date (2026-11-20) nor a time"),
         ("feedback.csv?since=2026-03-02&until=2026-03-02", 400, "since must be earlier than until."),
-        ("feedback.csv?modle=small", 400, "'modle' is no filter; there are since, until, model, annotator."),
+        ("feedback.csv?modle=small", 400, "'modle' is no filter; there are since, until, model, annotator, study,"),
         ("feedback.csv?model=smal", 404, "There is no reply by a model named 'smal' in the database."),
         ("feedback.csv?annotator=%00", 404, "There is no annotator with the name, id or pseudonym '\ufffd' in the"),
         ("feedback.csv?annotators=ids", 400, "annotators is pseudonyms or names, and not 'ids'."),

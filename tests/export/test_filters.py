@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from chatfeedback.domain.events import Assignment
 from chatfeedback.errors import NotFound
 from chatfeedback.store.event_store import EventStore
 from export.recording import MODELS, START, Read, TimedTalk, gather
@@ -101,3 +102,55 @@ def test_an_unknown_model_or_annotator_is_said_in_a_sentence(kind: str, read: Re
         NotFound, match=r"^There is no annotator with the name, id or pseudonym 'Ada' in the database\.$"
     ):
         read(kind, annotator="Ada")
+
+
+ASSIGNMENTS = (
+    Assignment(study="colours", condition="warm", external_id="p-17"),
+    Assignment(study="colours", condition="cold", external_id="p-18"),
+    Assignment(study="sounds", condition="warm"),
+)
+
+
+@pytest.fixture
+def of_studies(store: EventStore, people: People) -> None:
+    for hour, assignment in enumerate(ASSIGNMENTS):
+        talk = TimedTalk(store, people.ada, at=START + timedelta(days=9, hours=hour))
+        talk.like(talk.ask("Hello", "Hi", assignment=assignment), people.bob)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"study": "colours"},
+        {"condition": "warm"},
+        {"external_id": "p-18"},
+        {"study": "colours", "condition": "warm"},
+        {"study": "sounds", "condition": "cold"},
+    ],
+)
+def test_export_keeps_the_conversations_of_a_study(
+    kind: str, wanted: dict[str, str], of_studies: None, read: Read
+) -> None:
+    rows = {row["message_id"]: row for row in read("messages")}
+    fitting = {
+        row["conversation_id"] for row in rows.values() if all(row[name] == value for name, value in wanted.items())
+    }
+    assert bool(fitting) == (wanted != {"study": "sounds", "condition": "cold"})
+    expected = [row for row in read(kind) if row["conversation_id"] in fitting]
+    assert read(kind, **wanted) == expected
+
+
+@pytest.mark.parametrize("name", ["study", "condition", "external_id"])
+def test_export_refuses_a_study_that_the_database_does_not_have(name: str, of_studies: None, read: Read) -> None:
+    with pytest.raises(NotFound, match=f"no conversation with the {name.replace('_', ' ')} 'nowhere'"):
+        read("messages", **{name: "nowhere"})
+
+
+def test_messages_and_feedback_say_to_which_study_they_belong(of_studies: None, read: Read) -> None:
+    said = [(one.study, one.condition, one.external_id) for one in ASSIGNMENTS]
+    for kind, each in (("messages", 2), ("feedback", 1)):
+        rows = [row for row in read(kind) if row["study"]]
+        assert sorted((row["study"], row["condition"], row["external_id"] or "") for row in rows) == sorted(
+            (study, condition, external_id or "") for study, condition, external_id in said for _ in range(each)
+        )

@@ -106,6 +106,18 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) 
         "prompt_tokens": None,
         "completion_tokens": 2,
         "consent_version": None,
+        "model_id": "org/small-7b",
+        "sent_temperature": 0.95,
+        "sent_top_p": 0.9,
+        "sent_max_tokens": 512,
+        "sent_seed": None,
+        "reported_model": "zephyr-7b-0613",
+        "system_fingerprint": "fp_44709d6fcb",
+        "reported_provider": "together",
+        "weights_sha256": None,
+        "study": None,
+        "condition": None,
+        "external_id": None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -15,9 +16,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from chatfeedback.domain.events import Provenance
 from chatfeedback.errors import ContextExceeded, KeyRefused
 from chatfeedback.inference.client import Endpoint, Finish, ModelClient, Sampling
-from chatfeedback.inference.local import LocalModel
+from chatfeedback.inference.local import LocalModel, find_weights
 from chatfeedback.inference.window import estimate_tokens
 from inference.asking import asking, reply_from
 
@@ -83,6 +85,17 @@ async def test_the_default_model_answers_in_a_stream(model: LocalModel) -> None:
     assert re.search(r"\w+ \w+", text)
     assert finish.finish_reason in ("stop", "length")
     assert finish.prompt_tokens and finish.completion_tokens
+
+
+async def test_a_local_reply_tells_the_checksum_of_its_weights(model: LocalModel) -> None:
+    heard: list[Provenance] = []
+    client = ModelClient(model.endpoint)
+    async for _piece in client.stream(asking(sampling=SHORT), on_provenance=heard.append):
+        pass
+    await client.aclose()
+
+    assert heard[-1].weights_sha256 == hashlib.sha256(find_weights().read_bytes()).hexdigest()
+    assert heard[-1].sent_max_tokens == SHORT.max_tokens
 
 
 async def test_another_seed_gives_another_reply(model: LocalModel) -> None:
@@ -172,7 +185,7 @@ async def test_ctrl_c_leaves_the_model_to_its_program() -> None:
 PROGRAM = """
 import contextlib, gc, json, signal, sys, threading, urllib.request
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its children to ignore it
-from chatfeedback.inference.local import LocalModel
+from chatfeedback.inference.local import LocalModel, find_weights
 model = LocalModel.start(context_tokens=512)
 print(model._process.pid, flush=True)
 endpoint = model.endpoint

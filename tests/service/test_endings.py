@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from chatfeedback import keeping
 from chatfeedback.domain.conversation import Conversation
-from chatfeedback.inference.client import Delta, Endpoint, ModelClient, OnPause, ReplyRequest
+from chatfeedback.inference.client import Delta, Endpoint, ModelClient, ReplyRequest
 from chatfeedback.models import Pieces
 from chatfeedback.store import drafts
 from chatfeedback.store.sql import Transaction
@@ -36,6 +37,46 @@ async def test_a_reply_that_the_model_finishes_is_complete(room: Room, server: S
     assert conversation.writing_id is None and room.finished(conversation).error is None
     assert await room.now(conversation) == conversation
     assert room.draft(replace(conversation, writing_id=last(conversation).message_id)) is None
+
+
+async def test_an_ended_reply_keeps_the_model_id_and_where_it_came_from(room: Room, server: ScriptedServer) -> None:
+    chunk = delta("Hello", "stop") | {"model": "zephyr-7b \0", "system_fingerprint": "fp_1"}
+    server.stream(chunk, "[DONE]", headers={"x-inference-provider": "together"})
+    conversation = await room.ask()
+    known = room.finished(conversation).provenance
+    assert (known.reported_model, known.system_fingerprint, known.reported_provider) == (
+        "zephyr-7b \ufffd",
+        "fp_1",
+        "together",
+    )
+    generation, (request,) = last(conversation).generation, server.requests
+    assert generation is not None and generation.model_id == request["model"]
+    sent = (known.sent_temperature, known.sent_top_p, known.sent_max_tokens, known.sent_seed)
+    assert sent == (request["temperature"], request["top_p"], request["max_tokens"], request["seed"])
+    assert sent == (generation.temperature, generation.top_p, generation.max_tokens, generation.seed)
+    assert await room.now(conversation) == conversation
+
+
+async def test_a_stopped_reply_keeps_where_it_came_from(room: Room, server: ScriptedServer) -> None:
+    script = server.reply("one two three", hold_after=1)
+    conversation = await room.send()
+    await held(script)
+    await room.shows(conversation, "one")
+    stopped = await room.stop(conversation)
+    assert room.finished(stopped).provenance.reported_model == "m"
+
+
+async def test_a_reply_that_is_rated_and_ends_without_text_keeps_its_rating(room: Room, server: ScriptedServer) -> None:
+    script = server.stream(None, breaks=True)
+    conversation = await room.send()
+    await held(script)
+    reply = last(conversation).message_id
+    await room.rate(conversation, reply, value="like", comment="It begins well")
+    script.release()
+    ended = await room.ended(conversation)
+    assert (last(ended).status, last(ended).text) == ("failed", "")
+    rating = ended.ratings[reply, room.ada]
+    assert (rating.value, rating.comment) == ("like", "It begins well")
 
 
 @pytest.mark.parametrize(
@@ -349,10 +390,10 @@ async def test_pieces_that_are_closed_have_left_the_model(
     closed = False
 
     class Watched(ModelClient):
-        async def stream(self, request: ReplyRequest, on_pause: OnPause | None = None) -> Pieces:
+        async def stream(self, request: ReplyRequest, *told: Any) -> Pieces:
             nonlocal closed
             try:
-                async with contextlib.aclosing(super().stream(request, on_pause)) as pieces:
+                async with contextlib.aclosing(super().stream(request, *told)) as pieces:
                     async for piece in pieces:
                         yield piece
             finally:

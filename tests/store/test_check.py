@@ -76,8 +76,8 @@ TAMPERED = {
     "INSERT INTO rating_reasons VALUES ('nowhere', 'nobody', 'rude')": (
         "nowhere nobody rude of rating_reasons is surplus"
     ),
-    f"INSERT INTO conversations SELECT '{OTHER}', annotator_id, title, 1, 1, NULL, NULL, 1, 1, NULL, NULL"
-    " FROM conversations WHERE title = 'Another'": f"The row {OTHER} of conversations is surplus",
+    f"INSERT INTO conversations SELECT '{OTHER}', annotator_id, title, 1, 1, NULL, NULL, 1, 1, NULL, NULL,"
+    " NULL, NULL, NULL FROM conversations WHERE title = 'Another'": f"The row {OTHER} of conversations is surplus",
     "INSERT INTO ratings SELECT message_id, actor_id, messages.conversation_id, NULL, 'like', NULL, 1, 1, 'x'"
     " FROM messages CROSS JOIN (SELECT actor_id FROM events LIMIT 1) AS someone WHERE text = 'One'": (
         "of ratings is surplus"

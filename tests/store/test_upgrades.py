@@ -62,6 +62,13 @@ def kept(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
     return narrow[0] == narrow[1]
 
 
+def narrowed(now: Any, was: Any) -> Any:
+    """What is left of a payload without the fields, at any depth, that it did not have before."""
+    if not isinstance(was, dict):
+        return now
+    return {name: narrowed(now[name], value) for name, value in was.items()}
+
+
 # The data
 
 
@@ -118,7 +125,7 @@ def test_after_an_upgrade_every_conversation_opens_and_old_events_are_read_as_ne
                 row = rows.pop(event.event_id)
                 assert type(event.body) is BODIES[row["kind"]]
                 was, now = orjson.loads(row["payload"]), orjson.loads(payload_text(event.body))
-                assert was == {name: value for name, value in now.items() if name in was}
+                assert was == narrowed(now, was)
     assert rows == {}
 
 
@@ -172,3 +179,15 @@ def test_work_goes_on_after_an_upgrade_and_after_the_way_back_and_up_again(
         assert lost <= before.keys() - back.keys()
         assert admin.check(empty_database_url) == []
         before = after
+
+
+def test_an_upgrade_brings_back_ratings_of_replies_without_text(empty_database_url: str) -> None:
+    NEWEST.fill(empty_database_url)
+    before = stored(empty_database_url)
+    empty = [row["message_id"] for row in before["messages"] if row["model"] and not row["text"]]
+    rated = [row for row in before["ratings"] if row["message_id"] in empty]
+    assert len(rated) == 2
+    admin.downgrade(empty_database_url, "0002")
+    assert not [row for row in stored(empty_database_url)["ratings"] if row["message_id"] in empty]
+    admin.upgrade(empty_database_url)
+    assert [row for row in stored(empty_database_url)["ratings"] if row["message_id"] in empty] == rated

@@ -6,13 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatfeedback.access.links import signed
+from chatfeedback.domain.events import Assignment
 from chatfeedback.web.forms import next_address
 
 CONVERSATION = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
+LINK = f"/?assignment={signed(b'a key of a database', Assignment(study='colours', external_id='ü' * 200))}"
 
 
-@pytest.mark.parametrize("address", ["/", CONVERSATION])
-def test_next_address_keeps_page_and_conversations(address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["/", CONVERSATION, LINK, f"{LINK}&{CONVERSATION[2:]}", f"{CONVERSATION}&{LINK[2:]}"]
+)
+def test_next_address_keeps_page_conversations_and_links_to_studies(address: str) -> None:
     assert next_address(address) == address
 
 
@@ -34,6 +39,9 @@ def test_next_address_keeps_page_and_conversations(address: str) -> None:
         f"{CONVERSATION}\r\nX: y",
         f"{CONVERSATION}\n",
         f"{CONVERSATION}&x=y",
+        f"{LINK}/x",
+        f"{LINK}&study=x",
+        f"{LINK}{'x' * 4000}",
         CONVERSATION.upper(),
         CONVERSATION[:-1],
         "/?conversation=x",

@@ -1,0 +1,63 @@
+"""Links to a study: what is chatted on their page belongs to it, also after a sign-in, and a false one says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.application import Application
+from browser.chat_page import ChatPage
+from browser.people import Visitor
+from chatfeedback.access.links import links
+from chatfeedback.domain.events import UNASSIGNED, Assignment, ConversationStarted
+
+WARM = Assignment(study="colours", condition="warm", external_id="p-17")
+
+
+def query_of(application: Application, assignment: Assignment) -> str:
+    (link,) = links(application.settings.database_url, application.address, assignment)
+    return f"?{urlsplit(link).query}"
+
+
+def recorded(application: Application, conversation_id: str) -> Assignment:
+    """The assignment in the first event, which is that of the conversation."""
+    body = application.events(conversation_id)[0].body
+    assert isinstance(body, ConversationStarted)
+    said = Assignment(study=body.study, condition=body.condition, external_id=body.external_id)
+    assert application.conversation(conversation_id).assignment == said
+    return said
+
+
+def test_conversations_of_a_link_belong_to_its_study_after_a_sign_in(
+    guarded: Application, visits: Callable[..., Visitor]
+) -> None:
+    ada = visits("annotator")
+    ada.page.goto(f"{guarded.address}{query_of(guarded, WARM)}")
+    chat = ada.signs_in().chats()
+    chat.ask("one")
+    first = chat.conversation_id
+    chat.reload().shows("one", "You said: one")
+    chat.clear()
+    chat.ask("two")
+    assert chat.conversation_id != first
+    assert [recorded(guarded, one) for one in (first, chat.conversation_id)] == [WARM, WARM]
+    chat.open()
+    chat.ask("three")
+    assert recorded(guarded, chat.conversation_id) == UNASSIGNED
+
+
+@pytest.mark.parametrize("query", ["?assignment=x", "?assignment=a.b.c", "?assignment="])
+def test_a_link_that_was_not_signed_here_says_so_and_keeps_the_prompt(
+    chat: ChatPage, application: Application, query: str
+) -> None:
+    before = application.conversation_ids()
+    chat.open(query=query)
+    expect(chat.notice).to_contain_text("This link to a study is not valid")
+    chat.prompt.fill("one")
+    chat.prompt.press("Enter")
+    expect(chat.notice).to_contain_text("This link to a study is not valid")
+    expect(chat.prompt).to_have_value("one")
+    assert application.conversation_ids() == before
