@@ -278,12 +278,25 @@ class ChatService:
                 raise MessageRejected(f"A comment can have at most {self._longest_comment:,} characters.")
             comment, altered = decisions.storable(comment if comment.strip() else "")
         change = RatingChange(value, None if reasons is None else tuple(reasons), comment, altered)
+        set_aside: frozenset[str] = frozenset()
+
+        def look() -> None:
+            nonlocal set_aside
+            _must_be_an_id(message_id)
+            set_aside = decisions.set_aside(self._store.ratings_of(conversation_id, message_id, annotator_id))
+
         return await self._execute(
             annotator_id,
             conversation_id,
             lambda c: decisions.rate(
-                c, change, message_id=message_id, annotator_id=annotator_id, reasons=self._reasons
+                c,
+                change,
+                message_id=message_id,
+                annotator_id=annotator_id,
+                reasons=self._reasons,
+                set_aside=set_aside,
             ),
+            look=look if value and reasons is None else None,
         )
 
     async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
@@ -329,9 +342,12 @@ class ChatService:
         decide: Decision,
         then: Callable[[Conversation], None] | None = None,
         *,
+        look: Callable[[], None] | None = None,
         new: bool = False,
     ) -> Conversation:
         """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
+
+        `look` is called before, in a thread, for what the decision wants to know of the log.
 
         Commands about one conversation take turns in the order in which they came: of two clicks in a hurry the
         second must not overtake the first on another connection. Raises what the decision raises, NotFound unless the
@@ -350,6 +366,8 @@ class ChatService:
 
         async def all_of_it() -> Conversation:
             async with lock:
+                if look is not None:
+                    await asyncio.to_thread(look)
                 conversation = (await committed(self._store.execute(command))).conversation
             if then is not None:
                 then(conversation)

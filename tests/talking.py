@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -124,11 +124,11 @@ class Talk(ABC):
     def clear(self) -> None:
         self.do(decisions.clear)
 
-    def rate(self, message_id: str, annotator_id: str, change: RatingChange) -> tuple[Event, ...]:
-        return self.do(
-            lambda c: decisions.rate(c, change, message_id=message_id, annotator_id=annotator_id, reasons=REASONS),
-            annotator_id,
-        )
+    def rate(
+        self, message_id: str, annotator_id: str, change: RatingChange, set_aside: Collection[str] = ()
+    ) -> tuple[Event, ...]:
+        who = {"message_id": message_id, "annotator_id": annotator_id}
+        return self.do(lambda c: decisions.rate(c, change, reasons=REASONS, set_aside=set_aside, **who), annotator_id)
 
 
 class FoldedTalk(Talk):

@@ -8,7 +8,7 @@ conversation as it is: they are never in conflict with anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from chatfeedback.domain.conversation import Conversation, Message, Rating
@@ -181,10 +181,12 @@ def rate(
     message_id: str,
     annotator_id: str,
     reasons: Mapping[str, str],
+    set_aside: Collection[str] = (),
 ) -> tuple[Body, ...]:
     """The rating that is wanted, whatever it was. `reasons`: the configured codes and their polarity.
 
-    Raises NotRateable for anything but a reply with text, NotOffered for an unknown value or reason.
+    `set_aside`: reasons that come back with a new value that they go with (see the function of that name). Raises
+    NotRateable for anything but a reply with text, NotOffered for an unknown value or reason.
     """
     message = message_of(conversation, message_id)
     if message.role != "assistant":
@@ -193,7 +195,8 @@ def rate(
         raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
     before = conversation.ratings.get((message_id, annotator_id))
     value = _value(change.value, before)
-    codes = _codes(change.reasons, before, value, reasons)
+    is_new = change.reasons is None and value is not None and (before is None or before.value != value)
+    codes = _codes(change.reasons, before, value, reasons, set_aside if is_new else ())
     comment = (before.comment if before else None) if change.comment is None else (change.comment or None)
     old = (before.value, before.reasons, before.comment) if before else (None, (), None)
     if change.value is not None and value is None and old[0] is not None and change.reasons is None:
@@ -223,6 +226,19 @@ def rate(
             model=message.model,
         ),
     )
+
+
+def set_aside(ratings: Iterable[MessageRated | RatingCleared]) -> frozenset[str]:
+    """Return the reasons that went with a change of the value, and not by hand; the ratings of a reply, oldest first.
+
+    A like with reasons that becomes a dislike by mistake, and a like again, has its reasons back.
+    """
+    aside: set[str] = set()
+    for rating in ratings:
+        value, reasons = (rating.value, rating.reasons) if isinstance(rating, MessageRated) else (None, ())
+        gone = set(rating.previous_reasons) - set(reasons)
+        aside = (aside | gone if value != rating.previous_value else aside - gone) - set(reasons)
+    return frozenset(aside)
 
 
 def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, ...]:
@@ -294,9 +310,10 @@ def _codes(
     before: Rating | None,
     value: RatingValue | None,
     polarity: Mapping[str, str],
+    set_aside: Collection[str],
 ) -> tuple[str, ...]:
     """The reasons, without those that speak against the value. Codes retired from the settings may stay."""
-    known = set(before.reasons) if before else set()
+    known = (set(before.reasons) if before else set()) | set(set_aside)
     codes = known if wanted is None else set(wanted)
     if unknown := sorted(codes - known - polarity.keys()):
         raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")

@@ -26,6 +26,8 @@ from chatfeedback.domain.events import (
     Body,
     ConversationErased,
     Event,
+    MessageRated,
+    RatingCleared,
     body_from,
     new_id,
     payload_text,
@@ -51,6 +53,15 @@ _INSERT_RETURNING = _INSERT.returning(events.c.position)
 _BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
 _BY_CONVERSATION = (
     select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
+)
+_RATINGS = (
+    select(*events.c)
+    .where(
+        events.c.conversation_id == bindparam("of_conversation"),
+        events.c.message_id == bindparam("of_message"),
+        events.c.actor_id == bindparam("of_actor"),
+    )
+    .order_by(events.c.version)
 )
 _RECEIPT = select(events.c.version).where(
     events.c.conversation_id == bindparam("of_conversation"), events.c.kind == bindparam("of_kind")
@@ -265,6 +276,15 @@ class EventStore:
         """The events of one conversation, oldest first."""
         with self.reading() as tx:
             return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
+
+    def ratings_of(
+        self, conversation_id: str, message_id: str, annotator_id: str
+    ) -> list[MessageRated | RatingCleared]:
+        """What one annotator has said of one reply, oldest first."""
+        key = {"of_conversation": conversation_id, "of_message": message_id, "of_actor": annotator_id}
+        with self.reading() as tx:
+            bodies = [event_from(row).body for row in tx.all(_RATINGS, key)]
+        return [body for body in bodies if isinstance(body, MessageRated | RatingCleared)]
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

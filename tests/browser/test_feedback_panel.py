@@ -49,6 +49,10 @@ def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, applic
     chat.select(0)
     expect(chat.reason("Unclear")).to_be_checked()
     expect(chat.reason("Too long")).not_to_be_checked()
+    chat.vote(0, "like")
+    expect(chat.quote).to_have_text("You like You said: one")
+    expect(chat.reason("Correct")).to_be_checked()
+    expect(chat.reason("Good style")).to_be_checked()
 
 
 def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPage, application: Application) -> None:

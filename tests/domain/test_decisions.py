@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.decisions import RatingChange, accepted_text, rate, storable
+from chatfeedback.domain.decisions import RatingChange, accepted_text, rate, set_aside, storable
 from chatfeedback.domain.events import MessageRated, RatingCleared
 from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotRateable, ReplyRunning
 from talking import REASONS, FoldedTalk
@@ -285,3 +285,51 @@ def test_an_interrupted_reply_is_not_replaced_by_less_text(talk: FoldedTalk) -> 
     talk.finish(reply, "Once upon", "interrupted")
     talk.finish(reply, "Once", "complete")
     assert talk.conversation.messages[reply].status == "interrupted"
+
+
+Click = tuple[str, object]
+LIKE, DISLIKE, CLEAR = (("value", value) for value in ("like", "dislike", ""))
+
+
+def ticked(*reasons: str) -> Click:
+    return "reasons", reasons
+
+
+@pytest.mark.parametrize(
+    ("clicks", "value", "reasons"),
+    [
+        ([LIKE, ticked("accurate"), DISLIKE, LIKE], "like", ("accurate",)),
+        ([LIKE, ticked("accurate"), DISLIKE, ticked("wrong"), LIKE], "like", ("accurate",)),
+        ([LIKE, ticked("accurate"), DISLIKE, ticked("wrong"), LIKE, DISLIKE], "dislike", ("wrong",)),
+        ([LIKE, ticked("accurate", "funny"), DISLIKE], "dislike", ("funny",)),
+        ([LIKE, ticked("accurate", "funny"), DISLIKE, ticked(), LIKE], "like", ("accurate",)),
+        ([LIKE, ticked("accurate"), ticked(), DISLIKE, LIKE], "like", ()),
+        ([LIKE, ticked("accurate", "funny"), CLEAR, LIKE], "like", ("accurate", "funny")),
+        ([LIKE, ticked("accurate", "funny"), CLEAR, DISLIKE], "dislike", ("funny",)),
+        ([LIKE, ticked("accurate"), CLEAR, DISLIKE, CLEAR, LIKE], "like", ("accurate",)),
+        ([LIKE, ticked("accurate"), DISLIKE, LIKE, ticked(), DISLIKE, LIKE], "like", ()),
+        ([LIKE, ticked("accurate"), DISLIKE, ("comment", "Hm."), LIKE], "like", ("accurate",)),
+    ],
+)
+def test_rate_brings_back_the_reasons_that_went_with_the_value(
+    talk: FoldedTalk, clicks: list[Click], value: str, reasons: tuple[str, ...]
+) -> None:
+    reply = talk.ask("Hello", "Hi")
+    said: list[MessageRated | RatingCleared] = []
+    for name, wanted in clicks:
+        change = RatingChange(**{name: wanted})  # type: ignore[arg-type]
+        events = talk.rate(reply, "ada", change, set_aside(said))
+        said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
+    rating = talk.conversation.ratings[reply, "ada"]
+    assert (rating.value, rating.reasons) == (value, reasons)
+
+
+@given(st.lists(st.sampled_from(["like", "dislike", ""]), max_size=8))
+def test_rate_gives_the_same_for_the_same_value_whatever_was_clicked_between(values: list[str]) -> None:
+    talk = FoldedTalk()
+    reply = talk.ask("Hello", "Hi")
+    said: list[MessageRated | RatingCleared] = []
+    for change in (RatingChange("like", ("accurate", "funny")), *map(RatingChange, values), RatingChange("like")):
+        events = talk.rate(reply, "ada", change, set_aside(said))
+        said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
+    assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")

@@ -69,6 +69,24 @@ async def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(room: 
     assert after.ratings == {}
 
 
+async def test_reasons_come_back_with_the_value_that_they_went_with(room: Room) -> None:
+    conversation = await room.ask()
+    reply = conversation.head_id
+    await room.rate(conversation, reply, value="like", reasons=["accurate", "funny"])
+    await room.rate(conversation, reply, value="dislike")
+    await room.rate(conversation, reply, reasons=["wrong"])
+    after = await room.rate(conversation, reply, value="like")
+    assert rating_of(room, after, reply) == ("like", ("accurate",), None)
+    after = await room.rate(conversation, reply, value="dislike")
+    assert rating_of(room, after, reply) == ("dislike", ("wrong",), None)
+    await room.rate(conversation, reply, value="")
+    after = await room.rate(conversation, reply, value="dislike")
+    assert rating_of(room, after, reply) == ("dislike", ("wrong",), None)
+    *_, rated = room.log(after)
+    assert isinstance(rated, MessageRated)
+    assert (rated.previous_value, rated.reasons) == (None, ("wrong",))
+
+
 async def test_reasons_that_speak_against_a_changed_vote_are_dropped(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
