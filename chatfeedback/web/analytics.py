@@ -253,13 +253,14 @@ def cards(found: Headline) -> list[Card]:
     made, liked = found.replies, found.liked
     low, high = liked.interval() or (None, None)
     between = f"95% interval {percent(low)} to {percent(high)}; " if liked.of else ""
+    left_out = f"; {number(found.without_text)} on replies without text left out" if found.without_text else ""
     ended = number(found.stopped.of)
     return [
         Card("Conversations", number(found.conversations), "started"),
         Card("Messages", number(found.messages), "by people and models, all versions"),
         Card("Replies", number(made.asked), f"asked of models; {number(made.with_text)} with text"),
         Card("Rated", percent(found.rated.value), f"{number(made.rated)} of the replies with text"),
-        Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.of)}"),
+        Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.of)}{left_out}"),
         Card("Retried", percent(found.retried.value), f"{_counted(found.retries, 'retry', 'retries')}, per reply"),
         Card("Undone", percent(found.undone.value), f"{_counted(found.undos, 'undo', 'undos')}, per reply"),
         Card("Edited", percent(found.edited.value), f"{_counted(found.edits, 'edit', 'edits')}, per message"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -255,3 +256,13 @@ def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded)
     nothing = recorded.desk.overview(Filters(model="none")).headline
     assert {card.value for card in cards(nothing)} == {"0", "–"}
     assert len({card.name for card in cards(nothing)}) == 12
+
+
+@ON_SQLITE
+def test_the_like_rate_says_how_many_ratings_of_empty_replies_it_leaves_out(recorded: Recorded) -> None:
+    found = recorded.desk.overview(Filters()).headline
+    assert found.without_text > 0
+    (like_rate,) = (card for card in cards(found) if card.name == "Like rate")
+    assert like_rate.detail.endswith(f"{found.liked.of}; {found.without_text} on replies without text left out")
+    (like_rate,) = (card for card in cards(replace(found, without_text=0)) if card.name == "Like rate")
+    assert "left out" not in like_rate.detail
