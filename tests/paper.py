@@ -58,8 +58,6 @@ class Paper:
     def finish(self, text: str) -> None:
         assert self.writing is not None
         self.texts[self.writing] = text
-        if not text:
-            self.opinions = {key: said for key, said in self.opinions.items() if key[0] != self.writing}
         if not text and self.instead_of and self.texts[self.instead_of]:
             self.screens.append((*self.screen[:-1], self.instead_of))
         self.writing = None

@@ -64,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
         "store.backup",
         "store.erasure",
         "access.command",
+        "access.links",
         "export.command",
         "analytics.command",
         "analytics.filters",

@@ -26,11 +26,14 @@ LONGEST = 200
 _ALGORITHM = "HS256"
 
 
-def links(url: str, page: str, assignment: Assignment, external_ids: Sequence[str] = ()) -> Iterator[str]:
+def links(
+    url: str, page: str, *, study: str | None = None, condition: str | None = None, external_ids: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield a link to `page` for each external id, or one without; signed with the key of the database at `url`.
 
     Raises InputError for an assignment that says nothing or cannot be stored, SettingsError and StoreError.
     """
+    assignment = Assignment(study=study, condition=condition)
     several = [replace(assignment, external_id=one) for one in external_ids] or [assignment]
     for one in several:
         _must_be_usable(one)

@@ -271,12 +271,12 @@ def link(
 ) -> None:
     """Print signed links: what is chatted through one is recorded with its study, condition and external id."""
     from chatfeedback.access.links import links
-    from chatfeedback.domain.events import Assignment
     from chatfeedback.settings import Settings
 
     settings = Settings.load(config, database_url=database_url)
     page = settings.public_url or f"http://{settings.host}:{settings.port}"
-    for address in links(settings.database_url, page, Assignment(study=study, condition=condition), external_id or ()):
+    url = settings.database_url
+    for address in links(url, page, study=study, condition=condition, external_ids=external_id or ()):
         typer.echo(address)
 
 

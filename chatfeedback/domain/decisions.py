@@ -313,7 +313,8 @@ def _codes(
     set_aside: Collection[str],
 ) -> tuple[str, ...]:
     """The reasons, without those that speak against the value. Codes retired from the settings may stay."""
-    known = (set(before.reasons) if before else set()) | set(set_aside)
+    known = set(before.reasons) if before else set()
+    known.update(set_aside)
     codes = known if wanted is None else set(wanted)
     if unknown := sorted(codes - known - polarity.keys()):
         raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")

@@ -221,8 +221,10 @@ class _Exchange(AsyncInferenceClient):
                     self.done = True
                     return
                 if data.strip():
-                    event_stream.check(json.loads(data))
-                    yield f"data: {data}"
+                    payload = json.loads(data, parse_constant=lambda _name: None)
+                    event_stream.check(payload)
+                    # NaN is no JSON, and huggingface_hub sets a field that is NaN for ever.
+                    yield f"data: {json.dumps(payload) if 'NaN' in data else data}"
 
 
 async def _next(

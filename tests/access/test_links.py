@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.access import links
-from chatfeedback.domain.events import UNASSIGNED, Assignment
+from chatfeedback.domain.events import Assignment
 from chatfeedback.errors import InputError
 from chatfeedback.web.assignments import Assignments
 
@@ -71,28 +72,29 @@ def test_assignments_of_a_page_are_those_of_its_link_and_else_of_the_settings() 
 
 
 def test_links_gives_one_for_each_external_id(database_url: str) -> None:
-    assignment = Assignment(study="colours", condition="warm")
-    made = list(links.links(database_url, "https://chat.example.org/", assignment, ["p-17", "p-18 & more"]))
-    again = list(links.links(database_url, "https://chat.example.org", assignment))
-    assert [urlsplit(link)[:3] for link in made + again] == [("https", "chat.example.org", "/")] * 3
-    tokens = [parse_qs(urlsplit(link).query)[links.PARAMETER][0] for link in made + again]
+    of_study = {"study": "colours", "condition": "warm"}
+    made = list(
+        links.links(database_url, "https://chat.example.org/", **of_study, external_ids=["p-17", "p-18 & more"])
+    )
+    made += links.links(database_url, "https://chat.example.org", **of_study)
+    assert [urlsplit(link)[:3] for link in made] == [("https", "chat.example.org", "/")] * 3
+    tokens = [parse_qs(urlsplit(link).query)[links.PARAMETER][0] for link in made]
     bodies = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
     assert [body.get("external_id") for body in bodies] == ["p-17", "p-18 & more", None]
+    assert all((body["study"], body["condition"]) == ("colours", "warm") for body in bodies)
 
 
 @pytest.mark.parametrize(
-    ("assignment", "external_ids"),
+    "named",
     [
-        (UNASSIGNED, []),
-        (Assignment(study=""), []),
-        (Assignment(condition="  "), []),
-        (Assignment(study="x" * 201), []),
-        (Assignment(study="nul \0"), []),
-        (Assignment(study="colours"), ["p-17", ""]),
+        {},
+        {"study": ""},
+        {"condition": "  "},
+        {"study": "x" * 201},
+        {"study": "nul \0"},
+        {"study": "colours", "external_ids": ["p-17", ""]},
     ],
 )
-def test_links_refuses_what_cannot_be_recorded(
-    database_url: str, assignment: Assignment, external_ids: list[str]
-) -> None:
+def test_links_refuses_what_cannot_be_recorded(database_url: str, named: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        list(links.links(database_url, "https://chat.example.org", assignment, external_ids))
+        list(links.links(database_url, "https://chat.example.org", **named))

@@ -18,7 +18,10 @@ WARM = Assignment(study="colours", condition="warm", external_id="p-17")
 
 
 def query_of(application: Application, assignment: Assignment) -> str:
-    (link,) = links(application.settings.database_url, application.address, assignment)
+    named = {"study": assignment.study, "condition": assignment.condition}
+    (link,) = links(
+        application.settings.database_url, application.address, **named, external_ids=[assignment.external_id or ""]
+    )
     return f"?{urlsplit(link).query}"
 
 

@@ -14,7 +14,7 @@ from chatfeedback.domain.events import Provenance
 from chatfeedback.errors import ModelError
 from chatfeedback.inference import provenance
 from chatfeedback.inference.client import Endpoint, ModelClient
-from inference.asking import SAMPLING, asking
+from inference.asking import SAMPLING, asking, reply
 from openai_server import ScriptedServer, delta
 
 SENT = Provenance(
@@ -102,7 +102,22 @@ def test_sent_is_none_for_a_parameter_that_was_left_out_or_renamed(missing: str)
     assert provenance.sent(Provenance(), payload, {}) == replace(SENT, **{f"sent_{missing}": None})
 
 
-@given(said=st.none() | st.integers() | st.floats() | st.lists(st.text()) | st.dictionaries(st.text(), st.text()))
+async def test_stream_passes_over_what_is_no_number(server: ScriptedServer, client: ModelClient) -> None:
+    whole = delta("Hello NaN", "stop") | {"system_fingerprint": float("nan"), "created": float("inf")}
+    counts = {"choices": [], "model": float("nan"), "usage": {"prompt_tokens": float("nan"), "completion_tokens": 7}}
+    server.stream(whole, counts, "[DONE]")
+
+    text, finish = await reply(client)
+    assert (text, finish.prompt_tokens, finish.completion_tokens) == ("Hello NaN", None, 7)
+
+
+@given(
+    said=st.none()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.lists(st.text())
+    | st.dictionaries(st.text(), st.text())
+)
 def test_told_passes_over_what_is_no_text(said: Any) -> None:
     chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": said, "system_fingerprint": said})
 
