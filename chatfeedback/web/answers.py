@@ -12,7 +12,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from chatfeedback.web import hygiene
-from chatfeedback.web.identity import header, is_secure
+from chatfeedback.web.forms import ENDED
+from chatfeedback.web.identity import COOKIE, cookie, cookie_name, header, is_secure
 from chatfeedback.web.rendering import render
 
 NO_CONSENT = "no_consent"
@@ -26,7 +27,10 @@ def refusal(scope: Scope, status: int, sentence: str, code: str = "") -> Respons
     if not _opens_a_page(scope):
         return PlainTextResponse(f"{sentence}\n", status_code=status)
     if status == 401:
-        return RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
+        # A browser forgets the cookie with the session; one that still has it has a session that has ended.
+        had_session = scope["method"] == "GET" and cookie(scope, cookie_name(COOKIE, scope)) is not None
+        query = urlencode({"next": _address(scope), **({ENDED: ""} if had_session else {})})
+        return RedirectResponse(f"/login?{query}", status_code=303)
     if code == NO_CONSENT:
         return RedirectResponse(f"/consent?{urlencode({'next': _address(scope)})}", status_code=303)
     if status == 503 and scope["method"] == "GET":

@@ -146,3 +146,5 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])
+    again = [*painted, on.put_back, on.undone]
+    panel.unsaved.select(feedback.send_again, [on.drawn, panel.about], again, **called)

@@ -186,7 +186,7 @@ class ChatHandlers:
         async for update in self._act(act, drawn, request):
             if first and undone:
                 if text.strip():
-                    update.update(self._offer(undone))
+                    update.update(self.offer(undone))
                 else:
                     update[self._on.prompt] = gr.Textbox(value=undone, submit_btn=True, stop_btn=False)
             first = False
@@ -194,9 +194,9 @@ class ChatHandlers:
 
     def put_back(self, text: str, undone: str) -> Update:
         """Exchanges what is in the box for the prompt that was undone, and offers that in turn."""
-        return {self._on.prompt: undone, **self._offer(text)}
+        return {self._on.prompt: undone, **self.offer(text)}
 
-    def _offer(self, undone: str) -> Update:
+    def offer(self, undone: str) -> Update:
         """The button that puts a text into the box, where there is one."""
         button = gr.Button(f"Put back: “{present.quoted(undone, 60)}”", visible=bool(undone.strip()))
         return {self._on.put_back: button, self._on.undone: undone}
@@ -300,7 +300,7 @@ class ChatHandlers:
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):
-                    yield {**update, **self._offer(text)} if text else update
+                    yield {**update, **self.offer(text)} if text else update
                 return
             if note and (said := note(conversation)):
                 extra["notice"] = alert(said)

@@ -32,6 +32,7 @@ QUIET_SECONDS = 0.25
 """Without another click on a thumb, before the thumbs are painted."""
 PATIENCE_SECONDS = 5.0
 """For which a click waits for the edit of the message that it is about."""
+EDIT_NOT_SAVED = "Your edit was not saved, because your session had ended. Its text is under “Put back”."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Panel:
     saved: gr.HTML
     refused: gr.Textbox
     """Changes when a click on a reply was refused."""
+    unsaved: gr.HTML
+    """Tells of feedback that an earlier page of this tab sent in vain (assets/unsaved.js)."""
     typed: gr.Button
     """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of a paste."""
     close: gr.Button
@@ -83,7 +86,9 @@ def build_panel() -> Panel:
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
     stamp, typed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
     refused = gr.Textbox("", visible="hidden", container=False)
-    return Panel(box, about, quote, reasons, comment, stamp, saved, refused, typed, close, open_last)
+    tell = 'chatfeedback.unsaved.ready((said) => trigger("select", said));'
+    unsaved = gr.HTML(visible="hidden", elem_id="feedback-unsaved", js_on_load=tell)
+    return Panel(box, about, quote, reasons, comment, stamp, saved, refused, unsaved, typed, close, open_last)
 
 
 class FeedbackHandlers:
@@ -162,9 +167,9 @@ class FeedbackHandlers:
         seen = storable(said)[0].strip()
         return message_id if (text or seen).startswith(seen) else None
 
-    def _refusal(self, error: ChatFeedbackError) -> Update:
+    def _refusal(self, error: ChatFeedbackError, sentence: str = "") -> Update:
         """Why a click was refused; the page then asks for what is to be seen instead (`take_back`)."""
-        return {self._on.notice: alert(str(error)), self._panel.refused: new_id()}
+        return {self._on.notice: alert(sentence or str(error)), self._panel.refused: new_id()}
 
     async def take_back(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Paints the thumbs as they are stored, after a click that was not; all that is stored, where nothing is known.
@@ -238,6 +243,32 @@ class FeedbackHandlers:
         said = await self.leave_comment(about, comment, stamp, request)
         failed = self._on.notice in said
         return said if failed else {**said, **self._closed()}
+
+    async def send_again(self, drawn: Rendered, about: str, data: gr.EventData, request: gr.Request) -> Update:
+        """Store what an earlier page of this tab sent in vain, and show it; what cannot be stored is given back.
+
+        The page sends the parts of the rating of one message that were not answered, or the text of an edit.
+        """
+        page, annotator_id = self._chat.page(request)
+        drawn = self._chat.found(drawn, request)
+        parts = {name: getattr(data, name, None) for name in ("value", "reasons", "comment")}
+        target, edited = str(getattr(data, "about", "")), getattr(data, "edit", None)
+        conversation_id, _, message_id = target.partition(" ")
+        said: Update = {}
+        if edited:
+            said = {self._on.notice: alert(EDIT_NOT_SAVED), **self._chat.offer(edited)}
+        if all(part is None for part in parts.values()):
+            return said or {self._on.notice: gr.skip()}
+        try:
+            conversation = await self._service.rate(annotator_id, conversation_id, message_id, **parts)
+        except ChatFeedbackError as error:
+            text = f" Your comment was: “{parts['comment']}”" if parts["comment"] else ""
+            return {**said, **self._refusal(error, f"Your feedback was not saved. {error}{text}")}
+        if drawn.conversation_id != conversation_id or message_id not in drawn.ids or page.moved_on(drawn):
+            return said or {self._on.notice: gr.skip()}
+        said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
+        said |= self._open(page, conversation, annotator_id, message_id, keep_comment=about == target)
+        return said
 
     def keep(self, drawn: Rendered, about: str, request: gr.Request) -> Update:
         """Close the panel when its reply is not on the screen any more, or a prompt was sent since it was opened.

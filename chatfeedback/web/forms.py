@@ -22,6 +22,8 @@ from chatfeedback.web.identity import cookie, cookie_name, is_secure, person_in
 
 BROWSER_COOKIE = "chatfeedback_form"
 TOKEN = "csrf"  # noqa: S105 - the name of a field
+ENDED = "ended"
+"""A parameter of `/login`, without a value: the browser comes from a page whose session has ended."""
 _OURS = re.compile(r"[A-Za-z0-9_-]{32}")
 """What our own values of BROWSER_COOKIE look like."""
 _PARAMETER = rf"(conversation=[0-9a-f-]{{36}}|{links.PARAMETER}=[A-Za-z0-9_.-]{{1,4000}})"

@@ -23,7 +23,7 @@ from starlette.responses import RedirectResponse, Response
 from chatfeedback.access.desk import AccessDesk
 from chatfeedback.access.oidc import OidcClient, Pending
 from chatfeedback.errors import ChatFeedbackError, SignInRefused
-from chatfeedback.web.forms import drop_cookie, next_address, set_cookie
+from chatfeedback.web.forms import ENDED, drop_cookie, next_address, set_cookie
 from chatfeedback.web.identity import cookie, cookie_name
 from chatfeedback.web.rendering import render
 from chatfeedback.web.sign_in import begin_session, status_of
@@ -43,7 +43,8 @@ def oidc_routes(
     def login_page(request: Request, error: ChatFeedbackError | None = None) -> Response:
         asked = next_address(request.query_params.get("next"))
         status = status_of(error) if error else 200
-        return render("login.html", status=status, token="", next=asked, name="", error=error, oidc=label)
+        ended = ENDED in request.query_params
+        return render("login.html", status=status, token="", next=asked, name="", error=error, ended=ended, oidc=label)
 
     @router.api_route("/login", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:

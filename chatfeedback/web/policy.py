@@ -100,6 +100,7 @@ FUNCTIONS: dict[str, Needs] = {
     "FeedbackHandlers.leave_comment": Permission.CHAT,
     "FeedbackHandlers.close": Permission.CHAT,
     "FeedbackHandlers.keep": Permission.CHAT,
+    "FeedbackHandlers.send_again": Permission.CHAT,
     # Of everybody for those who may see all, else of oneself.
     "AnalyticsHandlers.refresh": Permission.SEE_OWN,
     "AnalyticsHandlers.watch": Permission.SEE_OWN,

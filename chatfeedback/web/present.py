@@ -100,13 +100,17 @@ def stored_texts(shown: Sequence[Bubble]) -> list[dict[str, Any]]:
 
 
 def drawn_texts(shown: Sequence[Bubble], drawings: Drawings) -> list[dict[str, Any]]:
-    """Return what is seen of each bubble: its `blocks` of HTML, and whether it is a `sentence` of ours, no message."""
-    return [
-        {"blocks": drawings.blocks(one.message.message_id, one.text, growing=one.message.status == "writing")}
-        if one.has_text
-        else {"blocks": [f"<p>{escape(one.text)}</p>"], "sentence": True}
-        for one in shown
-    ]
+    """Return what is seen of each bubble.
+
+    That is the `id` of the message, its `blocks` of HTML, and whether it is a `sentence` of ours, no message.
+    """
+    return [{"id": one.message.message_id, **_drawn(one, drawings)} for one in shown]
+
+
+def _drawn(one: Bubble, drawings: Drawings) -> dict[str, Any]:
+    if not one.has_text:
+        return {"blocks": [f"<p>{escape(one.text)}</p>"], "sentence": True}
+    return {"blocks": drawings.blocks(one.message.message_id, one.text, growing=one.message.status == "writing")}
 
 
 def without_addresses(sentence: str) -> str:

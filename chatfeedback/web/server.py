@@ -45,7 +45,7 @@ from chatfeedback.web.health import Health, health_routes
 from chatfeedback.web.layout import ASSETS
 from chatfeedback.web.metrics import Metrics
 
-SCRIPTS = ("outage.js", "session.js", "stream.js", "messages.js", "page.js", "scroll.js")
+SCRIPTS = ("outage.js", "session.js", "stream.js", "unsaved.js", "messages.js", "page.js", "scroll.js")
 STYLES = ("chat.css", "messages.css", "analytics.css")
 GRACE_SECONDS = 3
 """How long requests may go on at the end, after the replies have been waited for (`shutdown_seconds`)."""

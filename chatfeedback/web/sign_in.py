@@ -25,6 +25,7 @@ from chatfeedback.errors import (
     TooMany,
 )
 from chatfeedback.web.forms import (
+    ENDED,
     Forms,
     drop_cookie,
     next_address,
@@ -89,6 +90,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
             next=next_address(asked),
             name=name,
             error=error,
+            ended=ENDED in request.query_params,
             oidc=None,
         )
         remember(page, request, value)

@@ -36,7 +36,8 @@
     blocksOf.set(message, [...blocks]);
   };
 
-  const drawMessage = (row, { blocks, sentence }) => {
+  const drawMessage = (row, { id, blocks, sentence }) => {
+    row.dataset.message = id;
     const content = row.querySelector(".message-content");
     if (!content) return; // it is being edited
     let message = content.querySelector(":scope > .cf-message");

@@ -59,6 +59,7 @@
 
   const improve = () => {
     draft.restore();
+    chatfeedback.unsaved.resume();
     recover();
     showEditing();
     chatfeedback.scroll.watch();

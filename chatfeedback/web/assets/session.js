@@ -1,5 +1,6 @@
 // A session ends while the page is open: by time, by a sign-out in another tab, by an administrator. What is sent then
-// is refused, and the page goes to where one signs in; what was typed is kept, and the way back leads here again. A page
+// is refused, and the page goes to where one signs in; what was typed or rated is kept (page.js, unsaved.js), and the way
+// back leads here again. A page
 // that is looked at again asks for itself, lest it shows what was said to whoever sits there by now. One that may not
 // do what it offers, because the person, her role or the consent text has changed, is loaded again.
 (() => {
@@ -13,7 +14,8 @@
     if (url.origin !== window.location.origin) return answer;
     if (answer.status === NOT_SIGNED_IN) {
       const here = window.location.pathname + window.location.search;
-      window.location.assign(`/login?next=${encodeURIComponent(here)}`);
+      chatfeedback.unsaved.leave(url.pathname.endsWith("/queue/join") ? options?.body : "");
+      window.location.assign(`/login?next=${encodeURIComponent(here)}&ended`);
       return left();
     }
     const last = Number(sessionStorage.getItem("chatfeedback:refused"));

@@ -42,6 +42,7 @@
     if (!message.startsWith("data: ")) return message;
     const told = JSON.parse(message.slice("data: ".length));
     if (told.msg === "process_completed" && !waiting.delete(told.event_id)) answered.add(told.event_id);
+    if (told.msg === "process_completed") chatfeedback.unsaved.answered(told.event_id);
     if (told.msg === "process_generating") begun.add(told.event_id);
     if (told.msg !== "process_completed" || !told.success) return message;
     if (!begun.delete(told.event_id) && !isLate(told)) return message;
