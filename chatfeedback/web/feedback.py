@@ -292,9 +292,9 @@ class FeedbackHandlers:
         try:
             conversation = await self._service.rate(annotator_id, conversation_id, message_id, **change)
         except ChatFeedbackError as error:
-            return {self._on.notice: alert(str(error)), self._panel.saved: _unsaved(error)}
+            return {self._on.notice: alert(str(error)), self._panel.saved: _unsaved(about, error)}
         rating = conversation.ratings.get((message_id, annotator_id))
-        return {self._panel.saved: _saved(rating)}
+        return {self._panel.saved: _saved(about, rating)}
 
     def _open(
         self,
@@ -322,7 +322,7 @@ class FeedbackHandlers:
             panel.about: _about(conversation, message_id),
             panel.quote: _quote(conversation.messages[message_id].text, value),
             panel.reasons: gr.CheckboxGroup(choices=offered, value=chosen, visible=bool(offered)),
-            panel.saved: _saved(rating),
+            panel.saved: _saved(_about(conversation, message_id), rating),
         }
         if not keep_comment:
             update[panel.comment] = (rating.comment if rating else None) or ""
@@ -349,11 +349,14 @@ def _quote(text: str, value: str | None) -> str:
     return f"<strong>{said}</strong> {quoted}"
 
 
-def _saved(rating: Rating | None) -> str:
-    if rating is None:
-        return ""
-    return f'<span role="status" {once()}>✓ Saved</span>'  # the page has written "Saving…" there (page.js)
+def _saved(about: str, rating: Rating | None) -> str:
+    """Return what the panel says of a reply; the page says "Saving…" in the same place (assets/unsaved.js)."""
+    return _line("status", about, "✓ Saved" if rating else "")
 
 
-def _unsaved(error: ChatFeedbackError) -> str:
-    return f'<span role="alert" {once()}>Not saved. {html.escape(str(error))}</span>'
+def _unsaved(about: str, error: ChatFeedbackError) -> str:
+    return _line("alert", about, f"Not saved. {error}")
+
+
+def _line(role: str, about: str, text: str) -> str:
+    return f'<span role="{role}" data-about="{html.escape(about)}" {once()}>{html.escape(text)}</span>'

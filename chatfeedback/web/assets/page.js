@@ -104,12 +104,6 @@
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
     if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);
-    // "Saved" is said of what is stored; until the server says so of this, it is not.
-    const saved = document.querySelector("#feedback-saved [role=status], #feedback-saved [role=alert]");
-    if (saved && event.target.closest?.("#feedback-comment, #feedback-reasons")) {
-      saved.setAttribute("role", "status");
-      saved.textContent = "Saving…";
-    }
   });
 
   // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error

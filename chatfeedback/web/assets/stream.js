@@ -29,6 +29,7 @@
   const clicked = new Map(); // of the event of each click on a thumb: which of them it was
   const waiting = new Set(); // the events that were sent and are not answered, as far as is known: some are in vain
   const answered = new Set(); // the events whose answer came before the page was told that they were sent
+  const failed = new Set(); // the events of which the server has said that their handler failed
   let clicks = 0;
   let woken = -Infinity;
 
@@ -42,7 +43,10 @@
     if (!message.startsWith("data: ")) return message;
     const told = JSON.parse(message.slice("data: ".length));
     if (told.msg === "process_completed" && !waiting.delete(told.event_id)) answered.add(told.event_id);
-    if (told.msg === "process_completed") chatfeedback.unsaved.answered(told.event_id);
+    if (told.msg === "log" && told.level === "warning") failed.add(told.event_id); // web/faults.py
+    if (told.msg === "process_completed") {
+      chatfeedback.unsaved.answered(told.event_id, failed.delete(told.event_id) || !told.success);
+    }
     if (told.msg === "process_generating") begun.add(told.event_id);
     if (told.msg !== "process_completed" || !told.success) return message;
     if (!begun.delete(told.event_id) && !isLate(told)) return message;
@@ -60,6 +64,7 @@
         if (piece.done) {
           if (!saidEnd) {
             await pause(50); // the page takes what has come in its next turn: what is answered is not broken
+            chatfeedback.unsaved.broken();
             page.enqueue(BROKEN + END);
           }
           page.close();
@@ -106,7 +111,10 @@
     if (!waiting.size) return saying(END);
     const answer = await fetchAsEver(resource, { ...options, signal: connection.signal }).catch(() => null);
     if (answer?.ok) return apart(answer, left, connection);
-    if (answer?.status !== 404) return saying(BROKEN + END);
+    if (answer?.status !== 404) {
+      chatfeedback.unsaved.broken();
+      return saying(BROKEN + END);
+    }
     if (performance.now() - woken > 1000) {
       woken = performance.now();
       setTimeout(wake, 50); // for what may wait for an answer all the same

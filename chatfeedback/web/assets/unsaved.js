@@ -1,17 +1,24 @@
 // Feedback that the server has not answered yet. A thumb, a reason and a comment are noted in this tab when they are
 // sent, and crossed out when they are answered. What is left when the page is loaded again, because the session ended or
-// the connection was lost, is sent again: for the same person only, and when its conversation is on the screen.
+// the connection was lost, is sent again: for the same person only, and when its conversation is on the screen. A page
+// that stays sends again by itself what did not reach the server: a part of a rating that is set twice changes nothing.
+//
+// The line under the comment says "Saved" of what is answered, and something else of what is not.
 (() => {
   const KEY = "chatfeedback:unsaved";
   const JOIN = /\/gradio_api\/queue\/join$/, LOST = 500; // from this status on, a call may be sent again
+  const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
+  const LONGEST_PAUSE = 30_000;
   const fetchAsEver = window.fetch;
+  const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that takes every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   const open = () => new URL(window.location.href).searchParams.get("conversation");
   const messageAt = (index) => document.querySelectorAll("#chatbot .message-row")[index]?.dataset.message;
 
   // Notes of an earlier document wait for `resume`; each is about one part of the rating of one message.
   let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ ...note, waits: true }));
-  const answers = new Set(); // events that were answered before this page was told that they had been sent
+  const answers = new Map(); // whether they failed, of events that were answered before this page was told that they had been sent
   let sent = 0;
   const store = () => {
     const kept = notes.filter((note) => note.person);
@@ -23,7 +30,47 @@
     const before = notes.length;
     notes = notes.filter((note) => !gone(note));
     if (notes.length !== before) store();
+    tell();
   };
+
+  // What the server said last of each reply, while its panel was open. An answer may come when another panel is open.
+  const said = new Map();
+  let drawing = "";
+  const tell = () => {
+    tellAboutOthers();
+    const drawn = document.querySelector("#feedback-saved [data-about]");
+    if (!drawn) return;
+    // Gradio changes the element in place.
+    if (drawn.dataset.said !== drawing) said.set(drawn.dataset.about, [drawn.getAttribute("role"), drawn.textContent]);
+    drawing = drawn.dataset.said;
+    const about = panel();
+    const mine = notes.filter((one) => one.about === about && one.part !== "edit");
+    const lost = mine.some((one) => one.lost);
+    const saving = mine.length ? ["status", "Saving…"] : null;
+    const [role, text] = lost ? ["alert", NOT_YET] : saving ?? said.get(about) ?? ["status", ""];
+    if (drawn.textContent === text) return;
+    drawn.setAttribute("role", role);
+    drawn.textContent = text;
+  };
+  const panel = () => document.querySelector("#feedback-about :is(textarea, input)")?.value;
+  const panelIsOpen = () => document.querySelector("#feedback-panel")?.checkVisibility();
+  const tellAboutOthers = () => {
+    const shown = document.querySelector("#cf-unsaved");
+    const others = notes.some((one) => one.lost && !(panelIsOpen() && one.about === panel()));
+    if (!others) return shown?.remove();
+    if (shown) return;
+    const alert = Object.assign(document.createElement("p"), { id: "cf-unsaved", role: "alert" });
+    document.body.append(alert);
+    alert.textContent = NOT_YET;
+  };
+  new MutationObserver((changes) => {
+    if (changes.some(({ target }) => (target.closest ? target : target.parentElement)?.closest("#feedback-panel"))) tell();
+  }).observe(document.documentElement, {
+    childList: true,
+    subtree: true,
+    characterData: true,
+    attributeFilter: ["data-said"],
+  });
 
   // Return what a call of a function says of a reply: which one, and what is wanted of the parts of its rating.
   const read = ({ trigger_id: trigger, data, event_data: told }) => {
@@ -55,23 +102,59 @@
       notes.push({ person: person(), about, part, wanted, call });
     }
     store();
+    tell();
     return call;
   };
-  const finish = (call) => drop((one) => one.call === call);
-  const answered = (event) => {
-    if (notes.some((one) => one.event === event)) drop((one) => one.event === event);
-    else if (notes.some((one) => one.call && !one.event)) answers.add(event);
+  const refused = (about, sentence) => {
+    said.set(about, ["alert", `Not saved. ${sentence}`]);
+    tell();
   };
+  // `failed`: the handler told nothing of what became of it, because it failed itself.
+  const answered = (event, failed) => {
+    const mine = notes.filter((one) => one.event === event);
+    pause = 1000;
+    drop((one) => one.event === event);
+    if (failed && mine.length) refused(mine[0].about, "Something went wrong here; change it to try again.");
+    if (mine.length) return;
+    if (notes.some((one) => one.call && !one.event)) answers.set(event, failed);
+  };
+
+  let pause = 1000; // milliseconds, doubled each time it is in vain
+  let trying = false;
+  const lose = async (isLost) => {
+    for (const one of notes) if (isLost(one)) one.lost = true;
+    tell();
+    if (trying || !notes.some((one) => one.lost)) return;
+    trying = true;
+    await sleep(pause);
+    pause = Math.min(2 * pause, LONGEST_PAUSE);
+    await chatfeedback.comeBack();
+    trying = false;
+    for (const one of notes) if (one.lost) one.waits = true;
+    resume();
+  };
+  const broken = () => lose((one) => one.event);
 
   window.fetch = async (resource, options) => {
     const url = new URL(resource.url ?? String(resource), document.baseURI);
-    const said = JOIN.test(url.pathname) && options?.body ? read(JSON.parse(options.body)) : null;
-    if (!said) return fetchAsEver(resource, options);
-    const call = note(said);
-    const answer = await fetchAsEver(resource, options);
-    const { event_id: event } = answer.ok ? await answer.clone().json() : {};
-    if (answers.delete(event) || (!answer.ok && answer.status < LOST)) finish(call);
-    else if (event) for (const one of notes) if (one.call === call) one.event = event;
+    const feedback = JOIN.test(url.pathname) && options?.body ? read(JSON.parse(options.body)) : null;
+    if (!feedback) return fetchAsEver(resource, options);
+    const call = note(feedback);
+    const answer = await fetchAsEver(resource, options).catch(() => null);
+    if (!answer || answer.status >= LOST) {
+      lose((one) => one.call === call);
+      return never();
+    }
+    if (!answer.ok) {
+      drop((one) => one.call === call);
+      if (feedback.parts.value !== undefined) return answer; // Gradio says so, and the thumb is taken back
+      refused(feedback.about, await answer.text());
+      return never();
+    }
+    const { event_id: event } = await answer.clone().json();
+    for (const one of notes) if (one.call === call) one.event = event;
+    if (answers.has(event)) answered(event, answers.get(event));
+    answers.delete(event);
     return answer;
   };
 
@@ -92,7 +175,7 @@
     if (!who) return;
     drop((one) => one.person !== who);
     if (!send || !document.querySelector("#chatbot .message-row[data-message]")) return;
-    const due = notes.filter((one) => one.waits && one.about.startsWith(`${open()} `));
+    const due = notes.filter((one) => one.waits && (one.lost || one.about.startsWith(`${open()} `)));
     for (const one of due) one.waits = false;
     for (const about of new Set(due.map((one) => one.about))) {
       const parts = due.filter((one) => one.about === about).map(({ part, wanted }) => [part, wanted]);
@@ -103,5 +186,5 @@
     send = sender;
     resume();
   };
-  Object.assign(window.chatfeedback, { unsaved: { answered, leave, ready, resume } });
+  Object.assign(window.chatfeedback, { unsaved: { answered, broken, leave, ready, resume } });
 })();
