@@ -23,6 +23,7 @@ from chatfeedback.store import listing
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, EventStore
 from chatfeedback.waiting import committed, to_its_end
 
+NOT_YOURS = "This conversation belongs to somebody else."
 OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
 """What is noted of refusals."""
 NEW_CONVERSATION = 0
@@ -103,6 +104,18 @@ class ChatService:
             await self.refuse(annotator_id, OF_ANOTHER)
             raise
         return found
+
+    async def version(self, annotator_id: str, conversation_id: str) -> int:
+        """Return the version of one's own conversation, of which nothing else is read. Raises NotFound, NotAllowed."""
+        _must_be_an_id(conversation_id)
+        found = await asyncio.to_thread(self._store.owner_and_version, conversation_id)
+        if found is None:
+            raise NotFound(NO_CONVERSATION)
+        owner_id, version = found
+        if owner_id != annotator_id:
+            await self.refuse(annotator_id, OF_ANOTHER)
+            raise NotAllowed(NOT_YOURS)
+        return version
 
     def last_known(self, conversation: Conversation) -> Conversation:
         """The newest state of it that this process knows, or what was given; the database is not asked."""
@@ -267,10 +280,12 @@ class ChatService:
         value: str | None = None,
         reasons: Sequence[str] | None = None,
         comment: str | None = None,
+        decided_at: Callable[[int], None] | None = None,
     ) -> Conversation:
         """Makes the rating what is wanted; None leaves a part as it is, "" clears value or comment, () the reasons.
 
-        Raises NotRateable, InputError. Never in conflict with anything.
+        `decided_at` is told the version of the conversation before the rating, in any thread. Raises NotRateable,
+        InputError. Never in conflict with anything.
         """
         altered = False
         if comment is not None:
@@ -285,18 +300,20 @@ class ChatService:
             _must_be_an_id(message_id)
             set_aside = decisions.set_aside(self._store.ratings_of(conversation_id, message_id, annotator_id))
 
-        return await self._execute(
-            annotator_id,
-            conversation_id,
-            lambda c: decisions.rate(
-                c,
+        def decide(conversation: Conversation) -> Sequence[Body]:
+            if decided_at is not None:
+                decided_at(conversation.version)
+            return decisions.rate(
+                conversation,
                 change,
                 message_id=message_id,
                 annotator_id=annotator_id,
                 reasons=self._reasons,
                 set_aside=set_aside,
-            ),
-            look=look if value and reasons is None else None,
+            )
+
+        return await self._execute(
+            annotator_id, conversation_id, decide, look=look if value and reasons is None else None
         )
 
     async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
@@ -392,7 +409,7 @@ class ChatService:
 
 def _must_own(conversation: Conversation, annotator_id: str) -> None:
     if conversation.version and conversation.annotator_id != annotator_id:
-        raise NotAllowed("This conversation belongs to somebody else.")
+        raise NotAllowed(NOT_YOURS)
 
 
 def _must_be_an_id(conversation_id: str) -> None:

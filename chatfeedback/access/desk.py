@@ -77,13 +77,13 @@ class AccessDesk:
 
         return person
 
-    def person(self, token: str) -> Person | None:
-        """Whose session it is; None when it has ended, or never was."""
+    def person(self, token: str, *, unattended: bool = False) -> Person | None:
+        """Whose session it is; None when it has ended, or never was. `unattended`: this does not keep it alive."""
         found = self._sessions.person(token, self._consent_version)
         if found is None:
             return None
         person, seen_at = found
-        if self._clock() - seen_at > TOUCH_EVERY and person.session_id is not None:
+        if not unattended and self._clock() - seen_at > TOUCH_EVERY and person.session_id is not None:
             try:
                 self._sessions.touch(person.session_id)
             except StoreError as error:

@@ -268,6 +268,12 @@ class EventStore:
             self._cache.put(conversation)
         return conversation
 
+    def owner_and_version(self, conversation_id: str) -> tuple[str, int] | None:
+        """Return whose conversation it is and its version; None when there is none. Raises StoreUnavailable."""
+        with self.reading() as tx:
+            row = tx.one(projections.SELECT_OWNER_AND_VERSION, {"of_conversation": conversation_id})
+        return (row[0], row[1]) if row is not None else None
+
     def last_known(self, conversation_id: str) -> Conversation | None:
         """Where a conversation stood when this process last stored or read it, without asking the database."""
         return self._cache.newest(conversation_id)

@@ -64,6 +64,9 @@ _SELECT_REASONS = (
     .order_by(rating_reasons.c.reason)
 )
 SELECT_VERSION = select(conversations.c.version).where(conversations.c.conversation_id == _OF_CONVERSATION)
+SELECT_OWNER_AND_VERSION = select(conversations.c.annotator_id, conversations.c.version).where(
+    conversations.c.conversation_id == _OF_CONVERSATION
+)
 LOCK_VERSION = SELECT_VERSION.with_for_update()
 
 

@@ -130,7 +130,7 @@ def _components(of: Components | Panel) -> list[Any]:
 
 
 def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
-    painted = [on.chatbot, on.notice, *_components(panel)]
+    painted = [on.chatbot, on.notice, on.version, *_components(panel)]
     # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
     called = {"trigger_mode": "multiple", **CALLED}
 
@@ -146,5 +146,7 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=STAMP)
     listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])
+    followed = [*_components(on), *_components(panel)]
+    on.version.select(feedback.follow, [on.drawn, panel.about], followed, **CALLED)
     again = [*painted, on.put_back, on.undone]
     panel.unsaved.select(feedback.send_again, [on.drawn, panel.about], again, **called)

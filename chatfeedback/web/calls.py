@@ -102,6 +102,7 @@ _EVENTS: Mapping[tuple[type, str], Check] = {
             Told({"conversation": _is_text}, {}),
             Told({"more": lambda value: value is True}, {}),
             Told({"row": _is_index}, {}),
+            Told({"keep_comment": lambda value: isinstance(value, bool)}, {}),
             Told({"about": _is_text}, {"value": _is_text, "reasons": _is_texts, "comment": _is_text, "edit": _is_text}),
         )
     ),

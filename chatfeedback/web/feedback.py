@@ -120,8 +120,8 @@ class FeedbackHandlers:
             try:
                 async with page.voting:
                     drawn, message_id = await self._clicked(page, annotator_id, drawn, data.index, _said(data.value))
-                    conversation = await self._service.rate(
-                        annotator_id, drawn.conversation_id or "", message_id, value=value
+                    conversation = await self._rate(
+                        page, annotator_id, drawn.conversation_id or "", message_id, value=value
                     )
             finally:
                 page.votes_in_flight -= 1
@@ -133,6 +133,7 @@ class FeedbackHandlers:
         if page.clicks != mine or page.moved_on(drawn):
             return {self._on.notice: gr.skip()}
         said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
+        said[self._on.version] = page.painted
         is_open = about == _about(conversation, message_id)
         if is_open or conversation.ratings.get((message_id, annotator_id)):
             said.update(self._open(page, conversation, annotator_id, message_id, keep_comment=is_open))
@@ -260,15 +261,46 @@ class FeedbackHandlers:
         if all(part is None for part in parts.values()):
             return said or {self._on.notice: gr.skip()}
         try:
-            conversation = await self._service.rate(annotator_id, conversation_id, message_id, **parts)
+            conversation = await self._rate(page, annotator_id, conversation_id, message_id, **parts)
         except ChatFeedbackError as error:
             text = f" Your comment was: “{parts['comment']}”" if parts["comment"] else ""
             return {**said, **self._refusal(error, f"Your feedback was not saved. {error}{text}")}
         if drawn.conversation_id != conversation_id or message_id not in drawn.ids or page.moved_on(drawn):
             return said or {self._on.notice: gr.skip()}
         said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
+        said[self._on.version] = page.painted
         said |= self._open(page, conversation, annotator_id, message_id, keep_comment=about == target)
         return said
+
+    async def follow(self, drawn: Rendered, about: str, data: gr.EventData, request: gr.Request) -> Updates:
+        """Repaint what another page has changed: thumbs and the open panel, or everything if messages changed too.
+
+        Not while this page does something itself: it asks again.
+        """
+        page, annotator_id = self._chat.page(request)
+        drawn = page.drawn or self._chat.found(drawn, request)
+        skip: Update = {self._on.notice: gr.skip()}
+        if page.acting or page.writing or page.sending is not None or page.votes_in_flight:
+            yield skip
+            return
+        try:
+            conversation = await self._service.conversation(annotator_id, drawn.conversation_id or "")
+        except ChatFeedbackError:
+            yield skip
+            return
+        panel: Update = {}
+        message_id = about.rpartition(" ")[2]
+        if message_id in drawn.ids and about == _about(conversation, message_id):
+            panel = self._open(page, conversation, annotator_id, message_id, bool(getattr(data, "keep_comment", True)))
+            del panel[self._panel.box], panel[self._panel.about]
+        if drawn.tree_version == conversation.tree_version:
+            page.version = conversation.version
+            thumbs = self._thumbs(page, annotator_id, conversation, drawn)
+            yield {self._on.chatbot: thumbs, self._on.version: page.painted, **panel}
+            return
+        async for update in self._chat.show_again(page, annotator_id, conversation, drawn.most):
+            yield {**panel, **update}
+            panel = {}
 
     def keep(self, drawn: Rendered, about: str, request: gr.Request) -> Update:
         """Close the panel when its reply is not on the screen any more, or a prompt was sent since it was opened.
@@ -285,16 +317,28 @@ class FeedbackHandlers:
         return {self._panel.box: gr.Column(visible=False), self._panel.about: ""}
 
     async def _save(self, about: str, request: gr.Request, **change: Any) -> Update:
-        _page, annotator_id = self._chat.page(request)
+        page, annotator_id = self._chat.page(request)
         conversation_id, _, message_id = about.partition(" ")
         if not message_id:
             return {self._panel.saved: ""}
         try:
-            conversation = await self._service.rate(annotator_id, conversation_id, message_id, **change)
+            conversation = await self._rate(page, annotator_id, conversation_id, message_id, **change)
         except ChatFeedbackError as error:
             return {self._on.notice: alert(str(error)), self._panel.saved: _unsaved(about, error)}
         rating = conversation.ratings.get((message_id, annotator_id))
-        return {self._panel.saved: _saved(about, rating)}
+        return {self._panel.saved: _saved(about, rating), self._on.version: page.painted}
+
+    async def _rate(
+        self, page: Page, annotator_id: str, conversation_id: str, message_id: str, **change: Any
+    ) -> Conversation:
+        """Rate a reply, and note that the page has done so itself and need not follow it."""
+        before: list[int] = []
+        conversation = await self._service.rate(
+            annotator_id, conversation_id, message_id, decided_at=before.append, **change
+        )
+        if before:
+            page.rated(conversation_id, before[-1], conversation.version)
+        return conversation
 
     def _open(
         self,

@@ -86,6 +86,7 @@ class Gate:
             self._must_be_small(scope)
             rule = rule_for(scope["method"], scope["path"])
             if rule is None or rule.needs is not Open.ANYBODY:
+                scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
                 person = await self._identify(scope)
                 self._must_be_let_in(person, rule.needs if rule else None)
             scope.setdefault("state", {})["person"] = person

@@ -93,7 +93,8 @@ class SignedIn:
 
     async def __call__(self, scope: Scope) -> Person | None:
         token = cookie(scope, cookie_name(COOKIE, scope))
-        return await asyncio.to_thread(self._desk.person, token) if token else None
+        unattended = bool(scope.get("state", {}).get("unattended"))
+        return await asyncio.to_thread(self._desk.person, token, unattended=unattended) if token else None
 
 
 class Vouched:

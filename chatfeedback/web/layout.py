@@ -15,6 +15,10 @@ from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components
 
 ASSETS = Path(__file__).parent / "assets"
+FOLLOW = """
+chatfeedback.following.ready((told) => trigger("select", told));
+watch("value", () => chatfeedback.following.painted(props.value));
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     accepted = gr.HTML(visible="hidden", elem_id="accepted", js_on_load=(ASSETS / "accepted.js").read_text())
     # Its first value is none that is ever drawn, so that the first drawing is a change, to "" as well.
     address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
+    version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=FOLLOW)
     on = Components(
         drawn=gr.State(Rendered(most=shown_messages)),
         chatbot=chatbot,
@@ -67,6 +72,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         put_back=put_back,
         undone=gr.State(""),
         address=address,
+        version=version,
         listed=listed,
     )
     return (

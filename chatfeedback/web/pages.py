@@ -35,6 +35,8 @@ class Page:
         """Whether it has asked what to draw first."""
         self.drawn: Rendered | None = None
         """What was painted last. A handler may have started before that and hold an older `gr.State`."""
+        self.version = 0
+        """Of the conversation that is drawn: up to it, everything is painted."""
         self.writing = False
         """Whether that ended with a reply that is being written; the page follows it."""
         self.sending: str | None = None
@@ -57,13 +59,27 @@ class Page:
         self._painting: Painting | None = None
         self._next = asyncio.Event()
 
-    def shows(self, drawn: Rendered, *, writing: bool = False) -> None:
+    def shows(self, drawn: Rendered, *, version: int = 0, writing: bool = False) -> None:
         """Notes what is being painted."""
-        self.drawn, self.writing, self.sending = drawn, writing, None
+        self.drawn, self.version, self.writing, self.sending = drawn, version, writing, None
         if self._painting is not None:
             self._painting.begun.set()
         self._next.set()
         self._next = asyncio.Event()
+
+    def rated(self, conversation_id: str, before: int, after: int) -> None:
+        """Note that this page itself has taken the conversation from one version to another one.
+
+        What others have stored in between is still to be painted.
+        """
+        if self.drawn is not None and self.drawn.conversation_id == conversation_id and self.version == before:
+            self.version = after
+
+    @property
+    def painted(self) -> str:
+        """The conversation on the screen and the version up to which it is painted, for the page; "" without one."""
+        drawn = self.drawn
+        return f"{drawn.conversation_id} {self.version}" if drawn and drawn.conversation_id and self.version else ""
 
     @property
     def next_painting(self) -> asyncio.Event:

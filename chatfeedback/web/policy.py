@@ -32,6 +32,8 @@ class Rule(NamedTuple):
     methods: frozenset[str]
     address: str
     needs: Needs
+    unattended: bool = False
+    """Whether pages ask by themselves, so that a session is not in use because of it."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -60,6 +62,7 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET | _POST, "/admin/{*}", Permission.ADMINISTER),
     # The page
     Rule(_GET, "/", Open.PAGE),
+    Rule(_GET, "/conversations/{}/version", Permission.CHAT, unattended=True),  # only of one's own
     Rule(_GET, "/config", Open.PAGE),
     Rule(_GET, "/theme.css", Open.ANYBODY),
     Rule(_GET, "/assets/{*}", Open.ANYBODY),
@@ -101,6 +104,7 @@ FUNCTIONS: dict[str, Needs] = {
     "FeedbackHandlers.close": Permission.CHAT,
     "FeedbackHandlers.keep": Permission.CHAT,
     "FeedbackHandlers.send_again": Permission.CHAT,
+    "FeedbackHandlers.follow": Permission.CHAT,
     # Of everybody for those who may see all, else of oneself.
     "AnalyticsHandlers.refresh": Permission.SEE_OWN,
     "AnalyticsHandlers.watch": Permission.SEE_OWN,

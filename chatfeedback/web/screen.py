@@ -55,6 +55,8 @@ class Components:
     undone: gr.State
     """The prompt that Undo took off the screen and could not put into the box."""
     address: gr.HTML
+    version: gr.HTML
+    """`Page.painted`. It tells when the page has heard of a newer one (assets/following.js)."""
     listed: gr.HTML
 
 
@@ -96,7 +98,7 @@ class Screen:
         on = self._on
         drawn = present.rendered(conversation, most, page.drawn)
         writing = conversation.writing_id is not None
-        page.shows(drawn, writing=writing)
+        page.shows(drawn, version=conversation.version, writing=writing)
         alternatives, shown = present.alternatives_of_last(conversation)
         hidden = present.earlier_count(conversation, drawn)
         return {
@@ -112,6 +114,7 @@ class Screen:
             on.following: gr.Button(interactive=shown + 1 < len(alternatives)),
             on.put_back: gr.Button(visible=False),
             on.address: conversation.conversation_id,
+            on.version: page.painted,
         }
 
     def draw_new(self, page: Page, most: int) -> Update:
@@ -130,6 +133,7 @@ class Screen:
             on.alternatives: gr.Row(visible=False),
             on.put_back: gr.Button(visible=False),
             on.address: "",
+            on.version: page.painted,
         }
 
     async def show(

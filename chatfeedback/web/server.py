@@ -41,11 +41,12 @@ from chatfeedback.web.catalogue import Catalogue
 from chatfeedback.web.door import Door, is_loopback
 from chatfeedback.web.downloads import downloads
 from chatfeedback.web.ending import Server
+from chatfeedback.web.following import following_routes
 from chatfeedback.web.health import Health, health_routes
 from chatfeedback.web.layout import ASSETS
 from chatfeedback.web.metrics import Metrics
 
-SCRIPTS = ("outage.js", "session.js", "stream.js", "unsaved.js", "messages.js", "page.js", "scroll.js")
+SCRIPTS = ("outage.js", "session.js", "stream.js", "unsaved.js", "messages.js", "page.js", "scroll.js", "following.js")
 STYLES = ("chat.css", "messages.css", "analytics.css")
 GRACE_SECONDS = 3
 """How long requests may go on at the end, after the replies have been waited for (`shutdown_seconds`)."""
@@ -114,6 +115,7 @@ def _add_routes(app: FastAPI, parts: _Parts) -> None:
     health = Health(parts.store, parts.service, parts.catalogue.states)
     app.include_router(health_routes(health, parts.metrics, token=token, is_open=settings.auth == "none"))
     app.include_router(downloads(parts.engine, door.person, door.desk.exported))
+    app.include_router(following_routes(parts.service, door.person))
     app.include_router(door.routes())
 
 

@@ -68,6 +68,10 @@ class ChatPage:
         (conversation_id,) = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
+    def stays_stale(self) -> None:
+        """Keeps the page from hearing of what others do to its conversation."""
+        self.page.route("**/conversations/*/version", lambda route: route.fulfill(json={"version": 0}))
+
     # What a person does
 
     def send(self, text: str) -> None:

@@ -122,6 +122,7 @@ def the_button(chat: ChatPage) -> None:
 def test_whoever_wants_to_comment_after_a_restart_is_shown_the_newest_state_and_can_the_second_time(
     chat: ChatPage, application: Application, click: Callable[[ChatPage], None]
 ) -> None:
+    chat.stays_stale()
     chat.ask("one")
     chat.settled()
     other = ChatPage(chat.page.context.new_page(), application.address).open(chat.conversation_id)

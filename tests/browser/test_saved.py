@@ -63,6 +63,7 @@ def ada(visits: Callable[..., Visitor], watched: Watched) -> Visitor:
 def chat(ada: Visitor) -> ChatPage:
     """A tab with two replies and the panel open for the first, which is not rated."""
     chat = ada.comes_in()
+    chat.stays_stale()  # or the page would notice by itself that the session has ended
     chat.ask("one")
     chat.ask("two")
     chat.select(0)

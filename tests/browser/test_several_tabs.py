@@ -15,6 +15,7 @@ SENTENCE = "This conversation was changed in another tab; here is its newest sta
 @pytest.fixture
 def stale(chat: ChatPage, context: BrowserContext, application: Application) -> ChatPage:
     """A tab that shows "one" and its reply, while "two" was asked in another one."""
+    chat.stays_stale()
     chat.ask("one")
     other = ChatPage(context.new_page(), application.address).open(chat.conversation_id)
     other.shows("one", "You said: one")

@@ -35,6 +35,7 @@ def ada(visits: Visits) -> Visitor:
 def chat(ada: Visitor) -> ChatPage:
     """Their tab, with two replies and the panel open for the first."""
     chat = ada.comes_in()
+    chat.stays_stale()  # or the page would notice by itself that the session has ended
     chat.ask("one")
     chat.ask("two")
     chat.select(0)

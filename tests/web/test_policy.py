@@ -31,6 +31,7 @@ ADMIN = (401, 403, 403, 200)
 EXPECTED: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("GET", "/"): PAGE,
     ("HEAD", "/"): PAGE,
+    ("GET", "/conversations/x/version"): (401, 404, 403, 404),  # by whose it is, see test_following
     ("GET", "/config"): PAGE,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
@@ -100,6 +101,7 @@ FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
     "FeedbackHandlers.close": CHAT,
     "FeedbackHandlers.keep": CHAT,
     "FeedbackHandlers.send_again": CHAT,
+    "FeedbackHandlers.follow": CHAT,
     "AnalyticsHandlers.refresh": ANY,
     "AnalyticsHandlers.watch": ANY,
     "AnalyticsHandlers.tick": ANY,
@@ -127,6 +129,7 @@ CALLS: dict[str, tuple[list[Any] | None, Any]] = {
     "FeedbackHandlers.leave_comment": (["", "", 1], None),
     "FeedbackHandlers.close": (["", "", 1], None),
     "FeedbackHandlers.keep": ([None, ""], None),
+    "FeedbackHandlers.follow": ([None, ""], {"keep_comment": True}),
     "FeedbackHandlers.send_again": ([None, ""], {"about": "", "value": "like"}),
     "AnalyticsHandlers.watch": ([False], None),
     "AnalyticsHandlers.refresh": (["", "", "", ""], {"value": "Analytics", "index": 1}),

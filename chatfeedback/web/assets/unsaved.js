@@ -182,9 +182,13 @@
       send({ about, ...Object.fromEntries(parts) });
     }
   };
+  const isBusy = () => notes.some((one) => !one.waits);
+  // Whether the comment in the open panel is not to be painted over: it is being typed, or was not stored.
+  const isTyped = () =>
+    Boolean(document.activeElement?.closest("#feedback-comment")) || said.get(panel())?.[0] === "alert";
   const ready = (sender) => {
     send = sender;
     resume();
   };
-  Object.assign(window.chatfeedback, { unsaved: { answered, broken, leave, ready, resume } });
+  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBusy, isTyped, leave, ready, resume } });
 })();
