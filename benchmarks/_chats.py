@@ -46,7 +46,7 @@ async def ramped(pages: Sequence[Page], pace: str, ramp: float) -> list[Chat]:
 async def chat(page: Page, pace: str) -> Chat:
     """Sends a prompt and reads the reply to its end. Ends the benchmark when that is not the whole reply."""
     sent, first_token, last = time.perf_counter(), 0.0, b""
-    async for told in page.call("prompt", "submit", [PROMPT, None, pace], painting=False):
+    async for told in page.call("prompt", "submit", [PROMPT, None, pace, ""], painting=False):
         # Only the updates before the first token are looked through: the driver must not be what is measured.
         if told.is_last or not first_token:
             last = _chatbot(told)

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
-from chatfeedback.domain import decisions
+from chatfeedback.domain import decisions, prompts
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import UNASSIGNED, Assignment, Body, new_id
+from chatfeedback.domain.events import UNASSIGNED, Assignment, Body, MessageSent, new_id
 from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding
 from chatfeedback.limits import Limits
 from chatfeedback.models import ChatModel
@@ -169,20 +169,27 @@ class ChatService:
         seen: int | None,
         consent_version: str | None = None,
         assignment: Assignment = UNASSIGNED,
+        prompt_id: str | None = None,
     ) -> Conversation:
         """Stores a prompt and starts its reply; None starts a new conversation.
 
         A new conversation has this version of the consent, and this assignment to a study.
 
-        Raises MessageRejected, Conflict, TooMany.
+        `prompt_id`: the page's own of the prompt (`prompts.page_id`). One that is stored already is not stored again:
+        the conversation is returned as it is, which no limit counts. Raises MessageRejected, Conflict, TooMany.
         """
         new = conversation_id is None
+        prompt_id = prompt_id or prompts.new_page_id()
+        if (first := await self.first_result(annotator_id, conversation_id, prompt_id)) is not None:
+            return first
+        conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
+        event_id = prompts.event_id(annotator_id, conversation_id, prompt_id)
         text, altered = decisions.accepted_text(text, longest=self._longest_message)
         message_id, reply_id = new_id(), new_id()
         asked = self.model(model)
         return await self._reply(
             annotator_id,
-            conversation_id or new_id(),
+            conversation_id,
             reply_id,
             asked,
             lambda c: decisions.send(
@@ -194,10 +201,22 @@ class ChatService:
                 altered=altered,
                 consent_version=consent_version,
                 assignment=assignment,
+                event_id=event_id,
                 seen=seen,
             ),
             new=new,
+            derived_ids={MessageSent.KIND: event_id},
         )
+
+    async def first_result(self, annotator_id: str, conversation_id: str | None, prompt_id: str) -> Conversation | None:
+        """Return the conversation if this prompt is stored in it, or began it; else None. Raises NotAllowed."""
+        conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
+        try:
+            conversation = await self.conversation(annotator_id, conversation_id)
+        except NotFound:
+            return None
+        stored = conversation.has_event(prompts.event_id(annotator_id, conversation_id, prompt_id))
+        return conversation if stored else None
 
     async def retry(
         self, annotator_id: str, conversation_id: str, message_id: str, *, model: str | None = None, seen: int | None
@@ -334,6 +353,7 @@ class ChatService:
         *,
         new: bool = False,
         fresh: bool = False,
+        derived_ids: Mapping[str, str] | None = None,
     ) -> Conversation:
         """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither.
 
@@ -350,7 +370,7 @@ class ChatService:
                 self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
 
         with self._limits.asking(annotator_id, self._replies.written_for(annotator_id)):
-            return await self._execute(annotator_id, conversation_id, decide, begin, new=new)
+            return await self._execute(annotator_id, conversation_id, decide, begin, new=new, derived_ids=derived_ids)
 
     async def _execute(
         self,
@@ -361,6 +381,7 @@ class ChatService:
         *,
         look: Callable[[], None] | None = None,
         new: bool = False,
+        derived_ids: Mapping[str, str] | None = None,
     ) -> Conversation:
         """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
 
@@ -378,7 +399,7 @@ class ChatService:
             _must_own(conversation, annotator_id)
             return decide(conversation)
 
-        command = Command(conversation_id, annotator_id, checked)
+        command = Command(conversation_id, annotator_id, checked, derived_ids=derived_ids or {})
         lock = self._locks.setdefault(conversation_id, asyncio.Lock())
 
         async def all_of_it() -> Conversation:

@@ -6,7 +6,7 @@ to the one before. Any number of pages live in one event loop.
 
 async with Site(address, cookies) as site:
     page = site.page()
-    async for told in page.call("prompt", "submit", ["Hello", None, None]):
+    async for told in page.call("prompt", "submit", ["Hello", None, None, ""]):
         print(told.painted)
 """
 

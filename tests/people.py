@@ -3,7 +3,7 @@
 with house(database_url, models=[…]) as (application, people):
     people["ada"].get("/config")
     tab = people["ada"].tab()
-    tab.call("ChatHandlers.send", ["Hello", None, None])
+    tab.call("ChatHandlers.send", ["Hello", None, None, ""])
 """
 
 from __future__ import annotations

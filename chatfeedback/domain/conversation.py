@@ -124,6 +124,10 @@ class Conversation:
         """What is on the screen, oldest first."""
         return self.thread(self.head_id)
 
+    def has_event(self, event_id: str) -> bool:
+        """Return True if a message was made by this event."""
+        return any(message.created_event_id == event_id for message in self.messages.values())
+
     def children(self, parent_id: str | None) -> Iterator[Message]:
         return (message for message in self.messages.values() if message.parent_id == parent_id)
 

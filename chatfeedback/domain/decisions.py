@@ -78,12 +78,17 @@ def send(
     altered: bool = False,
     consent_version: str | None = None,
     assignment: Assignment = UNASSIGNED,
+    event_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
     """A prompt after what is shown, and the start of its reply; starts the conversation if it is new.
 
     `consent_version`: of the consent that the person has given, for a conversation that starts, as is `assignment`.
+    `event_id`: of the prompt's event, if it is known before: a prompt whose event is there changes nothing, whatever was
+    `seen`.
     """
+    if event_id is not None and conversation.has_event(event_id):
+        return ()
     _expect(conversation, seen)
     sent = MessageSent(message_id=message_id, parent_id=conversation.head_id, text=text, altered=altered)
     start: tuple[Body, ...] = () if conversation.version else (_started(consent_version, assignment),)

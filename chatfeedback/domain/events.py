@@ -3,7 +3,8 @@
 An event is an envelope (`Event`: who, when, in which conversation, at which version) around a body (one of
 `Body`: what). The stored name of a kind is our own string and never a class path; a body is stored as canonical
 JSON text (keys sorted, no spaces, UTF-8), so that the same event is always the same bytes. Old schema versions
-are upcast when they are read and never rewritten. Ids are canonical UUID texts, new ones UUIDv7.
+are upcast when they are read and never rewritten. Ids are canonical UUID texts, new ones UUIDv7 but
+for those that are derived (`prompts.py`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +77,8 @@ class Command:
     decide: Decision
     occurred_at: datetime = field(default_factory=now)
     event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MOST_EVENTS)))
+    derived_ids: Mapping[str, str] = field(default_factory=dict)
+    """By kind: the id of an event that is derived from what the caller sent, in the place of a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,14 @@ class EventStore:
             tried = True
             bodies = command.decide(before)
             new = tuple(
-                Event(event_id, command.conversation_id, version, command.actor_id, command.occurred_at, body)
+                Event(
+                    command.derived_ids.get(body.KIND, event_id),
+                    command.conversation_id,
+                    version,
+                    command.actor_id,
+                    command.occurred_at,
+                    body,
+                )
                 for version, (event_id, body) in enumerate(
                     zip(command.event_ids, bodies, strict=False), before.version + 1
                 )

@@ -24,7 +24,9 @@ MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
-NOTE_SENT = "(text, ...others) => [chatfeedback.draft.send(text), ...others]"
+NOTE_SENT = (
+    "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
+)
 IS_WIDE = "() => [window.innerWidth >= 1024]"
 
 
@@ -110,7 +112,8 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     blocks.unload(chat.unload)
     controls.wake.click(wake, trigger_mode="multiple", **CALLED)
     # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
-    listen(on.prompt.submit, chat.send, [on.prompt, on.drawn, on.model], js=NOTE_SENT, trigger_mode="multiple")
+    sent = [on.prompt, on.drawn, on.model, controls.prompt_id]
+    listen(on.prompt.submit, chat.send, sent, js=NOTE_SENT, trigger_mode="multiple")
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
     listen(on.prompt.stop, chat.stop, [on.drawn])
     listen(on.chatbot.retry, chat.retry, [on.drawn, on.model])

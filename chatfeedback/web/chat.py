@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from chatfeedback.domain import prompts
 from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.events import UNASSIGNED
 from chatfeedback.domain.roles import Permission
@@ -116,36 +117,57 @@ class ChatHandlers:
         """The page was closed."""
         self._pages.forget(who(request).annotator_id, str(request.session_hash))
 
-    async def send(self, text: str, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
-        """Sends the prompt and streams the reply.
+    async def send(
+        self, text: str, drawn: Rendered, model: str | None, prompt_id: str | None, request: gr.Request
+    ) -> Updates:
+        """Sends the prompt and streams the reply; of a prompt that was sent before, what came of it.
 
-        Not while the page follows a reply, and once when it is asked to twice at once.
+        Another prompt is refused while the page follows a reply. `prompt_id`: made by the page (assets/page.js).
+        Without a valid one, a prompt is never a repeat.
         """
-        page, _annotator_id = self.page(request)
-        if page.writing or page.sending is not None:
-            page.hurried = page.writing or page.sending != text
-            yield {self._on.notice: alert(str(ReplyRunning())) if page.hurried else gr.skip()}
+        page, annotator_id = self.page(request)
+        sent_id = prompts.page_id(prompt_id) or prompts.new_page_id()
+        if not await self._may_send(page, annotator_id, page.drawn or self.found(drawn, request), sent_id):
+            page.hurried = True
+            yield {self._on.notice: alert(str(ReplyRunning()))}
             return
-        page.sending = text
+        page.sending = sent_id
         consent_version = who(request).consent_version
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             is_new = drawn.conversation_id is None
-            return await self._service.send(
-                annotator_id,
-                drawn.conversation_id,
-                text,
-                model=model,
-                seen=NEW_CONVERSATION if is_new else drawn.tree_version,
-                consent_version=consent_version,
-                assignment=self._assignments.of(request.query_params) if is_new else UNASSIGNED,
-            )
+            try:
+                return await self._service.send(
+                    annotator_id,
+                    drawn.conversation_id,
+                    text,
+                    model=model,
+                    seen=NEW_CONVERSATION if is_new else drawn.tree_version,
+                    consent_version=consent_version,
+                    assignment=self._assignments.of(request.query_params) if is_new else UNASSIGNED,
+                    prompt_id=sent_id,
+                )
+            except Conflict:
+                self.must_know(drawn)
+                raise
 
         try:
             async for update in self._act(act, drawn, request, sent=text):
                 yield update
         finally:
             page.sending = None
+
+    async def _may_send(self, page: Page, annotator_id: str, drawn: Rendered, prompt_id: str) -> bool:
+        """Return False for another prompt than the one that is on its way or being answered."""
+        if page.sending is not None:
+            return page.sending == prompt_id
+        if not page.writing:
+            return True
+        try:
+            repeated = await self._service.first_result(annotator_id, drawn.conversation_id, prompt_id)
+        except ChatFeedbackError:
+            return True  # whatever is wrong, it is said when the prompt is sent
+        return repeated is not None or not page.writing
 
     async def retry(self, drawn: Rendered, model: str | None, request: gr.Request) -> Updates:
         """Streams another reply beside the last one."""
@@ -296,7 +318,8 @@ class ChatHandlers:
             if sent is not None and page.drawn is not None:
                 drawn = page.drawn  # it goes on from whatever was asked for before, such as a new conversation
             try:
-                self.must_know(drawn)
+                if sent is None:
+                    self.must_know(drawn)  # a prompt may be a repeat, for which it need not be known
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):

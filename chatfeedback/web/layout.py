@@ -29,6 +29,8 @@ class Controls:
     new: gr.Button
     wake: gr.Button
     """Does nothing, which has the page fetch the answers that wait for it (assets/page.js)."""
+    prompt_id: gr.Textbox
+    """The id of the prompt in the box; the page fills it in when the prompt is sent (assets/page.js)."""
     wide: gr.Checkbox
     """Whether the window has room for the sidebar; the page fills it in when it loads."""
 
@@ -75,11 +77,14 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         version=version,
         listed=listed,
     )
-    return (
-        on,
-        panel,
-        Controls(sidebar, new, wake=gr.Button(visible="hidden", elem_id="wake"), wide=gr.Checkbox(visible=False)),
+    controls = Controls(
+        sidebar,
+        new,
+        wake=gr.Button(visible="hidden", elem_id="wake"),
+        prompt_id=gr.Textbox(visible=False),
+        wide=gr.Checkbox(visible=False),
     )
+    return on, panel, controls
 
 
 def _head(title: str, models: Sequence[str]) -> gr.Dropdown:

@@ -40,7 +40,7 @@ class Page:
         self.writing = False
         """Whether that ended with a reply that is being written; the page follows it."""
         self.sending: str | None = None
-        """The prompt that is on its way into the store, and not painted yet."""
+        """The id of the prompt that is on its way into the store, and not painted yet."""
         self.hurried = False
         """Whether she was told to wait for the reply; that is taken back when it has ended."""
         self.prompted = False

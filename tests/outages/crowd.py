@@ -58,7 +58,7 @@ class Crowd:
     async def _send(self, page: Page, text: str) -> None:
         painted: dict[str, Any] = {}
         try:
-            async for told in page.call("prompt", "submit", [text, None, None]):
+            async for told in page.call("prompt", "submit", [text, None, None, ""]):
                 painted = told.painted or painted
                 if text not in self.accepted and text in str(painted.get("chatbot")):
                     self.accepted.append(text)

@@ -103,11 +103,11 @@ async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedSer
     """A rated exchange, and half a story that is stored."""
     page = site.page()
     await page.done("", "load")
-    one = await page.done("prompt", "submit", ["one", None, None])
+    one = await page.done("prompt", "submit", ["one", None, None, ""])
     conversation_id = str(one.painted["address"])
     await page.done("chatbot", "like", [None, None], {"index": 1, "value": ["You said: one"], "liked": True})
     script = model.reply(STORY, hold_after=3)
-    telling = asyncio.create_task(page.done("prompt", "submit", ["Tell me a story", None, None]))
+    telling = asyncio.create_task(page.done("prompt", "submit", ["Tell me a story", None, None, ""]))
     await asyncio.to_thread(eventually, lambda: fleet.drafts().get(conversation_id, ("", ""))[0], HALF.__eq__)
     return Talk(person, site, page, conversation_id, script, telling)
 
@@ -131,7 +131,7 @@ async def goes_on_elsewhere(talk: Talk) -> None:
             assert told.painted["chatbot"]["feedback_value"][0] == "Like"
     assert seen[-1][3] == HALF
     assert "This reply was interrupted; the text so far is kept." in told.painted["status"]
-    after = await page.done("prompt", "submit", ["Go on", None, None])
+    after = await page.done("prompt", "submit", ["Go on", None, None, ""])
     assert texts(after) == ["one", "You said: one", "Tell me a story", HALF, "Go on", "You said: Go on"]
 
 
@@ -143,16 +143,16 @@ async def is_left_alone(talk: Talk) -> None:
 
 async def goes_on_with_a_page_that_was_idle(page: Page) -> None:
     """Her prompt gets to a replica that knows nothing of what is drawn: it says so, and takes the next one."""
-    told = await page.done("prompt", "submit", ["Hello again", None, None])
+    told = await page.done("prompt", "submit", ["Hello again", None, None, ""])
     assert "here is the newest state" in told.painted["notice"]
     assert texts(told) == ["Hello", "You said: Hello"]
-    told = await page.done("prompt", "submit", ["Hello again", None, None])
+    told = await page.done("prompt", "submit", ["Hello again", None, None, ""])
     assert texts(told) == ["Hello", "You said: Hello", "Hello again", "You said: Hello again"]
 
 
 async def idle_page(site: Site) -> Page:
     """A conversation that is drawn on a page, whose address names it."""
-    told = await site.page().done("prompt", "submit", ["Hello", None, None])
+    told = await site.page().done("prompt", "submit", ["Hello", None, None, ""])
     page = site.page(str(told.painted["address"]))
     await page.done("", "load")
     return page

@@ -18,7 +18,12 @@ class Sitting(Feedback):
     async def send(self) -> None:
         text = self._new_text("prompt")
         await self._converse(
-            "prompt", "submit", [text, None, None], None, ledger.sent(text), lambda view: view.bubbles[-1].text == text
+            "prompt",
+            "submit",
+            [text, None, None, ""],
+            None,
+            ledger.sent(text),
+            lambda view: view.bubbles[-1].text == text,
         )
 
     async def retry(self) -> None:

@@ -108,7 +108,7 @@ def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(
 ) -> None:
     tab = people["bob"].tab()
     tab.call("ChatHandlers.load")
-    tab.call("ChatHandlers.send", ["Forget this, please", None, None])
+    tab.call("ChatHandlers.send", ["Forget this, please", None, None, ""])
     conversation_id = application.conversation_ids()[-1]
     asked = admin.get("/admin/erase", params={"conversation": conversation_id}).text
     assert conversation_id in asked and "1 conversation, with 4 events" in " ".join(asked.split())
@@ -120,7 +120,7 @@ def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(
     assert conversation_id not in application.conversation_ids()
     assert "There is nothing left of this" in admin.get("/admin/erase", params={"conversation": conversation_id}).text
     # The page that is still open on it.
-    told = str(tab.call("ChatHandlers.send", ["And this", None, None]))
+    told = str(tab.call("ChatHandlers.send", ["And this", None, None, ""]))
     assert "There is no such conversation" in told
     assert "conversation erased" in admin.get("/admin/audit").text
 

@@ -70,15 +70,17 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
     "a click that tells nothing": (LIKE, [None, ""], None),
     "a click that is a list": (LIKE, [None, ""], [1, True]),
     "a state of the browser's own": (LIKE, [{"ids": ["x"]}, ""], like(1)),
-    "a state in a prompt": (SEND, ["Hi", {"conversation_id": "x"}, None], None),
-    "a state that is false": (SEND, ["Hi", False, None], None),
-    "a prompt that is a file": (SEND, [FILE, None, None], None),
-    "a prompt that is a list": (SEND, [["Hi"], None, None], None),
-    "a model that is a number": (SEND, ["Hi", None, 3], None),
-    "too many inputs": (SEND, ["Hi", None, None, []], None),
+    "a state in a prompt": (SEND, ["Hi", {"conversation_id": "x"}, None, ""], None),
+    "a state that is false": (SEND, ["Hi", False, None, ""], None),
+    "a prompt that is a file": (SEND, [FILE, None, None, ""], None),
+    "a prompt that is a list": (SEND, [["Hi"], None, None, ""], None),
+    "a model that is a number": (SEND, ["Hi", None, 3, ""], None),
+    "a prompt whose id is a list": (SEND, ["Hi", None, None, []], None),
+    "a prompt whose id is a number": (SEND, ["Hi", None, None, 7], None),
+    "too many inputs": (SEND, ["Hi", None, None, "", []], None),
     "too few inputs": (SEND, ["Hi"], None),
-    "a prompt with a click": (SEND, ["Hi", None, None], {"index": 0}),
-    "a prompt with a list of clicks": (SEND, ["Hi", None, None], [0]),
+    "a prompt with a click": (SEND, ["Hi", None, None, ""], {"index": 0}),
+    "a prompt with a list of clicks": (SEND, ["Hi", None, None, ""], [0]),
     "an edit that is no text": (EDIT, [None, None], {"index": 0, "value": {"role": "system"}}),
     "an edit of a role": (EDIT, [None, None], {"index": 0, "value": "x", "role": "assistant"}),
     "an edit without a text": (EDIT, [None, None], {"index": 0, "previous_value": "x"}),
@@ -106,7 +108,7 @@ CALLS: list[tuple[str, list[Any], Any]] = [
     (LIKE, [None, None], like(0, True, "one text")),
     *((SELECT, [None, ""], {"index": index}) for index in (0, [0], [3, 0])),
     (SELECT, [None, ""], {"index": 0, "value": ["x", "y"], "selected": False}),
-    *((SEND, ["Hi", None, model], nothing) for model in (None, "parrot") for nothing in (None, {}, [], "Hi", 0)),
+    *((SEND, ["Hi", None, model, ""], nothing) for model in (None, "parrot") for nothing in (None, {}, [], "Hi", 0)),
     (EDIT, [None, None], {"index": 0, "value": "x"}),
     (EDIT, [None, "parrot"], {"index": 0, "value": "x", "previous_value": ["y"], "_dispatch_value": [{}]}),
     *((REASONS, ["a b", reasons], None) for reasons in ([], ["correct", "clear"])),
@@ -132,7 +134,7 @@ def test_function_accepts_each_call_of_the_page(handlers: dict[str, Function]) -
 
 @pytest.mark.parametrize("trigger", ["1", 1.0, True, [1], {}])
 def test_function_rejects_trigger_that_is_no_number(handlers: dict[str, Function], trigger: Any) -> None:
-    assert not handlers[SEND].accepts(["Hi", None, None], trigger, None)
+    assert not handlers[SEND].accepts(["Hi", None, None, ""], trigger, None)
 
 
 def test_function_checks_event_of_its_trigger_only() -> None:
@@ -160,13 +162,13 @@ def test_function_answers_for_any_json(handlers: dict[str, Function], data: Any,
 
 @given(JSON.filter(lambda value: value is not None))
 def test_state_accepts_nothing_from_the_browser(handlers: dict[str, Function], value: Any) -> None:
-    assert accepts(handlers[SEND], ["Hi", value, None], None) == {False}
+    assert accepts(handlers[SEND], ["Hi", value, None, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: value is not None and not isinstance(value, str)))
 def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, Function], value: Any) -> None:
-    assert accepts(handlers[SEND], [value, None, None], None) == {False}
-    assert accepts(handlers[SEND], ["Hi", None, value], None) == {False}
+    assert accepts(handlers[SEND], [value, None, None, ""], None) == {False}
+    assert accepts(handlers[SEND], ["Hi", None, value, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: type(value) is not int or value < 0))

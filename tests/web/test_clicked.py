@@ -20,7 +20,7 @@ def tab(application: Application, people: dict[str, Somebody]) -> Tab:
     """A page with one exchange."""
     tab = people["ada"].tab()
     tab.call("ChatHandlers.load")
-    tab.call("ChatHandlers.send", ["one", None, None])
+    tab.call("ChatHandlers.send", ["one", None, None, ""])
     return tab
 
 

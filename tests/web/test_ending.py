@@ -86,7 +86,7 @@ async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Tal
 
         async def follow() -> Told:
             conversation_id = ""
-            async for one in page.call("prompt", "submit", ["Count", None, None]):
+            async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
                 if isinstance(one.painted.get("address"), str):
                     conversation_id = one.painted["address"]
                 if text in str(one.painted.get("chatbot")) and not seen.done():
@@ -119,7 +119,7 @@ async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
             server.signal(signal.SIGTERM)
             await ending(talk.site)
             assert (await talk.site.http.get("/healthz")).status_code == 200
-            refused = await talk.site.page().done("prompt", "submit", ["Something new", None, None])
+            refused = await talk.site.page().done("prompt", "submit", ["Something new", None, None, ""])
             assert SENTENCE in refused.painted["notice"]
             liked = {"index": 1, "value": ["one two"], "liked": True}
             voted = await talk.page.done("chatbot", "like", [None, ""], liked)

@@ -75,7 +75,7 @@ def assert_logged_once(records: list[logging.LogRecord], handler: str, error: ty
 @pytest.mark.parametrize(
     ("handler", "data", "owner", "method"),
     [
-        pytest.param("ChatHandlers.send", ["precious", None, None], ChatService, "send", id="an async generator"),
+        pytest.param("ChatHandlers.send", ["precious", None, None, ""], ChatService, "send", id="an async generator"),
         pytest.param("FeedbackHandlers.leave_comment", ["a b", "precious", 1], ChatService, "rate", id="a coroutine"),
         pytest.param("AnalyticsHandlers.refresh", [""] * 4, AnalyticsDesk, "overview", id="a function"),
         pytest.param("ChatHandlers.put_back", ["precious", None], present, "quoted", id="one without a request"),
@@ -107,9 +107,9 @@ def test_after_a_bug_the_same_page_goes_on(
 ) -> None:
     with monkeypatch.context() as bug:
         bug.setattr(ChatService, "send", broken)
-        assert_told_once(called(tab, "ChatHandlers.send", ["precious", None, None]))
+        assert_told_once(called(tab, "ChatHandlers.send", ["precious", None, None, ""]))
     before = here[0].conversation_ids()
-    told = called(tab, "ChatHandlers.send", ["precious", None, None])
+    told = called(tab, "ChatHandlers.send", ["precious", None, None, ""])
     assert [message for message in told if message["msg"] == "log"] == []
     (conversation_id,) = set(here[0].conversation_ids()) - set(before)
     conversation = here[0].conversation(conversation_id)
@@ -133,7 +133,7 @@ def test_a_bug_in_the_middle_of_a_reply_ends_the_updates_and_not_the_reply(
 
     monkeypatch.setattr(present, "bubbles", broken_later)
     script = model.reply("one two three", hold_after=1)
-    told = called(tab, "ChatHandlers.send", ["Count", None, None])
+    told = called(tab, "ChatHandlers.send", ["Count", None, None, ""])
     assert_told_once(told)
     assert "process_generating" in [message["msg"] for message in told]
     assert_logged_once(records(), "ChatHandlers.send")

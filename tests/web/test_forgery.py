@@ -26,7 +26,7 @@ def talk(people: dict[str, Somebody]) -> tuple[Tab, str]:
     """Ada's page after one exchange, and the id of the conversation."""
     tab = people["ada"].tab()
     tab.call("ChatHandlers.load")
-    tab.call("ChatHandlers.send", ["Hello", None, None])
+    tab.call("ChatHandlers.send", ["Hello", None, None, ""])
     return tab, newest(people["ada"])
 
 
@@ -54,11 +54,11 @@ def like(index: Any, liked: Any = True, value: Any = ("You said: Hello",)) -> di
 
 
 MALFORMED: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
-    "an input of another type": ("ChatHandlers.send", [["Hi"], None, None], {}),
+    "an input of another type": ("ChatHandlers.send", [["Hi"], None, None, ""], {}),
     "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, ""], {"event_data": like(1)}),
     "an event of another shape": ("FeedbackHandlers.like", [None, ""], {"event_data": like(1, "<b>anything</b>")}),
     "an event of another component": ("ChatHandlers.open", [None], {"event_data": like(1)}),
-    "a trigger that is no number": ("ChatHandlers.send", ["Hi", None, None], {"trigger_id": "1"}),
+    "a trigger that is no number": ("ChatHandlers.send", ["Hi", None, None, ""], {"trigger_id": "1"}),
 }
 
 
@@ -153,7 +153,7 @@ def test_the_conversation_of_another_is_neither_read_nor_changed(
     query = f"?conversation={conversation_id}"
     for function, data, event_data in (
         ("ChatHandlers.load", [], None),
-        ("ChatHandlers.send", ["Mine now", None, None], None),
+        ("ChatHandlers.send", ["Mine now", None, None, ""], None),
         ("ChatHandlers.retry", [None, None], {"index": 1, "value": "Hello"}),
         ("ChatHandlers.undo", ["", None], {"index": 1, "value": "Hello"}),
         ("ChatHandlers.new", [None], None),
@@ -187,7 +187,7 @@ def test_the_page_of_another_is_of_no_use(
     assert nobody.get(f"/gradio_api/heartbeat/{tab.session_hash}").status_code == 401
     assert application.events(conversation_id) == before
     # It still works for her.
-    tab.call("ChatHandlers.send", ["Again", None, None])
+    tab.call("ChatHandlers.send", ["Again", None, None, ""])
     assert len(application.events(conversation_id)) > len(before)
 
 

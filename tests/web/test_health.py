@@ -93,10 +93,10 @@ def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
     application, people = inhabited
     model.fail(404)
     tab = people["ada"].tab()
-    tab.call("ChatHandlers.send", ["Hello", None, None])
+    tab.call("ChatHandlers.send", ["Hello", None, None, ""])
     told = get(application, "readyz")
     assert (told.status_code, told.json()["models"]) == (200, {"ready": 0, "loading": 0, "failing": 1})
-    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
@@ -110,7 +110,7 @@ def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_mod
         (lambda: model.reply(""), "an empty reply"),
     ):
         fault()
-        people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+        people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
         assert sentence in failures(application)[-1]
         assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
@@ -121,11 +121,11 @@ def test_a_model_that_fails_is_not_taken_for_well_because_a_conversation_was_too
 ) -> None:
     application, people = inhabited
     model.fail(404)
-    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
     model.fail(413)
-    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
     assert get(application, "readyz").json()["models"] == {"ready": 0, "loading": 0, "failing": 1}
-    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None])
+    people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
@@ -190,7 +190,7 @@ def test_who_asks_for_what_another_release_has_is_told_that_nothing_was_done(
 
     rename("sessions", "sessions_of_another_release")
     try:
-        refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None])
+        refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None, ""])
         assert (refused.status_code, "run `chatfeedback db upgrade` first" in refused.text) == (503, True)
     finally:
         rename("sessions_of_another_release", "sessions")
@@ -221,7 +221,7 @@ def cancelled_by_the_server(application: Application) -> Iterator[None]:
 def test_a_database_that_refuses_one_statement_is_not_away(database_url: str, model: ScriptedServer) -> None:
     with house(database_url, models=[endpoint(model)]) as (application, people):
         with cancelled_by_the_server(application):
-            refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None])
+            refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None, ""])
         assert (refused.status_code, "The database refused this (canceling" in refused.text) == (500, True)
         assert get(application, "readyz").status_code == 200
         assert people["ada"].get("/config").status_code == 200
@@ -270,10 +270,10 @@ def like(text: str) -> dict[str, Any]:
 def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedServer) -> None:
     person = Somebody(alone, "local", alone.annotator_id, None)
     tab = person.tab()
-    tab.call("ChatHandlers.send", ["Hello", None, None])
+    tab.call("ChatHandlers.send", ["Hello", None, None, ""])
     tab.call("FeedbackHandlers.like", [None, ""], event_data=like("You said: Hello"))
     model.fail(404)
-    person.tab().call("ChatHandlers.send", ["Hello again", None, None])
+    person.tab().call("ChatHandlers.send", ["Hello again", None, None, ""])
     shown = figures(get(alone, "metrics"))
     log = [event for one in alone.conversation_ids() for event in alone.events(one)]
     for kind, count in Counter(event.body.KIND for event in log).items():
@@ -294,7 +294,7 @@ def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedSer
 def test_replies_that_are_being_written_are_counted(alone: Application, model: ScriptedServer) -> None:
     script = model.reply("one two", hold_after=1)
     person = Somebody(alone, "local", alone.annotator_id, None)
-    joined = person.tab().join("ChatHandlers.send", ["Hello", None, None])
+    joined = person.tab().join("ChatHandlers.send", ["Hello", None, None, ""])
     assert joined.status_code == 200
     open_streams = lambda: figures(get(alone, "metrics"))["chatfeedback_open_streams"]  # noqa: E731
     assert eventually(open_streams, lambda seen: seen == 1, time.sleep) == 1

@@ -115,7 +115,7 @@ FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
 # What the page sends with a call, where it is more than nothing for each input.
 _MESSAGE = {"index": 0, "value": "Hello"}
 CALLS: dict[str, tuple[list[Any] | None, Any]] = {
-    "ChatHandlers.send": (["", None, None], None),  # an empty prompt is refused by the function itself
+    "ChatHandlers.send": (["", None, None, ""], None),  # an empty prompt is refused by the function itself
     "ChatHandlers.retry": (None, _MESSAGE),
     "ChatHandlers.undo": (["", None], _MESSAGE),
     "ChatHandlers.edit": (None, {"index": 0, "value": "Hello", "previous_value": "Hallo"}),

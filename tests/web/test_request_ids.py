@@ -55,7 +55,7 @@ def test_what_a_call_leads_to_is_logged_with_its_id(
     refused_id(ada, caplog)
     model.fail(404)
     tab = ada.tab()
-    joined = tab.join("ChatHandlers.send", ["Hello", None, None], headers={"X-Request-ID": OTHER})
+    joined = tab.join("ChatHandlers.send", ["Hello", None, None, ""], headers={"X-Request-ID": OTHER})
     tab.told(joined.json()["event_id"])
     failures = [record for record in caplog.records if "failed" in record.getMessage()]
     assert [record.request_id for record in failures] == [OTHER], "a reply is written by a task of its own"

@@ -82,7 +82,7 @@ def talk(application: Application, visitor: Signed, model: ScriptedServer) -> tu
     tab = visitor.page(application)
     tab.call("ChatHandlers.load")
     model.reply(REPLY)
-    tab.call("ChatHandlers.send", [PROMPT, None, None])
+    tab.call("ChatHandlers.send", [PROMPT, None, None, ""])
     (conversation_id,) = application.conversation_ids()
     tab.call("FeedbackHandlers.like", [None, ""], event_data={"index": 1, "value": [REPLY], "liked": False})
     reply_id = application.conversation(conversation_id).head_id
@@ -93,7 +93,7 @@ def talk(application: Application, visitor: Signed, model: ScriptedServer) -> tu
         model.fail(500, {"error": {"message": FAULT}})
     tab.call("ChatHandlers.edit", event_data={"index": 0, "value": EDIT, "previous_value": PROMPT})
     model.error_in_stream({"message": FAULT}, after=HALF)
-    tab.call("ChatHandlers.send", [PROMPT, None, None])
+    tab.call("ChatHandlers.send", [PROMPT, None, None, ""])
     assert not model._scripts, "a call did not reach the model"
     forge(tab)
     return conversation_id, {tab.session_hash}
@@ -102,9 +102,9 @@ def talk(application: Application, visitor: Signed, model: ScriptedServer) -> tu
 def forge(tab: Tab) -> None:
     calls: list[tuple[str, list[Any] | None, Any]] = [
         ("ChatHandlers.send", [FORGERY], None),
-        ("ChatHandlers.send", [FORGERY, {"ids": [FORGERY]}, None], None),
-        ("ChatHandlers.send", [[FORGERY], None, FORGERY], None),
-        ("ChatHandlers.send", ["Hello", None, FORGERY], None),
+        ("ChatHandlers.send", [FORGERY, {"ids": [FORGERY]}, None, ""], None),
+        ("ChatHandlers.send", [[FORGERY], None, FORGERY, ""], None),
+        ("ChatHandlers.send", ["Hello", None, FORGERY, ""], None),
         ("ChatHandlers.open", None, {"conversation": FORGERY}),
         ("FeedbackHandlers.like", [None, FORGERY], {"index": 99, "value": [FORGERY], "liked": True}),
         ("FeedbackHandlers.leave_comment", [FORGERY, FORGERY, 1], None),
@@ -166,7 +166,7 @@ def test_a_statement_that_fails_is_not_logged_with_what_it_was_given(
         told = ""
         for fault in ("a row that is refused", "a table that is gone"):
             break_the(application, fault)
-            tab.call("ChatHandlers.send", [PROMPT, None, None])
+            tab.call("ChatHandlers.send", [PROMPT, None, None, ""])
             assert visitor.sign_in(NAME, WRONG).status_code in (401, 503)
             told = everything()
         visitor.somebody.http.close()

@@ -9,23 +9,37 @@
     box().dispatchEvent(new Event("input", { bubbles: true }));
   };
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
+  // Each prompt has an id of its own, made here and sent with it: of what comes twice with one id, the server stores one.
+  // When the content of the box changes it is another prompt. crypto.randomUUID is not there on a page over plain http.
+  const prompt = { text: null, id: "" };
+  const digits = (byte) => byte.toString(16).padStart(2, "0");
+  const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), digits).join("");
+  const idOf = (text) => {
+    if (text !== prompt.text) Object.assign(prompt, { text, id: newId() });
+    return prompt.id;
+  };
   let restored = false;
-  let entered = null;
+  const entered = []; // what stood in the box at each Enter that Gradio has not come to yet
   const draft = {
+    // With the id: what was stored before the page was loaded again, and is sent once more, is known by it.
     keep: (text) => {
-      if (restored) sessionStorage.setItem("chatfeedback:typed", JSON.stringify([person(), text ?? ""]));
+      const kept = [person(), text ?? "", text === prompt.text ? prompt.id : ""];
+      if (restored) sessionStorage.setItem("chatfeedback:typed", JSON.stringify(kept));
     },
     restore: () => {
       if (restored || !box() || !person()) return;
       restored = true;
-      const [typist, kept] = JSON.parse(sessionStorage.getItem("chatfeedback:typed") ?? "[]");
-      if (kept && typist === person() && !box().value) type(kept);
-      else draft.keep(box().value);
+      const [typist, kept, id] = JSON.parse(sessionStorage.getItem("chatfeedback:typed") ?? "[]");
+      if (kept && typist === person() && !box().value) {
+        if (id) Object.assign(prompt, { text: kept, id });
+        type(kept);
+      } else draft.keep(box().value);
     },
     // What stood in the box when Enter was pressed: Gradio looks later, when something else may be typed already.
     send: (text) => {
-      const sending = entered && performance.now() - entered.at < 1000 ? entered.text : text;
-      entered = null;
+      while (entered.length && performance.now() - entered[0].at >= 1000) entered.shift();
+      const sending = entered.shift() ?? { text, id: idOf(text) };
+      draft.keep(box().value);
       chatfeedback.scroll.follow();
       return sending;
     },
@@ -97,10 +111,13 @@
   });
   document.addEventListener("keydown", (event) => {
     const enters = event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === box();
-    if (enters) entered = { text: box().value, at: performance.now() };
+    if (enters) entered.push({ text: box().value, id: idOf(box().value), at: performance.now() });
   }, true);
   document.addEventListener("input", (event) => {
-    if (event.target === box()) draft.keep(box().value); // Gradio tells of it later, and not at all while it is in trouble
+    if (event.target === box()) {
+      idOf(box().value);
+      draft.keep(box().value); // Gradio tells of it later, and not at all while it is in trouble
+    }
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
     if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);

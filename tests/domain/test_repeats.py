@@ -1,0 +1,65 @@
+"""A prompt whose event is in the conversation changes nothing, wherever the conversation has come to since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chatfeedback.domain import decisions
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.events import Body, new_id
+from chatfeedback.errors import Conflict, ReplyRunning
+from talking import FoldedTalk, plan
+
+SINCE: dict[str, Callable[[FoldedTalk, str], object]] = {
+    "nothing": lambda talk, reply: None,
+    "the end of its reply": lambda talk, reply: talk.finish(reply),
+    "a rating": lambda talk, reply: talk.rate(reply, "ada", RatingChange(value="like")),
+    "Clear": lambda talk, reply: talk.clear(),
+    "another prompt": lambda talk, reply: (talk.finish(reply), talk.ask("And?", "Nothing")),
+    "a running reply to another prompt": lambda talk, reply: (talk.finish(reply), talk.send("And?")),
+    "Undo": lambda talk, reply: (talk.finish(reply), talk.undo()),
+    "Retry": lambda talk, reply: (talk.finish(reply), talk.retry(reply)),
+    "an edit": lambda talk, reply: (talk.finish(reply), talk.edit(talk.conversation.shown()[-2].message_id, "Bye")),
+}
+
+
+def repeat(conversation: Conversation, event_id: str | None, seen: int | None) -> tuple[Body, ...]:
+    return decisions.send(
+        conversation, "Hello", plan, message_id=new_id(), reply_id=new_id(), event_id=event_id, seen=seen
+    )
+
+
+@pytest.mark.parametrize("earlier", [0, 2])
+@pytest.mark.parametrize("since", SINCE)
+def test_send_changes_nothing_when_its_event_is_there(since: str, earlier: int) -> None:
+    talk = FoldedTalk()
+    for number in range(earlier):
+        talk.ask(f"prompt {number}", "Hi")
+    seen = talk.conversation.tree_version
+    reply = talk.send("Hello", seen)
+    prompt = talk.conversation.messages[reply].parent_id
+    event_id = talk.conversation.messages[str(prompt)].created_event_id
+    SINCE[since](talk, reply)
+    for page in (seen, talk.conversation.tree_version, None):
+        assert repeat(talk.conversation, event_id, page) == ()
+
+
+def test_send_is_refused_as_ever_when_its_event_is_not_there() -> None:
+    talk = FoldedTalk()
+    seen = talk.conversation.tree_version
+    talk.send("Hello", seen)
+    for event_id in (None, new_id()):
+        with pytest.raises(Conflict):
+            repeat(talk.conversation, event_id, seen)
+        with pytest.raises(ReplyRunning):
+            repeat(talk.conversation, event_id, talk.conversation.tree_version)
+
+
+def test_send_of_the_same_text_is_another_prompt() -> None:
+    talk = FoldedTalk()
+    talk.ask("Hello", "Hi")
+    kinds = [body.KIND for body in repeat(talk.conversation, new_id(), talk.conversation.tree_version)]
+    assert kinds == ["message_sent", "reply_started"]
