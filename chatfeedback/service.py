@@ -170,15 +170,19 @@ class ChatService:
         consent_version: str | None = None,
         assignment: Assignment = UNASSIGNED,
         prompt_id: str | None = None,
+        viewed_id: str | None = None,
     ) -> Conversation:
         """Stores a prompt and starts its reply; None starts a new conversation.
 
-        A new conversation has this version of the consent, and this assignment to a study.
+        A new conversation has this version of the consent, and this assignment to a study. `viewed_id`, here and below:
+        the alternative of the last reply that the page shows, where it is not the stored one.
 
         `prompt_id`: the page's own of the prompt (`prompts.page_id`). One that is stored already is not stored again:
         the conversation is returned as it is, which no limit counts. Raises MessageRejected, Conflict, TooMany.
         """
         new = conversation_id is None
+        if conversation_id is not None:
+            _must_be_an_id(conversation_id)
         prompt_id = prompt_id or prompts.new_page_id()
         if (first := await self.first_result(annotator_id, conversation_id, prompt_id)) is not None:
             return first
@@ -202,6 +206,7 @@ class ChatService:
                 consent_version=consent_version,
                 assignment=assignment,
                 event_id=event_id,
+                viewed_id=viewed_id,
                 seen=seen,
             ),
             new=new,
@@ -219,7 +224,14 @@ class ChatService:
         return conversation if stored else None
 
     async def retry(
-        self, annotator_id: str, conversation_id: str, message_id: str, *, model: str | None = None, seen: int | None
+        self,
+        annotator_id: str,
+        conversation_id: str,
+        message_id: str,
+        *,
+        model: str | None = None,
+        viewed_id: str | None = None,
+        seen: int | None,
     ) -> Conversation:
         """Starts another reply beside the last one. Raises InputError, Conflict."""
         reply_id = new_id()
@@ -229,7 +241,9 @@ class ChatService:
             conversation_id,
             reply_id,
             asked,
-            lambda c: decisions.retry(c, asked.plan, message_id=message_id, reply_id=reply_id, seen=seen),
+            lambda c: decisions.retry(
+                c, asked.plan, message_id=message_id, reply_id=reply_id, viewed_id=viewed_id, seen=seen
+            ),
             fresh=True,
         )
 
@@ -241,6 +255,7 @@ class ChatService:
         text: str,
         *,
         model: str | None = None,
+        viewed_id: str | None = None,
         seen: int | None,
     ) -> Conversation:
         """Store a new version of a shown message; a prompt gets a new reply.
@@ -261,18 +276,21 @@ class ChatService:
                 new_id=edited_id,
                 reply_id=reply_id,
                 altered=altered,
+                viewed_id=viewed_id,
                 seen=seen,
             )
 
         return await self._reply(annotator_id, conversation_id, reply_id, asked, decide)
 
-    async def undo(self, annotator_id: str, conversation_id: str, *, seen: int | None) -> tuple[Conversation, str]:
+    async def undo(
+        self, annotator_id: str, conversation_id: str, *, viewed_id: str | None = None, seen: int | None
+    ) -> tuple[Conversation, str]:
         """Takes the last exchange off the screen; also returns its prompt. Raises InputError, Conflict."""
         undone: list[str] = []
 
         def decide(conversation: Conversation) -> Sequence[Body]:
-            bodies = decisions.undo(conversation, seen=seen)
-            undone[:] = [conversation.messages[bodies[0].message_id].text]
+            bodies = decisions.undo(conversation, viewed_id=viewed_id, seen=seen)
+            undone[:] = [conversation.messages[bodies[-1].message_id].text]
             return bodies
 
         conversation = await self._execute(annotator_id, conversation_id, decide)
@@ -281,7 +299,7 @@ class ChatService:
     async def choose(
         self, annotator_id: str, conversation_id: str, message_id: str, *, seen: int | None
     ) -> Conversation:
-        """Shows another alternative of the last reply. Raises InputError, Conflict."""
+        """Makes another alternative of the last reply the one to go on from. Raises InputError, Conflict."""
         return await self._execute(
             annotator_id, conversation_id, lambda c: decisions.choose(c, message_id=message_id, seen=seen)
         )
@@ -316,8 +334,8 @@ class ChatService:
 
         def look() -> None:
             nonlocal set_aside
-            _must_be_an_id(message_id)
-            set_aside = decisions.set_aside(self._store.ratings_of(conversation_id, message_id, annotator_id))
+            if not decisions.storable(message_id)[1]:  # of others there is nothing to be found
+                set_aside = decisions.set_aside(self._store.ratings_of(conversation_id, message_id, annotator_id))
 
         def decide(conversation: Conversation) -> Sequence[Body]:
             if decided_at is not None:

@@ -86,10 +86,10 @@ class Talk(ABC):
         """The texts on the screen."""
         return [message.text for message in self.conversation.shown()]
 
-    def send(self, text: str = "Hello", seen: int | None = None) -> str:
-        message_id, reply_id = new_id(), new_id()
-        self.do(lambda c: decisions.send(c, text, plan, message_id=message_id, reply_id=reply_id, seen=seen))
-        return reply_id
+    def send(self, text: str = "Hello", seen: int | None = None, viewed_id: str | None = None) -> str:
+        ids = {"message_id": new_id(), "reply_id": new_id()}
+        self.do(lambda c: decisions.send(c, text, plan, viewed_id=viewed_id, seen=seen, **ids))
+        return ids["reply_id"]
 
     def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
         self.do(lambda c: decisions.finish(c, ending(reply_id, text, status)))
@@ -100,22 +100,21 @@ class Talk(ABC):
         self.finish(reply_id, answer)
         return reply_id
 
-    def retry(self, message_id: str, seen: int | None = None) -> str:
-        reply_id = new_id()
-        self.do(lambda c: decisions.retry(c, plan, message_id=message_id, reply_id=reply_id, seen=seen))
-        return reply_id
+    def retry(self, message_id: str, seen: int | None = None, viewed_id: str | None = None) -> str:
+        ids = {"message_id": message_id, "reply_id": new_id()}
+        self.do(lambda c: decisions.retry(c, plan, viewed_id=viewed_id, seen=seen, **ids))
+        return ids["reply_id"]
 
-    def undo(self, seen: int | None = None) -> None:
-        self.do(lambda c: decisions.undo(c, seen=seen))
+    def undo(self, seen: int | None = None, viewed_id: str | None = None) -> None:
+        self.do(lambda c: decisions.undo(c, viewed_id=viewed_id, seen=seen))
 
-    def edit(self, message_id: str, text: str, seen: int | None = None) -> tuple[str, str]:
+    def edit(
+        self, message_id: str, text: str, seen: int | None = None, viewed_id: str | None = None
+    ) -> tuple[str, str]:
         """The ids of the new message and, for a prompt, of its reply."""
         edited_id, reply_id = new_id(), new_id()
-        self.do(
-            lambda c: decisions.edit(
-                c, text, plan, message_id=message_id, new_id=edited_id, reply_id=reply_id, seen=seen
-            )
-        )
+        ids = {"message_id": message_id, "new_id": edited_id, "reply_id": reply_id}
+        self.do(lambda c: decisions.edit(c, text, plan, viewed_id=viewed_id, seen=seen, **ids))
         return edited_id, reply_id
 
     def choose(self, message_id: str, seen: int | None = None) -> None:

@@ -9,6 +9,7 @@ conversation as it is: they are never in conflict with anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from chatfeedback.domain.conversation import Conversation, Message, Rating
@@ -79,46 +80,64 @@ def send(
     consent_version: str | None = None,
     assignment: Assignment = UNASSIGNED,
     event_id: str | None = None,
+    viewed_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """A prompt after what is shown, and the start of its reply; starts the conversation if it is new.
+    """A prompt after what is on view, and the start of its reply; starts the conversation if it is new.
 
     `consent_version`: of the consent that the person has given, for a conversation that starts, as is `assignment`.
-    `event_id`: of the prompt's event, if it is known before: a prompt whose event is there changes nothing, whatever was
-    `seen`.
+    `event_id`: of the prompt's event, if it is known before: a prompt whose event is there changes nothing, whatever
+    was `seen`. `viewed_id`, here and below: the alternative of the last reply that the person looks at, if it is not
+    the stored one; who goes on from it has chosen it. Raises InputError when it is none.
     """
     if event_id is not None and conversation.has_event(event_id):
         return ()
     _expect(conversation, seen)
-    sent = MessageSent(message_id=message_id, parent_id=conversation.head_id, text=text, altered=altered)
+    on_view, chosen = _on_view(conversation, viewed_id)
+    sent = MessageSent(message_id=message_id, parent_id=on_view.head_id, text=text, altered=altered)
     start: tuple[Body, ...] = () if conversation.version else (_started(consent_version, assignment),)
-    thread = [*thread_of(conversation.shown()), ThreadMessage(message_id, "user", text)]
-    return (*start, sent, _reply(message_id, plan(thread), reply_id))
+    thread = [*thread_of(on_view.shown()), ThreadMessage(message_id, "user", text)]
+    return (*start, *chosen, sent, _reply(message_id, plan(thread), reply_id))
 
 
 def retry(
-    conversation: Conversation, plan: Plan, *, message_id: str, reply_id: str, seen: int | None
+    conversation: Conversation,
+    plan: Plan,
+    *,
+    message_id: str,
+    reply_id: str,
+    viewed_id: str | None = None,
+    seen: int | None,
 ) -> tuple[Body, ...]:
-    """Another reply beside `message_id`, which must be the last message shown."""
+    """Another reply beside `message_id`, which must be the last message on view.
+
+    An alternative that is retried is not chosen: it was not good enough.
+    """
     _expect(conversation, seen)
     reply = message_of(conversation, message_id)
-    if message_id != conversation.head_id or reply.role != "assistant" or reply.parent_id is None:
+    on_view, chosen = _on_view(conversation, viewed_id)
+    if message_id != on_view.head_id or reply.role != "assistant" or reply.parent_id is None:
         raise InputError("Only the last reply can be retried.")
     generation = plan(thread_of(conversation.thread(reply.parent_id)))
     return (
+        *(chosen if message_id != viewed_id else ()),
         ReplyRetried(message_id=message_id, model=reply.model),
         _reply(reply.parent_id, generation, reply_id, replaces_id=message_id),
     )
 
 
-def undo(conversation: Conversation, *, seen: int | None) -> tuple[TurnUndone]:
-    """Takes the last prompt and what followed it off the screen."""
+def undo(
+    conversation: Conversation, *, viewed_id: str | None = None, seen: int | None
+) -> tuple[*tuple[AlternativeChosen, ...], TurnUndone]:
+    """Takes the last prompt on view and what followed it off the screen; no alternative is chosen by that."""
     _expect(conversation, seen)
-    shown = conversation.shown()
+    on_view, chosen = _on_view(conversation, viewed_id)
+    shown = on_view.shown()
     prompt = next((message for message in reversed(shown) if message.role == "user"), None)
     if prompt is None:
         raise InputError("There is nothing to undo.")
-    return (TurnUndone(message_id=prompt.message_id, model=shown[-1].model),)
+    undone = TurnUndone(message_id=prompt.message_id, model=shown[-1].model)
+    return (*(chosen if on_view.head_id != viewed_id else ()), undone)
 
 
 def edit(
@@ -130,12 +149,17 @@ def edit(
     new_id: str,
     reply_id: str,
     altered: bool = False,
+    viewed_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """A human's version in the place of a shown message; an edited prompt gets a new reply."""
+    """A human's version in the place of a message on view; an edited prompt gets a new reply.
+
+    Who edits an alternative, or what follows it, has chosen it.
+    """
     _expect(conversation, seen)
     old = message_of(conversation, message_id)
-    if not old.shown:
+    on_view, chosen = _on_view(conversation, viewed_id)
+    if all(message is not old for message in on_view.shown()):
         raise InputError("Only a message on the screen can be edited.")
     if text == old.text:
         return ()
@@ -148,10 +172,12 @@ def edit(
         altered=altered,
         model=old.model,
     )
+    if old.shown:
+        chosen = ()  # it comes before the alternatives
     if old.role == "assistant":
-        return (edited,)
+        return (*chosen, edited)
     thread = [*thread_of(conversation.thread(old.parent_id)), ThreadMessage(new_id, "user", text)]
-    return (edited, _reply(new_id, plan(thread), reply_id))
+    return (*chosen, edited, _reply(new_id, plan(thread), reply_id))
 
 
 def must_have_text(conversation: Conversation, message_id: str) -> None:
@@ -161,8 +187,8 @@ def must_have_text(conversation: Conversation, message_id: str) -> None:
         raise InputError("This reply has no text that could be edited; press Retry for another one.")
 
 
-def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[Body, ...]:
-    """Shows another alternative of the last reply."""
+def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[()] | tuple[AlternativeChosen]:
+    """Another alternative of the last reply is the one to go on from. To look at one writes nothing."""
     _expect(conversation, seen)
     head = conversation.messages.get(conversation.head_id or "")
     chosen = message_of(conversation, message_id)
@@ -293,6 +319,16 @@ def _started(consent_version: str | None, assignment: Assignment) -> Conversatio
         condition=assignment.condition,
         external_id=assignment.external_id,
     )
+
+
+def _on_view(
+    conversation: Conversation, viewed_id: str | None
+) -> tuple[Conversation, tuple[()] | tuple[AlternativeChosen]]:
+    """Return the conversation with its head where the person looks, and the event that would put it there."""
+    if viewed_id is None or viewed_id == conversation.head_id:
+        return conversation, ()
+    chosen = choose(conversation, message_id=viewed_id, seen=None)
+    return replace(conversation, head_id=conversation.tip(viewed_id)), chosen
 
 
 def _reply(parent_id: str, generation: Generation, reply_id: str, replaces_id: str | None = None) -> ReplyStarted:

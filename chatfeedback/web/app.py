@@ -123,8 +123,9 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     listen(controls.new.click, chat.new, [on.drawn])
     listen(on.listed.select, chat.open, [on.drawn], trigger_mode="multiple")
     listen(on.earlier.click, chat.earlier, [on.drawn])
-    listen(on.previous.click, chat.choose_previous, [on.drawn])
-    listen(on.following.click, chat.choose_following, [on.drawn])
+    listen(on.previous.click, chat.view_previous, [on.drawn])
+    listen(on.following.click, chat.view_following, [on.drawn])
+    listen(on.keep.click, chat.keep, [on.drawn])
     listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
 
 

@@ -146,6 +146,7 @@ class ChatHandlers:
                     consent_version=consent_version,
                     assignment=self._assignments.of(request.query_params) if is_new else UNASSIGNED,
                     prompt_id=sent_id,
+                    viewed_id=drawn.viewed_id,
                 )
             except Conflict:
                 self.must_know(drawn)
@@ -174,7 +175,9 @@ class ChatHandlers:
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             last = drawn.message_id(len(drawn.ids) - 1)
-            return await self._service.retry(annotator_id, _open(drawn), last, model=model, seen=drawn.tree_version)
+            return await self._service.retry(
+                annotator_id, _open(drawn), last, model=model, viewed_id=drawn.viewed_id, seen=drawn.tree_version
+            )
 
         async for update in self._act(act, drawn, request, note=present.about_retry):
             yield update
@@ -189,6 +192,7 @@ class ChatHandlers:
                 await self.offered(annotator_id, drawn, data.index),
                 str(data.value),
                 model=model,
+                viewed_id=drawn.viewed_id,
                 seen=drawn.tree_version,
             )
 
@@ -201,7 +205,9 @@ class ChatHandlers:
 
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
             nonlocal undone
-            conversation, undone = await self._service.undo(annotator_id, _open(drawn), seen=drawn.tree_version)
+            conversation, undone = await self._service.undo(
+                annotator_id, _open(drawn), viewed_id=drawn.viewed_id, seen=drawn.tree_version
+            )
             return conversation
 
         first = True
@@ -223,26 +229,37 @@ class ChatHandlers:
         button = gr.Button(f"Put back: “{present.quoted(undone, 60)}”", visible=bool(undone.strip()))
         return {self._on.put_back: button, self._on.undone: undone}
 
-    async def choose_previous(self, drawn: Rendered, request: gr.Request) -> Updates:
-        """Shows the alternative before the one shown."""
-        async for update in self._choose(-1, drawn, request):
+    async def view_previous(self, drawn: Rendered, request: gr.Request) -> Updates:
+        """Shows the alternative before the one on view. To look is not to choose: nothing is stored."""
+        async for update in self._view(-1, drawn, request):
             yield update
 
-    async def choose_following(self, drawn: Rendered, request: gr.Request) -> Updates:
-        """Shows the alternative after the one shown."""
-        async for update in self._choose(+1, drawn, request):
+    async def view_following(self, drawn: Rendered, request: gr.Request) -> Updates:
+        """Shows the alternative after the one on view."""
+        async for update in self._view(+1, drawn, request):
             yield update
 
-    async def _choose(self, step: int, drawn: Rendered, request: gr.Request) -> Updates:
+    async def _view(self, step: int, drawn: Rendered, request: gr.Request) -> Updates:
+        page, _annotator_id = self.page(request)
+        drawn = page.drawn or drawn  # a second click may come before the page has heard of the first
+
+        def view(conversation: Conversation) -> str | None:
+            alternatives, shown = present.alternatives_of_last(conversation, drawn.viewed_id)
+            wanted = shown + step
+            return alternatives[wanted].message_id if 0 <= wanted < len(alternatives) else drawn.viewed_id
+
+        async for update in self._act(self._look, drawn, request, view=view):
+            yield update
+
+    async def _look(self, annotator_id: str, drawn: Rendered) -> Conversation:
+        return await self._service.conversation(annotator_id, _open(drawn))
+
+    async def keep(self, drawn: Rendered, request: gr.Request) -> Updates:
+        """Makes the alternative on view the one to go on from."""
+
         async def act(annotator_id: str, drawn: Rendered) -> Conversation:
-            conversation = await self._service.conversation(annotator_id, _open(drawn))
-            alternatives, shown = present.alternatives_of_last(conversation)
-            if not 0 <= shown + step < len(alternatives):
-                return conversation
-            chosen = alternatives[shown + step].message_id
-            return await self._service.choose(
-                annotator_id, conversation.conversation_id, chosen, seen=drawn.tree_version
-            )
+            viewed_id = drawn.viewed_id or drawn.message_id(len(drawn.ids) - 1)
+            return await self._service.choose(annotator_id, _open(drawn), viewed_id, seen=drawn.tree_version)
 
         async for update in self._act(act, drawn, request):
             yield update
@@ -289,10 +306,10 @@ class ChatHandlers:
     async def earlier(self, drawn: Rendered, request: gr.Request) -> Updates:
         """Shows a longer stretch of the conversation."""
 
-        async def act(annotator_id: str, drawn: Rendered) -> Conversation:
-            return await self._service.conversation(annotator_id, _open(drawn))
+        def view(_conversation: Conversation) -> str | None:
+            return drawn.viewed_id
 
-        async for update in self._act(act, drawn, request, most=drawn.most + EARLIER_STEP):
+        async for update in self._act(self._look, drawn, request, most=drawn.most + EARLIER_STEP, view=view):
             yield update
 
     async def _act(
@@ -305,11 +322,13 @@ class ChatHandlers:
         note: Callable[[Conversation], str] | None = None,
         most: int | None = None,
         text: str = "",
+        view: Callable[[Conversation], str | None] | None = None,
     ) -> Updates:
         """Does it, and paints what came of it; after a refusal, what the store has, and the refusal.
 
         `sent`: the prompt, as it stands in the box. `note`: what is to be said about what was done. `text`: what was
-        typed for it elsewhere than in the box, into which it is offered after a refusal.
+        typed for it elsewhere than in the box, into which it is offered after a refusal. `view`: which alternative of
+        the last reply is to be looked at afterwards; the stored one without it.
         """
         page, annotator_id = self.page(request)
         drawn = self.found(drawn, request)
@@ -330,6 +349,8 @@ class ChatHandlers:
             if sent is not None:
                 page.prompted = True
                 extra["accepted"] = present.accepted(conversation, sent)
+            if view is not None:
+                extra["viewed_id"] = view(conversation)
             async for update in self._show(page, painting, annotator_id, conversation, most or drawn.most, **extra):
                 yield update
 

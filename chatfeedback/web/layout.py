@@ -48,6 +48,9 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         previous = gr.Button("‹ Previous", size="sm", scale=0, min_width=110, elem_id="previous")
         position = gr.HTML(elem_id="position")
         following = gr.Button("Next ›", size="sm", scale=0, min_width=110, elem_id="next")
+        keep = gr.Button(
+            "Keep this one", size="sm", scale=0, min_width=110, variant="primary", visible=False, elem_id="keep"
+        )
     status = gr.HTML(elem_id="status")
     panel = build_panel()
     notice = gr.HTML(elem_id="notice")
@@ -71,6 +74,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         previous=previous,
         position=position,
         following=following,
+        keep=keep,
         put_back=put_back,
         undone=gr.State(""),
         address=address,

@@ -35,6 +35,8 @@ class Rendered:
     """The longest stretch of messages to show."""
     rateable: bool = False
     """Whether the last message is a reply that has a text, or may get one."""
+    viewed_id: str | None = None
+    """The alternative of the last reply that is looked at in its place; None when it is the one that is stored."""
 
     @property
     def lost(self) -> bool:
@@ -52,19 +54,38 @@ class Rendered:
         raise NotOffered("This message is not on the screen any more; reload the page.")
 
 
-def rendered(conversation: Conversation, most: int, before: Rendered | None = None) -> Rendered:
+def rendered(
+    conversation: Conversation, most: int, before: Rendered | None = None, viewed_id: str | None = None
+) -> Rendered:
     """What a page shows of this conversation when it shows the newest `most` messages.
 
     A page that shows it already (`before`) goes on to begin where it begins: were the window to slide with each new
-    message, a click on what is still on the screen would come with the index of another message.
+    message, a click on what is still on the screen would come with the index of another message. `viewed_id`: the
+    alternative of the last reply to be looked at, if it still is one.
     """
-    shown = [message.message_id for message in conversation.shown()]
+    messages, viewed_id = _on_view(conversation, viewed_id)
+    shown = [message.message_id for message in messages]
     start = max(len(shown) - most, 0)
     if before and before.conversation_id == conversation.conversation_id and before.most == most and before.ids:
         start = shown.index(before.ids[0]) if before.ids[0] in shown else start
-    last = conversation.messages[shown[-1]] if shown else None
-    rateable = last is not None and last.role == "assistant" and (bool(last.text) or last.status == "writing")
-    return Rendered(conversation.conversation_id, conversation.tree_version, tuple(shown[start:]), most, rateable)
+    last = messages[-1] if messages else None
+    return Rendered(
+        conversation.conversation_id,
+        conversation.tree_version,
+        tuple(shown[start:]),
+        most,
+        last is not None and last.role == "assistant" and (bool(last.text) or last.status == "writing"),
+        viewed_id,
+    )
+
+
+def _on_view(conversation: Conversation, viewed_id: str | None) -> tuple[list[Message], str | None]:
+    """Return the messages on the screen, oldest first, and the alternative that is looked at, if any."""
+    alternatives, _ = alternatives_of_last(conversation)
+    is_one = any(message.message_id == viewed_id for message in alternatives)
+    if viewed_id is None or viewed_id == conversation.head_id or not is_one:
+        return conversation.shown(), None
+    return conversation.thread(conversation.tip(viewed_id)), viewed_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +181,12 @@ def wanted_value(liked: object) -> str:
 
 def earlier_count(conversation: Conversation, drawn: Rendered) -> int:
     """How many messages there are before the first one drawn."""
-    return len(conversation.shown()) - len(drawn.ids)
+    return len(_on_view(conversation, drawn.viewed_id)[0]) - len(drawn.ids)
 
 
-def status_line(conversation: Conversation) -> str:
-    """What is to be said about the last reply; "" when it is simply complete."""
-    shown = conversation.shown()
+def status_line(conversation: Conversation, viewed_id: str | None = None) -> str:
+    """What is to be said about the last reply on the screen; "" when it is simply complete."""
+    shown, _ = _on_view(conversation, viewed_id)
     if not shown or shown[-1].role != "assistant":
         return ""
     reply = shown[-1]
@@ -236,12 +257,12 @@ def quoted(text: str, longest: int = 160) -> str:
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def alternatives_of_last(conversation: Conversation) -> tuple[Sequence[Message], int]:
-    """The alternatives of the last reply and the position of the one shown; ([], 0) when there is no choice."""
+def alternatives_of_last(conversation: Conversation, viewed_id: str | None = None) -> tuple[Sequence[Message], int]:
+    """The alternatives of the last reply and the position of the one on view; ([], 0) when there is no choice."""
     head = conversation.messages.get(conversation.head_id or "")
     if head is None or head.role != "assistant" or head.status == "writing":
         return [], 0
     alternatives = conversation.alternatives(head.message_id)
     if len(alternatives) < 2:
         return [], 0
-    return alternatives, next(i for i, message in enumerate(alternatives) if message is head)
+    return alternatives, [message.message_id for message in alternatives].index(viewed_id or head.message_id)

@@ -51,6 +51,8 @@ class Components:
     previous: gr.Button
     position: gr.HTML
     following: gr.Button
+    keep: gr.Button
+    """Makes the alternative that is looked at the one that is stored."""
     put_back: gr.Button
     undone: gr.State
     """The prompt that Undo took off the screen and could not put into the box."""
@@ -93,25 +95,35 @@ class Screen:
             self._on.messages: present.drawn_texts(shown, self._drawings),
         }
 
-    def draw(self, page: Page, annotator_id: str, conversation: Conversation, most: int, text: str = "") -> Update:
-        """The whole tab for this conversation."""
+    def draw(
+        self,
+        page: Page,
+        annotator_id: str,
+        conversation: Conversation,
+        most: int,
+        text: str = "",
+        *,
+        viewed_id: str | None = None,
+    ) -> Update:
+        """The whole tab for this conversation; `viewed_id`: the alternative of its last reply to be looked at."""
         on = self._on
-        drawn = present.rendered(conversation, most, page.drawn)
+        drawn = present.rendered(conversation, most, page.drawn, viewed_id)
         writing = conversation.writing_id is not None
         page.shows(drawn, version=conversation.version, writing=writing)
-        alternatives, shown = present.alternatives_of_last(conversation)
+        alternatives, shown = present.alternatives_of_last(conversation, drawn.viewed_id)
         hidden = present.earlier_count(conversation, drawn)
         return {
             on.drawn: drawn,
             **self.messages(page, annotator_id, conversation, drawn, text),
             on.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
             on.notice: "",
-            on.status: _status(present.status_line(conversation)),
+            on.status: _status(present.status_line(conversation, drawn.viewed_id)),
             on.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
             on.alternatives: gr.Row(visible=len(alternatives) > 1),
             on.position: f"Reply {shown + 1} of {len(alternatives)}",
             on.previous: gr.Button(interactive=shown > 0),
             on.following: gr.Button(interactive=shown + 1 < len(alternatives)),
+            on.keep: gr.Button(visible=drawn.viewed_id is not None),
             on.put_back: gr.Button(visible=False),
             on.address: conversation.conversation_id,
             on.version: page.painted,
@@ -137,14 +149,23 @@ class Screen:
         }
 
     async def show(
-        self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation, most: int, **extra: Any
+        self,
+        page: Page,
+        painting: Painting,
+        annotator_id: str,
+        conversation: Conversation,
+        most: int,
+        *,
+        viewed_id: str | None = None,
+        **extra: Any,
     ) -> Updates:
         """Draws the conversation and, while a reply is written, follows it to its end.
 
-        `extra`: values for components, by their names in `Components`, that go with the first drawing.
+        `viewed_id`: see `draw`. `extra`: values for components, by their names in `Components`, that go with the first
+        drawing.
         """
         first = {getattr(self._on, name): value for name, value in extra.items()}
-        drawn = self.draw(page, annotator_id, conversation, most)
+        drawn = self.draw(page, annotator_id, conversation, most, viewed_id=viewed_id)
         yield {**drawn, **first, **await self.listing(page, annotator_id)}
         if conversation.writing_id is not None:
             # Gradio sends what has changed since the last update, and a busy page takes properties that are not

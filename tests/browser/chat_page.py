@@ -36,6 +36,7 @@ class ChatPage:
         self.previous = page.locator("#previous")
         self.following = page.locator("#next")
         self.position = page.locator("#position")
+        self.keep = page.locator("#keep")
         self.put_back = page.locator("#put-back")
         self.listed = page.locator("#conversations .cf-title")
         self.panel = page.locator("#feedback-panel")

@@ -333,3 +333,87 @@ def test_rate_gives_the_same_for_the_same_value_whatever_was_clicked_between(val
         events = talk.rate(reply, "ada", change, set_aside(said))
         said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")
+
+
+@pytest.fixture
+def two(talk: FoldedTalk) -> tuple[str, str]:
+    """The replies to the only prompt: the one to be looked at, and the one that is stored as the last one."""
+    first = talk.ask("Hello", "Hi")
+    second = talk.retry(first)
+    talk.finish(second, "Good day")
+    return first, second
+
+
+def kinds(talk: FoldedTalk) -> list[str]:
+    return [event.body.KIND for event in talk.events]
+
+
+def test_send_goes_on_from_the_alternative_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+    before = len(kinds(talk))
+    talk.finish(talk.send("And?", viewed_id=two[0]), "So?")
+    assert kinds(talk)[before:] == ["alternative_chosen", "message_sent", "reply_started", "reply_finished"]
+    assert talk.shown() == ["Hello", "Hi", "And?", "So?"]
+
+
+def test_send_chooses_nothing_when_the_stored_reply_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+    talk.send("And?", viewed_id=two[1])
+    assert "alternative_chosen" not in kinds(talk)
+
+
+def test_retry_of_the_alternative_on_view_does_not_choose_it(talk: FoldedTalk, two: tuple[str, str]) -> None:
+    third = talk.retry(two[0], viewed_id=two[0])
+    talk.finish(third, "Hey")
+    assert "alternative_chosen" not in kinds(talk)
+    assert talk.conversation.messages[third].replaces_id == two[0]
+    assert talk.shown() == ["Hello", "Hey"]
+
+
+@pytest.mark.parametrize(
+    ("edited", "chosen"),
+    [("Hi", True), ("Hello", False)],
+)
+def test_edit_chooses_the_alternative_on_view_when_it_is_edited(
+    talk: FoldedTalk, two: tuple[str, str], edited: str, chosen: bool
+) -> None:
+    (message_id,) = (m.message_id for m in talk.conversation.messages.values() if m.text == edited)
+    talk.edit(message_id, "Something else", viewed_id=two[0])
+    assert ("alternative_chosen" in kinds(talk)) == chosen
+
+
+def test_edit_refuses_the_stored_reply_when_another_one_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+    with pytest.raises(InputError, match="on the screen"):
+        talk.edit(two[1], "Something else", viewed_id=two[0])
+
+
+def test_undo_says_which_reply_was_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+    talk.edit(two[1], "Mine")
+    talk.undo(viewed_id=two[0])
+    assert kinds(talk)[-1] == "turn_undone" and "alternative_chosen" not in kinds(talk)
+    assert talk.events[-1].body.model == "zephyr"  # type: ignore[union-attr]
+    assert talk.shown() == []
+
+
+def test_an_alternative_that_goes_on_is_seen_and_gone_on_from_to_its_end(
+    talk: FoldedTalk, two: tuple[str, str]
+) -> None:
+    talk.ask("And?", "So?")
+    talk.edit(two[1], "Mine")  # beside a reply after which the conversation went on
+    talk.finish(talk.send("More", viewed_id=two[1]), "Enough")
+    assert talk.shown() == ["Hello", "Good day", "And?", "So?", "More", "Enough"]
+    assert kinds(talk).count("alternative_chosen") == 1
+
+
+@pytest.mark.parametrize("what", ["send", "retry", "edit", "undo"])
+def test_what_is_no_alternative_of_the_last_reply_cannot_be_on_view(talk: FoldedTalk, what: str) -> None:
+    early = talk.ask("Hello", "Hi")
+    last = talk.ask("And?", "So?")
+    do = {
+        "send": lambda: talk.send("More", viewed_id=early),
+        "retry": lambda: talk.retry(last, viewed_id=early),
+        "edit": lambda: talk.edit(last, "More", viewed_id=early),
+        "undo": lambda: talk.undo(viewed_id=early),
+    }
+    events = len(talk.events)
+    with pytest.raises(InputError):
+        do[what]()
+    assert len(talk.events) == events
