@@ -12,6 +12,7 @@ from browser.chat_page import ChatPage
 from chatfeedback.store import users
 from chatfeedback.store.engine import open_engine
 from chatfeedback.store.users import User
+from export.recording import TimedTalk
 
 PASSWORD = "four words of mine"
 LOGIN = re.compile(r"/login(\?|$)")
@@ -52,6 +53,13 @@ class Visitor:
     def comes_in(self, conversation_id: str | None = None) -> ChatPage:
         """Opens the page and signs in."""
         return self.goes_to(conversation_id).signs_in().chats()
+
+    def has_talked(self, *prompts: str) -> str:
+        """Store a conversation of these prompts, each with the reply that the model would give; return its id."""
+        talk = TimedTalk(self.application.store, self.user.annotator_id, "parrot")
+        for prompt in prompts:
+            talk.ask(prompt, f"You said: {prompt}")
+        return talk.conversation_id
 
     def signs_out(self) -> None:
         self.account.get_by_role("button", name="Sign out").click()

@@ -62,10 +62,8 @@ def ada(visits: Callable[..., Visitor], watched: Watched) -> Visitor:
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
     """A tab with two replies and the panel open for the first, which is not rated."""
-    chat = ada.comes_in()
+    chat = ada.comes_in(ada.has_talked("one", "two"))
     chat.stays_stale()  # or the page would notice by itself that the session has ended
-    chat.ask("one")
-    chat.ask("two")
     chat.select(0)
     expect(chat.panel).to_be_visible()
     chat.settled()
@@ -180,9 +178,7 @@ def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on
     chat.page.route(JOIN, lambda route: held.append(route))
     chat.reason("Unclear").click()
     chat.reason("Too long").click()
-    eventually(
-        lambda: len(held), lambda number: number == 2, lambda seconds: chat.page.wait_for_timeout(1000 * seconds)
-    )
+    eventually(lambda: held, bool, lambda seconds: chat.page.wait_for_timeout(1000 * seconds))
     drawing = line(chat).get_attribute("data-said") or ""
     held[0].continue_()
     expect(line(chat)).not_to_have_attribute("data-said", drawing)
@@ -190,6 +186,7 @@ def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on
     ada.application.assert_log(chat.page, chat.conversation_id, log)
     assert SAVED not in chat.page.evaluate("window.lines")
     expect(line(chat)).to_have_text(SAVING)
+    eventually(lambda: len(held), lambda calls: calls == 2, lambda seconds: chat.page.wait_for_timeout(1000 * seconds))
     held[1].continue_()
     expect(line(chat)).to_have_text(SAVED)
 

@@ -34,10 +34,8 @@ def ada(visits: Visits) -> Visitor:
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
     """Their tab, with two replies and the panel open for the first."""
-    chat = ada.comes_in()
+    chat = ada.comes_in(ada.has_talked("one", "two"))
     chat.stays_stale()  # or the page would notice by itself that the session has ended
-    chat.ask("one")
-    chat.ask("two")
     chat.select(0)
     expect(chat.panel).to_be_visible()
     chat.settled()
