@@ -240,3 +240,23 @@ def test_figures_come_from_the_database_that_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr("chatfeedback.analytics.command.stats", lambda url, filters: asked.append((url, filters)) or {})
     assert run("stats", "--database-url", "sqlite:///other.db", "--model", "m").exit_code == 0
     assert asked == [("sqlite+pysqlite:///other.db", Filters(model="m"))]
+
+
+# Links to studies
+
+
+def test_link_prints_a_line_for_each_external_id(working_directory: Path) -> None:
+    admin.upgrade("sqlite:///chatfeedback.db")
+    result = run("link", "--study", "colours", "--external-id", "p-17", "--external-id", "p-18")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert len(set(lines)) == 2
+    assert all(re.fullmatch(r"http://127\.0\.0\.1:7860/\?assignment=[\w.-]+", line) for line in lines)
+
+
+@pytest.mark.parametrize("flags", [[], ["--study", ""], ["--condition", "x" * 201]])
+def test_link_refuses_what_cannot_be_recorded(working_directory: Path, flags: list[str]) -> None:
+    admin.upgrade("sqlite:///chatfeedback.db")
+    result = run("link", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "study" in result.stderr or "condition" in result.stderr

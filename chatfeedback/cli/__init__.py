@@ -37,7 +37,7 @@ from chatfeedback.cli.options import (
     progress,
 )
 from chatfeedback.cli.users import users
-from chatfeedback.errors import ChatFeedbackError, SettingsError
+from chatfeedback.errors import ChatFeedbackError, InputError, SettingsError
 from chatfeedback.lasting import lasting
 
 
@@ -276,8 +276,11 @@ def link(
     settings = Settings.load(config, database_url=database_url)
     page = settings.public_url or f"http://{settings.host}:{settings.port}"
     url = settings.database_url
-    for address in links(url, page, study=study, condition=condition, external_ids=external_id or ()):
-        typer.echo(address)
+    try:
+        for address in links(url, page, study=study, condition=condition, external_ids=external_id or ()):
+            typer.echo(address)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _print_table(figures: dict[str, int | float | None]) -> None:
