@@ -7,7 +7,8 @@ the store (never on what a page says), and returns after the commit. A prompt is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 from chatfeedback.domain import decisions, prompts
@@ -24,6 +25,7 @@ from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, E
 from chatfeedback.waiting import committed, to_its_end
 
 NOT_YOURS = "This conversation belongs to somebody else."
+Look = Callable[[], Awaitable[Conversation | None]]
 OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
 """What is noted of refusals."""
 NEW_CONVERSATION = 0
@@ -184,8 +186,6 @@ class ChatService:
         if conversation_id is not None:
             _must_be_an_id(conversation_id)
         prompt_id = prompt_id or prompts.new_page_id()
-        if (first := await self.first_result(annotator_id, conversation_id, prompt_id)) is not None:
-            return first
         conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
         event_id = prompts.event_id(annotator_id, conversation_id, prompt_id)
         text, altered = decisions.accepted_text(text, longest=self._longest_message)
@@ -209,6 +209,7 @@ class ChatService:
                 viewed_id=viewed_id,
                 seen=seen,
             ),
+            look=lambda: self.first_result(annotator_id, conversation_id, prompt_id),
             new=new,
             derived_ids={MessageSent.KIND: event_id},
         )
@@ -332,10 +333,11 @@ class ChatService:
         change = RatingChange(value, None if reasons is None else tuple(reasons), comment, altered)
         set_aside: frozenset[str] = frozenset()
 
-        def look() -> None:
+        async def look() -> None:
             nonlocal set_aside
             if not decisions.storable(message_id)[1]:  # of others there is nothing to be found
-                set_aside = decisions.set_aside(self._store.ratings_of(conversation_id, message_id, annotator_id))
+                said = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
+                set_aside = decisions.set_aside(said)
 
         def decide(conversation: Conversation) -> Sequence[Body]:
             if decided_at is not None:
@@ -369,6 +371,7 @@ class ChatService:
         model: ChatModel,
         decide: Decision,
         *,
+        look: Look | None = None,
         new: bool = False,
         fresh: bool = False,
         derived_ids: Mapping[str, str] | None = None,
@@ -377,8 +380,6 @@ class ChatService:
 
         Raises TooMany for somebody who asks for more than one person may, and ServerEnding.
         """
-        if self.ending:
-            raise ServerEnding
 
         def begin(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
@@ -387,8 +388,14 @@ class ChatService:
                 sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
                 self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
 
-        with self._limits.asking(annotator_id, self._replies.written_for(annotator_id)):
-            return await self._execute(annotator_id, conversation_id, decide, begin, new=new, derived_ids=derived_ids)
+        def within() -> AbstractContextManager[None]:
+            if self.ending:
+                raise ServerEnding
+            return self._limits.asking(annotator_id, self._replies.written_for(annotator_id))
+
+        return await self._execute(
+            annotator_id, conversation_id, decide, begin, look=look, within=within, new=new, derived_ids=derived_ids
+        )
 
     async def _execute(
         self,
@@ -397,13 +404,15 @@ class ChatService:
         decide: Decision,
         then: Callable[[Conversation], None] | None = None,
         *,
-        look: Callable[[], None] | None = None,
+        look: Look | None = None,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
         new: bool = False,
         derived_ids: Mapping[str, str] | None = None,
     ) -> Conversation:
         """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
 
-        `look` is called before, in a thread, for what the decision wants to know of the log.
+        `look` comes before, for what the decision wants to know of the log; where it finds that all is done already,
+        there is no more to do. `within`: the limits for the rest.
 
         Commands about one conversation take turns in the order in which they came: of two clicks in a hurry the
         second must not overtake the first on another connection. Raises what the decision raises, NotFound unless the
@@ -422,12 +431,13 @@ class ChatService:
 
         async def all_of_it() -> Conversation:
             async with lock:
-                if look is not None:
-                    await asyncio.to_thread(look)
-                conversation = (await committed(self._store.execute(command))).conversation
-            if then is not None:
-                then(conversation)
-            return conversation
+                if look is not None and (done := await look()) is not None:
+                    return done
+                with within():
+                    conversation = (await committed(self._store.execute(command))).conversation
+                    if then is not None:
+                        then(conversation)
+                    return conversation
 
         task = asyncio.create_task(all_of_it())
         self._under_way.add(task)

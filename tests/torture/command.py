@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import traceback
 from collections import Counter
@@ -49,7 +50,8 @@ def made(plan: Plan, ledger: Ledger | None = None) -> int:
             traceback.print_exception(group)
             problems = [f"{type(error).__name__}: {error}" for error in group.exceptions]
         if problems and cluster:
-            cluster.dump(run.database, folder / "chatfeedback.dump")
+            dump = [clusters.newest() / "pg_dump", f"--file={folder / 'chatfeedback.sql'}", cluster.url(run.database)]
+            subprocess.run([*dump[:-1], str(dump[-1]).replace("+psycopg", "")], check=True)
     conclude(run, problems, folder)
     return 1 if problems else 0
 

@@ -66,9 +66,14 @@ class Sitting(Feedback):
     async def choose(self) -> None:
         before, prompt = self.view.position, self.view.prompt_of(len(self.view.bubbles) - 1)
         which = "next" if before.startswith("Reply 1 ") else "previous"
-        await self._converse(
-            which, "click", [None], None, ledger.chosen(prompt), lambda view: view.position not in ("", before)
-        )
+        async with aclosing(self._page.call(which, "click", [None])) as messages:
+            async for message in messages:
+                self._see(message.painted)
+        looked = self.view.position
+        if self.view.refusal or looked in ("", before):
+            raise Unsure
+        deed = ledger.chosen(prompt)
+        await self._converse("keep", "click", [None], None, deed, lambda view: view.position == looked)
 
     async def begin_anew(self) -> None:
         deed = ledger.cleared(self.view.address)
