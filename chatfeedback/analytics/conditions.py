@@ -34,7 +34,7 @@ def resolved(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filte
     """The filters with the annotator, given by name, id or pseudonym, by id.
 
     Raises NotFound for an annotator, a model, a study, a condition or an external id that the database lacks. Without
-    `by_name` a name is nobody's: who must not learn names could otherwise find out the pseudonym of a name.
+    `by_name` a name finds no annotator: a person who must not learn names could find out the pseudonym of a name.
     """
     if filters.model is not None:
         with snapshot(engine) as connection:

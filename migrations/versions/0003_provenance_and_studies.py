@@ -46,4 +46,4 @@ def downgrade() -> None:
     # The releases before have no rows of these.
     unfounded = "SELECT message_id FROM messages WHERE model IS NOT NULL AND text = '' AND status <> 'writing'"
     for table in ("rating_reasons", "ratings"):
-        op.execute(f"DELETE FROM {table} WHERE message_id IN ({unfounded})")  # noqa: S608 - no value of anybody's
+        op.execute(f"DELETE FROM {table} WHERE message_id IN ({unfounded})")  # noqa: S608 - constants

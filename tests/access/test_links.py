@@ -1,4 +1,4 @@
-"""Links to studies: what they say comes back, and nobody else can make or change one."""
+"""Links to studies: what they say comes back, and only the key can make or change one."""
 
 from __future__ import annotations
 
