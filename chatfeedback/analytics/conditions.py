@@ -64,7 +64,10 @@ def conditions(
     annotator: ColumnElement[str],
     conversation: ColumnElement[str] | None = None,
 ) -> list[ColumnElement[bool]]:
-    """What must hold of these columns; `filters` are resolved. Filters on columns that are not given are left out."""
+    """Return the SQL conditions on these columns; `filters` are resolved.
+
+    Filters on columns that are not given are left out.
+    """
     wanted: list[ColumnElement[bool]] = []
     if filters.since is not None:
         wanted.append(instant >= to_micros(filters.since))

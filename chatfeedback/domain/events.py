@@ -50,7 +50,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What was really sent for a reply, and what the endpoint said of itself; None where that is not known.
+    """The provenance of a reply: what was sent, and what the endpoint said of itself; None where that is not known.
 
     A parameter that was left out, or sent under another name, is None.
     """

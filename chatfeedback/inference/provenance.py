@@ -1,4 +1,4 @@
-"""Where a reply comes from: read from the request as it was sent, and from what the endpoint says of itself."""
+"""The provenance of a reply: read from the request as it was sent, and from what the endpoint says of itself."""
 
 from __future__ import annotations
 

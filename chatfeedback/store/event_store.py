@@ -295,7 +295,7 @@ class EventStore:
     def ratings_of(
         self, conversation_id: str, message_id: str, annotator_id: str
     ) -> list[MessageRated | RatingCleared]:
-        """What one annotator has said of one reply, oldest first."""
+        """Return the ratings of one reply by one annotator, oldest first."""
         key = {"of_conversation": conversation_id, "of_message": message_id, "of_actor": annotator_id}
         with self.reading() as tx:
             bodies = [event_from(row).body for row in tx.all(_RATINGS, key)]

@@ -89,7 +89,7 @@ def drop_cookie(response: Response, request: Request, name: str) -> None:
 
 
 def next_address(asked: object) -> str:
-    """Where to go afterwards: the page, a conversation on it or a link to a study, and nowhere else."""
+    """Return the address to go to afterwards: the page, a conversation on it or a link to a study, and nowhere else."""
     return asked if isinstance(asked, str) and _NEXT.fullmatch(asked) else "/"
 
 

@@ -33,7 +33,7 @@ class Rule(NamedTuple):
     address: str
     needs: Needs
     unattended: bool = False
-    """Whether pages ask by themselves, so that a session is not in use because of it."""
+    """True for what pages ask by themselves: it does not keep a session alive."""
 
     @property
     def pattern(self) -> re.Pattern[str]:

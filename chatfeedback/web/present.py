@@ -185,7 +185,7 @@ def earlier_count(conversation: Conversation, drawn: Rendered) -> int:
 
 
 def status_line(conversation: Conversation, viewed_id: str | None = None) -> str:
-    """What is to be said about the last reply on the screen; "" when it is simply complete."""
+    """Return the status of the last reply on the screen; "" when it is simply complete."""
     shown, _ = _on_view(conversation, viewed_id)
     if not shown or shown[-1].role != "assistant":
         return ""

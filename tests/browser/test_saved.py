@@ -73,7 +73,7 @@ def chat(ada: Visitor) -> ChatPage:
 
 
 def line(chat: ChatPage) -> Locator:
-    """What the panel says of its reply; Gradio keeps a hidden clock beside it."""
+    """Return the line about the reply of the panel; Gradio keeps a hidden clock beside it."""
     return chat.saved.locator("[data-about]")
 
 

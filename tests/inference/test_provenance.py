@@ -1,4 +1,4 @@
-"""Where a reply comes from: what was really sent, and what the endpoint says of itself."""
+"""The provenance of a reply: what was really sent, and what the endpoint says of itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SENT = Provenance(
 
 
 async def told(client: ModelClient) -> list[Provenance]:
-    """What is told of a reply, from the first time to the last; an error of the model does not matter."""
+    """Return the provenance that is told of a reply, oldest first; an error of the model does not matter."""
     heard: list[Provenance] = []
     try:
         async for _piece in client.stream(asking(), on_provenance=heard.append):

@@ -63,7 +63,7 @@ def kept(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
 
 
 def narrowed(now: Any, was: Any) -> Any:
-    """What is left of a payload without the fields, at any depth, that it did not have before."""
+    """Return a payload without the fields, at any depth, that it did not have before."""
     if not isinstance(was, dict):
         return now
     return {name: narrowed(now[name], value) for name, value in was.items()}
