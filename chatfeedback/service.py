@@ -24,7 +24,7 @@ from chatfeedback.store import listing
 from chatfeedback.store.event_store import NO_CONVERSATION, Command, Decision, EventStore
 from chatfeedback.waiting import committed, to_its_end
 
-NOT_YOURS = "This conversation belongs to somebody else."
+NOT_YOURS = "This conversation belongs to another person."
 Look = Callable[[], Awaitable[Conversation | None]]
 OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
 """What is noted of refusals."""
@@ -316,12 +316,13 @@ class ChatService:
         message_id: str,
         *,
         value: str | None = None,
-        reasons: Sequence[str] | None = None,
+        reasons: Mapping[str, bool] | None = None,
         comment: str | None = None,
         decided_at: Callable[[int], None] | None = None,
     ) -> Conversation:
-        """Makes the rating what is wanted; None leaves a part as it is, "" clears value or comment, () the reasons.
+        """Makes the rating what is wanted; None leaves a part as it is, "" clears value or comment.
 
+        `reasons`: of each that is named, whether it is chosen; the others stay.
         `decided_at` is told the version of the conversation before the rating, in any thread. Raises NotRateable,
         InputError. Never in conflict with anything.
         """
@@ -330,7 +331,7 @@ class ChatService:
             if len(comment) > self._longest_comment:
                 raise MessageRejected(f"A comment can have at most {self._longest_comment:,} characters.")
             comment, altered = decisions.storable(comment if comment.strip() else "")
-        change = RatingChange(value, None if reasons is None else tuple(reasons), comment, altered)
+        change = RatingChange(value, reasons or {}, comment, altered)
         set_aside: frozenset[str] = frozenset()
 
         async def look() -> None:
@@ -351,9 +352,7 @@ class ChatService:
                 set_aside=set_aside,
             )
 
-        return await self._execute(
-            annotator_id, conversation_id, decide, look=look if value and reasons is None else None
-        )
+        return await self._execute(annotator_id, conversation_id, decide, look=look if value else None)
 
     async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
         """Stops the reply that is being written, if any; what has come of it is kept."""

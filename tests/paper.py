@@ -6,6 +6,7 @@ screen on which its first message stood.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from talking import REASONS
@@ -98,16 +99,21 @@ class Paper:
     def rateable(self) -> list[str]:
         return [m for m, role in self.roles.items() if role == "assistant" and (self.texts[m] or m == self.writing)]
 
-    def rate(self, message_id: str, who: str, value: str | None, reasons: set[str] | None, comment: str | None) -> bool:
+    def rate(
+        self, message_id: str, who: str, value: str | None, reasons: Mapping[str, bool], comment: str | None
+    ) -> bool:
         """Whether anything changed."""
         old = self.opinions.get((message_id, who), Opinion())
         new = Opinion(old.value, set(old.reasons), old.comment)
         if value is not None:
             new.value = value
-            if not value and old.value and reasons is None:
+            if not value and old.value:
                 new.reasons = set()
-        if reasons is not None:
-            new.reasons = set(reasons)
+        for reason, is_chosen in reasons.items():
+            if is_chosen:
+                new.reasons.add(reason)
+            else:
+                new.reasons.discard(reason)
         if new.value:
             new.reasons = {reason for reason in new.reasons if REASONS[reason] in ("any", new.value)}
         if comment is not None:

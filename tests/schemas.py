@@ -145,7 +145,7 @@ def _change_minds(talk: TimedTalk, people: People) -> None:
     talk.like(first, ada, "accurate", "funny")
     talk.like(first, bob, "accurate")
     talk.comment(first, cyd, "to be discussed")
-    talk.rate(second, bob, RatingChange("dislike", ("wrong",), "Not at all"))
+    talk.rate(second, bob, RatingChange("dislike", {"wrong": True}, "Not at all"))
     talk.unrate(second, bob)
     (_, prompt) = [message.message_id for message in talk.conversation.shown()][::-1]
     _, reply = talk.edit(prompt, "Hello there")

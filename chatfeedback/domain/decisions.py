@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chatfeedback.domain.conversation import Conversation, Message, Rating
@@ -48,10 +49,13 @@ Plan = Callable[[Sequence[ThreadMessage]], Generation]
 
 
 class RatingChange(NamedTuple):
-    """The part of a rating that a person sets; None leaves it. "" clears a value or a comment, () the reasons."""
+    """The part of a rating that a person sets; None leaves it, "" clears it.
+
+    `reasons`: of each that is named, whether it is chosen. The others stay, which may have been chosen on another page.
+    """
 
     value: str | None = None
-    reasons: tuple[str, ...] | None = None
+    reasons: Mapping[str, bool] = MappingProxyType({})
     comment: str | None = None
     altered: bool = False
 
@@ -226,22 +230,19 @@ def rate(
         raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
     before = conversation.ratings.get((message_id, annotator_id))
     value = _value(change.value, before)
-    is_new = change.reasons is None and value is not None and (before is None or before.value != value)
-    codes = _codes(change.reasons, before, value, reasons, set_aside if is_new else ())
+    codes = _codes(change.reasons, before, value, reasons, set_aside)
     comment = (before.comment if before else None) if change.comment is None else (change.comment or None)
     old = (before.value, before.reasons, before.comment) if before else (None, (), None)
-    if change.value is not None and value is None and old[0] is not None and change.reasons is None:
-        codes = ()
-        if comment == old[2]:
-            return (
-                RatingCleared(
-                    message_id=message_id,
-                    comment=comment,
-                    previous_value=old[0],
-                    previous_reasons=old[1],
-                    model=message.model,
-                ),
-            )
+    if value is None and old[0] is not None and not codes and comment == old[2]:
+        return (
+            RatingCleared(
+                message_id=message_id,
+                comment=comment,
+                previous_value=old[0],
+                previous_reasons=old[1],
+                model=message.model,
+            ),
+        )
     if (value, codes, comment) == old:
         return ()
     return (
@@ -347,16 +348,22 @@ def _value(wanted: str | None, before: Rating | None) -> RatingValue | None:
 
 
 def _codes(
-    wanted: tuple[str, ...] | None,
+    wanted: Mapping[str, bool],
     before: Rating | None,
     value: RatingValue | None,
     polarity: Mapping[str, str],
     set_aside: Collection[str],
 ) -> tuple[str, ...]:
-    """The reasons, without those that speak against the value. Codes retired from the settings may stay."""
-    known = set(before.reasons) if before else set()
-    known.update(set_aside)
-    codes = known if wanted is None else set(wanted)
-    if unknown := sorted(codes - known - polarity.keys()):
+    """Return the reasons, without those that speak against the value. Codes retired from the settings may stay.
+
+    A new value brings back those that were set aside for it; a value that is taken away takes the reasons along.
+    """
+    codes = set(before.reasons) if before else set()
+    known = codes | polarity.keys()
+    if value != (before.value if before else None):
+        codes = codes.union(set_aside) if value is not None else set()
+    if unknown := sorted(wanted.keys() - known.union(set_aside)):
         raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")
+    codes.update(code for code, is_chosen in wanted.items() if is_chosen)
+    codes.difference_update(code for code, is_chosen in wanted.items() if not is_chosen)
     return tuple(sorted(c for c in codes if value is None or polarity.get(c, "any") in ("any", value)))

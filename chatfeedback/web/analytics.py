@@ -115,7 +115,7 @@ class AnalyticsHandlers:
             conversation_id, message_id, annotator_id = shown.rows[row]
             conversation = self._desk.conversation(conversation_id)
             if not person.may(Permission.SEE_ALL) and conversation.annotator_id != person.annotator_id:
-                raise NotAllowed("This conversation belongs to somebody else.")
+                raise NotAllowed("This conversation belongs to another person.")
             thread = conversation.thread(conversation.tip(message_id))
             ids = tuple(message.message_id for message in thread)
             before = present.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))

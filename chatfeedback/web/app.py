@@ -23,7 +23,8 @@ from chatfeedback.web.screen import Components, Screen
 MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
-STAMP = "(about, comment) => [about, comment, chatfeedback.stamp()]"
+TYPED = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
+LEFT = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? comment : null, chatfeedback.stamp()]"
 NOTE_SENT = (
     "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
 )
@@ -145,10 +146,10 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     panel.refused.change(feedback.take_back, [on.drawn], _components(on), **called)
     listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
-    listen(panel.reasons.input, feedback.choose_reasons, [panel.about, panel.reasons])
-    listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
-    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=STAMP)
-    listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=STAMP)
+    listen(panel.reasons.select, feedback.choose_reason, [panel.about])
+    listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=TYPED)
+    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=LEFT)
+    listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=LEFT)
     listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])
     followed = [*_components(on), *_components(panel)]
     on.version.select(feedback.follow, [on.drawn, panel.about], followed, **CALLED)

@@ -34,6 +34,14 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(_is_truth, value.values()))
+
+
 def _is_said(value: Any) -> bool:
     return _is_text(value) or _is_texts(value)
 
@@ -52,8 +60,7 @@ _INPUTS: Mapping[type, Check] = {
     gr.Textbox: _or_nothing(_is_text),
     gr.HTML: _or_nothing(_is_text),
     gr.Dropdown: _or_nothing(_is_text),
-    gr.Checkbox: _or_nothing(lambda value: isinstance(value, bool)),
-    gr.CheckboxGroup: _is_texts,
+    gr.Checkbox: _or_nothing(_is_truth),
     gr.Number: _is_number,
 }
 
@@ -94,16 +101,19 @@ _EVENTS: Mapping[tuple[type, str], Check] = {
     ),
     (gr.Chatbot, "select"): Told(
         {"index": _is_place},
-        {"value": _is_said, "selected": lambda value: isinstance(value, bool)},
+        {"value": _is_said, "selected": _is_truth},
     ),
+    (gr.CheckboxGroup, "select"): Told({"index": _is_index, "value": _is_text, "selected": _is_truth}, {}),
     (gr.HTML, "select"): lambda data: any(
         form(data)
         for form in (
             Told({"conversation": _is_text}, {}),
             Told({"more": lambda value: value is True}, {}),
             Told({"row": _is_index}, {}),
-            Told({"keep_comment": lambda value: isinstance(value, bool)}, {}),
-            Told({"about": _is_text}, {"value": _is_text, "reasons": _is_texts, "comment": _is_text, "edit": _is_text}),
+            Told({"keep_comment": _is_truth}, {}),
+            Told(
+                {"about": _is_text}, {"value": _is_text, "reasons": _is_choice, "comment": _is_text, "edit": _is_text}
+            ),
         )
     ),
     (gr.Tab, "select"): Told({}, {"index": _is_index, "value": _is_text, "selected": _anything}),

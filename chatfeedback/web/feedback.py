@@ -74,7 +74,7 @@ def build_panel() -> Panel:
             quote = gr.HTML(elem_id="feedback-quote")
             close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="feedback-close")
         about = gr.Textbox("", visible="hidden", container=False, elem_id="feedback-about")
-        reasons = gr.CheckboxGroup(label="Reasons", choices=[], elem_id="feedback-reasons")
+        reasons = gr.CheckboxGroup(label="Reasons", choices=[], interactive=True, elem_id="feedback-reasons")
         comment = gr.Textbox(
             label="Comment",
             placeholder="What is good or bad about this reply? Saved as you type.",
@@ -220,9 +220,9 @@ class FeedbackHandlers:
             return self._refusal(error)
         return self._open(page, conversation, annotator_id, drawn.ids[-1])
 
-    async def choose_reasons(self, about: str, codes: list[str], request: gr.Request) -> Update:
-        """A click on a reason: stored at once."""
-        return await self._save(about, request, reasons=codes)
+    async def choose_reason(self, about: str, data: gr.SelectData, request: gr.Request) -> Update:
+        """Store a click on a reason at once. The others are as they are stored: the page may not know of all."""
+        return await self._save(about, request, reasons={data.value: data.selected})
 
     async def type_comment(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """The comment changed: stored when nothing more was typed for a moment."""
@@ -233,13 +233,15 @@ class FeedbackHandlers:
             return {self._panel.saved: gr.skip()}
         return await self._save(about, request, comment=comment)
 
-    async def leave_comment(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
-        """The box was left: what is in it is stored now."""
+    async def leave_comment(self, about: str, comment: str | None, stamp: float, request: gr.Request) -> Update:
+        """Store what was typed into the box that is left. None if nothing was: then it may hold an old comment."""
+        if comment is None:
+            return {self._panel.saved: gr.skip()}
         page, _annotator_id = self._chat.page(request)
         page.typed = max(page.typed, stamp)
         return await self._save(about, request, comment=comment)
 
-    async def close(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
+    async def close(self, about: str, comment: str | None, stamp: float, request: gr.Request) -> Update:
         """Closes the panel, its comment stored."""
         said = await self.leave_comment(about, comment, stamp, request)
         failed = self._on.notice in said

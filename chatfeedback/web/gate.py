@@ -185,7 +185,7 @@ class Gate:
             raise Refused(400, "A call names the page that it comes from.", "malformed")
         owner = self._pages.setdefault(session_hash, person.annotator_id)
         if owner != person.annotator_id:
-            raise Refused(403, "This page belongs to somebody else.", "page_of_another")
+            raise Refused(403, "This page belongs to another person.", "page_of_another")
         self._pages.move_to_end(session_hash)
         while len(self._pages) > MOST_PAGES:
             self._pages.popitem(last=False)

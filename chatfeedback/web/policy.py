@@ -99,7 +99,7 @@ FUNCTIONS: dict[str, Needs] = {
     "FeedbackHandlers.take_back": Permission.CHAT,
     "FeedbackHandlers.select": Permission.CHAT,
     "FeedbackHandlers.open_last": Permission.CHAT,
-    "FeedbackHandlers.choose_reasons": Permission.CHAT,
+    "FeedbackHandlers.choose_reason": Permission.CHAT,
     "FeedbackHandlers.type_comment": Permission.CHAT,
     "FeedbackHandlers.leave_comment": Permission.CHAT,
     "FeedbackHandlers.close": Permission.CHAT,

@@ -199,7 +199,7 @@ def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: T
     tab.do(tab.handlers.tick(Shown(everybody.filters, -1, 0, everybody.rows), sent_by(person)))
     assert {row[2] for row in tab.drawn["shown"].rows} == {annotator_id}
     strange = next(index for index, row in enumerate(everybody.rows) if row[2] != annotator_id)
-    with pytest.warns(UserWarning, match="belongs to somebody else"):
+    with pytest.warns(UserWarning, match="belongs to another person"):
         assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": strange}), sent_by(person))) == set()
     with pytest.warns(UserWarning, match="not on the screen"):
         assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": 10_000}), sent_by(person))) == set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page, expect
 from sqlalchemy import text
@@ -11,9 +13,12 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from chatfeedback.store import users
 from chatfeedback.store.engine import open_engine
+from chatfeedback.store.sessions import Sessions
 from chatfeedback.store.users import User
+from chatfeedback.web.identity import COOKIE, cookie_name
 from export.recording import TimedTalk
 
+DAY = timedelta(days=1)
 PASSWORD = "four words of mine"
 LOGIN = re.compile(r"/login(\?|$)")
 CONSENT = re.compile(r"/consent(\?|$)")
@@ -51,8 +56,25 @@ class Visitor:
         return ChatPage(self.page, self.application.address).drawn()
 
     def comes_in(self, conversation_id: str | None = None) -> ChatPage:
-        """Opens the page and signs in."""
-        return self.goes_to(conversation_id).signs_in().chats()
+        """Open the page with a session of theirs; who signs in by hand does it in `signs_in`."""
+        sessions = Sessions(self.application.engine, lasting=DAY, idle=DAY)
+        address = self.application.address
+        name = cookie_name(COOKIE, {"scheme": urlsplit(address).scheme})
+        token = sessions.begin(self.user.annotator_id, "password")
+        self.context.add_cookies([{"name": name, "value": token, "url": address}])
+        return self.goes_to(conversation_id).chats()
+
+    def opens_panel(self) -> ChatPage:
+        """Come in to a conversation of "one" and "two", with the panel open for the first reply.
+
+        The page does not notice by itself when the session has ended.
+        """
+        chat = self.comes_in(self.has_talked("one", "two"))
+        chat.stays_stale()
+        chat.select(0)
+        expect(chat.panel).to_be_visible()
+        chat.settled()
+        return chat
 
     def has_talked(self, *prompts: str) -> str:
         """Store a conversation of these prompts, each with the reply that the model would give; return its id."""

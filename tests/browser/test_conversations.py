@@ -97,7 +97,7 @@ def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_af
     bobs.ask("Bob's secret", "A reply to Bob")
     expect(chat.page.locator("#conversations")).not_to_contain_text("Bob's secret")
     for conversation_id, sentence in (
-        (bobs.conversation_id, "This conversation belongs to somebody else."),
+        (bobs.conversation_id, "This conversation belongs to another person."),
         ("01890000-0000-7000-8000-000000000000", "There is no such conversation."),
         ("nonsense", "There is no such conversation."),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import BrowserContext, Route, expect
@@ -246,8 +247,7 @@ def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedS
     expect(chat.quote).to_contain_text("You said: one")  # opened since: it stays
 
 
-def test_the_panel_stays_closed_when_a_text_is_selected(chat: ChatPage) -> None:
-    chat.ask("one two three four five six")
+def drag(chat: ChatPage) -> None:
     box = chat.replies.first.bounding_box()
     assert box is not None
     mouse, middle = chat.page.mouse, box["y"] + box["height"] / 2
@@ -255,7 +255,28 @@ def test_the_panel_stays_closed_when_a_text_is_selected(chat: ChatPage) -> None:
     mouse.down()
     mouse.move(box["x"] + box["width"] - 5, middle, steps=5)
     mouse.up()
-    assert "one two three" in chat.page.evaluate("String(getSelection())")
+
+
+def click_twice(chat: ChatPage) -> None:
+    chat.replies.first.locator("p").dblclick()
+
+
+def click_three_times(chat: ChatPage) -> None:
+    chat.replies.first.locator("p").click(click_count=3, delay=20)
+
+
+@pytest.mark.parametrize(
+    ("select", "selected"), [(drag, "one two three"), (click_twice, "three"), (click_three_times, "one two three")]
+)
+def test_the_panel_stays_closed_when_a_text_is_selected(
+    chat: ChatPage, select: Callable[[ChatPage], None], selected: str
+) -> None:
+    chat.ask("one two three four five six")
+    select(chat)
+    assert selected in chat.page.evaluate("String(getSelection())")
+    chat.page.evaluate(
+        "new Promise((resolve) => setTimeout(resolve, 300))"
+    )  # a click waits for a second one for 250 ms
     chat.settled()
     expect(chat.panel).not_to_be_visible()
     chat.page.evaluate("getSelection().removeAllRanges()")

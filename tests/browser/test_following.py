@@ -11,6 +11,8 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.people import LOGIN, Visitor
 from browser.telling import asked
+from chatfeedback.domain.decisions import RatingChange
+from export.recording import TimedTalk
 from openai_server import ScriptedServer
 
 ASKED = "**/conversations/*/version"
@@ -120,6 +122,17 @@ def test_page_without_a_conversation_asks_for_nothing(chat: ChatPage) -> None:
     chat.page.evaluate(VISIBLE)
     chat.settled()
     assert requests == []
+
+
+def test_page_follows_what_another_process_stores(visits: Callable[..., Visitor]) -> None:
+    ada = visits("annotator")
+    talk = TimedTalk(ada.application.store, ada.user.annotator_id, "parrot")
+    reply = talk.ask("one", "You said: one")
+    chat = ada.comes_in(talk.conversation_id)
+    talk.rate(reply, talk.actor, RatingChange("like"))
+    chat.thumbs("like")
+    talk.ask("two", "You said: two")
+    chat.shows("one", "You said: one", "two", "You said: two")
 
 
 def test_page_follows_another_browser_of_the_same_person(visits: Callable[..., Visitor]) -> None:

@@ -74,8 +74,7 @@ def stored(application: Application, page: Page, *lines: str) -> str:
     return application.conversation_ids()[-1]
 
 
-@pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-@pytest.mark.parametrize("how", PRESSES)
+@pytest.mark.parametrize(("how", "is_new"), list(zip(PRESSES, [True, False, False, True], strict=True)))
 def test_prompt_is_stored_once_when_answers_are_late(
     far: ChatPage, application: Application, how: str, is_new: bool
 ) -> None:

@@ -56,7 +56,7 @@ def test_an_annotator_has_the_chat_and_her_own_figures(visits: Visits, bobs: Sto
     address = f"{ada.application.address}export/feedback.csv"
     assert httpx2.get(address, cookies=ada.cookies()).status_code == 403
     chat.page.goto(f"{ada.application.address}?conversation={bobs.conversation_id}")
-    expect(chat.drawn().notice).to_have_text("This conversation belongs to somebody else.")
+    expect(chat.drawn().notice).to_have_text("This conversation belongs to another person.")
     expect(chat.messages).to_have_count(0)
 
 

@@ -61,12 +61,8 @@ def ada(visits: Callable[..., Visitor], watched: Watched) -> Visitor:
 
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
-    """A tab with two replies and the panel open for the first, which is not rated."""
-    chat = ada.comes_in(ada.has_talked("one", "two"))
-    chat.stays_stale()  # or the page would notice by itself that the session has ended
-    chat.select(0)
-    expect(chat.panel).to_be_visible()
-    chat.settled()
+    """A tab with the panel open for a reply that is not rated; it notes what the line says."""
+    chat = ada.opens_panel()
     expect(line(chat)).to_have_text("")
     chat.page.evaluate(NOTE_LINES)
     return chat
@@ -131,15 +127,15 @@ def type_a_comment(chat: ChatPage) -> str:
     return "message_rated 2: nothing -> “precious”"
 
 
-@pytest.mark.parametrize("act", [choose_a_reason, type_a_comment])
 @pytest.mark.parametrize(
-    ("situation", "meanwhile"),
+    ("situation", "act", "meanwhile"),
     [
-        (slow_commits, SAVING),
-        (offline, NOT_YET),
-        (answer_500, NOT_YET),
-        (ended_session, None),
-        (database_away, SAVING),
+        (slow_commits, choose_a_reason, SAVING),
+        (slow_commits, type_a_comment, SAVING),
+        (offline, type_a_comment, NOT_YET),
+        (answer_500, choose_a_reason, NOT_YET),
+        (ended_session, type_a_comment, None),
+        (database_away, choose_a_reason, SAVING),
     ],
 )
 def test_the_panel_says_saved_only_after_the_commit(
@@ -147,8 +143,8 @@ def test_the_panel_says_saved_only_after_the_commit(
     ada: Visitor,
     commits: HeldCommits,
     situation: Situation,
-    meanwhile: str | None,
     act: Callable[[ChatPage], str],
+    meanwhile: str | None,
 ) -> None:
     conversation_id, application = chat.conversation_id, ada.application
     with situation(ada, commits):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
+from browser.people import LOGIN, Visitor
 from browser.telling import asked
+from chatfeedback.domain.decisions import RatingChange
+from export.recording import TimedTalk
 
 SENTENCE = "This conversation was changed in another tab; here is its newest state."
 
@@ -56,3 +61,76 @@ def test_a_vote_in_a_stale_tab_counts_and_lands_on_its_reply(stale: ChatPage, ap
     application.assert_log(
         stale.page, stale.conversation_id, [*asked("one", "two"), "message_rated 2: nothing -> like"]
     )
+
+
+ELSEWHERE = [
+    "message_rated 2: nothing -> “old”",
+    "message_rated 2: “old” -> funny “new”",
+]
+"""What is stored of the ratings before the page acts."""
+
+
+@pytest.fixture
+def ada(visits: Callable[..., Visitor]) -> Visitor:
+    return visits("annotator")
+
+
+@pytest.fixture
+def outdated(ada: Visitor) -> ChatPage:
+    """A tab whose panel shows a comment that was replaced elsewhere, where a reason was chosen too."""
+    talk = TimedTalk(ada.application.store, ada.user.annotator_id, "parrot")
+    reply = talk.ask("one", "You said: one")
+    talk.rate(reply, talk.actor, RatingChange(comment="old"))
+    chat = ada.comes_in(talk.conversation_id)
+    chat.stays_stale()
+    chat.select(0)
+    expect(chat.comment).to_have_value("old")
+    talk.rate(reply, talk.actor, RatingChange(reasons={"funny": True}, comment="new"))
+    return chat
+
+
+def leave_the_box(chat: ChatPage, _ada: Visitor) -> None:
+    chat.comment.focus()
+    chat.comment.blur()
+
+
+def close_the_panel(chat: ChatPage, _ada: Visitor) -> None:
+    chat.comment.focus()
+    chat.page.keyboard.press("Escape")
+    expect(chat.panel).not_to_be_visible()
+
+
+def sign_in_again(chat: ChatPage, ada: Visitor) -> None:
+    chat.comment.focus()
+    ada.ends_sessions("DELETE FROM sessions")
+    chat.page.locator("#feedback-close").click()
+    expect(chat.page).to_have_url(LOGIN)
+    ada.signs_in().chats().shows("one", "You said: one")
+
+
+@pytest.mark.parametrize("act", [leave_the_box, close_the_panel, sign_in_again])
+def test_a_comment_that_was_not_typed_here_replaces_no_newer_one(
+    outdated: ChatPage, ada: Visitor, act: Callable[[ChatPage, Visitor], None]
+) -> None:
+    act(outdated, ada)
+    outdated.settled()
+    ada.application.assert_log(outdated.page, outdated.conversation_id, [*asked("one"), *ELSEWHERE])
+
+
+@pytest.mark.parametrize("key", ["Space", "Enter"])
+def test_a_reason_chosen_on_an_outdated_page_leaves_the_others(outdated: ChatPage, ada: Visitor, key: str) -> None:
+    log = [*asked("one"), *ELSEWHERE, "message_rated 2: funny “new” -> funny, unclear “new”"]
+    outdated.reason("Unclear").press(key)
+    expect(outdated.reason("Unclear")).to_be_checked()
+    ada.application.assert_log(outdated.page, outdated.conversation_id, log)
+    outdated.reason("Unclear").press(key)
+    expect(outdated.reason("Unclear")).not_to_be_checked()
+    log.append("message_rated 2: funny, unclear “new” -> funny “new”")
+    ada.application.assert_log(outdated.page, outdated.conversation_id, log)
+
+
+def test_a_comment_typed_on_an_outdated_page_replaces_the_newer_one(outdated: ChatPage, ada: Visitor) -> None:
+    outdated.comment.fill("newest")
+    outdated.comment.blur()
+    log = [*asked("one"), *ELSEWHERE, "message_rated 2: funny “new” -> funny “newest”"]
+    ada.application.assert_log(outdated.page, outdated.conversation_id, log)

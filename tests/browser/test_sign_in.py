@@ -31,7 +31,7 @@ def ada(visits: Visits) -> Visitor:
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
     """Her tab with a conversation."""
-    chat = ada.comes_in()
+    chat = ada.goes_to().signs_in().chats()
     chat.ask("one")
     chat.settled()
     return chat
@@ -164,7 +164,7 @@ def test_what_one_has_typed_is_not_given_to_the_next_one(chat: ChatPage, ada: Vi
     ada.ends_sessions("DELETE FROM sessions")
     chat.page.keyboard.press("Enter")
     chat = ada.signs_in(name=bob.user.name).chats()
-    expect(chat.notice).to_have_text("This conversation belongs to somebody else.")
+    expect(chat.notice).to_have_text("This conversation belongs to another person.")
     expect(ada.account).to_contain_text(bob.user.name)
     expect(chat.prompt).to_have_value("")
     expect(chat.messages).to_have_count(0)
@@ -202,7 +202,7 @@ def test_a_session_outlives_a_restart_of_the_server(
     watched.server_goes_away()
     application = serve(auth="password", models=[endpoint(model)])
     ada = visits("annotator", application)
-    chat = ada.comes_in()
+    chat = ada.goes_to().signs_in().chats()
     chat.ask("one")
     chat.settled()
     application.stop()

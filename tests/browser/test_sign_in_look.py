@@ -91,7 +91,7 @@ def test_the_bar_has_its_place_beside_the_tabs(
     role: str,
 ) -> None:
     ada = visits(role, guarded, name=f"{LONG_NAME} {role} {size}", viewport=SIZES[size])
-    chat = ada.comes_in()
+    chat = ada.goes_to().signs_in().chats()
     chat.ask("one")
     for scheme in in_each_scheme(chat.page):
         keep_picture(chat.page, folder, size, scheme, f"bar-{role}-chat")

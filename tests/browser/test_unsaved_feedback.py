@@ -33,13 +33,7 @@ def ada(visits: Visits) -> Visitor:
 
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
-    """Their tab, with two replies and the panel open for the first."""
-    chat = ada.comes_in(ada.has_talked("one", "two"))
-    chat.stays_stale()  # or the page would notice by itself that the session has ended
-    chat.select(0)
-    expect(chat.panel).to_be_visible()
-    chat.settled()
-    return chat
+    return ada.opens_panel()
 
 
 def expire(ada: Visitor) -> None:
@@ -204,6 +198,16 @@ def test_the_text_of_an_edit_is_given_back_when_the_session_had_ended(
     chat.put_back.click()
     expect(chat.prompt).to_have_value("half an edit")
     ada.application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
+    assert chat.page.evaluate(KEPT) == []
+
+
+def test_a_message_that_was_opened_and_left_as_it_was_is_no_edit(chat: ChatPage, ada: Visitor) -> None:
+    chat.page.locator("#chatbot .message-buttons").nth(1).get_by_role("button", name="Edit").click()
+    expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value("You said: one")
+    chat.page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    expire(ada)
+    act_elsewhere(chat)
+    expect(chat.page).to_have_url(LOGIN)
     assert chat.page.evaluate(KEPT) == []
 
 

@@ -76,7 +76,7 @@ def batches(application: Application, elsewhere: Elsewhere) -> list[tuple[str, l
         part = texts[start : start + BATCH]
         for text in part:
             last = talk.ask(text, text)
-        talk.rate(last, talk.actor, RatingChange(value="dislike", reasons=(), comment=part[0]))
+        talk.rate(last, talk.actor, RatingChange(value="dislike", comment=part[0]))
         made.append((talk.conversation_id, part))
     return made
 

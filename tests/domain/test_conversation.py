@@ -129,7 +129,7 @@ def test_undo_takes_the_last_prompt_and_all_that_followed(talk: FoldedTalk) -> N
 
 def test_ratings_stay_whatever_happens_to_what_is_shown(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(value="like", reasons=("accurate",), comment="Well said"))
+    talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}, comment="Well said"))
     talk.rate(reply, "bob", RatingChange(value="dislike"))
     talk.rate(reply, "cyd", RatingChange(comment="Hm"))
     ratings = talk.conversation.ratings
@@ -168,7 +168,7 @@ def test_finish_keeps_the_rating_of_a_reply_without_text_when_it_was_rated_befor
     talk: FoldedTalk, status: FinalStatus
 ) -> None:
     reply = talk.send("Hello")
-    talk.rate(reply, "ada", RatingChange("like", ("accurate",), "A good start"))
+    talk.rate(reply, "ada", RatingChange("like", {"accurate": True}, "A good start"))
     talk.finish(reply, "", status)
     rating = talk.conversation.ratings[reply, "ada"]
     assert (rating.value, rating.reasons, rating.comment) == ("like", ("accurate",), "A good start")

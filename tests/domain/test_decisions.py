@@ -135,7 +135,7 @@ def test_what_is_sent_is_the_thread_without_replies_that_stayed_empty(talk: Fold
 
 def test_a_rating_that_changes_nothing_writes_nothing(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    wish = RatingChange(value="like", reasons=("accurate",), comment="Yes")
+    wish = RatingChange(value="like", reasons={"accurate": True}, comment="Yes")
     assert len(talk.rate(reply, "ada", wish)) == 1
     assert talk.rate(reply, "ada", wish) == ()
     assert talk.rate(reply, "ada", RatingChange()) == ()
@@ -144,7 +144,7 @@ def test_a_rating_that_changes_nothing_writes_nothing(talk: FoldedTalk) -> None:
 
 def test_a_rating_carries_the_previous_one(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(value="like", reasons=("accurate",), comment="Yes"))
+    talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}, comment="Yes"))
     (event,) = talk.rate(reply, "ada", RatingChange(value="dislike", comment="No"))
     assert event.body == MessageRated(
         message_id=reply,
@@ -160,7 +160,7 @@ def test_a_rating_carries_the_previous_one(talk: FoldedTalk) -> None:
 
 def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(value="like", reasons=("accurate", "funny"), comment="Yes"))
+    talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True, "funny": True}, comment="Yes"))
     (event,) = talk.rate(reply, "ada", RatingChange(value=""))
     assert event.body == RatingCleared(
         message_id=reply,
@@ -175,14 +175,14 @@ def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(talk: Folded
 
 def test_a_changed_thumb_drops_the_reasons_that_speak_against_it(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(value="like", reasons=("accurate", "funny")))
+    talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True, "funny": True}))
     talk.rate(reply, "ada", RatingChange(value="dislike"))
     assert talk.conversation.ratings[reply, "ada"].reasons == ("funny",)
 
 
 def test_reasons_are_a_set_and_a_comment_may_stand_alone(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(reasons=("funny", "accurate", "funny")))
+    talk.rate(reply, "ada", RatingChange(reasons={"funny": True, "accurate": True}))
     talk.rate(reply, "bob", RatingChange(comment="Hm"))
     assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")
     assert talk.conversation.ratings[reply, "bob"].value is None
@@ -190,21 +190,32 @@ def test_reasons_are_a_set_and_a_comment_may_stand_alone(talk: FoldedTalk) -> No
     assert (reply, "bob") not in talk.conversation.ratings
 
 
+def test_rate_leaves_the_reasons_that_are_not_named(talk: FoldedTalk) -> None:
+    reply = talk.ask("Hello", "Hi")
+    talk.rate(reply, "ada", RatingChange(reasons={"accurate": True}))
+    talk.rate(reply, "ada", RatingChange(reasons={"funny": True}))
+    assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")
+    talk.rate(reply, "ada", RatingChange(reasons={"accurate": False, "wrong": False}))
+    assert talk.conversation.ratings[reply, "ada"].reasons == ("funny",)
+    talk.rate(reply, "ada", RatingChange(reasons={"funny": False}))
+    assert (reply, "ada") not in talk.conversation.ratings
+
+
 def test_an_unknown_value_or_reason_is_refused(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     with pytest.raises(InputError, match="like, dislike or nothing"):
         talk.rate(reply, "ada", RatingChange(value="love"))
     with pytest.raises(InputError, match="'rude'"):
-        talk.rate(reply, "ada", RatingChange(reasons=("rude",)))
+        talk.rate(reply, "ada", RatingChange(reasons={"rude": True}))
 
 
 def test_a_reason_that_was_retired_from_the_settings_may_stay(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, "ada", RatingChange(value="like", reasons=("accurate",)))
+    talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}))
     remaining = {code: polarity for code, polarity in REASONS.items() if code != "accurate"}
     (body,) = rate(
         talk.conversation,
-        RatingChange(reasons=("accurate", "funny")),
+        RatingChange(reasons={"funny": True}),
         message_id=reply,
         annotator_id="ada",
         reasons=remaining,
@@ -292,7 +303,11 @@ LIKE, DISLIKE, CLEAR = (("value", value) for value in ("like", "dislike", ""))
 
 
 def ticked(*reasons: str) -> Click:
-    return "reasons", reasons
+    return "reasons", dict.fromkeys(reasons, True)
+
+
+def unticked(*reasons: str) -> Click:
+    return "reasons", dict.fromkeys(reasons, False)
 
 
 @pytest.mark.parametrize(
@@ -302,12 +317,12 @@ def ticked(*reasons: str) -> Click:
         ([LIKE, ticked("accurate"), DISLIKE, ticked("wrong"), LIKE], "like", ("accurate",)),
         ([LIKE, ticked("accurate"), DISLIKE, ticked("wrong"), LIKE, DISLIKE], "dislike", ("wrong",)),
         ([LIKE, ticked("accurate", "funny"), DISLIKE], "dislike", ("funny",)),
-        ([LIKE, ticked("accurate", "funny"), DISLIKE, ticked(), LIKE], "like", ("accurate",)),
-        ([LIKE, ticked("accurate"), ticked(), DISLIKE, LIKE], "like", ()),
+        ([LIKE, ticked("accurate", "funny"), DISLIKE, unticked("funny"), LIKE], "like", ("accurate",)),
+        ([LIKE, ticked("accurate"), unticked("accurate"), DISLIKE, LIKE], "like", ()),
         ([LIKE, ticked("accurate", "funny"), CLEAR, LIKE], "like", ("accurate", "funny")),
         ([LIKE, ticked("accurate", "funny"), CLEAR, DISLIKE], "dislike", ("funny",)),
         ([LIKE, ticked("accurate"), CLEAR, DISLIKE, CLEAR, LIKE], "like", ("accurate",)),
-        ([LIKE, ticked("accurate"), DISLIKE, LIKE, ticked(), DISLIKE, LIKE], "like", ()),
+        ([LIKE, ticked("accurate"), DISLIKE, LIKE, unticked("accurate"), DISLIKE, LIKE], "like", ()),
         ([LIKE, ticked("accurate"), DISLIKE, ("comment", "Hm."), LIKE], "like", ("accurate",)),
     ],
 )
@@ -329,7 +344,11 @@ def test_rate_gives_the_same_for_the_same_value_whatever_was_clicked_between(val
     talk = FoldedTalk()
     reply = talk.ask("Hello", "Hi")
     said: list[MessageRated | RatingCleared] = []
-    for change in (RatingChange("like", ("accurate", "funny")), *map(RatingChange, values), RatingChange("like")):
+    for change in (
+        RatingChange("like", {"accurate": True, "funny": True}),
+        *map(RatingChange, values),
+        RatingChange("like"),
+    ):
         events = talk.rate(reply, "ada", change, set_aside(said))
         said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")

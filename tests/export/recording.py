@@ -78,10 +78,10 @@ class TimedTalk(StoredTalk):
 
     def like(self, reply_id: str, who: str, *reasons: str) -> str:
         """The id of the event."""
-        return self.rate(reply_id, who, RatingChange("like", reasons))[0].event_id
+        return self.rate(reply_id, who, RatingChange("like", dict.fromkeys(reasons, True)))[0].event_id
 
     def dislike(self, reply_id: str, who: str, *reasons: str) -> str:
-        return self.rate(reply_id, who, RatingChange("dislike", reasons))[0].event_id
+        return self.rate(reply_id, who, RatingChange("dislike", dict.fromkeys(reasons, True)))[0].event_id
 
     def unrate(self, reply_id: str, who: str) -> str:
         return self.rate(reply_id, who, RatingChange(""))[0].event_id

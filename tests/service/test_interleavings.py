@@ -22,7 +22,7 @@ from talking import People
 
 EXAMPLES = 25
 VALUES = (None, "", "like", "dislike")
-REASONS = (None, (), ("accurate",), ("wrong", "funny"))
+REASONS = (None, {"funny": False}, {"accurate": True}, {"wrong": True, "funny": True, "accurate": False})
 COMMENTS = (None, "", "Hm \0 \ud800 😀")
 
 

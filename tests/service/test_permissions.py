@@ -36,7 +36,7 @@ async def test_somebody_elses_conversation_is_refused_in_every_use_case(room: Ro
     conversation = await room.ask()
     for who in (room.people.bob, room.people.cyd):
         for name, use_case in USE_CASES.items():
-            with pytest.raises(NotAllowed, match="belongs to somebody else"):
+            with pytest.raises(NotAllowed, match="belongs to another person"):
                 await use_case(room, who, conversation.conversation_id, conversation)
                 pytest.fail(name)
         assert await room.service.conversations(who, 10) == []

@@ -36,11 +36,11 @@ async def test_a_vote_its_reasons_and_a_comment_are_set_one_by_one_or_together(r
     conversation = await room.ask()
     reply = conversation.head_id
     await room.rate(conversation, reply, value="like")
-    await room.rate(conversation, reply, reasons=["funny", "accurate", "funny"])
+    await room.rate(conversation, reply, reasons={"funny": True, "accurate": True})
     after = await room.rate(conversation, reply, comment="  Well said!\n")
     assert rating_of(room, after, reply) == ("like", ("accurate", "funny"), "  Well said!\n")
     other = await room.ask("Two", after)
-    after = await room.rate(other, other.head_id, value="dislike", reasons=["wrong"], comment="No.")
+    after = await room.rate(other, other.head_id, value="dislike", reasons={"wrong": True}, comment="No.")
     assert rating_of(room, after, other.head_id) == ("dislike", ("wrong",), "No.")
     assert rating_of(room, await room.now(after), reply) == ("like", ("accurate", "funny"), "  Well said!\n")
     assert room.kinds(after).count("message_rated") == 4
@@ -50,16 +50,16 @@ async def test_a_comment_and_reasons_may_stand_alone(room: Room) -> None:
     conversation = await room.ask()
     after = await room.rate(conversation, conversation.head_id, comment="Hm.")
     assert rating_of(room, after, conversation.head_id) == (None, (), "Hm.")
-    after = await room.rate(conversation, conversation.head_id, comment="", reasons=["wrong"])
+    after = await room.rate(conversation, conversation.head_id, comment="", reasons={"wrong": True})
     assert rating_of(room, after, conversation.head_id) == (None, ("wrong",), None)
-    after = await room.rate(conversation, conversation.head_id, reasons=[])
+    after = await room.rate(conversation, conversation.head_id, reasons={"wrong": False})
     assert after.ratings == {}
 
 
 async def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
-    await room.rate(conversation, reply, value="like", reasons=["accurate"], comment="Nice")
+    await room.rate(conversation, reply, value="like", reasons={"accurate": True}, comment="Nice")
     after = await room.rate(conversation, reply, value="")
     assert rating_of(room, after, reply) == (None, (), "Nice")
     *_, cleared = room.log(after)
@@ -72,9 +72,9 @@ async def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(room: 
 async def test_reasons_come_back_with_the_value_that_they_went_with(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
-    await room.rate(conversation, reply, value="like", reasons=["accurate", "funny"])
+    await room.rate(conversation, reply, value="like", reasons={"accurate": True, "funny": True})
     await room.rate(conversation, reply, value="dislike")
-    await room.rate(conversation, reply, reasons=["wrong"])
+    await room.rate(conversation, reply, reasons={"wrong": True})
     after = await room.rate(conversation, reply, value="like")
     assert rating_of(room, after, reply) == ("like", ("accurate",), None)
     after = await room.rate(conversation, reply, value="dislike")
@@ -90,10 +90,10 @@ async def test_reasons_come_back_with_the_value_that_they_went_with(room: Room) 
 async def test_reasons_that_speak_against_a_changed_vote_are_dropped(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
-    await room.rate(conversation, reply, value="like", reasons=["accurate", "funny"])
+    await room.rate(conversation, reply, value="like", reasons={"accurate": True, "funny": True})
     after = await room.rate(conversation, reply, value="dislike")
     assert rating_of(room, after, reply) == ("dislike", ("funny",), None)
-    after = await room.rate(conversation, reply, reasons=["accurate", "wrong"])
+    after = await room.rate(conversation, reply, reasons={"accurate": True, "wrong": True})
     assert rating_of(room, after, reply) == ("dislike", ("wrong",), None)
     *_, rated = room.log(after)
     assert isinstance(rated, MessageRated)
@@ -105,13 +105,15 @@ async def test_setting_what_is_already_so_writes_nothing(room: Room) -> None:
     reply = conversation.head_id
     assert await room.rate(conversation, reply) == conversation
     assert await room.rate(conversation, reply, value="") == conversation
-    assert await room.rate(conversation, reply, value="", reasons=[], comment="") == conversation
-    rated = await room.rate(conversation, reply, value="like", reasons=["accurate", "funny"], comment="Nice")
+    assert await room.rate(conversation, reply, value="", reasons={"funny": False}, comment="") == conversation
+    rated = await room.rate(
+        conversation, reply, value="like", reasons={"accurate": True, "funny": True}, comment="Nice"
+    )
     for change in (
         {"value": "like"},
-        {"reasons": ["funny", "accurate"]},
+        {"reasons": {"funny": True, "accurate": True}},
         {"comment": "Nice"},
-        {"value": "like", "reasons": ["accurate", "funny"], "comment": "Nice"},
+        {"value": "like", "reasons": {"accurate": True, "funny": True}, "comment": "Nice"},
         {},
     ):
         assert await room.rate(conversation, reply, **change) == rated
@@ -120,7 +122,12 @@ async def test_setting_what_is_already_so_writes_nothing(room: Room) -> None:
 
 async def test_a_value_or_reason_that_is_not_offered_is_refused(room: Room) -> None:
     conversation = await room.ask()
-    for change in ({"value": "love"}, {"value": "Like"}, {"reasons": ["accurate", "pretty"]}, {"reasons": ["\ud800"]}):
+    for change in (
+        {"value": "love"},
+        {"value": "Like"},
+        {"reasons": {"accurate": True, "pretty": True}},
+        {"reasons": {"\ud800": True}},
+    ):
         with pytest.raises(InputError):
             await room.rate(conversation, conversation.head_id, **change)
     assert await room.now(conversation) == conversation
@@ -168,7 +175,7 @@ async def test_what_no_database_keeps_is_replaced_in_a_comment_and_flagged(room:
 
 async def test_ratings_outlive_whatever_happens_to_what_is_shown(room: Room) -> None:
     first = await room.ask("One")
-    rated = await room.rate(first, first.head_id, value="like", reasons=["funny"], comment="Ha")
+    rated = await room.rate(first, first.head_id, value="like", reasons={"funny": True}, comment="Ha")
     retried = await room.ended(await room.retry(rated))
     undone, _ = await room.service.undo(room.ada, retried.conversation_id, seen=None)
     again = await room.ask("Two", undone)

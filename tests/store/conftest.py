@@ -37,8 +37,8 @@ def hers(store: EventStore, people: People) -> StoredTalk:
     talk = StoredTalk(store, people.ada)
     reply = talk.retry(talk.ask("Hello", "Hi"))
     talk.finish(reply, "Good day")
-    talk.rate(reply, people.ada, RatingChange("like", ("funny",)))
-    talk.rate(reply, people.bob, RatingChange("dislike", ("wrong",), "Not at all"))
+    talk.rate(reply, people.ada, RatingChange("like", {"funny": True}))
+    talk.rate(reply, people.bob, RatingChange("dislike", {"wrong": True}, "Not at all"))
     return talk
 
 
@@ -47,7 +47,7 @@ def shared(store: EventStore, people: People) -> StoredTalk:
     """A conversation of Bob in which Ada has written as well."""
     talk = StoredTalk(store, people.bob)
     first = talk.ask("Who is there?", "A model")
-    talk.rate(first, people.ada, RatingChange("like", ("accurate",), "Well said"))
+    talk.rate(first, people.ada, RatingChange("like", {"accurate": True}, "Well said"))
     talk.rate(first, people.ada, RatingChange(comment="Well said, almost"))
     talk.rate(first, people.cyd, RatingChange("like", comment="I agree"))
     talk.actor = people.ada

@@ -26,7 +26,7 @@ FOREIGN_KEYS_OFF = {"sqlite": "PRAGMA foreign_keys=OFF", "postgresql": "SET sess
 def lived_in(talk: StoredTalk, people: People) -> Engine:
     """A database with two conversations and ratings by three people."""
     reply = talk.ask("Hello", "Hi")
-    talk.rate(reply, people.ada, RatingChange(value="like", reasons=("accurate", "funny")))
+    talk.rate(reply, people.ada, RatingChange(value="like", reasons={"accurate": True, "funny": True}))
     talk.rate(reply, people.bob, RatingChange(value="dislike", comment="No"))
     talk.rate(reply, people.cyd, RatingChange(comment="Hm"))
     talk.finish(talk.retry(reply), "Good day")
@@ -211,7 +211,7 @@ def test_check_and_rebuild_work_while_people_talk(database_url: str, store: Even
         try:
             while not enough.is_set():
                 reply = mine.ask("Hello", "Hi")
-                mine.rate(reply, talk.actor, RatingChange(value="like", reasons=("funny",)))
+                mine.rate(reply, talk.actor, RatingChange(value="like", reasons={"funny": True}))
                 mine.undo()
         except ChatFeedbackError as error:
             failures.append(error)

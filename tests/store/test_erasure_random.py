@@ -36,7 +36,7 @@ def do(talk: StoredTalk, who: str, what: str, words: str) -> None:
     elif what == "retry":
         talk.finish(talk.retry(shown[-1]))
     elif what == "rate":
-        talk.rate(shown[-1], who, RatingChange("like", ("funny",), words))
+        talk.rate(shown[-1], who, RatingChange("like", {"funny": True}, words))
     elif what == "undo":
         talk.undo()
     else:

@@ -64,7 +64,7 @@ def hers(store: EventStore, people: People) -> StoredTalk:
 
     talk.do(lambda c: decisions.send(c, "first prompt of hers", strangely, seen=None, **ids))
     talk.finish(ids["reply_id"], "reply to her")
-    talk.rate(ids["reply_id"], people.ada, RatingChange("like", ("funny",), "comment by her"))
+    talk.rate(ids["reply_id"], people.ada, RatingChange("like", {"funny": True}, "comment by her"))
     talk.rate(ids["reply_id"], people.ada, RatingChange(comment="better comment by her"))
     talk.rate(ids["reply_id"], people.bob, RatingChange("dislike", comment="comment of Bob on hers"))
     talk.finish(talk.retry(ids["reply_id"]), "other reply to her")

@@ -155,7 +155,7 @@ def work(url: str) -> None:
             talk = StoredTalk(store, ada, conversation_id)
             reply = talk.retry(talk.ask("And then?", "The end"))
             talk.finish(reply, "They lived")
-            talk.rate(reply, ada, RatingChange("like", ("funny",), "At last"))
+            talk.rate(reply, ada, RatingChange("like", {"funny": True}, "At last"))
 
 
 @every_schema

@@ -27,7 +27,7 @@ texts = st.sampled_from(["Hello", "What is a river?", "Grüße, 日本 😀", "a
 changes = st.builds(
     RatingChange,
     value=st.sampled_from([None, "", "like", "dislike"]),
-    reasons=st.none() | st.sets(st.sampled_from(sorted(REASONS))).map(tuple),
+    reasons=st.dictionaries(st.sampled_from(sorted(REASONS)), st.booleans()),
     comment=st.sampled_from([None, None, "", "Well said", "So so"]),
 )
 
@@ -116,8 +116,7 @@ class Conversations(RuleBasedStateMachine):
         message_id = self.some(data, self.paper.rateable())
         seen = self.talk.conversation.tree_version
         new = self.talk.rate(message_id, self.people[who], change)
-        reasons = None if change.reasons is None else set(change.reasons)
-        changed = self.paper.rate(message_id, self.people[who], change.value, reasons, change.comment)
+        changed = self.paper.rate(message_id, self.people[who], change.value, change.reasons, change.comment)
         assert len(new) == changed
         assert self.talk.conversation.tree_version == seen
 
@@ -221,7 +220,7 @@ def act(talk: StoredTalk, people: People, dice: random.Random) -> None:
         reply, who = dice.choice(replies), dice.choice(people)
         change = RatingChange(
             value=dice.choice([None, "", "like", "dislike"]),
-            reasons=dice.choice([None, (), ("funny",), ("accurate", "funny")]),
+            reasons=dice.choice([{}, {"funny": False}, {"funny": True}, {"accurate": True, "funny": True}]),
             comment=dice.choice([None, "", "Well said"]),
         )
         actions += [lambda: talk.rate(reply, who, change)] * 4 + [lambda: talk.choose(reply, seen)]

@@ -90,17 +90,18 @@ class Feedback:
         await self._open_panel()
         if (panel := self.view.panel) is None or not panel.offered:
             return
-        wanted = self._random.sample(panel.offered, self._random.randint(0, min(3, len(panel.offered))))
-        if set(wanted) == set(panel.chosen):
-            return
+        index = self._random.randrange(len(panel.offered))
+        code = panel.offered[index]
+        wanted = sorted({*panel.chosen} ^ {code})
         deed = ledger.gave_reasons(panel.message_id, wanted)
         self._ledger.attempt(deed)
-        await self._save("feedback-reasons", "input", [panel.about, wanted], deed)
+        told = {"index": index, "value": code, "selected": code in wanted}
+        await self._save("feedback-reasons", "select", [panel.about], deed, told)
         panel.chosen = wanted
 
-    async def _save(self, elem_id: str, event: str, data: list[Any], deed: Deed) -> None:
+    async def _save(self, elem_id: str, event: str, data: list[Any], deed: Deed, told: Any = None) -> None:
         self.view.saved = ""
-        await self._answered(elem_id, event, data, None)
+        await self._answered(elem_id, event, data, told)
         # Without anything left in the rating there is nothing that could be called saved.
         if "Saved" in self.view.saved or (deed[0] == "gave reasons" and len(deed) == 2):
             self._acknowledge(deed, self.view.address)

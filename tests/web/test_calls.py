@@ -42,10 +42,15 @@ def like(index: Any, liked: Any = True, value: Any = ("You said: Hello",)) -> di
     return {"index": index, "value": list(value) if isinstance(value, tuple) else value, "liked": liked}
 
 
+def chosen(code: Any, is_chosen: Any = True) -> dict[str, Any]:
+    return {"index": 0, "value": code, "selected": is_chosen}
+
+
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
 LIKE, SELECT = "FeedbackHandlers.like", "FeedbackHandlers.select"
 SEND, EDIT, OPEN = "ChatHandlers.send", "ChatHandlers.edit", "ChatHandlers.open"
-REASONS, COMMENT = "FeedbackHandlers.choose_reasons", "FeedbackHandlers.leave_comment"
+REASON, COMMENT = "FeedbackHandlers.choose_reason", "FeedbackHandlers.leave_comment"
+AGAIN = "FeedbackHandlers.send_again"
 ROW, LIVE = "AnalyticsHandlers.open", "AnalyticsHandlers.watch"
 
 MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
@@ -85,9 +90,13 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
     "an edit of a role": (EDIT, [None, None], {"index": 0, "value": "x", "role": "assistant"}),
     "an edit without a text": (EDIT, [None, None], {"index": 0, "previous_value": "x"}),
     "an edit of what is no text": (EDIT, [None, None], {"index": 0, "value": "x", "previous_value": 7}),
-    "reasons that are one text": (REASONS, ["a b", "correct"], None),
-    "reasons that are numbers": (REASONS, ["a b", [1]], None),
-    "reasons that are nothing": (REASONS, ["a b", None], None),
+    "a reason that is a number": (REASON, ["a b"], chosen(1)),
+    "a reason that is nothing": (REASON, ["a b"], chosen(None)),
+    "a reason that is a list": (REASON, ["a b"], chosen(["correct"])),
+    "a reason that may be chosen": (REASON, ["a b"], chosen("correct", "yes")),
+    "a reason that is not said to be chosen": (REASON, ["a b"], {"index": 0, "value": "correct"}),
+    "reasons sent again as a list": (AGAIN, [None, ""], {"about": "a b", "reasons": ["correct"]}),
+    "reasons sent again as texts": (AGAIN, [None, ""], {"about": "a b", "reasons": {"correct": "yes"}}),
     "a comment that is a list": (COMMENT, ["a b", ["x"], 1], None),
     "a stamp that is text": (COMMENT, ["a b", "x", "1"], None),
     "a stamp that is truth": (COMMENT, ["a b", "x", True], None),
@@ -111,7 +120,8 @@ CALLS: list[tuple[str, list[Any], Any]] = [
     *((SEND, ["Hi", None, model, ""], nothing) for model in (None, "parrot") for nothing in (None, {}, [], "Hi", 0)),
     (EDIT, [None, None], {"index": 0, "value": "x"}),
     (EDIT, [None, "parrot"], {"index": 0, "value": "x", "previous_value": ["y"], "_dispatch_value": [{}]}),
-    *((REASONS, ["a b", reasons], None) for reasons in ([], ["correct", "clear"])),
+    *((REASON, ["a b"], chosen("correct", is_chosen)) for is_chosen in (True, False)),
+    *((AGAIN, [None, ""], {"about": "a b", "reasons": reasons}) for reasons in ({}, {"correct": True, "clear": False})),
     *((COMMENT, ["a b", comment, stamp], None) for comment in ("", None, "x") for stamp in (0, -1, 1.5)),
     (ROW, [None], {"row": 0}),
     *((LIVE, [live], None) for live in (True, False, None)),

@@ -53,6 +53,10 @@ def like(index: Any, liked: Any = True, value: Any = ("You said: Hello",)) -> di
     return {"index": index, "value": list(value) if isinstance(value, tuple) else value, "liked": liked}
 
 
+def chosen(code: str) -> dict[str, Any]:
+    return {"index": 0, "value": code, "selected": True}
+
+
 MALFORMED: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
     "an input of another type": ("ChatHandlers.send", [["Hi"], None, None, ""], {}),
     "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, ""], {"event_data": like(1)}),
@@ -119,7 +123,7 @@ def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
         ("FeedbackHandlers.like", [None, ""], like(99), "not on the screen"),
         ("FeedbackHandlers.select", [None, ""], message, "not on the screen"),
         ("ChatHandlers.edit", [None, None], {**message, "previous_value": "x"}, "not on the screen"),
-        ("FeedbackHandlers.choose_reasons", [f"{conversation_id} {reply}", ["bribed"]], None, "not one of the reasons"),
+        ("FeedbackHandlers.choose_reason", [f"{conversation_id} {reply}"], chosen("bribed"), "not one of the reasons"),
     ):
         caplog.clear()
         assert sentence in said(tab.call(function, data, event_data=event_data)), function
@@ -142,14 +146,16 @@ def test_the_conversation_of_another_is_neither_read_nor_changed(
     named = {"referer": f"{application.address}?conversation={conversation_id}"}
     calls: list[Callable[[], list[dict[str, Any]]]] = [
         lambda: theirs.call("ChatHandlers.open", [None], event_data={"conversation": conversation_id}),
-        lambda: theirs.call("FeedbackHandlers.choose_reasons", [f"{conversation_id} {reply}", ["correct"]]),
+        lambda: theirs.call(
+            "FeedbackHandlers.choose_reason", [f"{conversation_id} {reply}"], event_data=chosen("correct")
+        ),
         lambda: theirs.call("FeedbackHandlers.leave_comment", [f"{conversation_id} {reply}", "Mine now", 1]),
         lambda: theirs.call("FeedbackHandlers.close", [f"{conversation_id} {reply}", "Mine now", 2]),
     ]
     with caplog.at_level(logging.WARNING, "chatfeedback"):
         for call in calls:
             told = said(call())
-            assert "belongs to somebody else" in told and "You said" not in told
+            assert "belongs to another person" in told and "You said" not in told
     query = f"?conversation={conversation_id}"
     for function, data, event_data in (
         ("ChatHandlers.load", [], None),

@@ -108,7 +108,7 @@ def forge(tab: Tab) -> None:
         ("ChatHandlers.open", None, {"conversation": FORGERY}),
         ("FeedbackHandlers.like", [None, FORGERY], {"index": 99, "value": [FORGERY], "liked": True}),
         ("FeedbackHandlers.leave_comment", [FORGERY, FORGERY, 1], None),
-        ("FeedbackHandlers.choose_reasons", [f"{FORGERY} {FORGERY}", [FORGERY]], None),
+        ("FeedbackHandlers.choose_reason", [f"{FORGERY} {FORGERY}"], {"index": 0, "value": FORGERY, "selected": True}),
         ("AnalyticsHandlers.refresh", [FORGERY, FORGERY, FORGERY, FORGERY], {"value": FORGERY, "index": 1}),
     ]
     for name, data, told in calls:

@@ -69,9 +69,17 @@
     }
   }).observe(document.documentElement, { childList: true, subtree: true });
 
-  // Who selects a text to copy it wants no panel for it.
+  // Who selects a text to copy it wants no panel for it. A click that may be the first of a double click, which selects
+  // a word, waits for the second. One of the keyboard has no `detail`, as the one that was waited for.
+  const DOUBLE_CLICK = 250; // milliseconds
+  let waiting = 0;
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.(".cf-message") && !getSelection().isCollapsed) event.stopPropagation();
+    const bubble = event.target.closest?.(".cf-message")?.closest("[data-testid]");
+    if (!bubble || !event.detail) return;
+    clearTimeout(waiting);
+    const selects = event.detail > 1 || !getSelection().isCollapsed;
+    if (selects || event.pointerType !== "touch") event.stopPropagation();
+    if (!selects && event.pointerType !== "touch") waiting = setTimeout(() => bubble.click(), DOUBLE_CLICK);
   }, true);
 
   document.addEventListener("click", async (event) => {

@@ -66,6 +66,7 @@
   const showEditing = () => {
     const now = document.querySelector("#chatbot textarea.edit-textarea");
     if (now && now !== editing) {
+      now.dataset.opened = now.value; // what is left as it was is no edit (unsaved.js)
       document.querySelector('#chatbot button[aria-label="Cancel"]')?.scrollIntoView({ block: "nearest" });
     }
     editing = now;
@@ -110,6 +111,12 @@
     }
   });
   document.addEventListener("keydown", (event) => {
+    // Gradio lets Enter choose a reason too, and then tells of the opposite.
+    if (event.key === "Enter" && event.target.matches?.("#feedback-reasons input")) {
+      event.preventDefault();
+      event.stopPropagation();
+      event.target.click();
+    }
     const enters = event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === box();
     if (enters) entered.push({ text: box().value, id: idOf(box().value), at: performance.now() });
   }, true);
@@ -120,7 +127,9 @@
     }
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
-    if (event.target.matches?.("#feedback-comment textarea")) setTimeout(tell);
+    if (!event.target.matches?.("#feedback-comment textarea")) return;
+    chatfeedback.unsaved.type();
+    setTimeout(tell);
   });
 
   // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error

@@ -1,8 +1,8 @@
 // A session ends while the page is open: by time, by a sign-out in another tab, by an administrator. What is sent then
-// is refused, and the page goes to where one signs in; what was typed or rated is kept (page.js, unsaved.js), and the way
-// back leads here again. A page
-// that is looked at again asks for itself, lest it shows what was said to whoever sits there by now. One that may not
-// do what it offers, because the person, her role or the consent text has changed, is loaded again.
+// is refused, and the page goes to where one signs in; what was typed or rated is kept (page.js, unsaved.js), and the
+// way back leads here again. A page that is looked at again asks for itself, lest it shows the next person what was
+// said. One that may not do what it offers, because the person, their role or the consent text has changed, is loaded
+// again.
 (() => {
   const fetchAsEver = window.fetch;
   const NOT_SIGNED_IN = 401, NOT_ALLOWED = 403;
@@ -15,6 +15,7 @@
     if (answer.status === NOT_SIGNED_IN) {
       const here = window.location.pathname + window.location.search;
       chatfeedback.unsaved.leave(url.pathname.endsWith("/queue/join") ? options?.body : "");
+      window.addEventListener("pagehide", () => chatfeedback.unsaved.leave("")); // with what was typed since
       window.location.assign(`/login?next=${encodeURIComponent(here)}&ended`);
       return left();
     }

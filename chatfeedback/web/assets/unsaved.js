@@ -6,6 +6,7 @@
 // The line under the comment says "Saved" of what is answered, and something else of what is not.
 (() => {
   const KEY = "chatfeedback:unsaved";
+  const REASON = "reason "; // a part of a rating for each code
   const JOIN = /\/gradio_api\/queue\/join$/, LOST = 500; // from this status on, a call may be sent again
   const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
   const LONGEST_PAUSE = 30_000;
@@ -20,6 +21,9 @@
   let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ ...note, waits: true }));
   const answers = new Map(); // whether they failed, of events that were answered before this page was told that they had been sent
   let sent = 0;
+  const TYPING = 3; // seconds after a key
+  const typed = new Map(); // for each reply whose comment was changed and is not stored: when it was changed last
+  let lastTyped = -Infinity;
   const store = () => {
     const kept = notes.filter((note) => note.person);
     if (!kept.length) return sessionStorage.removeItem(KEY);
@@ -82,13 +86,14 @@
         return message && open() ? { about: `${open()} ${message}`, parts: { value } } : null;
       }
       case "feedback-reasons":
-        return { about: data[0], parts: { reasons: data[1] } };
+        return { about: data[0], parts: { [REASON + told.value]: told.selected } };
       case "feedback-typed":
       case "feedback-comment":
       case "feedback-close":
-        return data[0] ? { about: data[0], parts: { comment: data[1] ?? "" } } : null;
+        return data[0] && data[1] !== null ? { about: data[0], parts: { comment: data[1] } } : null;
       case "feedback-unsaved": {
-        const { about, ...parts } = told;
+        const { about, reasons = {}, ...parts } = told;
+        for (const [code, isChosen] of Object.entries(reasons)) parts[REASON + code] = isChosen;
         return { about, parts };
       }
       default:
@@ -99,7 +104,7 @@
     const call = ++sent;
     for (const [part, wanted] of Object.entries(parts)) {
       drop((one) => one.about === about && one.part === part);
-      notes.push({ person: person(), about, part, wanted, call });
+      notes.push({ person: person(), about, part, wanted, call, typed: typed.get(about) });
     }
     store();
     tell();
@@ -112,6 +117,7 @@
   // `failed`: the handler told nothing of what became of it, because it failed itself.
   const answered = (event, failed) => {
     const mine = notes.filter((one) => one.event === event);
+    for (const { about, part, typed: state } of mine) if (part === "comment" && typed.get(about) === state) typed.delete(about);
     pause = 1000;
     drop((one) => one.event === event);
     if (failed && mine.length) refused(mine[0].about, "Something went wrong here; change it to try again.");
@@ -163,11 +169,21 @@
   const leave = (body) => {
     const { event_data: told } = JSON.parse(body || "{}");
     const box = document.querySelector("#chatbot textarea.edit-textarea");
-    const text = told?.previous_value === undefined ? box?.value : told.value;
+    const isChanged = box?.value !== box?.dataset.opened;
+    const text = told?.previous_value === undefined ? isChanged && box.value : told.value;
     const index = told?.previous_value === undefined ? rowOf(box) : told.index;
-    if (text?.trim() && open()) note({ about: `${open()} ${messageAt(index) ?? ""}`, parts: { edit: text } });
+    if (text && text.trim() && open()) note({ about: `${open()} ${messageAt(index) ?? ""}`, parts: { edit: text } });
   };
   const rowOf = (box) => [...document.querySelectorAll("#chatbot .message-row")].indexOf(box?.closest(".message-row"));
+
+  const wantedOf = (parts) => {
+    const all = {};
+    for (const { part, wanted } of parts) {
+      if (part.startsWith(REASON)) (all.reasons ??= {})[part.slice(REASON.length)] = wanted;
+      else all[part] = wanted;
+    }
+    return all;
+  };
 
   let send = null;
   const resume = () => {
@@ -178,17 +194,21 @@
     const due = notes.filter((one) => one.waits && (one.lost || one.about.startsWith(`${open()} `)));
     for (const one of due) one.waits = false;
     for (const about of new Set(due.map((one) => one.about))) {
-      const parts = due.filter((one) => one.about === about).map(({ part, wanted }) => [part, wanted]);
-      send({ about, ...Object.fromEntries(parts) });
+      send({ about, ...wantedOf(due.filter((one) => one.about === about)) });
     }
   };
   const isBusy = () => notes.some((one) => !one.waits);
-  // Whether the comment in the open panel is not to be painted over: it is being typed, or was not stored.
-  const isTyped = () =>
-    Boolean(document.activeElement?.closest("#feedback-comment")) || said.get(panel())?.[0] === "alert";
+  // Whether the comment in the open panel was changed by hand and is not stored. Otherwise it may be older than what is
+  // stored: then it is not to be sent, and may be painted over.
+  const isTyped = () => typed.has(panel()) || said.get(panel())?.[0] === "alert";
+  const isBeingTyped = () => isTyped() || performance.now() - lastTyped < 1000 * TYPING;
+  const type = () => {
+    lastTyped = performance.now();
+    typed.set(panel(), lastTyped);
+  };
   const ready = (sender) => {
     send = sender;
     resume();
   };
-  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBusy, isTyped, leave, ready, resume } });
+  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBeingTyped, isBusy, isTyped, leave, ready, resume, type } });
 })();

@@ -65,7 +65,7 @@ def load(store: EventStore, actor: str) -> Iterator[Load]:
             talk = _Talk(store, actor, going)
             reply = talk.retry(talk.ask("What is a river?", "Water " * 100))
             talk.finish(reply, "Much water")
-            talk.rate(reply, actor, RatingChange("like", ("funny",), "Well said"))
+            talk.rate(reply, actor, RatingChange("like", {"funny": True}, "Well said"))
 
     with ThreadPoolExecutor(THREADS) as threads:
         talking = [threads.submit(talk_on) for _ in range(THREADS)]
