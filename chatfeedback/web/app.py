@@ -46,6 +46,7 @@ def theme() -> gr.themes.Base:
         color_accent="*primary_600",
         button_primary_background_fill="*primary_600",
         checkbox_label_background_fill_selected="*primary_600",
+        checkbox_label_background_fill_hover_dark="*neutral_700",  # that of Soft looks like a chosen one
         button_primary_background_fill_hover="*primary_700",
     )
 
