@@ -61,7 +61,7 @@ def _talk(store: EventStore, messages: int) -> str:
     for turn in range(messages // 2):
         reply = talk.ask("And what would be an example? " * 4, "An example is the list: " * 40)
         if turn % 2:
-            talk.rate(reply, person, RatingChange("like", ("accurate",)))
+            talk.rate(reply, person, RatingChange("like", {"accurate": True}))
     return talk.conversation_id
 
 

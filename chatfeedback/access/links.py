@@ -54,7 +54,7 @@ def read(key: bytes, token: str) -> Assignment:
     try:
         claims = jwt.decode(token, OctKey.import_key(key), algorithms=[_ALGORITHM]).claims
         return Assignment(**{name: claims.get(name) for name in asdict(Assignment())})
-    except (JoseError, ValueError) as error:
+    except (JoseError, ValueError, TypeError) as error:
         raise InputError(
             "This link to a study is not valid, it may have been cut off; open it again as it was sent to you."
         ) from error

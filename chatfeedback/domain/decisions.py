@@ -35,6 +35,8 @@ from chatfeedback.domain.events import (
 )
 from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotOffered, NotRateable, ReplyRunning
 
+CHANGED_ELSEWHERE = "This conversation was changed in another tab; here is its newest state."
+
 
 class ThreadMessage(NamedTuple):
     """What a model is told of a message."""
@@ -308,7 +310,7 @@ def storable(text: str) -> tuple[str, bool]:
 
 def _expect(conversation: Conversation, seen: int | None) -> None:
     if seen is not None and conversation.tree_version != seen:
-        raise Conflict("This conversation was changed in another tab; here is its newest state.")
+        raise Conflict(CHANGED_ELSEWHERE)
     if conversation.writing_id is not None:
         raise ReplyRunning
 

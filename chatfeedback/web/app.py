@@ -14,16 +14,18 @@ from chatfeedback.web.analytics import build_analytics
 from chatfeedback.web.assignments import Assignments
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.faults import TellingBlocks
-from chatfeedback.web.feedback import FeedbackHandlers, Panel, Reason
+from chatfeedback.web.feedback import FeedbackHandlers
 from chatfeedback.web.layout import Controls, lay_out_chat
 from chatfeedback.web.listening import CALLED
 from chatfeedback.web.pages import Pages
+from chatfeedback.web.panel import Panel, Reason
 from chatfeedback.web.screen import Components, Screen
 
 MOST_EVENTS_AT_ONCE = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 TYPED = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
+CLICKED = "(drawn, about) => [drawn, about, chatfeedback.messages.clicked()]"
 LEFT = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? comment : null, chatfeedback.stamp()]"
 NOTE_SENT = (
     "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
@@ -143,9 +145,9 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
         event(handler, inputs, painted, **called, **how)
 
-    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about])
+    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about, panel.clicked], js=CLICKED)
     panel.refused.change(feedback.take_back, [on.drawn], _components(on), **called)
-    listen(on.chatbot.select, feedback.select, [on.drawn, panel.about])
+    listen(on.chatbot.select, feedback.select, [on.drawn, panel.about, panel.clicked], js=CLICKED)
     listen(panel.open_last.click, feedback.open_last, [on.drawn])
     listen(panel.reasons.select, feedback.choose_reason, [panel.about])
     listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=TYPED)

@@ -110,9 +110,10 @@ _EVENTS: Mapping[tuple[type, str], Check] = {
             Told({"conversation": _is_text}, {}),
             Told({"more": lambda value: value is True}, {}),
             Told({"row": _is_index}, {}),
-            Told({"keep_comment": _is_truth}, {}),
+            Told({"newer": lambda value: value is True}, {}),
             Told(
-                {"about": _is_text}, {"value": _is_text, "reasons": _is_choice, "comment": _is_text, "edit": _is_text}
+                {"about": _is_text},
+                {"value": _is_text, "reasons": _is_choice, "comment": _is_text, "edit": _is_text, "age": _is_number},
             ),
         )
     ),

@@ -15,6 +15,7 @@ import gradio as gr
 
 from chatfeedback.domain import prompts
 from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import CHANGED_ELSEWHERE
 from chatfeedback.domain.events import UNASSIGNED
 from chatfeedback.domain.roles import Permission
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
@@ -339,6 +340,8 @@ class ChatHandlers:
             try:
                 if sent is None:
                     self.must_know(drawn)  # a prompt may be a repeat, for which it need not be known
+                if view is None and page.just_followed:
+                    raise Conflict(CHANGED_ELSEWHERE)
                 conversation = await act(annotator_id, drawn)
             except ChatFeedbackError as error:
                 async for update in self._as_stored(page, painting, annotator_id, drawn, str(error), most):

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -26,8 +27,8 @@ ENDED = "ended"
 """A parameter of `/login`, without a value: the browser comes from a page whose session has ended."""
 _OURS = re.compile(r"[A-Za-z0-9_-]{32}")
 """What our own values of BROWSER_COOKIE look like."""
-_PARAMETER = rf"(conversation=[0-9a-f-]{{36}}|{links.PARAMETER}=[A-Za-z0-9_.-]{{1,4000}})"
-_NEXT = re.compile(rf"/(\?{_PARAMETER}(&{_PARAMETER})?)?")
+_PARAMETERS = {"conversation": re.compile("[0-9a-f-]{36}"), links.PARAMETER: re.compile("[A-Za-z0-9_.-]{1,4000}")}
+"""What an address of ours may say, and how. Mail and social services add parameters of their own to links."""
 
 
 class Forms:
@@ -89,8 +90,17 @@ def drop_cookie(response: Response, request: Request, name: str) -> None:
 
 
 def next_address(asked: object) -> str:
-    """Return the address to go to afterwards: the page, a conversation on it or a link to a study, and nowhere else."""
-    return asked if isinstance(asked, str) and _NEXT.fullmatch(asked) else "/"
+    """Return the address to go to afterwards: the page, a conversation on it or a link to a study, and nowhere else.
+
+    Other parameters are left out.
+    """
+    path, _, query = asked.partition("?") if isinstance(asked, str) else ("", "", "")
+    if path != "/":
+        return "/"
+    said = {
+        name: value for name, value in parse_qsl(query) if name in _PARAMETERS and _PARAMETERS[name].fullmatch(value)
+    }
+    return f"/?{urlencode(said)}" if said else "/"
 
 
 def text_field(form: FormData, name: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from chatfeedback.web.feedback import Panel, build_panel
 from chatfeedback.web.messages import lay_out_messages
+from chatfeedback.web.panel import Panel, build_panel
 from chatfeedback.web.present import Rendered
 from chatfeedback.web.screen import Components
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from math import inf
+from time import monotonic
 from typing import TypeVar
 
 from chatfeedback.web.present import Rendered
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
+REACTION_SECONDS = 1.0
+"""For a painting to reach the page, and a person to see it."""
 LISTED_STEP = 100
 
 
@@ -49,7 +53,10 @@ class Page:
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
         self.clicks = 0
-        """On thumbs."""
+        """On thumbs and reasons."""
+        self.panel_of = ""
+        """The reply that the feedback panel is open for, as the page has it; "" when it is closed, or not known."""
+        self._followed_at = -inf
         self.voting = asyncio.Lock()
         """Held by one vote at a time, in the order of the clicks."""
         self.listed = LISTED_STEP
@@ -85,6 +92,20 @@ class Page:
     def next_painting(self) -> asyncio.Event:
         """Set when something else is painted than now."""
         return self._next
+
+    @property
+    def busy(self) -> bool:
+        """Whether it does something, or is about to, that paints it."""
+        return self.acting or self.writing or self.sending is not None or self.votes_in_flight > 0
+
+    def follows(self) -> None:
+        """Note that messages of another page are being painted."""
+        self._followed_at = monotonic()
+
+    @property
+    def just_followed(self) -> bool:
+        """Whether messages of another page were painted so lately that a click was one on what stood there before."""
+        return monotonic() - self._followed_at < REACTION_SECONDS
 
     @property
     def acting(self) -> bool:

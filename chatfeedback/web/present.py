@@ -265,4 +265,5 @@ def alternatives_of_last(conversation: Conversation, viewed_id: str | None = Non
     alternatives = conversation.alternatives(head.message_id)
     if len(alternatives) < 2:
         return [], 0
-    return alternatives, [message.message_id for message in alternatives].index(viewed_id or head.message_id)
+    ids = [message.message_id for message in alternatives]
+    return alternatives, ids.index(viewed_id if viewed_id in ids else head.message_id)

@@ -125,7 +125,7 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
 
     from chatfeedback.web import app as page
     from chatfeedback.web import katex
-    from chatfeedback.web.feedback import Reason
+    from chatfeedback.web.panel import Reason
 
     settings, door = parts.settings, parts.door
     blocks = page.build_blocks(

@@ -202,10 +202,10 @@ class _Talk:
         rate = partial(decisions.rate, message_id=reply.message_id, annotator_id=annotator, reasons=REASONS)
         value: str | None = "like" if rng.random() < self.quality else "dislike"
         fitting = [code for code, polarity in REASONS.items() if polarity in (value, "any")]
-        chosen = tuple(rng.sample(fitting, rng.choice((0, 0, 1, 1, 2, 3))))
+        chosen = dict.fromkeys(rng.sample(fitting, rng.choice((0, 0, 1, 1, 2, 3))), True)
         comment = self._text(60) if rng.random() < 0.12 else None
         if comment and rng.random() < 0.2:
-            value, chosen = None, ()
+            value, chosen = None, {}
         self._do(rate(self.conversation, decisions.RatingChange(value, chosen, comment)), annotator, 8)
         if value and rng.random() < 0.08:
             other = rng.choice(("like", "dislike", ""))

@@ -284,6 +284,17 @@ def test_the_panel_stays_closed_when_a_text_is_selected(
     expect(chat.panel).to_be_visible()
 
 
+def test_the_panel_stays_closed_when_code_is_copied(chat: ChatPage, model: ScriptedServer) -> None:
+    model.reply("```c\nint x;\n```")
+    chat.ask("one")
+    chat.replies.first.get_by_role("button", name="Copy").click()
+    chat.page.evaluate(
+        "new Promise((resolve) => setTimeout(resolve, 300))"
+    )  # a click waits for a second one for 250 ms
+    chat.settled()
+    expect(chat.panel).not_to_be_visible()
+
+
 def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)
     saved = chat.saved.get_by_role("status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, HeldCommits, endpoint, eventually
 from browser.chat_page import ChatPage
@@ -107,6 +107,30 @@ def test_a_vote_while_a_reply_streams_breaks_neither(
             "reply_finished 4 complete: a long answer",
         ],
     )
+
+
+def test_a_vote_lands_on_the_reply_that_was_seen_when_retry_draws_another_one_meanwhile(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
+    chat.ask("one")
+    chat.ask("two")
+    chat.settled()
+    held: list[Route] = []
+    chat.page.route("**/queue/data?*", lambda route: held.append(route))  # no painting comes
+    script = model.reply("You said: two, differently", hold_after=1)
+    chat.press("Retry")
+    assert script.reached.wait(10)
+    chat.vote(1, "dislike")
+    eventually(
+        lambda: application.conversation(chat.conversation_id).ratings,
+        bool,
+        lambda seconds: chat.page.wait_for_timeout(1000 * seconds),
+    )
+    ((rated, _who),) = application.conversation(chat.conversation_id).ratings
+    assert application.conversation(chat.conversation_id).messages[rated].text == "You said: two"
+    script.release()
+    chat.page.unroute("**/queue/data?*")
+    chat.idle()
 
 
 def test_ten_clicks_before_the_first_is_stored_are_all_in_the_log_in_order(

@@ -96,7 +96,7 @@ def do(talk: FoldedTalk, who: str, what: str, which: int, words: str) -> None:
     elif what == "choose":
         talk.choose(replies[which % len(replies)])
     else:
-        change = RatingChange(("like", "dislike", "", None)[which % 4], None, comment=words if which > 3 else None)
+        change = RatingChange(("like", "dislike", "", None)[which % 4], comment=words if which > 3 else None)
         talk.rate(replies[which % len(replies)], who, change)
 
 

@@ -105,7 +105,7 @@ async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedSer
     await page.done("", "load")
     one = await page.done("prompt", "submit", ["one", None, None, ""])
     conversation_id = str(one.painted["address"])
-    await page.done("chatbot", "like", [None, None], {"index": 1, "value": ["You said: one"], "liked": True})
+    await page.done("chatbot", "like", [None, None, ""], {"index": 1, "value": ["You said: one"], "liked": True})
     script = model.reply(STORY, hold_after=3)
     telling = asyncio.create_task(page.done("prompt", "submit", ["Tell me a story", None, None, ""]))
     await asyncio.to_thread(eventually, lambda: fleet.drafts().get(conversation_id, ("", ""))[0], HALF.__eq__)

@@ -62,7 +62,7 @@ class Feedback:
         deed = ledger.voted(view.prompt_of(index), value)
         clicked = {"index": index, "value": [view.bubbles[index].text], "liked": VALUES[value]}
         self._ledger.attempt(deed)
-        await self._answered("chatbot", "like", [None, about], clicked)
+        await self._answered("chatbot", "like", [None, about, ""], clicked)
         view.thumb_is(index, value)
         self._acknowledge(deed, view.address)
 
@@ -70,7 +70,9 @@ class Feedback:
         view = self.view
         index = self._random.choice(view.replies)
         about = view.panel.about if view.panel else ""
-        await self._answered("chatbot", "select", [None, about], {"index": index, "value": view.bubbles[index].text})
+        await self._answered(
+            "chatbot", "select", [None, about, ""], {"index": index, "value": view.bubbles[index].text}
+        )
 
     async def comment(self) -> None:
         await self._open_panel()

@@ -122,7 +122,7 @@ async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
             refused = await talk.site.page().done("prompt", "submit", ["Something new", None, None, ""])
             assert SENTENCE in refused.painted["notice"]
             liked = {"index": 1, "value": ["one two"], "liked": True}
-            voted = await talk.page.done("chatbot", "like", [None, ""], liked)
+            voted = await talk.page.done("chatbot", "like", [None, "", ""], liked)
             assert voted.success
             script.release()
             last = await talk.rest

@@ -1,65 +1,109 @@
-"""The version of a conversation, as open pages ask for it."""
+"""What an open page takes over from other pages, and what it sends again."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import threading
+from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from browser.application import Application
-from people import NOBODY, Somebody
+from browser.telling import told
+from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.service import ChatService
+from people import Somebody, Tab
 from talking import StoredTalk
 from web.visiting import ON_SQLITE
 
 pytestmark = ON_SQLITE
 
+ELSEWHERE = "You have changed it elsewhere since."
+
 
 @pytest.fixture
 def talk(application: Application, people: dict[str, Somebody]) -> StoredTalk:
-    """A conversation of Ada's."""
-    talk = StoredTalk(application.store, people["ada"].annotator_id or "")
-    talk.ask("Hello", "Hi.")
+    """A conversation of one exchange."""
+    talk = StoredTalk(application.store, str(people["ada"].annotator_id))
+    talk.ask("one", "You said: one")
     return talk
 
 
-def test_version_is_told_to_the_owner_and_counts_ratings(
-    application: Application, people: dict[str, Somebody], talk: StoredTalk
-) -> None:
-    address = f"/conversations/{talk.conversation_id}/version"
-    before = people["ada"].get(address).json()
-    assert before == {"version": application.conversation(talk.conversation_id).version}
+@pytest.fixture
+def tab(people: dict[str, Somebody], talk: StoredTalk) -> Tab:
+    """A page of it."""
     tab = people["ada"].tab()
-    reply = list(application.conversation(talk.conversation_id).messages)[-1]
-    tab.call("FeedbackHandlers.leave_comment", [f"{talk.conversation_id} {reply}", "good", 1])
-    assert people["ada"].get(address).json() == {"version": before["version"] + 1}
+    tab.call("ChatHandlers.load", query=f"?conversation={talk.conversation_id}")
+    return tab
 
 
-@pytest.mark.parametrize(("name", "status"), [(NOBODY, 401), ("bob", 403), ("rita", 403), ("adam", 403)])
-def test_version_is_refused_to_anyone_else(
-    people: dict[str, Somebody], talk: StoredTalk, name: str, status: int
+def log(application: Application, talk: StoredTalk) -> list[str]:
+    return told(application.events(talk.conversation_id))
+
+
+def rate(talk: StoredTalk, change: RatingChange) -> str:
+    """Rate the last reply elsewhere; return its id."""
+    reply_id = str(talk.conversation.head_id)
+    talk.rate(reply_id, talk.actor, change)
+    return reply_id
+
+
+def test_follow_paints_nothing_when_the_page_has_gone_on_meanwhile(
+    tab: Tab, talk: StoredTalk, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = people[name].get(f"/conversations/{talk.conversation_id}/version")
-    assert answer.status_code == status
-    assert "version" not in answer.text
+    other = StoredTalk(application.store, talk.actor)
+    other.ask("two", "You said: two")
+    reply_id = rate(talk, RatingChange("like", comment="about one"))
+    asking, go_on = threading.Event(), threading.Event()
+    conversation = ChatService.conversation
+
+    async def slowly(self: ChatService, annotator_id: str, conversation_id: str) -> Conversation:
+        found = await conversation(self, annotator_id, conversation_id)
+        if asking.is_set():
+            go_on.set()  # the other conversation is being opened
+        else:
+            asking.set()
+            await asyncio.to_thread(go_on.wait, 10)
+        return found
+
+    monkeypatch.setattr(ChatService, "conversation", slowly)
+    about = f"{talk.conversation_id} {reply_id}"
+    following = tab.join("FeedbackHandlers.follow", [None, about], event_data={"newer": True}).json()["event_id"]
+    assert asking.wait(10)
+    tab.join("ChatHandlers.open", [None], event_data={"conversation": other.conversation_id})
+    painted = str(tab.told(following))
+    assert "process_completed" in painted
+    assert "about one" not in painted and talk.conversation_id not in painted
 
 
-@pytest.mark.parametrize("conversation_id", ["nothing", "%00", "\u2028", "x" * 500])
-def test_version_of_an_unknown_conversation_is_not_found(people: dict[str, Somebody], conversation_id: str) -> None:
-    assert people["ada"].get(f"/conversations/{conversation_id}/version").status_code == 404
-
-
-def test_version_does_not_keep_a_session_alive(
-    application: Application, people: dict[str, Somebody], talk: StoredTalk
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ({"comment": "old"}, []),
+        ({"value": "dislike"}, []),
+        ({"reasons": {"clear": True}}, []),
+        ({"comment": "new", "reasons": {"funny": True}}, []),
+        ({"value": "dislike", "age": 5}, ["message_rated 2: funny “new” -> dislike funny “new”"]),
+    ],
+)
+def test_feedback_that_is_sent_again_gives_way_to_what_was_given_elsewhere_since(
+    tab: Tab, talk: StoredTalk, application: Application, sent: dict[str, Any], written: list[str]
 ) -> None:
-    long_ago = f"UPDATE sessions SET seen_at = seen_at - {int(timedelta(hours=1).total_seconds() * 1e6)}"
-    seen = f"SELECT seen_at FROM sessions WHERE annotator_id = '{people['ada'].annotator_id}'"
-    with application.engine.begin() as connection:
-        connection.execute(text(long_ago))
-        before = connection.scalar(text(seen))
-    assert people["ada"].get(f"/conversations/{talk.conversation_id}/version").status_code == 200
-    with application.engine.connect() as connection:
-        assert connection.scalar(text(seen)) == before
-    assert people["ada"].get("/config").status_code == 200
-    with application.engine.connect() as connection:
-        assert connection.scalar(text(seen)) > before
+    reply_id = rate(talk, RatingChange(reasons={"funny": True}, comment="new"))
+    about = f"{talk.conversation_id} {reply_id}"
+    before = log(application, talk)
+    answer = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data={"about": about, "age": 3600, **sent}))
+    assert log(application, talk) == [*before, *written]
+    assert (ELSEWHERE in answer) == (not written and sent.get("comment") != "new")
+    if sent.get("comment") == "old":
+        assert "Your comment was: “old”" in answer
+
+
+def test_feedback_that_is_sent_again_late_is_stored_when_nothing_was_given_since(
+    tab: Tab, talk: StoredTalk, application: Application
+) -> None:
+    about = f"{talk.conversation_id} {talk.conversation.head_id}"
+    told_again = {"about": about, "age": 3600.5, "value": "like", "comment": "kept"}
+    tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again)
+    assert log(application, talk)[-1] == "message_rated 2: nothing -> like “kept”"

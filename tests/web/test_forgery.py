@@ -59,8 +59,8 @@ def chosen(code: str) -> dict[str, Any]:
 
 MALFORMED: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
     "an input of another type": ("ChatHandlers.send", [["Hi"], None, None, ""], {}),
-    "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, ""], {"event_data": like(1)}),
-    "an event of another shape": ("FeedbackHandlers.like", [None, ""], {"event_data": like(1, "<b>anything</b>")}),
+    "a state of the browser's own": ("FeedbackHandlers.like", [{"ids": ["x"]}, "", ""], {"event_data": like(1)}),
+    "an event of another shape": ("FeedbackHandlers.like", [None, "", ""], {"event_data": like(1, "<b>anything</b>")}),
     "an event of another component": ("ChatHandlers.open", [None], {"event_data": like(1)}),
     "a trigger that is no number": ("ChatHandlers.send", ["Hi", None, None, ""], {"trigger_id": "1"}),
 }
@@ -120,8 +120,8 @@ def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
     before, reply = application.events(conversation_id), application.conversation(conversation_id).head_id
     message = {"index": 99, "value": "Hello"}
     for function, data, event_data, sentence in (
-        ("FeedbackHandlers.like", [None, ""], like(99), "not on the screen"),
-        ("FeedbackHandlers.select", [None, ""], message, "not on the screen"),
+        ("FeedbackHandlers.like", [None, "", ""], like(99), "not on the screen"),
+        ("FeedbackHandlers.select", [None, "", ""], message, "not on the screen"),
         ("ChatHandlers.edit", [None, None], {**message, "previous_value": "x"}, "not on the screen"),
         ("FeedbackHandlers.choose_reason", [f"{conversation_id} {reply}"], chosen("bribed"), "not one of the reasons"),
     ):
@@ -130,7 +130,7 @@ def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
         assert "refused: not_offered" in caplog.text, function
     assert "not_offered" in refusals(application, people["ada"])
     assert "Only a reply can be rated" in said(
-        tab.call("FeedbackHandlers.like", [None, ""], event_data=like(0, value=("Hello",)))
+        tab.call("FeedbackHandlers.like", [None, "", ""], event_data=like(0, value=("Hello",)))
     )
     assert application.events(conversation_id) == before
 
@@ -163,7 +163,7 @@ def test_the_conversation_of_another_is_neither_read_nor_changed(
         ("ChatHandlers.retry", [None, None], {"index": 1, "value": "Hello"}),
         ("ChatHandlers.undo", ["", None], {"index": 1, "value": "Hello"}),
         ("ChatHandlers.new", [None], None),
-        ("FeedbackHandlers.like", [None, ""], like(1)),
+        ("FeedbackHandlers.like", [None, "", ""], like(1)),
     ):
         fresh = people[stranger].tab()
         told = said(fresh.call(function, data, event_data=event_data, query=query, headers=named))

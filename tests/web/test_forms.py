@@ -21,6 +21,15 @@ def test_next_address_keeps_page_conversations_and_links_to_studies(address: str
     assert next_address(address) == address
 
 
+@pytest.mark.parametrize("kept", [CONVERSATION, LINK])
+@pytest.mark.parametrize(
+    "added", ["utm_source=mail", "fbclid=1", "__theme=dark", "study=x", "next=//evil.example", "&"]
+)
+def test_next_address_leaves_out_what_others_add(kept: str, added: str) -> None:
+    assert next_address(f"{kept}&{added}") == kept
+    assert next_address(f"/?{added}&{kept[2:]}") == kept
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
@@ -38,9 +47,7 @@ def test_next_address_keeps_page_conversations_and_links_to_studies(address: str
         "/export/events.csv",
         f"{CONVERSATION}\r\nX: y",
         f"{CONVERSATION}\n",
-        f"{CONVERSATION}&x=y",
         f"{LINK}/x",
-        f"{LINK}&study=x",
         f"{LINK}{'x' * 4000}",
         CONVERSATION.upper(),
         CONVERSATION[:-1],

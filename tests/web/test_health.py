@@ -271,7 +271,7 @@ def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedSer
     person = Somebody(alone, "local", alone.annotator_id, None)
     tab = person.tab()
     tab.call("ChatHandlers.send", ["Hello", None, None, ""])
-    tab.call("FeedbackHandlers.like", [None, ""], event_data=like("You said: Hello"))
+    tab.call("FeedbackHandlers.like", [None, "", ""], event_data=like("You said: Hello"))
     model.fail(404)
     person.tab().call("ChatHandlers.send", ["Hello again", None, None, ""])
     shown = figures(get(alone, "metrics"))

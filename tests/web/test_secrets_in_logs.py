@@ -84,7 +84,7 @@ def talk(application: Application, visitor: Signed, model: ScriptedServer) -> tu
     model.reply(REPLY)
     tab.call("ChatHandlers.send", [PROMPT, None, None, ""])
     (conversation_id,) = application.conversation_ids()
-    tab.call("FeedbackHandlers.like", [None, ""], event_data={"index": 1, "value": [REPLY], "liked": False})
+    tab.call("FeedbackHandlers.like", [None, "", ""], event_data={"index": 1, "value": [REPLY], "liked": False})
     reply_id = application.conversation(conversation_id).head_id
     tab.call("FeedbackHandlers.leave_comment", [f"{conversation_id} {reply_id}", COMMENT, 1])
     model.break_after(HALF)
@@ -106,7 +106,7 @@ def forge(tab: Tab) -> None:
         ("ChatHandlers.send", [[FORGERY], None, FORGERY, ""], None),
         ("ChatHandlers.send", ["Hello", None, FORGERY, ""], None),
         ("ChatHandlers.open", None, {"conversation": FORGERY}),
-        ("FeedbackHandlers.like", [None, FORGERY], {"index": 99, "value": [FORGERY], "liked": True}),
+        ("FeedbackHandlers.like", [None, FORGERY, ""], {"index": 99, "value": [FORGERY], "liked": True}),
         ("FeedbackHandlers.leave_comment", [FORGERY, FORGERY, 1], None),
         ("FeedbackHandlers.choose_reason", [f"{FORGERY} {FORGERY}"], {"index": 0, "value": FORGERY, "selected": True}),
         ("AnalyticsHandlers.refresh", [FORGERY, FORGERY, FORGERY, FORGERY], {"value": FORGERY, "index": 1}),

@@ -21,7 +21,7 @@
     const stored = await answer.json();
     const [open, painted] = now.split(" ");
     if (open !== conversation || stored.version <= Number(painted) || isBusy()) return;
-    send({ keep_comment: chatfeedback.unsaved.isBeingTyped() });
+    send({ newer: true });
   };
   const ask = async () => {
     clearTimeout(timer);

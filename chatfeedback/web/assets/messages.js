@@ -75,7 +75,7 @@
   let waiting = 0;
   document.addEventListener("click", (event) => {
     const bubble = event.target.closest?.(".cf-message")?.closest("[data-testid]");
-    if (!bubble || !event.detail) return;
+    if (!bubble || !event.detail || event.target.closest(".cf-copy, a")) return;
     clearTimeout(waiting);
     const selects = event.detail > 1 || !getSelection().isCollapsed;
     if (selects || event.pointerType !== "touch") event.stopPropagation();
@@ -91,5 +91,15 @@
     setTimeout(() => button.classList.remove("cf-copied"), 2000);
   }, true);
 
-  Object.assign(window.chatfeedback, { messages: { draw } });
+  // The message whose text or button was clicked last: by the time of the answer, another one may stand there.
+  let clicked = "";
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("#chatbot")) return;
+    const rows = [...document.querySelectorAll("#chatbot .message-row")];
+    // The buttons of a message come after its row.
+    const isBefore = (row) => row.compareDocumentPosition(event.target) & Node.DOCUMENT_POSITION_FOLLOWING;
+    clicked = rows.findLast(isBefore)?.dataset.message ?? "";
+  }, true);
+
+  Object.assign(window.chatfeedback, { messages: { clicked: () => clicked, draw } });
 })();

@@ -3,11 +3,12 @@
   // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays. It is
   // kept for whoever typed it: the next one who signs in at this browser does not get it.
   const box = () => document.querySelector("#prompt textarea");
-  const type = (text) => {
+  const put = (into, text) => {
     const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
-    set.call(box(), text);
-    box().dispatchEvent(new Event("input", { bubbles: true }));
+    set.call(into, text);
+    into.dispatchEvent(new Event("input", { bubbles: true }));
   };
+  const type = (text) => put(box(), text);
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   // Each prompt has an id of its own, made here and sent with it: of what comes twice with one id, the server stores one.
   // When the content of the box changes it is another prompt. crypto.randomUUID is not there on a page over plain http.
@@ -21,6 +22,7 @@
   let restored = false;
   const entered = []; // what stood in the box at each Enter that Gradio has not come to yet
   const draft = {
+    put,
     // With the id: what was stored before the page was loaded again, and is sent once more, is known by it.
     keep: (text) => {
       const kept = [person(), text ?? "", text === prompt.text ? prompt.id : ""];
@@ -54,6 +56,11 @@
   Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
+
+  // What Undo gives back is another prompt when it is sent again, also with the same text in the box.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.('#chatbot button[aria-label="Undo"]')) prompt.text = null;
+  }, true);
 
   // On a phone the list of conversations covers the page: it goes when something was chosen in it.
   document.addEventListener("click", (event) => {
@@ -128,8 +135,7 @@
     // When Gradio has taken the new text over.
     const tell = () => document.querySelector("#feedback-typed")?.click();
     if (!event.target.matches?.("#feedback-comment textarea")) return;
-    chatfeedback.unsaved.type();
-    setTimeout(tell);
+    if (chatfeedback.unsaved.type()) setTimeout(tell);
   });
 
   // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error

@@ -27,7 +27,7 @@
   const store = () => {
     const kept = notes.filter((note) => note.person);
     if (!kept.length) return sessionStorage.removeItem(KEY);
-    const plain = kept.map(({ person, about, part, wanted }) => ({ person, about, part, wanted }));
+    const plain = kept.map(({ person, about, part, wanted, at }) => ({ person, about, part, wanted, at }));
     return sessionStorage.setItem(KEY, JSON.stringify(plain));
   };
   const drop = (gone) => {
@@ -45,7 +45,7 @@
     const drawn = document.querySelector("#feedback-saved [data-about]");
     if (!drawn) return;
     // Gradio changes the element in place.
-    if (drawn.dataset.said !== drawing) said.set(drawn.dataset.about, [drawn.getAttribute("role"), drawn.textContent]);
+    if (drawn.dataset.said !== drawing) hear(drawn);
     drawing = drawn.dataset.said;
     const about = panel();
     const mine = notes.filter((one) => one.about === about && one.part !== "edit");
@@ -56,6 +56,15 @@
     drawn.setAttribute("role", role);
     drawn.textContent = text;
   };
+  const hear = ({ dataset, textContent, role }) => {
+    said.set(dataset.about, [role, textContent, "refused" in dataset]);
+    const box = document.querySelector("#feedback-comment textarea");
+    if (dataset.comment === undefined || dataset.about !== panel() || isBeingTyped() || box.value === dataset.comment) return;
+    isPainting = true; // it is no typing
+    chatfeedback.draft.put(box, dataset.comment);
+    isPainting = false;
+  };
+  let isPainting = false;
   const panel = () => document.querySelector("#feedback-about :is(textarea, input)")?.value;
   const panelIsOpen = () => document.querySelector("#feedback-panel")?.checkVisibility();
   const tellAboutOthers = () => {
@@ -81,7 +90,7 @@
     const component = window.gradio_config?.components.find(({ id }) => id === trigger);
     switch (component?.props.elem_id) {
       case "chatbot": {
-        const message = told?.liked === undefined ? null : messageAt(told.index);
+        const message = told?.liked === undefined ? null : data[2];
         const value = { true: "like", false: "dislike" }[told?.liked] ?? "";
         return message && open() ? { about: `${open()} ${message}`, parts: { value } } : null;
       }
@@ -92,26 +101,26 @@
       case "feedback-close":
         return data[0] && data[1] !== null ? { about: data[0], parts: { comment: data[1] } } : null;
       case "feedback-unsaved": {
-        const { about, reasons = {}, ...parts } = told;
+        const { about, reasons = {}, age, ...parts } = told;
         for (const [code, isChosen] of Object.entries(reasons)) parts[REASON + code] = isChosen;
-        return { about, parts };
+        return { about, parts, age };
       }
       default:
         return null;
     }
   };
-  const note = ({ about, parts }) => {
+  const note = ({ about, parts, age = 0 }) => {
     const call = ++sent;
     for (const [part, wanted] of Object.entries(parts)) {
       drop((one) => one.about === about && one.part === part);
-      notes.push({ person: person(), about, part, wanted, call, typed: typed.get(about) });
+      notes.push({ person: person(), about, part, wanted, call, typed: typed.get(about), at: Date.now() - 1000 * age });
     }
     store();
     tell();
     return call;
   };
-  const refused = (about, sentence) => {
-    said.set(about, ["alert", `Not saved. ${sentence}`]);
+  const refused = ({ about, part }, sentence) => {
+    said.set(about, ["alert", `Not saved. ${sentence}`, part === "comment"]);
     tell();
   };
   // `failed`: the handler told nothing of what became of it, because it failed itself.
@@ -120,7 +129,7 @@
     for (const { about, part, typed: state } of mine) if (part === "comment" && typed.get(about) === state) typed.delete(about);
     pause = 1000;
     drop((one) => one.event === event);
-    if (failed && mine.length) refused(mine[0].about, "Something went wrong here; change it to try again.");
+    if (failed && mine.length) refused(mine[0], "Something went wrong here; change it to try again.");
     if (mine.length) return;
     if (notes.some((one) => one.call && !one.event)) answers.set(event, failed);
   };
@@ -154,7 +163,7 @@
     if (!answer.ok) {
       drop((one) => one.call === call);
       if (feedback.parts.value !== undefined) return answer; // Gradio says so, and the thumb is taken back
-      refused(feedback.about, await answer.text());
+      refused({ about: feedback.about, part: Object.keys(feedback.parts)[0] }, await answer.text());
       return never();
     }
     const { event_id: event } = await answer.clone().json();
@@ -177,7 +186,7 @@
   const rowOf = (box) => [...document.querySelectorAll("#chatbot .message-row")].indexOf(box?.closest(".message-row"));
 
   const wantedOf = (parts) => {
-    const all = {};
+    const all = { age: Math.max(...parts.map(({ at }) => Date.now() - at)) / 1000 };
     for (const { part, wanted } of parts) {
       if (part.startsWith(REASON)) (all.reasons ??= {})[part.slice(REASON.length)] = wanted;
       else all[part] = wanted;
@@ -200,11 +209,13 @@
   const isBusy = () => notes.some((one) => !one.waits);
   // Whether the comment in the open panel was changed by hand and is not stored. Otherwise it may be older than what is
   // stored: then it is not to be sent, and may be painted over.
-  const isTyped = () => typed.has(panel()) || said.get(panel())?.[0] === "alert";
+  const isTyped = () => typed.has(panel()) || said.get(panel())?.[2] === true;
   const isBeingTyped = () => isTyped() || performance.now() - lastTyped < 1000 * TYPING;
   const type = () => {
+    if (isPainting) return false;
     lastTyped = performance.now();
     typed.set(panel(), lastTyped);
+    return true;
   };
   const ready = (sender) => {
     send = sender;
