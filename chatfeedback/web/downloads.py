@@ -7,8 +7,8 @@ later the connection is broken off, so that half a file is never taken for a who
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2
 """Of the connections that the writer leaves to readers (`store.writer.LEFT_TO_READERS`), one stays for the pages."""
 STALLED_SECONDS = 120.0
+WAITED_SECONDS = 1.0
+"""For a place, before a download is refused."""
 _FILTERS = ("since", "until", "model", "annotator", "study", "condition", "external_id")
 _ANNOTATORS = "annotators"
 Annotators = Literal["pseudonyms", "names"]
@@ -67,7 +69,7 @@ def downloads(
     broken off. `note` is told, in a thread, who begins which export.
     """
     router = APIRouter()
-    places = threading.BoundedSemaphore(at_once)
+    places = asyncio.BoundedSemaphore(at_once)
 
     @router.api_route("/export/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def download(request: Request, name: str) -> Response:
@@ -118,7 +120,7 @@ class _Download(StreamingResponse):
         chunks: Generator[bytes, None, None],
         filename: str,
         media_type: str,
-        places: threading.BoundedSemaphore,
+        places: asyncio.BoundedSemaphore,
         stalled_seconds: float,
     ) -> None:
         headers = {
@@ -131,7 +133,11 @@ class _Download(StreamingResponse):
         self._places, self._stalled_seconds = places, stalled_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._places.acquire(blocking=False):
+        try:
+            # A download that its reader has seen to the end may not have given its place back yet.
+            async with asyncio.timeout(WAITED_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
             busy = _refusal(StoreUnavailable("Too many downloads are running; try again in a minute."))
             return await busy(scope, receive, send)
         try:

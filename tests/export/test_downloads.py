@@ -255,6 +255,12 @@ def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) ->
     assert not received.endswith(b"0\r\n\r\n"), "what is only half the file must not look whole"
 
 
+@pytest.mark.usefixtures("gathered")
+def test_downloads_one_after_the_other_are_never_too_many(database_url: str) -> None:
+    with site_of(database_url, at_once=1) as site:
+        assert {site.get("/export/feedback.csv").status for _ in range(100)} == {200}
+
+
 @pytest.mark.usefixtures("plenty")
 def test_only_so_many_run_at_once(database_url: str) -> None:
     with site_of(database_url, at_once=2) as site:
