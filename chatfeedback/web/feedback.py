@@ -64,7 +64,8 @@ class FeedbackHandlers:
         page.clicks = mine = page.clicks + 1
         try:
             value = present.wanted_value(data.liked)
-            page.votes[await self._chat.offered(annotator_id, drawn, data.index)] = value
+            offered = await self._chat.offered(annotator_id, drawn, data.index)
+            page.votes[clicked or offered] = value
             page.votes_in_flight += 1
             try:
                 async with page.voting:
@@ -86,7 +87,7 @@ class FeedbackHandlers:
         said[self._on.chatbot] = self._thumbs(page, annotator_id, conversation, drawn)
         said[self._on.version] = page.painted
         is_open = about == _about(conversation, message_id)
-        if is_open or conversation.ratings.get((message_id, annotator_id)):
+        if message_id in drawn.ids and (is_open or conversation.ratings.get((message_id, annotator_id))):
             said.update(self._open(page, conversation, annotator_id, message_id, keep_comment=is_open))
         return said
 
@@ -171,16 +172,23 @@ class FeedbackHandlers:
         return self._open(page, conversation, annotator_id, drawn.ids[-1])
 
     async def choose_reason(self, about: str, data: gr.SelectData, request: gr.Request) -> Update:
-        """Store a click on a reason at once, then show the reasons that are stored: the page may not know of all.
+        """Store a click on a reason at once, and show the reasons that are stored if the page does not know them all.
 
-        Only the last one of a burst shows them, and after a moment: it would take back a click that is on its way.
+        They are not painted otherwise: that could take back a click that is on its way.
         """
         page, annotator_id = self._chat.page(request)
-        page.clicks = mine = page.clicks + 1
+        clicks = page.clicks
+        if page.reasons is not None and page.panel_of == about:
+            page.reasons = page.reasons | {data.value} if data.selected else page.reasons - {data.value}
+        known = page.reasons
         said, conversation = await self._save(about, request, reasons={data.value: data.selected})
-        await asyncio.sleep(QUIET_SECONDS)
-        if conversation is not None and page.clicks == mine and page.panel_of == about:
-            rating = conversation.ratings.get((about.rpartition(" ")[2], annotator_id))
+        has_gone_on = page.reasons is not known or page.panel_of != about or page.clicks != clicks
+        if conversation is None or known is None or has_gone_on:
+            return said
+        rating = conversation.ratings.get((about.rpartition(" ")[2], annotator_id))
+        stored = set(rating.reasons) if rating else set()
+        if stored != known:
+            page.reasons = stored
             said[self._panel.reasons] = panels.offered(self._reasons, rating)
         return said
 
@@ -248,7 +256,7 @@ class FeedbackHandlers:
         Not while this page does something itself, and not when it has gone on meanwhile: it asks again.
         """
         page, annotator_id = self._chat.page(request)
-        drawn, clicks = page.drawn or self._chat.found(drawn, request), page.clicks
+        drawn, clicks, chosen = page.drawn or self._chat.found(drawn, request), page.clicks, page.reasons
         skip: Update = {self._on.notice: gr.skip()}
         if page.busy:
             yield skip
@@ -258,7 +266,7 @@ class FeedbackHandlers:
         except ChatFeedbackError:
             yield skip
             return
-        if page.busy or page.moved_on(drawn) or page.clicks != clicks:
+        if page.busy or page.moved_on(drawn) or (page.clicks, page.reasons) != (clicks, chosen):
             yield skip
             return
         panel = self._followed(page, conversation, annotator_id, drawn, about)
@@ -267,10 +275,12 @@ class FeedbackHandlers:
             thumbs = self._thumbs(page, annotator_id, conversation, drawn)
             yield {self._on.chatbot: thumbs, self._on.version: page.painted, **panel}
             return
+        is_first = True
         async for update in self._chat.show_again(page, annotator_id, conversation, drawn.most):
-            page.follows()
-            yield {**panel, **update}
-            panel = {}
+            if is_first:
+                page.follows()  # the rest is a reply, which is seen to grow
+                update, is_first = {**panel, **update}, False
+            yield update
 
     def _followed(
         self, page: Page, conversation: Conversation, annotator_id: str, drawn: Rendered, about: str
@@ -337,6 +347,7 @@ class FeedbackHandlers:
         page.prompted = False
         page.panel_of = about = _about(conversation, message_id)
         rating = conversation.ratings.get((message_id, annotator_id))
+        page.reasons = set(rating.reasons) if rating else set()
         panel = self._panel
         update: Update = {
             panel.box: gr.Column(visible=True),

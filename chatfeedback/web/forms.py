@@ -28,7 +28,7 @@ ENDED = "ended"
 _OURS = re.compile(r"[A-Za-z0-9_-]{32}")
 """What our own values of BROWSER_COOKIE look like."""
 _PARAMETERS = {"conversation": re.compile("[0-9a-f-]{36}"), links.PARAMETER: re.compile("[A-Za-z0-9_.-]{1,4000}")}
-"""What an address of ours may say, and how. Mail and social services add parameters of their own to links."""
+"""Of an address of ours. Mail and social services add others to links."""
 
 
 class Forms:

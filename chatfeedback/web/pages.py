@@ -53,7 +53,9 @@ class Page:
         """By message id: the last value wanted that is not stored yet."""
         self.votes_in_flight = 0
         self.clicks = 0
-        """On thumbs and reasons."""
+        """On thumbs."""
+        self.reasons: set[str] | None = None
+        """Those that are chosen in the panel, as the page shows them; None if that is not known."""
         self.panel_of = ""
         """The reply that the feedback panel is open for, as the page has it; "" when it is closed, or not known."""
         self._followed_at = -inf
@@ -95,7 +97,7 @@ class Page:
 
     @property
     def busy(self) -> bool:
-        """Whether it does something, or is about to, that paints it."""
+        """True while it does something that paints it, or is about to."""
         return self.acting or self.writing or self.sending is not None or self.votes_in_flight > 0
 
     def follows(self) -> None:
@@ -104,7 +106,7 @@ class Page:
 
     @property
     def just_followed(self) -> bool:
-        """Whether messages of another page were painted so lately that a click was one on what stood there before."""
+        """True while a click is one on the messages that stood there before those of another page were painted."""
         return monotonic() - self._followed_at < REACTION_SECONDS
 
     @property

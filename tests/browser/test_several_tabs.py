@@ -122,6 +122,7 @@ def test_a_reason_chosen_on_an_outdated_page_leaves_the_others(outdated: ChatPag
     log = [*asked("one"), *ELSEWHERE, "message_rated 2: funny “new” -> funny, unclear “new”"]
     outdated.reason("Unclear").press(key)
     expect(outdated.reason("Unclear")).to_be_checked()
+    expect(outdated.reason("funny")).to_be_checked()  # it is shown now
     ada.application.assert_log(outdated.page, outdated.conversation_id, log)
     outdated.reason("Unclear").press(key)
     expect(outdated.reason("Unclear")).not_to_be_checked()

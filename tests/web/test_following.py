@@ -1,4 +1,4 @@
-"""What an open page takes over from other pages, and what it sends again."""
+"""An open page takes over what other pages do, and sends again what was refused."""
 
 from __future__ import annotations
 

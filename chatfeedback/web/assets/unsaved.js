@@ -18,7 +18,7 @@
   const messageAt = (index) => document.querySelectorAll("#chatbot .message-row")[index]?.dataset.message;
 
   // Notes of an earlier document wait for `resume`; each is about one part of the rating of one message.
-  let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ ...note, waits: true }));
+  let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ at: Date.now(), ...note, waits: true }));
   const answers = new Map(); // whether they failed, of events that were answered before this page was told that they had been sent
   let sent = 0;
   const TYPING = 3; // seconds after a key
