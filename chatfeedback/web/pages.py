@@ -55,7 +55,7 @@ class Page:
         self.clicks = 0
         """On thumbs."""
         self.reasons: set[str] | None = None
-        """Those that are chosen in the panel, as the page shows them; None if that is not known."""
+        """The codes that are chosen in the panel, as the page shows them; None if that is not known."""
         self.panel_of = ""
         """The reply that the feedback panel is open for, as the page has it; "" when it is closed, or not known."""
         self._followed_at = -inf

@@ -67,7 +67,7 @@ ELSEWHERE = [
     "message_rated 2: nothing -> “old”",
     "message_rated 2: “old” -> funny “new”",
 ]
-"""What is stored of the ratings before the page acts."""
+"""The ratings that are stored before the page acts."""
 
 
 @pytest.fixture
