@@ -60,6 +60,13 @@ def test_read_refuses_any_text(token: str) -> None:
         links.read(KEY, token)
 
 
+@pytest.mark.parametrize("more", [{"crit": 1}, {"crit": "b64"}, {"b64": 7}, {"kid": 7}, {"typ": []}])
+def test_read_refuses_a_token_with_a_header_of_another_shape(more: dict[str, Any]) -> None:
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", **more}).encode()).decode().rstrip("=")
+    with pytest.raises(InputError):
+        links.read(KEY, f"{header}.e30.c2lnbmVk")
+
+
 def test_assignments_of_a_page_are_those_of_its_link_and_else_of_the_settings() -> None:
     default = Assignment(study="everything", condition="usual")
     assigned = Assignments(KEY, default)

@@ -171,3 +171,11 @@ def test_alternatives_are_offered_from_the_second_reply_on_and_never_while_one_i
 def test_a_quote_is_one_line_of_bounded_length() -> None:
     assert present.quoted("one\n\n two\tthree") == "one two three"
     assert len(present.quoted("word " * 1000)) <= 160
+
+
+def test_alternatives_of_last_names_the_stored_one_when_the_one_on_view_is_none_of_them() -> None:
+    talk = talked(1)
+    first = str(talk.conversation.head_id)
+    talk.finish(talk.retry(first), "Another answer")
+    alternatives, shown = present.alternatives_of_last(talk.conversation, "an alternative of an earlier reply")
+    assert alternatives[shown].message_id == talk.conversation.head_id
