@@ -107,3 +107,12 @@ def test_feedback_that_is_sent_again_late_is_stored_when_nothing_was_given_since
     told_again = {"about": about, "age": 3600.5, "value": "like", "comment": "kept"}
     tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again)
     assert log(application, talk)[-1] == "message_rated 2: nothing -> like “kept”"
+
+
+def test_feedback_that_is_sent_again_and_refused_is_not_called_saved_in_the_panel(tab: Tab, talk: StoredTalk) -> None:
+    reply_id = rate(talk, RatingChange(comment="stored"))
+    clicked = {"index": 1, "value": "You said: one"}
+    assert "✓ Saved" in str(tab.call("FeedbackHandlers.select", [None, "", reply_id], event_data=clicked))
+    told_again = {"about": f"{talk.conversation_id} {reply_id}", "age": 1, "comment": "x" * 20_000}
+    painted = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again))
+    assert "data-refused" in painted and ">Not saved. A comment can have at most" in painted
