@@ -129,6 +129,26 @@ def test_same_text_is_another_prompt_when_undo_puts_it_back(chat: ChatPage, appl
     assert [line.partition(" ")[0] for line in lines].count("message_sent") == 3
 
 
+def test_same_text_is_another_prompt_when_it_was_undone_before_it_was_known_again(
+    chat: ChatPage, application: Application
+) -> None:
+    chat.ask("before")
+    chat.prompt.fill("one")
+    with Held(chat.page, ANSWERS) as answers:
+        chat.prompt.press("Enter")
+        stored(application, chat.page, *asked("before", "one"))
+        answers.holding = False
+        chat.reload()
+    expect(chat.prompt).to_have_value("one")
+    chat.press("Undo")
+    expect(chat.messages).to_have_count(2)
+    chat.prompt.press("Enter")
+    chat.shows("before", "You said: before", "one", "You said: one")
+    chat.idle()
+    lines = told(application.events(chat.conversation_id))
+    assert [line.partition(" ")[0] for line in lines].count("message_sent") == 3
+
+
 @pytest.mark.parametrize("text", ["one", "two\nlines, “quoted” & <b>", "nul \0 and \ufffd"])
 def test_prompt_is_known_again_when_the_page_was_loaded_before_its_answer(
     chat: ChatPage, application: Application, model: ScriptedServer, text: str
