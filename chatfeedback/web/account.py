@@ -61,14 +61,15 @@ class AccountHandlers:
         self._on = on
         self._sign_in = sign_in
 
-    def load(self, request: gr.Request) -> dict[Any, Any]:
-        """Draws who is signed in; somebody who may not chat begins with the figures."""
-        person = who(request)
-        drawn: dict[Any, Any] = {self._on.account: self._account(person, request)}
-        if not person.may(Permission.CHAT):
-            drawn[self._on.chat] = gr.Tab(visible=False)
-            drawn[self._on.tabs] = gr.Tabs(selected="analytics")
-        return drawn
+    def load(self, request: gr.Request) -> str:
+        """Draw who is signed in."""
+        return self._account(who(request), request)
+
+    def begin_with_figures(self, request: gr.Request) -> dict[Any, Any]:
+        """Show Analytics alone to a person who may not chat."""
+        if who(request).may(Permission.CHAT):
+            return {}
+        return {self._on.chat: gr.Tab(visible=False), self._on.tabs: gr.Tabs(selected="analytics")}
 
     def _account(self, person: Person, request: gr.Request) -> str:
         """The bar. It says to the page whose it is, for drafts are kept in the browser, which others may use too."""
@@ -88,4 +89,5 @@ class AccountHandlers:
                 f'<form method="post" action="/logout"><input type="hidden" name="{TOKEN}" value="{token}">'
                 '<button type="submit">Sign out</button></form>'
             )
-        return f'<nav aria-label="Account" data-person="{person.annotator_id}">{"".join(parts)}</nav>'
+        begins = "" if person.may(Permission.CHAT) else ' data-begins="analytics"'
+        return f'<nav aria-label="Account" data-person="{person.annotator_id}"{begins}>{"".join(parts)}</nav>'

@@ -15,7 +15,7 @@ from chatfeedback.web.assignments import Assignments
 from chatfeedback.web.chat import ChatHandlers
 from chatfeedback.web.faults import TellingBlocks
 from chatfeedback.web.feedback import FeedbackHandlers
-from chatfeedback.web.layout import Controls, lay_out_chat
+from chatfeedback.web.layout import ASSETS, Controls, lay_out_chat
 from chatfeedback.web.listening import CALLED
 from chatfeedback.web.pages import Pages
 from chatfeedback.web.panel import Panel, Reason
@@ -69,7 +69,11 @@ def build_blocks(
     blocks: gr.Blocks
     with TellingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
         # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
-        account = gr.HTML(elem_id="account", elem_classes="cf-awaited" if sign_in.several else None)
+        account = gr.HTML(
+            elem_id="account",
+            elem_classes="cf-awaited" if sign_in.several else None,
+            js_on_load=(ASSETS / "account.js").read_text(),
+        )
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
                 on, panel, controls = lay_out_chat(title, models, shown_messages)
@@ -87,7 +91,10 @@ def build_blocks(
 
 def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
     handlers = AccountHandlers(on, sign_in)
-    blocks.load(handlers.load, [], [on.tabs, on.chat, on.account], **CALLED)
+    blocks.load(handlers.load, [], on.account, **CALLED)
+    # An event of its own, for those who need it: a container that an event may change is copied with all that it holds,
+    # at each answer to the page from then on.
+    on.account.click(handlers.begin_with_figures, [], [on.tabs, on.chat], **CALLED)
 
 
 def open_sidebar(wide: bool) -> gr.Sidebar:

@@ -78,6 +78,7 @@ ROUTES: tuple[Rule, ...] = (
 
 FUNCTIONS: dict[str, Needs] = {
     "AccountHandlers.load": Open.PAGE,
+    "AccountHandlers.begin_with_figures": Open.PAGE,
     # These two do nothing for somebody who may not chat.
     "ChatHandlers.load": Open.PAGE,
     "ChatHandlers.unload": Open.PAGE,

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.blocks import BlockContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,23 +20,36 @@ from people import UNUSED_MODELS, blocks_in
 
 OTHER_TRIGGER = 1_000_000
 """The id of no component, as that of a page which was drawn before the server was started again."""
+MOST_HELD = 15
+"""Components that a container may hold which an event of the chat changes."""
 
 
 @pytest.fixture(scope="module")
-def handlers(new_sqlite: Callable[[], str]) -> dict[str, Function]:
-    """Functions of the page by the name of the handler."""
+def blocks(new_sqlite: Callable[[], str]) -> gr.Blocks:
+    """The page."""
 
-    async def read() -> dict[int, Function]:
+    async def build() -> gr.Blocks:
         app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
         async with app.router.lifespan_context(app):
-            return functions(blocks_in(app))
+            return blocks_in(app)
 
-    return {function.name: function for function in reversed(asyncio.run(read()).values())}
+    return asyncio.run(build())
+
+
+@pytest.fixture(scope="module")
+def handlers(blocks: gr.Blocks) -> dict[str, Function]:
+    """Functions of the page by the name of the handler."""
+    return {function.name: function for function in reversed(functions(blocks).values())}
 
 
 def accepts(function: Function, data: list[Any], event_data: Any) -> set[bool]:
     """Return the answers for each trigger of the function, for none, and for one that is unknown."""
     return {function.accepts(data, trigger, event_data) for trigger in (*function.triggers, None, OTHER_TRIGGER)}
+
+
+def held(container: BlockContext) -> int:
+    """Return the number of components in a container and in those that it holds."""
+    return sum(1 + (held(child) if isinstance(child, BlockContext) else 0) for child in container.children)
 
 
 def like(index: Any, liked: Any = True, value: Any = ("You said: Hello",)) -> dict[str, Any]:
@@ -185,6 +199,20 @@ def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, Function], va
 def test_index_accepts_natural_numbers_only(handlers: dict[str, Function], value: Any) -> None:
     assert accepts(handlers[LIKE], [None, ""], like(value)) == {False}
     assert accepts(handlers[ROW], [None], {"row": value}) == {False}
+
+
+def test_no_event_of_the_chat_changes_a_container_of_many_components(blocks: gr.Blocks) -> None:
+    """Gradio's page copies all that such a container holds, at each message about any event from then on."""
+    rare = ("AccountHandlers.begin_with_figures", "AnalyticsHandlers.")
+    outputs = {
+        output
+        for function in blocks.fns.values()
+        if function.fn is not None and not function.fn.__qualname__.startswith(rare)
+        for output in function.outputs
+    }
+    containers = {output.elem_id: held(output) for output in outputs if isinstance(output, BlockContext)}
+    assert {"alternatives", "feedback-panel", "sidebar"} <= set(containers)
+    assert {name: count for name, count in containers.items() if count > MOST_HELD} == {}
 
 
 async def test_functions_refuses_handler_without_rule() -> None:

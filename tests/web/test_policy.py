@@ -76,6 +76,7 @@ ANY = (401, 200, 200, 200)
 CHAT = (401, 200, 403, 200)
 FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
     "AccountHandlers.load": ANY,
+    "AccountHandlers.begin_with_figures": ANY,
     "ChatHandlers.load": ANY,
     "ChatHandlers.unload": ANY,
     "open_sidebar": ANY,

@@ -1,0 +1,4 @@
+// A person who may not chat begins with the figures.
+watch("value", () => {
+  if (element.querySelector("nav[data-begins]")) trigger("click");
+});
