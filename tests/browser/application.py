@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import uvicorn
@@ -23,6 +24,7 @@ from chatfeedback.store.engine import open_engine
 from chatfeedback.store.event_store import EventStore
 from chatfeedback.store.writer import Work, Writer, open_writer
 from chatfeedback.web.server import build_app, new_server
+from export.recording import TimedTalk
 from openai_server import ScriptedServer
 from ports import HOST, free_port
 
@@ -126,6 +128,17 @@ class Application:
     def engine(self) -> Engine:
         """An engine of the test's own on the same database."""
         return self._engine
+
+    def store_talk(self, *prompts: str, annotator_id: str | None = None) -> str:
+        """Store a conversation of these prompts, each with the reply that the model would give; return its id.
+
+        It is that of the annotator at the browser if no other is named.
+        """
+        a_while_ago = datetime.now(UTC) - timedelta(minutes=3 * len(prompts))
+        talk = TimedTalk(self._store, annotator_id or self.annotator_id, "parrot", a_while_ago)
+        for prompt in prompts:
+            talk.ask(prompt, f"You said: {prompt}")
+        return talk.conversation_id
 
     def events(self, conversation_id: str) -> list[Event]:
         return self._store.events_of(conversation_id)

@@ -16,7 +16,6 @@ from chatfeedback.store.engine import open_engine
 from chatfeedback.store.sessions import Sessions
 from chatfeedback.store.users import User
 from chatfeedback.web.identity import COOKIE, cookie_name
-from export.recording import TimedTalk
 
 DAY = timedelta(days=1)
 PASSWORD = "four words of mine"
@@ -78,10 +77,7 @@ class Visitor:
 
     def has_talked(self, *prompts: str) -> str:
         """Store a conversation of these prompts, each with the reply that the model would give; return its id."""
-        talk = TimedTalk(self.application.store, self.user.annotator_id, "parrot")
-        for prompt in prompts:
-            talk.ask(prompt, f"You said: {prompt}")
-        return talk.conversation_id
+        return self.application.store_talk(*prompts, annotator_id=self.user.annotator_id)
 
     def signs_out(self) -> None:
         self.account.get_by_role("button", name="Sign out").click()

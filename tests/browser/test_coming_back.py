@@ -169,10 +169,10 @@ def test_a_restart_in_the_middle_of_a_reply_keeps_the_text_so_far(
     chat.idle()
 
 
+@pytest.mark.talked("one")
 def test_a_dropped_connection_loses_nothing(
     chat: ChatPage, context: BrowserContext, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
     chat.vote(0, "like")
     chat.thumbs("like")
     expect(chat.panel).to_be_visible()  # which is the last that is answered

@@ -18,8 +18,8 @@ from talking import StoredTalk
 
 
 @pytest.mark.parametrize("how", ["Clear", "New conversation"])
+@pytest.mark.talked("one")
 def test_a_new_conversation_is_started_and_the_old_one_kept(chat: ChatPage, application: Application, how: str) -> None:
-    chat.ask("one")
     first = chat.conversation_id
     chat.vote(0, "like")
     chat.thumbs("like")
@@ -39,10 +39,10 @@ def test_a_new_conversation_is_started_and_the_old_one_kept(chat: ChatPage, appl
     expect(chat.page).to_have_url(f"{application.address}?conversation={first}")
 
 
+@pytest.mark.talked("one")
 def test_a_prompt_sent_right_after_clear_goes_into_the_new_conversation(
     chat: ChatPage, application: Application
 ) -> None:
-    chat.ask("one")
     first = chat.conversation_id
     # Both in one go, before the server can have answered the first.
     chat.prompt.fill("two")
@@ -110,10 +110,10 @@ def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_af
     assert bobs.shown() == ["Bob's secret", "A reply to Bob"]
 
 
+@pytest.mark.talked("one")
 def test_another_conversation_is_never_painted_over_by_a_reply_that_still_streams(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
     first = chat.conversation_id
     chat.page.get_by_role("button", name="New conversation").click()
     chat.shows()

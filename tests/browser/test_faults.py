@@ -30,27 +30,24 @@ def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterato
         yield application
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("", "There is nothing to send: type a message first."),
-        ("  \n ", "There is nothing to send: type a message first."),
-        ("\x07\x1b\x7f", "There is nothing to send: type a message first."),
-        (
-            "x" * (LONGEST + 1),
-            "This message has 51 characters; at most 50 are allowed. Shorten it and send again.",
-        ),
-    ],
-    ids=["empty", "blank", "control characters", "too long"],
-)
-def test_a_prompt_that_cannot_be_sent_is_refused_and_kept(
-    chat: ChatPage, application: Application, text: str, sentence: str
-) -> None:
+NOTHING = "There is nothing to send: type a message first."
+UNFIT = {
+    "": NOTHING,
+    "x" * (LONGEST + 1): "This message has 51 characters; at most 50 are allowed. Shorten it and send again.",
+    "  \n ": NOTHING,
+    "y" * (LONGEST + 2): "This message has 52 characters; at most 50 are allowed. Shorten it and send again.",
+    "\x07\x1b\x7f": NOTHING,
+}
+"""Prompts that cannot be sent, each with the sentence that says why; no two in a row have the same."""
+
+
+def test_a_prompt_that_cannot_be_sent_is_refused_and_kept(chat: ChatPage, application: Application) -> None:
     before = application.conversation_ids()
-    chat.prompt.fill(text)
-    chat.prompt.press("Enter")
-    expect(chat.notice).to_have_text(sentence)
-    expect(chat.prompt).to_have_value(text)
+    for text, sentence in UNFIT.items():
+        chat.prompt.fill(text)
+        chat.prompt.press("Enter")
+        expect(chat.notice).to_have_text(sentence)
+        expect(chat.prompt).to_have_value(text)
     assert application.conversation_ids() == before
     chat.ask("x" * LONGEST)
     expect(chat.notice).not_to_be_visible()
@@ -93,11 +90,15 @@ def without_address(sentence: str, model: ScriptedServer) -> str:
     return sentence.replace(f" at {model.url}", "").replace(model.url, "…")
 
 
-@pytest.mark.parametrize("fault", [unknown_model, refused_key, too_many_requests, a_page_instead, nothing])
 def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
-    chat: ChatPage, application: Application, model: ScriptedServer, fault: Callable[[ScriptedServer], str]
+    chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    sentence = fault(model)
+    for fault in (unknown_model, refused_key, too_many_requests, a_page_instead, nothing):
+        _fails_and_goes_on(chat, application, model, fault(model))
+        chat.clear()
+
+
+def _fails_and_goes_on(chat: ChatPage, application: Application, model: ScriptedServer, sentence: str) -> None:
     chat.ask("Hello")
     chat.shows("Hello", f"⚠️ {without_address(sentence, model)}")
     log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
@@ -168,11 +169,15 @@ def nonsense_in_the_middle(model: ScriptedServer) -> tuple[str, str]:
     return "one two ", "sent something in the middle of its reply that cannot be read (JSONDecodeError); try Retry."
 
 
-@pytest.mark.parametrize("fault", [a_broken_stream, an_endless_reply, nonsense_in_the_middle])
 def test_a_reply_that_fails_in_the_middle_keeps_the_text_so_far(
-    chat: ChatPage, application: Application, model: ScriptedServer, fault: Callable[[ScriptedServer], tuple[str, str]]
+    chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    kept, said = fault(model)
+    for fault in (a_broken_stream, an_endless_reply, nonsense_in_the_middle):
+        _keeps_the_text(chat, application, model, *fault(model))
+        chat.clear()
+
+
+def _keeps_the_text(chat: ChatPage, application: Application, model: ScriptedServer, kept: str, said: str) -> None:
     chat.ask("Count")
     chat.shows("Count", kept.strip())
     sentence = f"The model 'parrot' at {model.url} {said}"
@@ -187,10 +192,10 @@ def test_a_reply_that_fails_in_the_middle_keeps_the_text_so_far(
     expect(chat.position).to_have_text("Reply 2 of 2")
 
 
+@pytest.mark.talked("one")
 def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chat.ask("one")
     chat.vote(0, "like")
     expect(chat.panel).to_be_visible()
     toast = chat.page.locator(".toast-body")

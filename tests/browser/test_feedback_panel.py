@@ -15,8 +15,8 @@ from chatfeedback.web import feedback
 from openai_server import ScriptedServer
 
 
+@pytest.mark.talked("one")
 def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     expect(chat.panel).not_to_be_visible()
     chat.vote(0, "like")
     expect(chat.panel).to_be_visible()
@@ -56,9 +56,8 @@ def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, applic
     expect(chat.reason("Good style")).to_be_checked()
 
 
+@pytest.mark.talked("one", "two")
 def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.select(0)
     expect(chat.quote).to_have_text("Feedback on You said: one")
     chat.comment.fill("about the first")
@@ -81,8 +80,8 @@ def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPag
     expect(chat.comment).to_have_value("about the first")
 
 
+@pytest.mark.talked("one")
 def test_the_panel_opens_by_keyboard(chat: ChatPage) -> None:
-    chat.ask("one")
     chat.prompt.focus()
     for _ in range(30):
         chat.page.keyboard.press("Shift+Tab")
@@ -93,9 +92,8 @@ def test_the_panel_opens_by_keyboard(chat: ChatPage) -> None:
     expect(chat.quote).to_have_text("Feedback on You said: one")
 
 
+@pytest.mark.talked("one", "two")
 def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.page.locator("#feedback-open").click()
     expect(chat.quote).to_have_text("Feedback on You said: two")
     expect(chat.page.locator("#feedback-open")).not_to_be_visible()
@@ -115,8 +113,8 @@ def test_a_comment_is_saved_when_the_typing_pauses(
     )
 
 
+@pytest.mark.talked("one")
 def test_a_comment_that_is_pasted_or_shortened_is_saved_as_well(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.select(0)
     chat.comment.focus()
     chat.page.keyboard.insert_text("pasted!")  # no key is pressed, as with Ctrl+V or dictation
@@ -128,10 +126,10 @@ def test_a_comment_that_is_pasted_or_shortened_is_saved_as_well(chat: ChatPage, 
 
 
 @pytest.mark.parametrize("leave", ["blur", "close", "vote", "send", "conversation", "reload", "tab closed"])
+@pytest.mark.talked("one")
 def test_a_comment_is_saved_however_it_is_left(
     leave: str, chat: ChatPage, context: BrowserContext, application: Application
 ) -> None:
-    chat.ask("one")
     conversation_id = chat.conversation_id
     chat.select(0)
     expect(chat.panel).to_be_visible()
@@ -165,10 +163,10 @@ def test_a_comment_is_saved_however_it_is_left(
     assert seen == wanted
 
 
+@pytest.mark.talked("one")
 def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_it(
     chat: ChatPage, application: Application
 ) -> None:
-    chat.ask("one")
     chat.vote(0, "dislike")
     chat.reason("Unclear").check()
     log = [
@@ -193,10 +191,10 @@ def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_i
     application.assert_log(chat.page, chat.conversation_id, log)
 
 
+@pytest.mark.talked("one")
 def test_a_comment_typed_while_a_reply_streams_stays_with_its_reply(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
     script = model.reply("a long answer", hold_after=(1, 2))
     chat.send("two")
     chat.shows("one", "You said: one", "two", "a lo")
@@ -218,9 +216,8 @@ def test_a_comment_typed_while_a_reply_streams_stays_with_its_reply(
     assert key[0] == first_reply
 
 
+@pytest.mark.talked("one", "two")
 def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.select(1)
     chat.comment.fill("about the second")
     chat.press("Undo", 1)
@@ -233,8 +230,8 @@ def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, appli
     application.assert_log(chat.page, chat.conversation_id, log, in_order=False)
 
 
+@pytest.mark.talked("one")
 def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedServer) -> None:
-    chat.ask("one")
     chat.select(0)
     expect(chat.panel).to_be_visible()
     script = model.reply("a long answer", hold_after=1)
@@ -268,10 +265,10 @@ def click_three_times(chat: ChatPage) -> None:
 @pytest.mark.parametrize(
     ("select", "selected"), [(drag, "one two three"), (click_twice, "three"), (click_three_times, "one two three")]
 )
+@pytest.mark.talked("one two three four five six")
 def test_the_panel_stays_closed_when_a_text_is_selected(
     chat: ChatPage, select: Callable[[ChatPage], None], selected: str
 ) -> None:
-    chat.ask("one two three four five six")
     select(chat)
     assert selected in chat.page.evaluate("String(getSelection())")
     chat.page.evaluate(

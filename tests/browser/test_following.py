@@ -97,8 +97,8 @@ def test_page_leaves_an_open_edit_box_alone_when_another_tab_rates(chat: ChatPag
     chat.thumbs("", "like")
 
 
+@pytest.mark.talked("one")
 def test_page_is_not_painted_again_because_of_what_it_does_itself(chat: ChatPage) -> None:
-    chat.ask("one")
     chat.vote(0, "like")
     chat.reason("Helpful").check()
     chat.comment.fill("good")

@@ -15,7 +15,7 @@ from openai_server import ScriptedServer
 from talking import StoredTalk
 
 TEXTS = 3000
-ON_A_PAGE = 100
+ON_A_PAGE = 500
 SEEN = """() => [...document.querySelectorAll('#chatbot .cf-message')].map(message => {
     for (const formula of message.querySelectorAll('.cf-math')) {
         formula.textContent = formula.querySelector('annotation')?.textContent ?? formula.textContent;

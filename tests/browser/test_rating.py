@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, HeldCommits, endpoint, eventually
@@ -27,8 +28,8 @@ def test_every_reply_can_be_voted_on_also_an_older_one(chat: ChatPage, applicati
     application.assert_log(chat.page, chat.conversation_id, [*log, "message_rated 4: nothing -> like"])
 
 
+@pytest.mark.talked("one")
 def test_a_vote_can_be_changed_and_a_second_click_takes_it_back(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.vote(0, "like")
     chat.thumbs("like")
     chat.vote(0, "dislike")
@@ -50,11 +51,10 @@ def test_a_vote_can_be_changed_and_a_second_click_takes_it_back(chat: ChatPage, 
     )
 
 
+@pytest.mark.talked("one", "two")
 def test_votes_survive_a_new_message_an_edit_a_reload_and_reopening(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.vote(0, "like")
     chat.vote(1, "dislike")
     chat.thumbs("like", "dislike")
@@ -78,10 +78,10 @@ def test_votes_survive_a_new_message_an_edit_a_reload_and_reopening(
     chat.thumbs("like", "dislike", "")
 
 
+@pytest.mark.talked("one")
 def test_a_vote_while_a_reply_streams_breaks_neither(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
     script = model.reply("a long answer", hold_after=(1, 2))
     chat.send("two")
     chat.shows("one", "You said: one", "two", "a lo")
@@ -109,11 +109,10 @@ def test_a_vote_while_a_reply_streams_breaks_neither(
     )
 
 
+@pytest.mark.talked("one", "two")
 def test_a_vote_lands_on_the_reply_that_was_seen_when_retry_draws_another_one_meanwhile(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.settled()
     held: list[Route] = []
     chat.page.route("**/queue/data?*", lambda route: held.append(route))  # no painting comes

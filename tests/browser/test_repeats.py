@@ -117,8 +117,8 @@ def test_same_text_is_another_prompt_when_it_is_typed_again(chat: ChatPage, appl
     application.assert_log(chat.page, chat.conversation_id, asked("one", "one", "one"))
 
 
+@pytest.mark.talked("one")
 def test_same_text_is_another_prompt_when_undo_puts_it_back(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     for _ in range(2):
         chat.press("Undo")
         expect(chat.prompt).to_have_value("one")

@@ -87,10 +87,10 @@ def test_a_conversation_goes_on_from_the_alternative_that_is_shown(
     expect(chat.position).not_to_be_visible()
 
 
+@pytest.mark.talked("one")
 def test_a_retry_that_fails_leaves_the_old_reply_and_says_why(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
     model.fail(500, {"error": {"message": "out of memory"}})
     chat.press("Retry")
     sentence = f"The model 'parrot' at {model.url} failed with HTTP status 500: “out of memory”; try Retry."
@@ -114,9 +114,8 @@ def test_a_retry_that_fails_leaves_the_old_reply_and_says_why(
     expect(chat.status).not_to_be_visible()
 
 
+@pytest.mark.talked("one", "two, with\na second line")
 def test_undo_puts_the_prompt_back_into_the_empty_box(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
-    chat.ask("two, with\na second line")
     chat.press("Undo")
     chat.shows("one", "You said: one")
     expect(chat.prompt).to_have_value("two, with\na second line")
@@ -130,10 +129,10 @@ def test_undo_puts_the_prompt_back_into_the_empty_box(chat: ChatPage, applicatio
     application.assert_log(chat.page, chat.conversation_id, log)
 
 
+@pytest.mark.talked("one")
 def test_undo_offers_the_prompt_when_something_is_typed_and_loses_neither(
     chat: ChatPage, application: Application
 ) -> None:
-    chat.ask("one")
     chat.prompt.fill("half a thought")
     chat.press("Undo")
     chat.shows()
@@ -147,10 +146,10 @@ def test_undo_offers_the_prompt_when_something_is_typed_and_loses_neither(
     application.assert_log(chat.page, chat.conversation_id, [*asked("one"), "turn_undone 1"])
 
 
+@pytest.mark.talked("one")
 def test_undo_of_everything_and_a_reload_show_an_empty_conversation_that_goes_on(
     chat: ChatPage, application: Application
 ) -> None:
-    chat.ask("one")
     conversation_id = chat.conversation_id
     chat.press("Undo")
     chat.shows()
@@ -172,11 +171,10 @@ def test_undo_of_everything_and_a_reload_show_an_empty_conversation_that_goes_on
     )
 
 
+@pytest.mark.talked("one", "two")
 def test_an_edited_prompt_branches_and_gets_a_new_reply(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.prompt.fill("a draft")
     chat.edit(0, "uno")
     chat.shows("uno", "You said: uno")
@@ -195,11 +193,10 @@ def test_an_edited_prompt_branches_and_gets_a_new_reply(
     )
 
 
+@pytest.mark.talked("one", "two")
 def test_an_edited_reply_is_stored_with_its_human_author_next_to_the_original(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.ask("one")
-    chat.ask("two")
     chat.edit(1, "What I would have said")
     chat.shows("one", "What I would have said")
     expect(chat.position).to_have_text("Reply 2 of 2")
@@ -218,17 +215,22 @@ def test_an_edited_reply_is_stored_with_its_human_author_next_to_the_original(
     chat.shows("one", "You said: one", "two", "You said: two")
 
 
-@pytest.mark.parametrize("message", [0, 1])
-def test_an_edit_to_the_same_text_changes_nothing(chat: ChatPage, application: Application, message: int) -> None:
-    chat.ask("one")
-    chat.edit(message, ["one", "You said: one"][message])
-    chat.vote(0, "like")
-    application.assert_log(chat.page, chat.conversation_id, [*asked("one"), "message_rated 2: nothing -> like"])
-    chat.shows("one", "You said: one")
+@pytest.mark.talked("one")
+def test_an_edit_to_the_same_text_changes_nothing(chat: ChatPage, application: Application) -> None:
+    log = asked("one")
+    ratings = ("message_rated 2: nothing -> like", "message_rated 2: like -> dislike")
+    for message, (text, value, rated) in enumerate(
+        zip(("one", "You said: one"), ("like", "dislike"), ratings, strict=True)
+    ):
+        chat.edit(message, text)
+        chat.vote(0, value)
+        log.append(rated)
+        application.assert_log(chat.page, chat.conversation_id, log)
+        chat.shows("one", "You said: one")
 
 
+@pytest.mark.talked("one")
 def test_a_cancelled_edit_changes_nothing(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.page.locator("#chatbot .message-buttons").first.get_by_role("button", name="Edit").click()
     chat.page.locator("#chatbot textarea.edit-textarea").fill("other")
     chat.page.locator("#chatbot").get_by_role("button", name="Cancel").click()
@@ -237,8 +239,8 @@ def test_a_cancelled_edit_changes_nothing(chat: ChatPage, application: Applicati
     chat.shows("one", "You said: one")
 
 
+@pytest.mark.talked("one")
 def test_an_edit_that_is_refused_shows_the_message_as_it_is_stored(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.edit(1, "   ")
     expect(chat.notice).to_have_text("There is nothing to send: type a message first.")
     chat.shows("one", "You said: one")

@@ -98,8 +98,8 @@ def test_the_list_leaves_a_phone_when_something_was_chosen(watched: Watched, app
     expect(chat.page.locator("#new-conversation")).not_to_be_in_viewport()
 
 
+@pytest.mark.talked("one")
 def test_escape_ends_an_edit_and_closes_the_panel(chat: ChatPage) -> None:
-    chat.ask("one")
     chat.page.locator("#chatbot .message-buttons").first.get_by_role("button", name="Edit").click()
     chat.page.locator("#chatbot textarea.edit-textarea").press("Escape")
     expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_count(0)

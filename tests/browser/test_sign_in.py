@@ -30,9 +30,9 @@ def ada(visits: Visits) -> Visitor:
 
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
-    """Her tab with a conversation."""
-    chat = ada.goes_to().signs_in().chats()
-    chat.ask("one")
+    """Their tab with a conversation."""
+    chat = ada.comes_in(ada.has_talked("one"))
+    chat.shows("one", "You said: one")
     chat.settled()
     return chat
 
@@ -123,8 +123,9 @@ def test_signing_out_twice_leads_to_the_page_for_signing_in(chat: ChatPage, ada:
 
 
 def test_another_tab_is_signed_out_too(chat: ChatPage, ada: Visitor) -> None:
-    other = ChatPage(ada.context.new_page(), ada.application.address).open(chat.conversation_id)
-    third = ChatPage(ada.context.new_page(), ada.application.address).open(chat.conversation_id)
+    conversation_id = chat.conversation_id
+    other = ChatPage(ada.context.new_page(), ada.application.address).open(conversation_id)
+    third = ChatPage(ada.context.new_page(), ada.application.address).open(conversation_id)
     third.shows("one", "You said: one")
     other.prompt.fill("and two?")
     ada.signs_out()
@@ -133,7 +134,7 @@ def test_another_tab_is_signed_out_too(chat: ChatPage, ada: Visitor) -> None:
     third.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it is looked at again
     expect(third.page).to_have_url(LOGIN)
     expect(third.messages).to_have_count(0)
-    ada.application.assert_log(ada.page, ada.application.conversation_ids()[-1], asked("one"))
+    ada.application.assert_log(ada.page, conversation_id, asked("one"))
 
 
 # Sessions that end, and one that does not
@@ -202,8 +203,10 @@ def test_a_session_outlives_a_restart_of_the_server(
     watched.server_goes_away()
     application = serve(auth="password", models=[endpoint(model)])
     ada = visits("annotator", application)
+    ada.has_talked("one")
     chat = ada.goes_to().signs_in().chats()
-    chat.ask("one")
+    chat.listed.first.click()
+    chat.shows("one", "You said: one")
     chat.settled()
     application.stop()
     application.start()

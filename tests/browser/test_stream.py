@@ -167,10 +167,10 @@ def test_a_stream_that_cannot_be_opened_loads_the_page_again_with_all_that_was_s
     chat.shows("one", "You said: one", "two", "You said: two", "three", "You said: three")
 
 
+@pytest.mark.talked("one")
 def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat.ask("one")
     monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
     chat.page.evaluate(HOLD_JOIN)
     script = model.reply("one two", hold_after=1)
@@ -187,10 +187,10 @@ def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat.shows("one", "You said: one", "Count", "one two")
 
 
+@pytest.mark.talked("one")
 def test_no_stream_stays_open_for_an_event_whose_answer_has_come_before(
     chat: ChatPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat.ask("one")
     chat.vote(0, "like")
     expect(chat.comment).to_be_visible()
     chat.settled()
@@ -203,8 +203,8 @@ def test_no_stream_stays_open_for_an_event_whose_answer_has_come_before(
     chat.settled()
 
 
+@pytest.mark.talked("one")
 def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.page.evaluate(HOLD_JOIN)
     held: list[Route] = []
 
@@ -231,8 +231,8 @@ def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, ap
     )
 
 
+@pytest.mark.talked("one")
 def test_what_is_sent_arrives_in_the_order_of_the_clicks(chat: ChatPage, application: Application) -> None:
-    chat.ask("one")
     chat.settled()
     held: list[Route] = []
     chat.page.route("**/queue/join?*", lambda route: held.append(route) if not held else route.continue_())
