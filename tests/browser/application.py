@@ -129,13 +129,14 @@ class Application:
         """An engine of the test's own on the same database."""
         return self._engine
 
-    def store_talk(self, *prompts: str, annotator_id: str | None = None) -> str:
+    def store_talk(self, *prompts: str, annotator_id: str | None = None, conversation_id: str | None = None) -> str:
         """Store a conversation of these prompts, each with the reply that the model would give; return its id.
 
-        It is that of the annotator at the browser if no other is named.
+        It is that of the annotator at the browser if no other is named. A conversation that is named goes on.
         """
         a_while_ago = datetime.now(UTC) - timedelta(minutes=3 * len(prompts))
         talk = TimedTalk(self._store, annotator_id or self.annotator_id, "parrot", a_while_ago)
+        talk.conversation_id = conversation_id or talk.conversation_id
         for prompt in prompts:
             talk.ask(prompt, f"You said: {prompt}")
         return talk.conversation_id

@@ -26,7 +26,7 @@ from chatfeedback.store import admin, naming
 
 QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
 COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "6"))
-MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "24"))
+MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "16"))
 REPLY_MILLISECONDS = 300_000
 """How long a whole reply may take on a busy machine."""
 

@@ -18,14 +18,13 @@ SENTENCE = "This conversation was changed in another tab; here is its newest sta
 
 
 @pytest.fixture
-def stale(chat: ChatPage, context: BrowserContext, application: Application) -> ChatPage:
-    """A tab that shows "one" and its reply, while "two" was asked in another one."""
+def stale(context: BrowserContext, application: Application) -> ChatPage:
+    """A tab that shows "one" and its reply, while "two" was asked elsewhere."""
+    conversation_id = application.store_talk("one")
+    chat = ChatPage(context.new_page(), application.address)
     chat.stays_stale()
-    chat.ask("one")
-    other = ChatPage(context.new_page(), application.address).open(chat.conversation_id)
-    other.shows("one", "You said: one")
-    other.ask("two")
-    chat.shows("one", "You said: one")
+    chat.open(conversation_id).shows("one", "You said: one")
+    application.store_talk("two", conversation_id=conversation_id)
     return chat
 
 
