@@ -10,7 +10,7 @@ from chatfeedback.domain.conversation import Conversation
 from chatfeedback.domain.decisions import RatingChange
 from chatfeedback.domain.events import ConversationStarted, Event, FinalStatus
 from chatfeedback.domain.fold import TITLE_LENGTH, fold
-from talking import FoldedTalk
+from talking import PROVENANCE, FoldedTalk
 
 
 @pytest.fixture
@@ -191,6 +191,12 @@ def test_fold_keeps_all_other_fields_of_a_message_when_it_moves(talk: FoldedTalk
     after = talk.conversation.messages[reply]
     assert before.shown and not after.shown
     assert replace(before, shown=False) == after
+
+
+def test_fold_keeps_the_provenance_of_a_reply(talk: FoldedTalk) -> None:
+    reply_id = talk.ask("Hello", "Hi")
+    outcome = talk.conversation.messages[reply_id].outcome
+    assert outcome is not None and outcome.provenance == PROVENANCE
 
 
 def test_folding_all_at_once_gives_what_folding_step_by_step_gave(talk: FoldedTalk) -> None:
