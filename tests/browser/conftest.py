@@ -124,8 +124,11 @@ def visits(watched: Watched, request: pytest.FixtureRequest, password_hash: str)
 def chat(context: BrowserContext, application: Application, request: pytest.FixtureRequest) -> ChatPage:
     """A tab with a new conversation, or with one that the mark `talked` gives the prompts of."""
     talked = request.node.get_closest_marker("talked")
-    conversation_id = application.store_talk(*talked.args) if talked else None
-    return ChatPage(context.new_page(), application.address).open(conversation_id)
+    chat = ChatPage(context.new_page(), application.address)
+    if talked is None:
+        return chat.open()
+    chat.open(application.store_talk(*talked.args)).settled()  # or the sidebar would still move what is drawn
+    return chat
 
 
 @pytest.fixture

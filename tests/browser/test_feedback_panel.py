@@ -245,6 +245,7 @@ def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedS
 
 
 def drag(chat: ChatPage) -> None:
+    chat.replies.first.hover()  # waits until it moves no more
     box = chat.replies.first.bounding_box()
     assert box is not None
     mouse, middle = chat.page.mouse, box["y"] + box["height"] / 2

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from browser.application import Application, endpoint, eventually
 from browser.chat_page import ChatPage
 from browser.telling import asked, told
+from browser.traffic import traffic
 from browser.watched import Watched
 from openai_server import ScriptedServer
 
@@ -52,6 +53,7 @@ class Held:
         self._page, self._pattern = page, pattern
 
     def __enter__(self) -> Held:
+        traffic(self._page).wait_for_end()  # a stream that is open already would bring the answers
         self._page.route(self._pattern, self._take)
         return self
 
