@@ -133,9 +133,10 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     listen(on.chatbot.clear, chat.new, [on.drawn])
     listen(controls.new.click, chat.new, [on.drawn])
     listen(on.listed.select, chat.open, [on.drawn], trigger_mode="multiple")
-    listen(on.earlier.click, chat.earlier, [on.drawn])
-    listen(on.previous.click, chat.view_previous, [on.drawn])
-    listen(on.following.click, chat.view_following, [on.drawn])
+    # "multiple", for the same reason: a click on one that is still being answered would be dropped.
+    listen(on.earlier.click, chat.earlier, [on.drawn], trigger_mode="multiple")
+    listen(on.previous.click, chat.view_previous, [on.drawn], trigger_mode="multiple")
+    listen(on.following.click, chat.view_following, [on.drawn], trigger_mode="multiple")
     listen(on.keep.click, chat.keep, [on.drawn])
     listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
 

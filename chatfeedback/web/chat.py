@@ -245,9 +245,10 @@ class ChatHandlers:
         drawn = page.drawn or drawn  # a second click may come before the page has heard of the first
 
         def view(conversation: Conversation) -> str | None:
-            alternatives, shown = present.alternatives_of_last(conversation, drawn.viewed_id)
+            viewed_id = (page.drawn or drawn).viewed_id  # after all clicks before this one
+            alternatives, shown = present.alternatives_of_last(conversation, viewed_id)
             wanted = shown + step
-            return alternatives[wanted].message_id if 0 <= wanted < len(alternatives) else drawn.viewed_id
+            return alternatives[wanted].message_id if 0 <= wanted < len(alternatives) else viewed_id
 
         async for update in self._act(self._look, drawn, request, view=view):
             yield update

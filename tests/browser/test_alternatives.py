@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
+from chatfeedback.web.screen import Screen, Updates
 from openai_server import ScriptedServer
 
 TWO_REPLIES = [
@@ -46,6 +51,35 @@ def test_looking_stores_nothing_and_a_reload_shows_what_is_stored(looking: ChatP
     looking.reload().shows("one", "second answer")
     expect(looking.position).to_have_text("Reply 2 of 2")
     application.assert_log(looking.page, looking.conversation_id, TWO_REPLIES)
+
+
+def test_previous_counts_while_the_call_before_is_still_ending(
+    chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.reply("first answer")
+    chat.ask("one")
+    for text in ("second answer", "third answer"):
+        model.reply(text)
+        chat.idle()
+        chat.press("Retry")
+        chat.shows("one", text)
+    chat.idle()
+    show, released = Screen.show, threading.Event()
+
+    async def show_and_linger(*args: Any, **extra: Any) -> Updates:
+        async for update in show(*args, **extra):
+            yield update
+        await asyncio.to_thread(released.wait)
+
+    monkeypatch.setattr(Screen, "show", show_and_linger)
+    try:
+        chat.previous.click()
+        chat.shows("one", "second answer")
+        chat.previous.click()
+        chat.shows("one", "first answer")
+        expect(chat.position).to_have_text("Reply 1 of 3")
+    finally:
+        released.set()
 
 
 def test_keep_this_one_chooses_what_is_on_view(looking: ChatPage, application: Application) -> None:
