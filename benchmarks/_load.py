@@ -16,7 +16,7 @@ from benchmarks._measure import Figure, Run, paired, percentile
 from benchmarks._model import REPLY
 from benchmarks._premises import require_equal
 from benchmarks._servers import Server, busy_seconds
-from chatfeedback.store.engine import open_engine
+from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.schema import conversations, events, messages
 from tests.gradio_pages import Page
 

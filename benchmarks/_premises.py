@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, func, select
 
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import events
 
 PRAGMAS = "the journal mode and the synchronous level"

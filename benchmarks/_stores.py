@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy.dialects import sqlite
 
-from chatfeedback.domain.events import new_id
-from chatfeedback.store import admin
-from chatfeedback.store.cache import CACHED_CONVERSATIONS
-from chatfeedback.store.engine import SQLITE_PRAGMAS, open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.sql import Statements, Transaction
-from chatfeedback.store.writer import open_writer
+from chatfeedback.domain.types import new_id
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.engine import SQLITE_PRAGMAS, open_engine
+from chatfeedback.store.log.cache import CACHED_CONVERSATIONS
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.statements import Statements, Transaction
+from chatfeedback.store.log.writer import open_writer
 from tests.analytics import crowd
 
 CROWD = crowd.Crowd(annotators=200, models=5, days=365)
@@ -85,7 +85,7 @@ def rows_of(connection: sqlite3.Connection) -> int:
 @contextmanager
 def opened(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iterator[EventStore]:
     """Open a store on this file, as the application does but for the size of its cache."""
-    admin.upgrade(url_of(path))
+    migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
     store = EventStore(engine, open_writer(engine), cached_conversations=cached_conversations)
     try:
@@ -102,11 +102,11 @@ def populated(folder: Path, events: int) -> Path:
     """
     path = folder / f"crowd-{events}.db"
     if path.exists():
-        admin.upgrade(url_of(path))
+        migrate.upgrade(url_of(path))
         return path
     unfinished = path.with_suffix(".part")
     unfinished.unlink(missing_ok=True)
-    admin.upgrade(url_of(unfinished))
+    migrate.upgrade(url_of(unfinished))
     with closing(open_raw(unfinished)) as connection:
         # Nothing is lost that could not be made again: no flush for each batch, and a cache for all the indexes.
         connection.execute("PRAGMA synchronous=OFF")

@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, Executable
 
 from chatfeedback import cli
-from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
-from chatfeedback.domain.fold import evolved
-from chatfeedback.store import drafts, listing
-from chatfeedback.store.clock import now
-from chatfeedback.store.event_store import Appended, EventStore
+from chatfeedback.server import app
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database.clock import now
+from chatfeedback.store.log.event_store import Appended, EventStore
+from chatfeedback.store.log.writer import Writer
+from chatfeedback.store.projections import listing
 from chatfeedback.store.schema import to_micros
-from chatfeedback.store.writer import Writer
-from chatfeedback.web import server
 
 T = TypeVar("T")
 
@@ -72,9 +73,9 @@ class _NoTransaction:
         """There is nothing."""
 
     def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        if statement in (drafts._EXPIRED, drafts._AHEAD, drafts._FREE):
+        if statement in (reply_leases._EXPIRED, reply_leases._AHEAD, reply_leases._FREE):
             return []
-        if statement is drafts._WISHES:
+        if statement is reply_leases._WISHES:
             seen = to_micros(now())
             return [(one.writing_id, False, seen, one.version) for one in self._held.values() if one.writing_id]
         assert statement is listing._LATEST
@@ -101,5 +102,5 @@ class _NoWriter:
 
 
 if __name__ == "__main__":
-    server.EventStore = UnrecordedStore  # type: ignore[misc]
+    app.EventStore = UnrecordedStore  # type: ignore[misc]
     cli.main()

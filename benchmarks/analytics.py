@@ -19,8 +19,8 @@ from datetime import timedelta
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require, require_equal, require_scans
 from benchmarks._stores import CROWD, open_raw, opened, populated
-from chatfeedback.analytics.desk import AnalyticsDesk, Overview
-from chatfeedback.analytics.filters import Filters
+from chatfeedback.analytics.dashboard import AnalyticsDesk, Overview
+from chatfeedback.query.filters import Filters
 
 EVENTS = 1_000_000
 # SQLite uses the indexes of a table without rowid in spite of NOT INDEXED. It cannot do so for a column that is in none

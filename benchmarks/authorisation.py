@@ -25,9 +25,10 @@ from benchmarks._measure import Figure, Run, command, paired, take_turns
 from benchmarks._premises import require, require_equal
 from benchmarks._servers import Server, serving_all
 from benchmarks._stores import url_of
-from chatfeedback.store import admin, users
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.sessions import Sessions
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.engine import open_engine
 
 BASELINE = "the same request with --auth none"
 RUNS = 15
@@ -103,7 +104,7 @@ def measure(run: Run) -> list[Figure]:
 
 def _signed_in(path: Path) -> str:
     """Makes the database and a user; returns the token of a session."""
-    admin.upgrade(url_of(path))
+    migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
     user = users.add(engine, "ada", "annotator", actor_id=None)
     token = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1)).begin(user.annotator_id, "password")

@@ -18,8 +18,8 @@ from markdown_it import MarkdownIt
 
 from benchmarks._measure import Figure, Run, command
 from benchmarks._premises import require
-from chatfeedback.web import markdown
-from chatfeedback.web.drawings import Drawings
+from chatfeedback.ui.chat import markdown
+from chatfeedback.ui.chat.drawings import Drawings
 
 BASELINE = "markdown-it-py on the whole text"
 STEP = 40

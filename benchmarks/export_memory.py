@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require_equal
 from benchmarks._stores import open_raw, populated, url_of
-from chatfeedback.export.kinds import KINDS
+from chatfeedback.export.tables.log import KINDS
 
 FEW, MANY = 100_000, 1_000_000
 TABLES = {"events": "events", "messages": "messages", "feedback": "ratings"}
@@ -33,8 +33,8 @@ Program = Callable[[Path], object]
 _EXPORT = """
 import re, sys
 from pathlib import Path
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.export.command import run
+from chatfeedback.query.filters import Filters
+from chatfeedback.export.to_file import run
 
 url, kind, output = sys.argv[1:]
 run(url, kind, "csv", Path(output), Filters())

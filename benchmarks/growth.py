@@ -20,9 +20,9 @@ from sqlalchemy import select
 from benchmarks._measure import Figure, Run, command, medians, warm_up
 from benchmarks._premises import events_by_kind, require, require_equal, require_events
 from benchmarks._stores import opened, populated
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import messages, ratings
 from tests.talking import StoredTalk
 

@@ -26,7 +26,7 @@ from benchmarks._model import REPLY
 from benchmarks._premises import require_equal
 from benchmarks._servers import Server, serving
 from benchmarks._stores import open_raw, opened, url_of
-from chatfeedback.store import annotators
+from chatfeedback.store.accounts import annotators
 from tests.gradio_pages import Page, Site
 from tests.talking import StoredTalk
 

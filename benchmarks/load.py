@@ -26,7 +26,7 @@ from benchmarks._load import NOT_RECORDING, NOTHING, RECORDING, ROUNDS, Arm, Res
 from benchmarks._measure import Figure, Run, command
 from benchmarks._servers import Server, serving, serving_all
 from benchmarks._stores import url_of
-from chatfeedback.domain.events import new_id
+from chatfeedback.domain.types import new_id
 from tests import clusters
 from tests.gradio_pages import Page, Site
 

@@ -16,10 +16,10 @@ from contextlib import closing
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require, require_equal, traced_readers
 from benchmarks._stores import open_raw, opened
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.log.event_store import EventStore
 from tests.talking import StoredTalk
 
 BASELINE = "reading the same rows with sqlite3"

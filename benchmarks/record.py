@@ -27,9 +27,9 @@ from benchmarks._premises import (
     require_one_commit,
 )
 from benchmarks._stores import RAW_INSERT, open_raw_table, opened, raw_rows, rows_of
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.log.event_store import EventStore
 from tests.talking import StoredTalk
 
 BASELINE = "a raw sqlite3 insert"

@@ -28,10 +28,10 @@ from benchmarks._load import NOT_RECORDING, NOTHING, RECORDING, ROUNDS, Arm, Res
 from benchmarks._measure import Figure, Run, command, paired
 from benchmarks._premises import require
 from benchmarks._servers import serving, serving_all
-from chatfeedback.domain.events import new_id
-from chatfeedback.store import users
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.sessions import Sessions
+from chatfeedback.domain.types import new_id
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.database.engine import open_engine
 from tests import clusters, nginx
 from tests.gradio_pages import Page, Site
 from tests.ports import free_port

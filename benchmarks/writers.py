@@ -33,10 +33,11 @@ from benchmarks._premises import (
     require_events,
 )
 from benchmarks._stores import RAW_INSERT, open_raw, open_raw_table, opened, raw_rows, rows_of, url_of
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import admin, annotators
-from chatfeedback.store.engine import SQLITE_PRAGMAS
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.database.engine import SQLITE_PRAGMAS
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.maintenance import check
 from tests.talking import StoredTalk
 
 THREADS = 64
@@ -74,7 +75,7 @@ def measure(run: Run) -> list[Figure]:
         require_durable(LOCK, raw)
         require_durable_store(store)
     require_equal(f"the pragmas of the connections of {POOL}", set(seen), {DURABLE})
-    require_equal("the problems that db check finds", admin.check(url_of(database)), [])
+    require_equal("the problems that db check finds", check(url_of(database)), [])
     if errors[POOL]:
         print(f"(errors of {POOL}: {errors[POOL]})")
     rate = {name: statistics.median(values) for name, values in rates.items()}

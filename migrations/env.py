@@ -22,9 +22,9 @@ from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from chatfeedback.store import guards
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.rebuild import rebuild_in_transaction
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log import append_only
+from chatfeedback.store.projections.rebuild import rebuild_in_transaction
 from chatfeedback.store.schema import metadata
 
 ADVISORY_LOCK = 0x63686174_66656564  # "chatfeed"
@@ -56,7 +56,7 @@ def _is_newest(connection: Connection) -> bool:
 
 def _guarded(ctx: MigrationContext, *_: Any, **__: Any) -> None:
     assert ctx.connection is not None  # noqa: S101 - migrations run on a connection only
-    if problems := guards.problems(ctx.connection):
+    if problems := append_only.problems(ctx.connection):
         raise CommandError("The migration would leave the log unguarded and was undone: " + " ".join(problems))
 
 

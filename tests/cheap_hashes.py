@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import argon2
 import pytest
 
-from chatfeedback.access import passwords
+from chatfeedback.auth import passwords
 
 STRONG = passwords._hasher
 """The hasher of passwords outside of tests."""

@@ -21,8 +21,8 @@ from xdist.scheduler import LoadFileScheduling
 import chromium
 import clusters
 import process_guard
-from chatfeedback.store import admin
-from chatfeedback.store.engine import open_engine
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.engine import open_engine
 from clusters import Cluster
 from openai_server import ScriptedServer
 
@@ -128,14 +128,14 @@ def older_postgres_server(_postgres_is_wanted: None) -> Iterator[Cluster]:
 def _migrated_postgres(postgres_server: Cluster) -> str:
     """A database with the schema, which the others are copies of."""
     name = postgres_server.create_database()
-    admin.upgrade(postgres_server.url(name))
+    migrate.upgrade(postgres_server.url(name))
     return name
 
 
 @pytest.fixture(scope="session")
 def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("migrated") / "chatfeedback.db"
-    admin.upgrade(f"sqlite:///{path}")
+    migrate.upgrade(f"sqlite:///{path}")
     return path
 
 

@@ -25,7 +25,7 @@ from torture.server import PRELOADED
 
 
 class ShutdownLimits(NamedTuple):
-    """Seconds that a server has for its end, in place of the constants of `chatfeedback.web`."""
+    """Seconds that a server has for its end, in place of the constants of `chatfeedback.ui`."""
 
     grace: int
     """For `server.GRACE_SECONDS`: requests that are under way."""
@@ -46,9 +46,9 @@ def run_serve(
     stdout.close()
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
     from chatfeedback.cli import main
-    from chatfeedback.web import ending, server
+    from chatfeedback.server import run, shutdown
 
-    server.GRACE_SECONDS, ending.STORE_SECONDS = limits
+    run.GRACE_SECONDS, shutdown.STORE_SECONDS = limits
     sys.argv = ["chatfeedback", "serve", "--no-open", "--port", "0", *arguments]
     main()
 

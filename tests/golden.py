@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from chatfeedback.cli import app
-from chatfeedback.settings import Settings
+from chatfeedback.config.settings import Settings
 from chatfeedback.store.schema import PROJECTIONS
 from people import NOBODY, house
 from schemas import NEWEST

@@ -23,8 +23,8 @@ from fastapi import FastAPI
 
 from browser.application import Application
 from chatfeedback.domain.roles import Role
-from chatfeedback.store import users
-from chatfeedback.store.sessions import Sessions
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
 
 ROLES: dict[str, Role] = {"ada": "annotator", "bob": "annotator", "rita": "researcher", "adam": "admin"}
 """Who there is, besides nobody."""

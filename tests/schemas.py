@@ -18,16 +18,22 @@ from typing import Any, NamedTuple
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, column, insert, select, table, update
 
-from chatfeedback.domain.decisions import RatingChange, storable
-from chatfeedback.domain.events import SCHEMA_VERSION, Assignment, FinalStatus
-from chatfeedback.store import admin, annotators, drafts, erasure, keys, users
-from chatfeedback.store.attempts import Attempts
-from chatfeedback.store.clock import now
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.conversation.events import Assignment
+from chatfeedback.domain.events import SCHEMA_VERSION
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.domain.text import storable
+from chatfeedback.domain.types import FinalStatus
+from chatfeedback.store.accounts import annotators, secrets, users
+from chatfeedback.store.accounts.login_throttle import Attempts
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.clock import now
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.erasure import erasure
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.schema import metadata, reply_drafts, to_micros
-from chatfeedback.store.sessions import Sessions
-from chatfeedback.store.writer import open_writer
 from export.recording import TimedTalk
 from talking import People
 
@@ -76,7 +82,7 @@ class Schema(NamedTuple):
 
     def fill(self, url: str) -> None:
         """Makes an empty database one of this schema, with all the rows."""
-        admin.upgrade(url, self.revision)
+        migrate.upgrade(url, self.revision)
         engine = open_engine(url)
         with engine.begin() as connection:
             for name, rows in self.rows().items():
@@ -129,7 +135,9 @@ def _talk(store: EventStore, people: People) -> None:
     talk.finish(promised, "", "failed")
     talk = TimedTalk(store, cyd)
     writing = talk.send("Tell me a story")
-    store.writer.submit(lambda tx: drafts.save(tx, store.owner, {writing: "Once upon a time, \N{OWL}"}, now())).result()
+    store.writer.submit(
+        lambda tx: reply_leases.save(tx, store.owner, {writing: "Once upon a time, \N{OWL}"}, now())
+    ).result()
     with store.engine.begin() as connection:
         connection.execute(update(reply_drafts).values(lease_until=to_micros(talk.at)))
 
@@ -165,8 +173,8 @@ def _let_in(engine: Engine, people: People) -> None:
     users.set_disabled(engine, cyd, True, actor_id=admin_id)
     users.consent(engine, people.ada, "2026-01")
     Sessions(engine, lasting=SESSION, idle=SESSION).begin(people.ada, "password")
-    Attempts(engine, keys.secret(engine, "attempts")).begin("ada", "192.0.2.1")
-    keys.secret(engine, "pseudonyms")
+    Attempts(engine, secrets.secret(engine, "attempts")).begin("ada", "192.0.2.1")
+    secrets.secret(engine, "pseudonyms")
 
 
 def _erase(store: EventStore, people: People) -> None:
@@ -200,7 +208,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/recorded.db"
-        admin.upgrade(url)
+        migrate.upgrade(url)
         record(url)
         file.write_text(_dump(url), "utf-8")
     print(f"{file} is recorded.")

@@ -7,12 +7,15 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from chatfeedback.domain import decisions
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.decisions import RatingChange, ThreadMessage
-from chatfeedback.domain.events import UNKNOWN, Event, FinalStatus, Generation, Provenance, ReplyFinished, new_id
-from chatfeedback.domain.fold import evolved
-from chatfeedback.store.event_store import Command, Decision, EventStore
+from chatfeedback.domain.conversation import decide as decisions
+from chatfeedback.domain.conversation.decide import ThreadMessage
+from chatfeedback.domain.conversation.events import UNKNOWN, Generation, Provenance, ReplyFinished
+from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.feedback.decide import RatingChange, rate
+from chatfeedback.domain.types import FinalStatus, new_id
+from chatfeedback.store.log.event_store import Command, Decision, EventStore
 
 
 class People(NamedTuple):
@@ -127,7 +130,7 @@ class Talk(ABC):
         self, message_id: str, annotator_id: str, change: RatingChange, set_aside: Collection[str] = ()
     ) -> tuple[Event, ...]:
         who = {"message_id": message_id, "annotator_id": annotator_id}
-        return self.do(lambda c: decisions.rate(c, change, reasons=REASONS, set_aside=set_aside, **who), annotator_id)
+        return self.do(lambda c: rate(c, change, reasons=REASONS, set_aside=set_aside, **who), annotator_id)
 
 
 class FoldedTalk(Talk):

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chatfeedback.settings import Settings
-from chatfeedback.web.ending import STORE_SECONDS
-from chatfeedback.web.server import GRACE_SECONDS
+from chatfeedback.config.settings import Settings
+from chatfeedback.server.run import GRACE_SECONDS
+from chatfeedback.server.shutdown import STORE_SECONDS
 from serving import served
 
 ROOT = Path(__file__).parent.parent

@@ -17,14 +17,15 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from chatfeedback.access_settings import AccessSettings, ConsentSettings, OidcSettings, StudySettings
 from chatfeedback.cli import app
-from chatfeedback.domain.roles import PERMISSIONS, ROLES
-from chatfeedback.model_settings import LocalSettings, ModelSettings, RequestSettings
-from chatfeedback.operation_settings import OperationSettings
-from chatfeedback.settings import DEFAULT_REASONS, ReasonSettings, Settings
-from chatfeedback.sources import ENV_PREFIX
-from chatfeedback.web.policy import FUNCTIONS, ROUTES, Needs, Open
+from chatfeedback.config.auth import AccessSettings, ConsentSettings, OidcSettings, StudySettings
+from chatfeedback.config.models import LocalSettings, ModelSettings, RequestSettings
+from chatfeedback.config.operations import OperationSettings
+from chatfeedback.config.settings import DEFAULT_REASONS, ReasonSettings, Settings
+from chatfeedback.config.sources import ENV_PREFIX
+from chatfeedback.domain.roles import PERMISSIONS, ROLES, Needs, Open
+from chatfeedback.server.authorization.policy import ROUTES
+from chatfeedback.ui.actions import FUNCTIONS
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")

@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks import _premises as premises
 from benchmarks._stores import open_raw, opened
-from chatfeedback.store import annotators, engine
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.database import engine
+from chatfeedback.store.log.event_store import EventStore
 from talking import StoredTalk
 
 EXCHANGE = ("conversation_started", "message_sent", "reply_started", "reply_finished")

@@ -81,9 +81,9 @@ def test_mutant_of_a_line_that_is_not_there_is_refused_and_changes_nothing(
 
 def test_mutant_is_tested_by_the_tests_of_its_module(mutants: ModuleType) -> None:
     paths = {mutant.module: mutant.tests for mutant in mutants.load()}
-    assert paths["chatfeedback.domain.decisions"] == ("tests/domain",)
-    assert paths["chatfeedback.access.desk"] == ("tests/access",)
-    assert "tests/store/test_append.py" in paths["chatfeedback.store.event_store"]
+    assert paths["chatfeedback.domain.conversation.decide"] == ("tests/domain",)
+    assert paths["chatfeedback.auth.service"] == ("tests/auth",)
+    assert "tests/store/log/test_append.py" in paths["chatfeedback.store.log.event_store"]
 
 
 def test_every_recorded_mutant_can_be_applied(mutants: ModuleType, tmp_path: Path) -> None:

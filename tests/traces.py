@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 import clusters
-from chatfeedback.store.engine import open_engine
+from chatfeedback.store.database.engine import open_engine
 
 
 def traces(database_url: str, texts: Iterable[str]) -> set[str]:

@@ -19,9 +19,9 @@ def upgrade(
     config: Config = None,
 ) -> None:
     """Bring the database to the newest schema; makes the SQLite file if there is none."""
-    from chatfeedback.store import admin
+    from chatfeedback.store.database import migrate
 
-    _print_move(*admin.upgrade(configured_url(config, database_url), revision))
+    _print_move(*migrate.upgrade(configured_url(config, database_url), revision))
 
 
 @db.command()
@@ -36,17 +36,17 @@ def downgrade(
     config: Config = None,
 ) -> None:
     """Take the database back to an older schema."""
-    from chatfeedback.store import admin
+    from chatfeedback.store.database import migrate
 
-    _print_move(*admin.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
+    _print_move(*migrate.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
 
 
 @db.command()
 def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Say which schema the database has, and which is the newest."""
-    from chatfeedback.store import admin
+    from chatfeedback.store.database import migrate
 
-    found = admin.current(configured_url(config, database_url))
+    found = migrate.current(configured_url(config, database_url))
     newest = "the newest" if found.is_head else f"the newest is {found.head}"
     typer.echo(f"{found.revision or 'empty'} ({newest})")
 
@@ -54,9 +54,9 @@ def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
 @db.command()
 def check(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Check the schema, the guards of the log, and that all else agrees with the log; status 1 if not."""
-    from chatfeedback.store import admin
+    from chatfeedback.store.maintenance import check
 
-    problems = admin.check(configured_url(config, database_url))
+    problems = check(configured_url(config, database_url))
     for problem in problems:
         typer.echo(problem)
     if problems:
@@ -67,11 +67,11 @@ def check(database_url: DatabaseUrl = None, config: Config = None) -> None:
 @db.command()
 def rebuild(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Make everything that is derived from the log again."""
-    from chatfeedback.store import admin
+    from chatfeedback.store.maintenance import rebuild
 
     url = configured_url(config, database_url)
     with progress("Reading events") as report:
-        events = admin.rebuild(url, report)
+        events = rebuild(url, report)
     typer.echo(f"Rebuilt from {events:,} events.")
 
 
@@ -83,7 +83,7 @@ def backup(
     config: Config = None,
 ) -> None:
     """Copy a SQLite database into a file, also while it is served; for Postgres, say what to run."""
-    from chatfeedback.store import backup as backups
+    from chatfeedback.store.database import backup as backups
 
     url = configured_url(config, database_url)
     with ending_in_order(), progress("Copying pages") as report:
@@ -101,8 +101,8 @@ def restore(
     config: Config = None,
 ) -> None:
     """Put a backup in the place of a SQLite database, which nobody may be using; for Postgres, say what to run."""
-    from chatfeedback.store import admin
-    from chatfeedback.store import backup as backups
+    from chatfeedback.store.database import backup as backups
+    from chatfeedback.store.database import migrate
 
     url = configured_url(config, database_url)
     with ending_in_order(), progress("Copying pages") as report:
@@ -110,7 +110,7 @@ def restore(
     typer.echo(f"Restored {copied.events:,} events from {file}.")
     if copied.aside:
         typer.echo(f"What was there before is {copied.aside}.")
-    if not admin.current(url).is_head:
+    if not migrate.current(url).is_head:
         typer.echo(f"Its schema ({copied.revision}) is an older one; `chatfeedback db upgrade` or `serve` upgrades it.")
 
 

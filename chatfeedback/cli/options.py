@@ -15,7 +15,7 @@ import typer
 from chatfeedback.errors import InputError
 
 if TYPE_CHECKING:
-    from chatfeedback.analytics.filters import Filters
+    from chatfeedback.query.filters import Filters
 
 DatabaseUrl = Annotated[
     str | None,
@@ -38,7 +38,7 @@ Config = Annotated[
 
 
 def _moment(text: str) -> datetime:
-    from chatfeedback.analytics.filters import instant
+    from chatfeedback.query.filters import instant
 
     try:
         return instant(text)
@@ -76,7 +76,7 @@ ExternalId = Annotated[str | None, optional("--external-id", "ID", "Only convers
 
 def configured_url(config: Path | None, database_url: str | None) -> str:
     """The database of the settings and this flag. Raises SettingsError."""
-    from chatfeedback.settings import Settings
+    from chatfeedback.config.settings import Settings
 
     return Settings.load(config, database_url=database_url).database_url
 
@@ -86,7 +86,7 @@ def filters_of(since: datetime | None, until: datetime | None, **named: str | No
 
     Raises BadParameter for a time that ends before it begins, and for a name that no database stores.
     """
-    from chatfeedback.analytics.filters import Filters
+    from chatfeedback.query.filters import Filters
 
     for name, value in named.items():
         if value is not None and not is_text(value):

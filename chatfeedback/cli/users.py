@@ -36,8 +36,8 @@ def add(
     config: Config = None,
 ) -> None:
     """Let somebody in; asks for a password on the terminal. Makes the database if there is none."""
-    from chatfeedback.access import command
-    from chatfeedback.settings import Settings
+    from chatfeedback.auth import commands
+    from chatfeedback.config.settings import Settings
 
     settings = Settings.load(config, database_url=database_url)
     identity = None
@@ -46,7 +46,7 @@ def add(
             raise SettingsError("--subject needs the table [oidc] in the settings: it says whose subject it is.")
         identity = (settings.oidc.issuer, subject)
     password = None if no_password or identity else _password(password_stdin)
-    command.add(settings.database_url, name, role, password, identity)
+    commands.add(settings.database_url, name, role, password, identity)
     typer.echo(f"{name} may sign in, as {role}.")
 
 
@@ -59,7 +59,7 @@ def list_users(
     config: Config = None,
 ) -> None:
     """Show who may sign in, with what, and who has."""
-    from chatfeedback.access import command
+    from chatfeedback.auth import commands
 
     rows = [
         {
@@ -71,7 +71,7 @@ def list_users(
             "sessions": listed.sessions,
             "seen_at": listed.seen_at.isoformat(timespec="seconds") if listed.seen_at else None,
         }
-        for listed in command.listed(configured_url(config, database_url))
+        for listed in commands.listed(configured_url(config, database_url))
     ]
     if format == "json":
         import json
@@ -102,9 +102,9 @@ def role(
     config: Config = None,
 ) -> None:
     """Give somebody another role; it counts from the next request on."""
-    from chatfeedback.access import command
+    from chatfeedback.auth import commands
 
-    command.set_role(configured_url(config, database_url), name, role)
+    commands.set_role(configured_url(config, database_url), name, role)
     typer.echo(f"{name} is {role} now.")
 
 
@@ -116,9 +116,9 @@ def disable(
     config: Config = None,
 ) -> None:
     """Lock somebody out, at once; all that was recorded stays."""
-    from chatfeedback.access import command
+    from chatfeedback.auth import commands
 
-    command.set_disabled(configured_url(config, database_url), name, not enable)
+    commands.set_disabled(configured_url(config, database_url), name, not enable)
     typer.echo(f"{name} may sign in again." if enable else f"{name} is locked out.")
 
 
@@ -130,9 +130,9 @@ def password(
     config: Config = None,
 ) -> None:
     """Set another password; signs the user out everywhere."""
-    from chatfeedback.access import command
+    from chatfeedback.auth import commands
 
-    command.set_password(configured_url(config, database_url), name, _password(password_stdin))
+    commands.set_password(configured_url(config, database_url), name, _password(password_stdin))
     typer.echo(f"The password of {name} was changed.")
 
 
@@ -146,13 +146,13 @@ def sessions(
     config: Config = None,
 ) -> None:
     """Show who is signed in, since when and until when; or end it."""
-    from chatfeedback.access import command
+    from chatfeedback.auth import commands
 
     url = configured_url(config, database_url)
     if end:
         if name is None:
             raise InputError("Say whose sessions are to end: chatfeedback users sessions NAME --end")
-        ended = command.end_sessions(url, name)
+        ended = commands.end_sessions(url, name)
         typer.echo(f"{name} was signed out of {ended} session{'' if ended == 1 else 's'}.")
         return
     _print_table(
@@ -163,7 +163,7 @@ def sessions(
                 session.method,
                 *(f"{at:%Y-%m-%d %H:%M}" for at in (session.created_at, session.seen_at, session.expires_at)),
             )
-            for session in command.sessions_of(url, name)
+            for session in commands.sessions_of(url, name)
         ],
     )
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from chatfeedback.domain.events import MessageEdited, MessageRated, MessageSent, RatingCleared
+from chatfeedback.domain.conversation.events import MessageEdited, MessageSent
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
 _WORDS: dict[str, dict[str, Any]] = {
     MessageSent.KIND: {"text": ""},

@@ -1,7 +1,7 @@
 """Who may do what: three roles, and what each of them is allowed.
 
 A role is a set of permissions and nothing else; whoever decides asks `Person.may`. What a permission opens, which
-address and which function of a page, is written down in one table (`web/policy.py`).
+address and which function of a page, is written down in one table (`server/authorization/policy.py`).
 """
 
 from __future__ import annotations
@@ -50,3 +50,16 @@ class Person:
     def may(self, permission: Permission) -> bool:
         """Whether the role allows it."""
         return permission in PERMISSIONS[self.role]
+
+
+class Open(StrEnum):
+    """What needs no permission of a role."""
+
+    ANYBODY = "anybody"
+    SIGNED_IN = "signed in"
+    """Also before the consent text was agreed to."""
+    PAGE = "signed in, and agreed"
+    """Everybody who may use the page at all."""
+
+
+Needs = Permission | Open

@@ -7,12 +7,12 @@ from contextlib import closing
 
 from sqlalchemy import Engine
 
-from chatfeedback.analytics.conditions import resolved, snapshot
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.export.kinds import KINDS
-from chatfeedback.export.rows import Row
-from chatfeedback.export.writers import FORMATS, chunked
-from chatfeedback.store.naming import Naming
+from chatfeedback.export.formats.lines import FORMATS, chunked
+from chatfeedback.export.tables.log import KINDS
+from chatfeedback.query.filters import Filters
+from chatfeedback.query.sql_filters import resolved, snapshot
+from chatfeedback.query.streaming import Row
+from chatfeedback.store.accounts.pseudonyms import Naming
 
 Progress = Callable[[int, int], None]
 """Told from time to time how many rows are done, and how many there will be."""

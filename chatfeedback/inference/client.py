@@ -31,13 +31,13 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from chatfeedback.domain.events import Provenance
+from chatfeedback.domain.conversation.events import Provenance
 from chatfeedback.errors import KeyRefused, ModelError
-from chatfeedback.inference import event_stream, faults, provenance, retrying
-from chatfeedback.inference.patience import Patience
+from chatfeedback.inference import errors, event_stream, provenance, retries
 from chatfeedback.inference.provenance import OnProvenance
-from chatfeedback.inference.request import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
-from chatfeedback.inference.retrying import OnPause
+from chatfeedback.inference.retries import OnPause
+from chatfeedback.inference.timeouts import Patience
+from chatfeedback.inference.types import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
 
 __all__ = [
     "ChatMessage",
@@ -80,7 +80,7 @@ class ModelClient:
         `on_provenance` when the endpoint answers, and again when it says more of itself; the last time counts.
         """
         endpoint = self.endpoint
-        return retrying.from_first_piece(
+        return retries.from_first_piece(
             lambda: self._attempt(request, on_provenance),
             attempts=endpoint.attempts,
             model=endpoint.model,
@@ -105,11 +105,11 @@ class ModelClient:
                         continue
                     if isinstance(piece, Delta) and (kept := piece.text[: most - length]):
                         yield Delta(kept)
-                    raise faults.endless(self.endpoint)
+                    raise errors.endless(self.endpoint)
         except ModelError:
             raise
         except Exception as error:
-            raise faults.translated(error, self.endpoint, begun=length > 0) from error
+            raise errors.translated(error, self.endpoint, begun=length > 0) from error
 
     async def _exchange(
         self, request: ReplyRequest, on_provenance: OnProvenance | None

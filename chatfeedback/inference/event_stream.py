@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from chatfeedback.inference.faults import StreamedError
+from chatfeedback.inference.errors import StreamedError
 
 MAX_EVENT_CHARACTERS = 2**20
 """Of one event; no piece of a reply comes near it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import ChatCompletionStreamOutput
 
-from chatfeedback.domain.events import Provenance
+from chatfeedback.domain.conversation.events import Provenance
 
 OnProvenance = Callable[[Provenance], None]
 

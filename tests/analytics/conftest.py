@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 
 from analytics.crowd import Crowd, enrol, store
 from analytics.naive import Record
-from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.domain.conversation import Conversation
+from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.sql import Statements, Transaction
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.statements import Statements, Transaction
 from clusters import Cluster
 
 

@@ -17,13 +17,15 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from chatfeedback.domain import decisions
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, Generation, ReplyFinished, payload_text
-from chatfeedback.domain.fold import evolved
-from chatfeedback.store import projections
+from chatfeedback.domain.conversation import decide as decisions
+from chatfeedback.domain.conversation.events import Generation, ReplyFinished
+from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, payload_text
+from chatfeedback.domain.feedback.decide import RatingChange, rate
+from chatfeedback.store.log.statements import Transaction
+from chatfeedback.store.projections import conversation
 from chatfeedback.store.schema import PROJECTIONS, annotators, events, to_micros
-from chatfeedback.store.sql import Transaction
 
 REASONS: Mapping[str, str] = {
     "correct": "like",
@@ -185,12 +187,10 @@ class _Talk:
     def _vote_early(self) -> None:
         """A thumb and at times a comment, on a reply of which nothing may come."""
         rng = self.rng
-        change = decisions.RatingChange(
-            rng.choice(("like", "dislike")), comment="A good start" if rng.random() < 0.3 else None
-        )
+        change = RatingChange(rng.choice(("like", "dislike")), comment="A good start" if rng.random() < 0.3 else None)
         reply_id = self.conversation.writing_id or ""
         self._do(
-            decisions.rate(self.conversation, change, message_id=reply_id, annotator_id=self.owner, reasons=REASONS),
+            rate(self.conversation, change, message_id=reply_id, annotator_id=self.owner, reasons=REASONS),
             seconds=2,
         )
 
@@ -199,17 +199,17 @@ class _Talk:
         reply = self.conversation.messages[self.conversation.head_id or ""]
         if not reply.text or rng.random() < 0.42:
             return
-        rate = partial(decisions.rate, message_id=reply.message_id, annotator_id=annotator, reasons=REASONS)
+        decide = partial(rate, message_id=reply.message_id, annotator_id=annotator, reasons=REASONS)
         value: str | None = "like" if rng.random() < self.quality else "dislike"
         fitting = [code for code, polarity in REASONS.items() if polarity in (value, "any")]
         chosen = dict.fromkeys(rng.sample(fitting, rng.choice((0, 0, 1, 1, 2, 3))), True)
         comment = self._text(60) if rng.random() < 0.12 else None
         if comment and rng.random() < 0.2:
             value, chosen = None, {}
-        self._do(rate(self.conversation, decisions.RatingChange(value, chosen, comment)), annotator, 8)
+        self._do(decide(self.conversation, RatingChange(value, chosen, comment)), annotator, 8)
         if value and rng.random() < 0.08:
             other = rng.choice(("like", "dislike", ""))
-            self._do(rate(self.conversation, decisions.RatingChange(other)), annotator, 400)
+            self._do(decide(self.conversation, RatingChange(other)), annotator, 400)
 
 
 def event_row(event: Event) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def store(tx: Transaction, talks: Iterable[tuple[list[Event], Conversation]]) ->
     stored = 0
     for happened, talk in talks:
         tx.run_many(_INSERT_EVENT, map(event_row, happened))
-        for table, rows in projections.rows_of(talk).items():
+        for table, rows in conversation.rows_of(talk).items():
             tx.run_many(_INSERTS[table], rows)
         stored += len(happened)
     return stored

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from fractions import Fraction
 
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.domain.events import (
+from chatfeedback.domain.conversation.events import (
     ConversationStarted,
-    Event,
     MessageEdited,
-    MessageRated,
     MessageSent,
-    RatingCleared,
     ReplyFinished,
     ReplyStarted,
 )
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
+from chatfeedback.query.filters import Filters
 
 
 @dataclass

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from analytics.markup import Element, parse
 from chatfeedback.analytics.statistics import Share
-from chatfeedback.web import charts, timeline
-from chatfeedback.web.feedback_table import feedback_table
+from chatfeedback.ui.analytics import charts, timeline
+from chatfeedback.ui.analytics.feedback_table import feedback_table
 
 NASTY = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1) | st.sampled_from(
     ["<script>alert(1)</script>", '" onmouseover="alert(1)', "a&amp;b", "</svg>", "'"]

@@ -6,10 +6,10 @@ from sqlalchemy import select
 
 from analytics.conftest import Recorded
 from analytics.naive import Record
-from chatfeedback.analytics.command import stats
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.store import erasure
-from chatfeedback.store.event_store import event_from
+from chatfeedback.analytics.stats import stats
+from chatfeedback.query.filters import Filters
+from chatfeedback.store.erasure import erasure
+from chatfeedback.store.log.event_store import event_from
 from chatfeedback.store.schema import conversations, events
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analytics.markup import parse
 from analytics.test_charts import NASTY
-from chatfeedback.web.feedback_table import feedback_table
+from chatfeedback.ui.analytics.feedback_table import feedback_table
 
 
 def row(**changes: Any) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 
 from analytics.conftest import Recorded
 from analytics.naive import Record
-from chatfeedback.analytics import feedback
-from chatfeedback.analytics.conditions import snapshot
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.analytics.headline import headline
+from chatfeedback.analytics.figures import feedback
+from chatfeedback.analytics.figures.headline import headline
 from chatfeedback.analytics.statistics import Share
+from chatfeedback.query.filters import Filters
+from chatfeedback.query.sql_filters import snapshot
 
 SINCE = datetime(2026, 6, 25, 7, 30, tzinfo=UTC)
 UNTIL = datetime(2026, 6, 29, 12, tzinfo=UTC)

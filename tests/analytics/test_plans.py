@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Engine, event
 
 from analytics.conftest import fill
 from analytics.crowd import Crowd
-from chatfeedback.analytics import feedback
-from chatfeedback.analytics.conditions import snapshot
-from chatfeedback.analytics.desk import AnalyticsDesk
-from chatfeedback.analytics.filters import Filters
-from chatfeedback.analytics.headline import headline
-from chatfeedback.store import admin
-from chatfeedback.store.engine import open_engine
+from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.analytics.figures import feedback
+from chatfeedback.analytics.figures.headline import headline
+from chatfeedback.query.filters import Filters
+from chatfeedback.query.sql_filters import snapshot
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.engine import open_engine
 
 CROWD = Crowd()
 TIMES = Filters(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
@@ -36,7 +36,7 @@ FILTERS = {
 @pytest.fixture(scope="module")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path: Path = tmp_path_factory.mktemp("plans") / "chatfeedback.db"
-    admin.upgrade(f"sqlite:///{path}")
+    migrate.upgrade(f"sqlite:///{path}")
     engine = open_engine(f"sqlite:///{path}")
     fill(engine, CROWD, 20)
     yield engine

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from analytics.conftest import Recorded, fill
 from analytics.crowd import Crowd
 from analytics.markup import parse
-from chatfeedback.analytics.filters import Filters
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
-from chatfeedback.web.analytics import ROWS, AnalyticsHandlers, cards, downloads
-from chatfeedback.web.analytics_filters import filters_from
-from chatfeedback.web.analytics_layout import Components, Shown, lay_out_analytics
+from chatfeedback.query.filters import Filters
+from chatfeedback.ui.analytics.filter_inputs import filters_from
+from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards, downloads
+from chatfeedback.ui.analytics.layout import Components, Shown, lay_out_analytics
 
 # What is only drawn; where the figures come from is tested on both databases.
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

@@ -17,13 +17,14 @@ from playwright.sync_api import Page
 from sqlalchemy import Engine, text
 
 from browser.telling import told
-from chatfeedback.domain.conversation import Conversation
+from chatfeedback.config.settings import Settings
+from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
-from chatfeedback.settings import Settings
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.writer import Work, Writer, open_writer
-from chatfeedback.web.server import build_app, new_server
+from chatfeedback.server.app import build_app
+from chatfeedback.server.run import new_server
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import Work, Writer, open_writer
 from export.recording import TimedTalk
 from openai_server import ScriptedServer
 from ports import HOST, free_port

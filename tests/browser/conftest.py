@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from chatfeedback.access import passwords
-from chatfeedback.store.writer import open_writer
-from chatfeedback.web import server
+from chatfeedback.auth import passwords
+from chatfeedback.server import app
+from chatfeedback.store.log.writer import open_writer
 from openai_server import ScriptedServer
 
 pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
@@ -133,7 +133,7 @@ def chat(context: BrowserContext, application: Application, request: pytest.Fixt
 
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+    monkeypatch.setattr(app, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
 
 
 @pytest.fixture(params=list(SIZES))
@@ -150,7 +150,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
     commits = HeldCommits()
-    monkeypatch.setattr(server, "open_writer", lambda engine: commits.around(open_writer(engine)))
+    monkeypatch.setattr(app, "open_writer", lambda engine: commits.around(open_writer(engine)))
     return commits
 
 

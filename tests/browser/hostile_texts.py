@@ -17,7 +17,7 @@ import gradio as gr
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from chatfeedback.web.markdown import NOT_FORMATTED
+from chatfeedback.ui.chat.markdown import NOT_FORMATTED
 
 MT_BENCH = Path(__file__).parents[1] / "data" / "mt_bench_questions.jsonl"
 OF_EACH_KIND = 110

@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from chatfeedback.store import users
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.sessions import Sessions
-from chatfeedback.store.users import User
-from chatfeedback.web.identity import COOKIE, cookie_name
+from chatfeedback.server.authentication.authenticators import COOKIE, cookie_name
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.accounts.users import User
+from chatfeedback.store.database.engine import open_engine
 
 DAY = timedelta(days=1)
 PASSWORD = "four words of mine"

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chatfeedback.domain.events import (
+from chatfeedback.domain.conversation.events import (
     AlternativeChosen,
-    Body,
     ConversationCleared,
     ConversationStarted,
-    Event,
     MessageEdited,
-    MessageRated,
     MessageSent,
-    RatingCleared,
     ReplyFinished,
     ReplyRetried,
     ReplyStarted,
     TurnUndone,
 )
+from chatfeedback.domain.events import Body, Event
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
 
 def told(events: Iterable[Event]) -> list[str]:

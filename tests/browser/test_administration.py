@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from browser.looks import check_page
 from browser.people import Visitor
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import users
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import users
 from talking import StoredTalk
 
 WORDS = "words of somebody who wants to be forgotten"

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from chatfeedback.web.screen import Screen, Updates
+from chatfeedback.ui.chat.view import Screen, Updates
 from openai_server import ScriptedServer
 
 TWO_REPLIES = [

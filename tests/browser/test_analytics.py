@@ -15,9 +15,9 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, SIZES, in_each_scheme
 from browser.watched import Watched
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
-from chatfeedback.store.engine import open_engine
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.database.engine import open_engine
 from talking import StoredTalk
 
 PEOPLE = {"ada": "like", "bob": "dislike", "cleo": "like"}

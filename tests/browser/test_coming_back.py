@@ -11,7 +11,7 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from browser.watched import Watched
-from chatfeedback.store import audit
+from chatfeedback.store.accounts import audit
 from openai_server import ScriptedServer
 
 RESTARTED = "The server was started again since this page was drawn; here is the newest state."

@@ -12,7 +12,7 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.people import CONSENT, Visitor
 from browser.watched import Watched
-from chatfeedback.settings import Settings
+from chatfeedback.config.settings import Settings
 from openai_server import ScriptedServer
 
 FIRST = {"version": "2026-11", "text": "We keep what you write.\n\nAnd what you say <b>of it</b>."}

@@ -12,7 +12,7 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from browser.watched import DESKTOP, PHONE, Watched
-from chatfeedback.store import annotators
+from chatfeedback.store.accounts import annotators
 from openai_server import ScriptedServer
 from talking import StoredTalk
 

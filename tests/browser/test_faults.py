@@ -13,9 +13,9 @@ from playwright.sync_api import BrowserContext, expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.telling import asked
-from chatfeedback.service import ChatService
-from chatfeedback.store import engine
-from chatfeedback.web.faults import SENTENCE
+from chatfeedback.services.chat import ChatService
+from chatfeedback.store.database import engine
+from chatfeedback.ui.error_reporting import SENTENCE
 from openai_server import ScriptedServer, delta
 from unforeseen import faults
 

@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Route, expect
 from browser.application import Application, eventually
 from browser.chat_page import ChatPage
 from browser.telling import asked
-from chatfeedback.web import feedback
+from chatfeedback.ui.chat import feedback_panel
 from openai_server import ScriptedServer
 
 
@@ -102,7 +102,7 @@ def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
 def test_a_comment_is_saved_when_the_typing_pauses(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)  # a busy machine types with pauses of its own
+    monkeypatch.setattr(feedback_panel, "TYPING_PAUSE_SECONDS", 3)  # a busy machine types with pauses of its own
     chat.ask("one")
     chat.select(0)
     chat.comment.press_sequentially("short and clear", delay=20)
@@ -294,7 +294,7 @@ def test_the_panel_stays_closed_when_code_is_copied(chat: ChatPage, model: Scrip
 
 
 def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback, "TYPING_PAUSE_SECONDS", 3)
+    monkeypatch.setattr(feedback_panel, "TYPING_PAUSE_SECONDS", 3)
     saved = chat.saved.get_by_role("status")
     chat.ask("one")
     chat.vote(0, "like")

@@ -11,7 +11,7 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.people import LOGIN, Visitor
 from browser.telling import asked
-from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.feedback.decide import RatingChange
 from export.recording import TimedTalk
 from openai_server import ScriptedServer
 

@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.feedback.decide import RatingChange
 from openai_server import ScriptedServer
 from talking import StoredTalk
 

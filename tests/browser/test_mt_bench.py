@@ -21,8 +21,9 @@ from playwright.sync_api import Error, expect
 from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.watched import Watched
-from chatfeedback.model_settings import LOCAL_MODEL_NAME
-from chatfeedback.store import admin, naming
+from chatfeedback.config.models import LOCAL_MODEL_NAME
+from chatfeedback.store.accounts import pseudonyms
+from chatfeedback.store.maintenance import check
 
 QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
 COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "6"))
@@ -144,7 +145,7 @@ def test_the_file_tells_the_story_of_the_clicks(watched: Watched, application: A
     assert sorted(told) == sorted(annotator.said)
     _has_what_made_it(rows, application)
     _ended_as_they_did(annotator, application)
-    assert admin.check(database_url) == []
+    assert check(database_url) == []
 
 
 def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
@@ -153,7 +154,7 @@ def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
     assert all(rows.reply[by_hand].str.startswith("A better answer to:"))
     assert set(rows.model[~by_hand]) == {LOCAL_MODEL_NAME}
     assert set(rows.model[by_hand]) <= {""}
-    assert set(rows.annotator_id) == {naming.pseudonyms(application.engine)(application.annotator_id)}
+    assert set(rows.annotator_id) == {pseudonyms.pseudonyms(application.engine)(application.annotator_id)}
     for row in rows.itertuples(index=False):
         conversation = application.conversation(row.conversation_id)
         assert row.reply == conversation.messages[row.message_id].text

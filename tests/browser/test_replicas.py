@@ -16,8 +16,8 @@ from browser.application import endpoint
 from browser.people import Visitor
 from browser.telling import asked
 from browser.watched import Watched
-from chatfeedback.domain.events import new_id
-from chatfeedback.store import users
+from chatfeedback.domain.types import new_id
+from chatfeedback.store.accounts import users
 from openai_server import ScriptedServer
 from replicas.fleet import Fleet, Person, Replica, eventually
 

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 from browser.application import Application
 from browser.people import Visitor, run, tabs
 from browser.test_analytics import Analytics
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import naming
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import pseudonyms
 from talking import StoredTalk
 
 FLASHES = """
@@ -71,7 +71,7 @@ def test_a_researcher_sees_everybodys_figures_at_once_and_no_chat(visits: Visits
     assert rosa.page.evaluate("flashes") == []
     expect(rosa.account).to_contain_text("Researcher")
     assert rosa.account.get_by_role("link").all_inner_texts() == ["Password"]
-    analytics.choose("annotator", naming.pseudonyms(rosa.application.engine)("bob"))
+    analytics.choose("annotator", pseudonyms.pseudonyms(rosa.application.engine)("bob"))
     analytics.rows(1)
     assert [row["prompt"] for row in analytics.downloaded()] == ["A question by bob"]
     rosa.page.locator("#analytics-feedback button[data-row]").press("Enter")

@@ -19,9 +19,9 @@ from browser.looks import SIZES, in_each_scheme, keep_picture
 from browser.people import LOGIN, Visitor
 from browser.telling import asked
 from browser.watched import Watched
-from chatfeedback.service import ChatService
-from chatfeedback.store.writer import open_writer
-from chatfeedback.web import server
+from chatfeedback.server import app
+from chatfeedback.services.chat import ChatService
+from chatfeedback.store.log.writer import open_writer
 from openai_server import ScriptedServer
 from unforeseen import faults
 
@@ -47,7 +47,7 @@ def commits() -> HeldCommits:
 @pytest.fixture(scope="module")
 def guarded(new_sqlite: Callable[[], str], model: ScriptedServer, commits: HeldCommits) -> Iterator[Application]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_writer", lambda engine: commits.around(open_writer(engine)))
+        patch.setattr(app, "open_writer", lambda engine: commits.around(open_writer(engine)))
         with Application(new_sqlite(), auth="password", models=[endpoint(model)]).running() as application:
             yield application
 

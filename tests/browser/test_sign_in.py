@@ -13,8 +13,8 @@ from browser.chat_page import ChatPage
 from browser.people import LOGIN, PASSWORD, Visitor
 from browser.telling import asked
 from browser.watched import Watched
-from chatfeedback.store import users
-from chatfeedback.store.engine import open_engine
+from chatfeedback.store.accounts import users
+from chatfeedback.store.database.engine import open_engine
 from openai_server import ScriptedServer
 from talking import StoredTalk
 

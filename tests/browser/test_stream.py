@@ -11,7 +11,7 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.telling import asked
 from browser.watched import Watched
-from chatfeedback.web import feedback
+from chatfeedback.ui.chat import feedback_panel
 from openai_server import ScriptedServer
 
 HOLD_JOIN = """() => {
@@ -172,7 +172,7 @@ def test_a_stream_that_cannot_be_opened_loads_the_page_again_with_all_that_was_s
 def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
+    monkeypatch.setattr(feedback_panel, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
     chat.page.evaluate(HOLD_JOIN)
     script = model.reply("one two", hold_after=1)
     chat.vote(0, "like")
@@ -195,7 +195,7 @@ def test_no_stream_stays_open_for_an_event_whose_answer_has_come_before(
     chat.vote(0, "like")
     expect(chat.comment).to_be_visible()
     chat.settled()
-    monkeypatch.setattr(feedback, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
+    monkeypatch.setattr(feedback_panel, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
     chat.page.evaluate(HOLD_JOIN)
     chat.vote(0, "dislike")
     chat.comment.fill("Count")

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 from browser.application import Application
 from browser.chat_page import ChatPage
 from browser.people import Visitor
-from chatfeedback.access.links import links
-from chatfeedback.domain.events import UNASSIGNED, Assignment, ConversationStarted
+from chatfeedback.auth.links import links
+from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, ConversationStarted
 
 WARM = Assignment(study="colours", condition="warm", external_id="p-17")
 

@@ -13,12 +13,12 @@ from browser.chat_page import ChatPage
 from browser.looks import SIZES, check_page, in_each_scheme, keep_picture
 from browser.people import LOGIN, Visitor
 from browser.telling import asked
-from chatfeedback.domain.conversation import Conversation
+from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import NotRateable
-from chatfeedback.service import ChatService
-from chatfeedback.store import users
-from chatfeedback.store.engine import open_engine
-from chatfeedback.web.feedback import EDIT_NOT_SAVED
+from chatfeedback.services.chat import ChatService
+from chatfeedback.store.accounts import users
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.ui.chat.feedback_panel import EDIT_NOT_SAVED
 
 ENDED = "Your session has ended. Sign in again to go on where you were."
 KEPT = "() => Object.keys(sessionStorage).filter((key) => key.includes('unsaved'))"

@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
-from chatfeedback.store import admin
+from chatfeedback.store.maintenance import check
 from openai_server import ScriptedServer
 
 
@@ -80,4 +80,4 @@ def test_a_sitting_is_told_by_the_log_as_it_was(
     application.assert_log(chat.page, first, log)
     chat.open(first)
     expect(chat.messages).to_have_count(4)
-    assert admin.check(database_url) == []
+    assert check(database_url) == []

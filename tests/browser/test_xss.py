@@ -16,7 +16,7 @@ from browser.chat_page import ChatPage
 from browser.traps import Elsewhere, Traps
 from browser.watched import Watched
 from browser.xss_corpus import ALL, HTML, LATEX, LINKS, MARKDOWN, MERMAID, PICTURES, armed
-from chatfeedback.domain.decisions import RatingChange
+from chatfeedback.domain.feedback.decide import RatingChange
 from openai_server import ScriptedServer
 from talking import StoredTalk
 

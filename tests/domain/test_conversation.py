@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import ConversationStarted, Event, FinalStatus
-from chatfeedback.domain.fold import TITLE_LENGTH, fold
+from chatfeedback.domain.conversation.events import ConversationStarted
+from chatfeedback.domain.conversation.evolve import TITLE_LENGTH, fold
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.domain.types import FinalStatus
 from talking import PROVENANCE, FoldedTalk
 
 

@@ -11,31 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.events import (
-    BODIES,
-    KINDS,
-    SCHEMA_VERSION,
-    UPCASTERS,
+from chatfeedback.domain.conversation.events import (
     AlternativeChosen,
     AnnotatorRedacted,
-    Body,
     ConversationCleared,
     ConversationErased,
     ConversationStarted,
     Generation,
     MessageEdited,
-    MessageRated,
     MessageSent,
     Provenance,
-    RatingCleared,
     ReplyFinished,
     ReplyRetried,
     ReplyStarted,
     TurnUndone,
-    body_from,
-    new_id,
-    payload_text,
 )
+from chatfeedback.domain.events import BODIES, KINDS, SCHEMA_VERSION, UPCASTERS, Body, body_from, payload_text
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
+from chatfeedback.domain.types import new_id
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)

@@ -9,24 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.conversation import Conversation, Message
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import (
-    BODIES,
-    KINDS,
-    SCHEMA_VERSION,
+from chatfeedback.domain.conversation.events import (
     AnnotatorRedacted,
-    Body,
     ConversationErased,
     ConversationStarted,
-    Event,
     MessageSent,
-    body_from,
-    new_id,
-    payload_text,
 )
-from chatfeedback.domain.fold import evolved, fold
+from chatfeedback.domain.conversation.evolve import evolved, fold
+from chatfeedback.domain.conversation.state import Conversation, Message
+from chatfeedback.domain.events import BODIES, KINDS, SCHEMA_VERSION, Body, Event, body_from, payload_text
+from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
+from chatfeedback.domain.types import new_id
 from chatfeedback.errors import InputError
 from domain.test_events import made
 from talking import FoldedTalk

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from chatfeedback.domain import decisions
-from chatfeedback.domain.conversation import Conversation
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.domain.events import Body, new_id
+from chatfeedback.domain.conversation import decide
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import Body
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.domain.types import new_id
 from chatfeedback.errors import Conflict, ReplyRunning
 from talking import FoldedTalk, plan
 
@@ -27,7 +28,7 @@ SINCE: dict[str, Callable[[FoldedTalk, str], object]] = {
 
 
 def repeat(conversation: Conversation, event_id: str | None, seen: int | None) -> tuple[Body, ...]:
-    return decisions.send(
+    return decide.send(
         conversation, "Hello", plan, message_id=new_id(), reply_id=new_id(), event_id=event_id, seen=seen
     )
 

@@ -9,13 +9,14 @@ import orjson
 import pytest
 from sqlalchemy import Engine
 
-from chatfeedback.analytics.filters import Filters
 from chatfeedback.export.stream import stream
-from chatfeedback.store import annotators, naming
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.naming import Naming
-from chatfeedback.store.writer import open_writer
+from chatfeedback.query.filters import Filters
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.accounts import pseudonyms as naming
+from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import open_writer
 from export.recording import Export, Read, Rows, TimedTalk
 from talking import People
 

@@ -7,10 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chatfeedback.domain import decisions
-from chatfeedback.domain.decisions import RatingChange, ThreadMessage
-from chatfeedback.domain.events import UNASSIGNED, Assignment, Event, FinalStatus, Generation, new_id
-from chatfeedback.store.event_store import Command, Decision, EventStore
+from chatfeedback.domain.conversation import decide as decisions
+from chatfeedback.domain.conversation.decide import ThreadMessage
+from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, Generation
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.domain.text import storable
+from chatfeedback.domain.types import FinalStatus, new_id
+from chatfeedback.store.log.event_store import Command, Decision, EventStore
 from talking import People, StoredTalk, ending, plan
 
 Rows = list[dict[str, Any]]
@@ -46,7 +50,7 @@ class TimedTalk(StoredTalk):
     ) -> str:
         """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
         ids = {"message_id": new_id(), "reply_id": new_id()}
-        kept, altered = decisions.storable(text)
+        kept, altered = storable(text)
         self.do(
             lambda c: decisions.send(
                 c,

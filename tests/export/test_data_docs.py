@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import make_url
 
 import clusters
-from chatfeedback.domain.events import BODIES, Generation, Provenance
-from chatfeedback.export.kinds import KINDS
-from chatfeedback.export.writers import FORMATS
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.conversation.events import Generation, Provenance
+from chatfeedback.domain.events import BODIES
+from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.tables.log import KINDS
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import Export, Read, TimedTalk, gather
 from talking import People
 

@@ -21,10 +21,10 @@ from starlette.requests import Request
 
 from chatfeedback.domain.roles import ROLES, Person
 from chatfeedback.errors import NotAllowed
-from chatfeedback.store import naming
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.web.downloads import downloads
+from chatfeedback.server.downloads import downloads
+from chatfeedback.store.accounts import pseudonyms
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import START, Export, TimedTalk, gather
 from talking import People
 
@@ -213,7 +213,7 @@ def test_only_a_role_that_exports_may_download_and_only_an_admin_names(query: st
 @pytest.mark.usefixtures("gathered")
 def test_an_admin_gets_names_when_she_asks_for_them(site: Site, engine: Engine, export: Export) -> None:
     answer = site.get("/export/feedback.spreadsheet.csv?annotators=names&annotator=bob")
-    assert answer.body == export("feedback", "spreadsheet", naming=naming.names(engine), annotator="bob")
+    assert answer.body == export("feedback", "spreadsheet", naming=pseudonyms.names(engine), annotator="bob")
     assert b'"bob"' in answer.body
     assert site.get("/export/feedback.csv").body == export("feedback")
 

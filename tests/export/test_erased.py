@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from chatfeedback.export.kinds import KINDS
-from chatfeedback.store import erasure, naming
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.export.tables.log import KINDS
+from chatfeedback.store.accounts import pseudonyms
+from chatfeedback.store.erasure import erasure
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import Read, Rows, TimedTalk, gather
 from talking import People
 
@@ -37,7 +38,7 @@ def test_an_erased_annotator_is_left_as_thumbs_and_codes_on_the_replies_of_other
     reply = talk.ask("Hello", "Hi")
     talk.comment(reply, people.bob, "to be erased")
     before = {kind: read(kind) for kind in KINDS}
-    her = naming.pseudonyms(engine)(people.bob)
+    her = pseudonyms.pseudonyms(engine)(people.bob)
     hers = {row["conversation_id"] for row in before["messages"] if row["annotator_id"] == her}
     assert hers
     erasure.erase_annotator(engine, people.bob, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chatfeedback.domain.events import FinalStatus
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.domain.types import FinalStatus
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import Read, TimedTalk, at
 from talking import People
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chatfeedback.domain.events import Assignment
+from chatfeedback.domain.conversation.events import Assignment
 from chatfeedback.errors import NotFound
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import MODELS, START, Read, TimedTalk, gather
 from talking import People
 

@@ -7,10 +7,11 @@ import re
 import pytest
 from sqlalchemy import Engine
 
-from chatfeedback.export.kinds import KINDS
-from chatfeedback.export.writers import FORMATS
-from chatfeedback.store import annotators, naming
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.tables.log import KINDS
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.accounts import pseudonyms as naming
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import Export, Read, TimedTalk, gather
 from talking import People
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.export.columns import Column
-from chatfeedback.export.writers import csv_lines, neutralised, spreadsheet_lines
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.export.formats.lines import csv_lines, neutralised, spreadsheet_lines
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import Export, TimedTalk, gather
-from export.test_writers import texts
+from export.test_formats import texts
 from talking import People
 
 SIGNS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")

@@ -14,14 +14,14 @@ from sqlalchemy.pool import QueuePool
 
 from analytics.crowd import Crowd, enrol
 from analytics.crowd import store as store_talks
-from chatfeedback.analytics.filters import Filters
 from chatfeedback.errors import NotFound, SchemaBehind
-from chatfeedback.export.kinds import KINDS
+from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
-from chatfeedback.export.writers import FORMATS
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.naming import Naming
+from chatfeedback.export.tables.log import KINDS
+from chatfeedback.query.filters import Filters
+from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
 from export.recording import START, Export, TimedTalk, gather
 from talking import People
 

@@ -213,7 +213,7 @@ async def test_an_end_mark_is_enough_and_so_is_a_reason_to_end(server: ScriptedS
 async def test_stream_keeps_text_after_a_reason_to_end_that_came_too_early(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatfeedback.inference.patience.USAGE_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr("chatfeedback.inference.timeouts.USAGE_SECONDS", SHORT_SECONDS)
     early = [delta("one ", finish_reason="stop"), delta("two ", finish_reason="stop")]
     script = server.stream(*early, None, delta("three", finish_reason="stop"), "[DONE]")
     threading.Timer(4 * SHORT_SECONDS, script.release).start()
@@ -253,7 +253,7 @@ async def test_stream_keeps_a_refusal_apart(server: ScriptedServer, client: Mode
 async def test_a_whole_reply_does_not_wait_long_for_its_counts(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatfeedback.inference.patience.USAGE_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr("chatfeedback.inference.timeouts.USAGE_SECONDS", SHORT_SECONDS)
     server.stream(delta("whole", finish_reason="stop"), None, "[DONE]")
 
     async with asyncio.timeout(30):  # far less than the endpoint's

@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub import errors as hub
 
 from chatfeedback import errors
-from chatfeedback.inference.faults import StreamedError, translated
-from chatfeedback.inference.request import Endpoint
+from chatfeedback.inference.errors import StreamedError, translated
+from chatfeedback.inference.types import Endpoint
 
 ENDPOINT = Endpoint("org/model", base_url="http://user:pw@host:8000/v1?k=v", api_key="sosecret")
 REQUEST = httpx2.Request("POST", "http://user:pw@host:8000/v1/chat/completions")

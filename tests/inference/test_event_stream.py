@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.inference import event_stream
-from chatfeedback.inference.faults import StreamedError
+from chatfeedback.inference.errors import StreamedError
 
 CHUNK = '{"choices": [{"delta": {"content": "x"}}]}'
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatfeedback.domain.events import Provenance
+from chatfeedback.domain.conversation.events import Provenance
 from chatfeedback.errors import ContextExceeded, KeyRefused
 from chatfeedback.inference.client import Endpoint, Finish, ModelClient, Sampling
-from chatfeedback.inference.local import LocalModel, find_weights
-from chatfeedback.inference.window import estimate_tokens
+from chatfeedback.inference.context_window import estimate_tokens
+from chatfeedback.inference.local.process import LocalModel, find_weights
 from inference.asking import asking, reply_from
 
 SHORT = Sampling(temperature=0.0, top_p=1.0, max_tokens=24)
@@ -185,7 +185,7 @@ async def test_ctrl_c_leaves_the_model_to_its_program() -> None:
 PROGRAM = """
 import contextlib, gc, json, signal, sys, threading, urllib.request
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its children to ignore it
-from chatfeedback.inference.local import LocalModel, find_weights
+from chatfeedback.inference.local.process import LocalModel, find_weights
 model = LocalModel.start(context_tokens=512)
 print(model._process.pid, flush=True)
 endpoint = model.endpoint
@@ -251,7 +251,7 @@ def wait_until_gone(pid: int) -> None:
 @pytest.mark.process
 def test_importing_it_loads_neither_llama_cpp_nor_huggingface_hub() -> None:
     code = (
-        "import sys, chatfeedback.inference.local, chatfeedback.inference.window;"
+        "import sys, chatfeedback.inference.local.process, chatfeedback.inference.context_window;"
         "print({'xllamacpp', 'huggingface_hub', 'httpx2'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

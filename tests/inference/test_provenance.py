@@ -10,7 +10,7 @@ from huggingface_hub import ChatCompletionStreamOutput
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.events import Provenance
+from chatfeedback.domain.conversation.events import Provenance
 from chatfeedback.errors import ModelError
 from chatfeedback.inference import provenance
 from chatfeedback.inference.client import Endpoint, ModelClient

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from chatfeedback.errors import SettingsError
-from chatfeedback.inference import local
 from chatfeedback.inference.client import Sampling
-from chatfeedback.inference.local import LocalModel, find_weights
+from chatfeedback.inference.local import process
+from chatfeedback.inference.local.process import LocalModel, find_weights
 from inference.asking import asking, reply_from
 
 
@@ -92,12 +92,12 @@ class FakeHub(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def _serve(self, *, body: bool) -> None:
-        wanted = f"/{local.HUB_REPOSITORY}/resolve/{local.HUB_REVISION}/{local.HUB_FILE}"
+        wanted = f"/{process.HUB_REPOSITORY}/resolve/{process.HUB_REVISION}/{process.HUB_FILE}"
         content = self.content if self.path == wanted else b""
         self.send_response(200 if content else 404)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", '"0123456789abcdef0123456789abcdef01234567"')
-        self.send_header("X-Repo-Commit", local.HUB_REVISION)
+        self.send_header("X-Repo-Commit", process.HUB_REVISION)
         self.end_headers()
         if body:
             self.wfile.write(content)
@@ -121,7 +121,7 @@ def files(name):
     raise metadata.PackageNotFoundError(name)
 metadata.files = files  # as where the package is not installed
 from chatfeedback.errors import SettingsError
-from chatfeedback.inference.local import find_weights
+from chatfeedback.inference.local.process import find_weights
 try:
     print(find_weights().read_text())
 except SettingsError as error:
@@ -160,4 +160,4 @@ def test_without_weights_anywhere_one_sentence_says_what_to_do(tmp_path: Path) -
 
     for said in (missing, offline):
         assert said.startswith("SettingsError:") and "\n" not in said
-        assert local.WEIGHTS_PACKAGE in said
+        assert process.WEIGHTS_PACKAGE in said

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from browser.application import Application
-from chatfeedback.domain.events import MessageSent
+from chatfeedback.domain.conversation.events import MessageSent
 from gradio_pages import Gone, Page, Site
 from gradio_pages import Refused as NotAnswered
 

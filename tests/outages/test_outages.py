@@ -22,8 +22,8 @@ import pytest
 
 import clusters
 from browser.application import Application, endpoint
-from chatfeedback.store import admin
-from chatfeedback.store import engine as engines
+from chatfeedback.store.database import engine, migrate
+from chatfeedback.store.maintenance import check
 from openai_server import ScriptedServer
 from outages.crowd import PATIENCE, Crowd, crowd
 from people import settle
@@ -112,7 +112,7 @@ async def through(
         await people.until(lambda: len(people.accepted) >= before + 8)
     assert told(caplog) == list(MESSAGES), "one line for the beginning and one for the end"
     people.check()
-    assert admin.check(application.settings.database_url) == []
+    assert check(application.settings.database_url) == []
     return people
 
 
@@ -122,7 +122,7 @@ async def test_a_postgres_that_is_away_for_half_a_minute(
 ) -> None:
     with clusters.running(clusters.newest()) as cluster:
         url = cluster.url(cluster.create_database())
-        admin.upgrade(url)
+        migrate.upgrade(url)
         with running(url, model) as (application, tokens):
             stop = lambda: cluster.stop("immediate")  # noqa: E731
             await through(
@@ -136,7 +136,7 @@ async def test_a_file_that_another_program_holds(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.5)  # nobody waits so long for a test
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)  # nobody waits so long for a test
     url = new_sqlite()
     with (
         closing(
@@ -193,7 +193,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.process
 async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
-    admin.upgrade(url)
+    migrate.upgrade(url)
     filler = small_disk / "filler"
 
     def fill() -> None:
@@ -218,7 +218,7 @@ async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, capl
 @pytest.mark.process
 def test_a_file_that_may_only_be_read_is_not_served(small_disk: Path) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
-    admin.upgrade(url)
+    migrate.upgrade(url)
     before = (small_disk / "chatfeedback.db").read_bytes()
     subprocess.run([str(shutil.which("mount")), "-o", "remount,ro", small_disk], check=True)
     with served("--database-url", url, "--model", "m", "--base-url", "http://127.0.0.1:9/v1") as server:

@@ -25,11 +25,11 @@ import httpx
 from sqlalchemy import Engine, text
 
 from browser.telling import told
-from chatfeedback.store import users
-from chatfeedback.store.engine import open_engine
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.sessions import Sessions
-from chatfeedback.store.writer import open_writer
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import open_writer
 from gradio_pages import Site
 from ports import free_port
 from replicas.front import Nginx

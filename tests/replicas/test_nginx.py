@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chatfeedback.settings import Settings
+from chatfeedback.config.settings import Settings
 from ports import free_port
 from replicas.behind import Behind
 from replicas.fleet import eventually

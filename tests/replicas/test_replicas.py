@@ -18,8 +18,10 @@ import psycopg
 import pytest
 
 from browser.application import endpoint
-from chatfeedback.access import passwords
-from chatfeedback.store import admin, users
+from chatfeedback.auth import passwords
+from chatfeedback.store.accounts import users
+from chatfeedback.store.database import migrate
+from chatfeedback.store.maintenance import check
 from gradio_pages import Gone, Page, Site, Told
 from openai_server import Script, ScriptedServer
 from replicas.fleet import PATIENCE, Fleet, Person, Replica, eventually
@@ -159,8 +161,8 @@ async def idle_page(site: Site) -> Page:
 
 
 def test_two_replicas_that_start_at_the_same_moment_migrate_an_empty_database_once(fleet: Fleet) -> None:
-    assert admin.current(fleet.database_url).is_head
-    assert admin.check(fleet.database_url) == []
+    assert migrate.current(fleet.database_url).is_head
+    assert check(fleet.database_url) == []
     for replica in fleet.replicas:
         command = [sys.executable, READY]
         asked = subprocess.run(command, env={"CHATFEEDBACK_PORT": str(replica.port)}, capture_output=True, text=True)
@@ -226,7 +228,7 @@ async def test_when_a_replica_is_killed_all_of_its_people_go_on_at_the_other_and
         assert len(fleet.conversations_of(person)) == 1
         assert fleet.replica_of(person) is not dying
     assert fleet.drafts() == {}
-    assert admin.check(fleet.database_url) == []
+    assert check(fleet.database_url) == []
 
 
 async def test_a_replica_that_starts_leaves_the_running_reply_of_its_neighbour_alone_and_gets_its_people_back(

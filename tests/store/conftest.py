@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from chatfeedback.domain.decisions import RatingChange
-from chatfeedback.store import annotators
-from chatfeedback.store.event_store import EventStore
-from chatfeedback.store.writer import open_writer
+from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import open_writer
 from talking import People, StoredTalk
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, Table, select
 from sqlalchemy.exc import DBAPIError
 
-from chatfeedback.store.event_store import EventStore
+from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import metadata
 from talking import StoredTalk
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from chatfeedback.domain.events import Body, ConversationStarted, Event, MessageSent, new_id
+from chatfeedback.domain.conversation.events import ConversationStarted, MessageSent
+from chatfeedback.domain.events import Body, Event
+from chatfeedback.domain.types import new_id
 from talking import People
 
 LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)

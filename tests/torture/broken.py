@@ -11,15 +11,15 @@ from torture.server import run
 
 def hurrying(config: str, log: str) -> None:
     """Replies of dead processes are ended after seconds, so that a test need not wait for the lease of everyday."""
-    from chatfeedback.store import drafts
+    from chatfeedback.store.coordination import reply_leases
 
-    drafts.LEASE = timedelta(seconds=3)
+    reply_leases.LEASE = timedelta(seconds=3)
     run(config, log)
 
 
 def answering_too_early(config: str, log: str) -> None:
     """Says that something is stored before it is committed, which takes its time."""
-    from chatfeedback.store.writer import SQLiteWriter
+    from chatfeedback.store.log.writer import SQLiteWriter
 
     commit = SQLiteWriter._commit_group
 

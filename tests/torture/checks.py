@@ -17,12 +17,14 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, select, text
 
-from chatfeedback.domain.events import Event, ReplyFinished
-from chatfeedback.domain.fold import fold
-from chatfeedback.store import admin
-from chatfeedback.store.event_store import EventStore, event_from
+from chatfeedback.domain.conversation.events import ReplyFinished
+from chatfeedback.domain.conversation.evolve import fold
+from chatfeedback.domain.events import Event
+from chatfeedback.store.database import migrate
+from chatfeedback.store.log.event_store import EventStore, event_from
+from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import conversations, events, messages, reply_drafts
-from chatfeedback.store.writer import open_writer
 from torture.ledger import Deed, Ledger, deeds_in
 from torture.wholeness import half_applied, untrue_replies
 
@@ -53,7 +55,7 @@ class Checks:
         """What has changed since the last check; from time to time the whole database."""
         self._rounds += 1
         whole = self._cost < CHEAP_SECONDS or self._rounds % SEVERAL == 0
-        with admin.opened(self.url) as engine:
+        with migrate.opened(self.url) as engine:
             problems = self._changes(engine, app_died=app_died)
             if self._rounds % SEVERAL == 1:
                 problems += _integrity(engine)
@@ -61,7 +63,7 @@ class Checks:
 
     def at_the_end(self) -> list[str]:
         """Everything, once no reply is being written any more."""
-        with admin.opened(self.url) as engine:
+        with migrate.opened(self.url) as engine:
             problems = self._changes(engine, app_died=False, everything=True) + _integrity(engine)
         return problems + self._whole() + list(self._ends())
 
@@ -74,12 +76,12 @@ class Checks:
 
     def writing(self) -> int:
         """How many replies are not ended yet."""
-        with admin.opened(self.url) as engine, engine.connect() as connection:
+        with migrate.opened(self.url) as engine, engine.connect() as connection:
             return len(connection.execute(select(messages.c.message_id).where(messages.c.status == "writing")).all())
 
     def _whole(self) -> list[str]:
         began = time.perf_counter()
-        problems = admin.check(self.url)
+        problems = check(self.url)
         self._cost = time.perf_counter() - began
         return problems
 

@@ -13,19 +13,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chatfeedback.domain.events import (
+from chatfeedback.domain.conversation.events import (
     AlternativeChosen,
     ConversationCleared,
-    Event,
     MessageEdited,
-    MessageRated,
     MessageSent,
-    RatingCleared,
     ReplyFinished,
     ReplyRetried,
     ReplyStarted,
     TurnUndone,
 )
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
 Deed = tuple[str, ...]
 """A kind, and what tells it from others of its kind."""

@@ -14,9 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from chatfeedback.domain.fold import fold
-from chatfeedback.store import admin, drafts, users
-from chatfeedback.store.sessions import Sessions
+from chatfeedback.domain.conversation.evolve import fold
+from chatfeedback.store.accounts import users
+from chatfeedback.store.accounts.sessions import Sessions
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database import migrate
 from clusters import Cluster
 from gradio_pages import Function, Site
 from torture import server as servers
@@ -135,7 +137,7 @@ class Run:
 
     async def _end(self) -> list[str]:
         """Waits until the leases of all who died are over, and looks at everything."""
-        until = time.monotonic() + 3 * drafts.LEASE.total_seconds() + SECONDS
+        until = time.monotonic() + 3 * reply_leases.LEASE.total_seconds() + SECONDS
         while await asyncio.to_thread(self.checks.writing):
             if time.monotonic() > until:
                 return [
@@ -180,8 +182,8 @@ class Run:
 
 def _people(url: str, count: int) -> dict[str, str]:
     """A new database with so many annotators who are signed in: their ids, and the tokens of their sessions."""
-    admin.upgrade(url)
-    with admin.opened(url) as engine:
+    migrate.upgrade(url)
+    with migrate.opened(url) as engine:
         sessions = Sessions(engine, lasting=DAY, idle=DAY)
         ids = [
             users.add(engine, f"annotator{number}", "annotator", actor_id=None).annotator_id

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ports import free_port
 
-PRELOADED = ["chatfeedback.web.server", "chatfeedback.web.app"]
+PRELOADED = ["chatfeedback.server.app", "chatfeedback.ui.app"]
 SECONDS = 120.0
 """Within which a server has to answer, on a machine that is busy with other things."""
 
@@ -35,8 +35,8 @@ def run(config: str, log: str) -> None:
         os.dup2(written, stream)
     assert threading.active_count() == 1, "a fork copies no threads: what they held would stay locked"
     gc.freeze()  # what was imported before the fork is not to be looked through again and again
-    from chatfeedback.settings import Settings
-    from chatfeedback.web.server import serve
+    from chatfeedback.config.settings import Settings
+    from chatfeedback.server.run import serve
 
     serve(Settings.load(Path(config)), open_browser=False)
 

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from chatfeedback.domain.events import ConversationStarted, Event, MessageSent, new_id
-from chatfeedback.store import annotators, drafts
-from chatfeedback.store.event_store import EventStore, now
+from chatfeedback.domain.conversation.events import ConversationStarted, MessageSent
+from chatfeedback.domain.events import Event
+from chatfeedback.domain.types import new_id
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database.transactions import writing
+from chatfeedback.store.log.event_store import EventStore, now
+from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.schema import messages
-from chatfeedback.store.transactions import writing
-from chatfeedback.store.writer import open_writer
 from talking import StoredTalk
 from torture import broken, ledger
 from torture.checks import Checks
@@ -164,7 +167,7 @@ def change_a_projection(case: Case) -> str:
 
 def drop_a_draft(case: Case) -> str:
     reply_id = case.begin("prompt two")
-    case.store.writer.submit(lambda tx: drafts.end(tx, reply_id)).result(60)
+    case.store.writer.submit(lambda tx: reply_leases.end(tx, reply_id)).result(60)
     return f"Reply {reply_id} is neither ended nor in the drafts."
 
 
@@ -211,7 +214,7 @@ def test_the_checks_find_that_something_is_missing_that_was_in_the_log(case: Cas
 def test_the_checks_find_that_a_reply_of_a_dead_process_has_less_than_was_stored_of_it(case: Case) -> None:
     reply_id = case.begin("prompt two")
     owner, text = case.store.owner, "reply 2: on what"
-    case.store.writer.submit(lambda tx: drafts.save(tx, owner, {reply_id: text}, now())).result(60)
+    case.store.writer.submit(lambda tx: reply_leases.save(tx, owner, {reply_id: text}, now())).result(60)
     assert case.checks.after_kill(app_died=True) == []
     assert case.checks.writing() == 1
     case.talk.finish(reply_id, "reply 2:", "interrupted")

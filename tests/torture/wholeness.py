@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from chatfeedback.domain.events import (
+from chatfeedback.domain.conversation.events import (
     ConversationStarted,
-    Event,
     MessageEdited,
     MessageSent,
     ReplyFinished,
     ReplyRetried,
     ReplyStarted,
 )
+from chatfeedback.domain.events import Event
 
 
 def half_applied(found: Sequence[Event]) -> Iterator[str]:

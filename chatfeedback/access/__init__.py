@@ -1,1 +1,0 @@
-"""Access: who a person is, and how one proves it. What each may do is written in `web/policy.py`."""

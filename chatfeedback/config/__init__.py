@@ -1,0 +1,1 @@
+"""Configuration: settings from flags, the environment and a file."""

@@ -1,0 +1,34 @@
+"""What can be set about how the server is looked after: its log, its figures, its end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, SecretStr
+
+from chatfeedback.config.types import Frozen
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Token = Annotated[SecretStr, Field(min_length=16)]
+
+
+class OperationSettings(Frozen):
+    """The part of the settings for whoever runs the server."""
+
+    log_format: LogFormat = Field(
+        default="text", description="A line of the server's log is `text` for people, or `json` for programs."
+    )
+    log_level: LogLevel = Field(
+        default="info", description="What is logged: `debug`, `info`, `warning` or `error`, and what is worse."
+    )
+    metrics_token: Token | None = Field(
+        default=None,
+        description="Whoever shows it as a bearer token may read `/metrics`, at least 16 characters; without it only "
+        "a server without sign-in answers there.",
+    )
+    shutdown_seconds: FiniteFloat = Field(
+        default=20,
+        ge=0,
+        description="How long replies may still be written when the server is asked to end; the rest is kept as it is.",
+    )

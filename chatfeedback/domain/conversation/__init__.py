@@ -1,0 +1,1 @@
+"""Conversations: events, state, decisions."""

@@ -1,0 +1,235 @@
+"""What may happen next: each function looks at a conversation and returns the bodies of new events, or refuses.
+
+Nothing is changed here. What changes nothing returns `()`. Whatever alters what is shown (send, retry, undo, edit,
+choose) expects the `tree_version` that the person saw (`seen`; None: whatever it is now), and raises
+Conflict for a page that is out of date. Ratings and the end of a reply name a message instead, and Clear leaves the
+conversation as it is: they are never in conflict with anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from chatfeedback.domain.conversation.events import (
+    UNASSIGNED,
+    AlternativeChosen,
+    Assignment,
+    ConversationCleared,
+    ConversationStarted,
+    Generation,
+    MessageEdited,
+    MessageSent,
+    ReplyFinished,
+    ReplyRetried,
+    ReplyStarted,
+    TurnUndone,
+)
+from chatfeedback.domain.conversation.state import Conversation, Message
+from chatfeedback.domain.events import Body
+from chatfeedback.domain.types import Role
+from chatfeedback.errors import Conflict, InputError, NotFound, ReplyRunning
+
+CHANGED_ELSEWHERE = "This conversation was changed in another tab; here is its newest state."
+
+
+class ThreadMessage(NamedTuple):
+    """What a model is told of a message."""
+
+    message_id: str
+    role: Role
+    text: str
+
+
+Plan = Callable[[Sequence[ThreadMessage]], Generation]
+"""From the thread to be answered, oldest first, to what the model will be asked."""
+
+
+def message_of(conversation: Conversation, message_id: str) -> Message:
+    """The message with this id; raises NotFound."""
+    try:
+        return conversation.messages[message_id]
+    except KeyError:
+        raise NotFound("There is no such message in this conversation.") from None
+
+
+def thread_of(messages: Sequence[Message]) -> list[ThreadMessage]:
+    """What a model is told of these: everything that has a text."""
+    return [ThreadMessage(m.message_id, m.role, m.text) for m in messages if m.text]
+
+
+def send(
+    conversation: Conversation,
+    text: str,
+    plan: Plan,
+    *,
+    message_id: str,
+    reply_id: str,
+    altered: bool = False,
+    consent_version: str | None = None,
+    assignment: Assignment = UNASSIGNED,
+    event_id: str | None = None,
+    viewed_id: str | None = None,
+    seen: int | None,
+) -> tuple[Body, ...]:
+    """A prompt after what is on view, and the start of its reply; starts the conversation if it is new.
+
+    `consent_version`: of the consent that the person has given, for a conversation that starts, as is `assignment`.
+    `event_id`: of the prompt's event, if it is known before: a prompt whose event is there changes nothing, whatever
+    was `seen`. `viewed_id`, here and below: the alternative of the last reply that the person looks at, if it is not
+    the stored one; who goes on from it has chosen it. Raises InputError when it is none.
+    """
+    if event_id is not None and conversation.has_event(event_id):
+        return ()
+    _expect(conversation, seen)
+    on_view, chosen = _on_view(conversation, viewed_id)
+    sent = MessageSent(message_id=message_id, parent_id=on_view.head_id, text=text, altered=altered)
+    start: tuple[Body, ...] = () if conversation.version else (_started(consent_version, assignment),)
+    thread = [*thread_of(on_view.shown()), ThreadMessage(message_id, "user", text)]
+    return (*start, *chosen, sent, _reply(message_id, plan(thread), reply_id))
+
+
+def retry(
+    conversation: Conversation,
+    plan: Plan,
+    *,
+    message_id: str,
+    reply_id: str,
+    viewed_id: str | None = None,
+    seen: int | None,
+) -> tuple[Body, ...]:
+    """Another reply beside `message_id`, which must be the last message on view.
+
+    An alternative that is retried is not chosen: it was not good enough.
+    """
+    _expect(conversation, seen)
+    reply = message_of(conversation, message_id)
+    on_view, chosen = _on_view(conversation, viewed_id)
+    if message_id != on_view.head_id or reply.role != "assistant" or reply.parent_id is None:
+        raise InputError("Only the last reply can be retried.")
+    generation = plan(thread_of(conversation.thread(reply.parent_id)))
+    return (
+        *(chosen if message_id != viewed_id else ()),
+        ReplyRetried(message_id=message_id, model=reply.model),
+        _reply(reply.parent_id, generation, reply_id, replaces_id=message_id),
+    )
+
+
+def undo(
+    conversation: Conversation, *, viewed_id: str | None = None, seen: int | None
+) -> tuple[*tuple[AlternativeChosen, ...], TurnUndone]:
+    """Takes the last prompt on view and what followed it off the screen; no alternative is chosen by that."""
+    _expect(conversation, seen)
+    on_view, chosen = _on_view(conversation, viewed_id)
+    shown = on_view.shown()
+    prompt = next((message for message in reversed(shown) if message.role == "user"), None)
+    if prompt is None:
+        raise InputError("There is nothing to undo.")
+    undone = TurnUndone(message_id=prompt.message_id, model=shown[-1].model)
+    return (*(chosen if on_view.head_id != viewed_id else ()), undone)
+
+
+def edit(
+    conversation: Conversation,
+    text: str,
+    plan: Plan,
+    *,
+    message_id: str,
+    new_id: str,
+    reply_id: str,
+    altered: bool = False,
+    viewed_id: str | None = None,
+    seen: int | None,
+) -> tuple[Body, ...]:
+    """A human's version in the place of a message on view; an edited prompt gets a new reply.
+
+    Who edits an alternative, or what follows it, has chosen it.
+    """
+    _expect(conversation, seen)
+    old = message_of(conversation, message_id)
+    on_view, chosen = _on_view(conversation, viewed_id)
+    if all(message is not old for message in on_view.shown()):
+        raise InputError("Only a message on the screen can be edited.")
+    if text == old.text:
+        return ()
+    edited = MessageEdited(
+        message_id=new_id,
+        replaces_id=message_id,
+        parent_id=old.parent_id,
+        role=old.role,
+        text=text,
+        altered=altered,
+        model=old.model,
+    )
+    if old.shown:
+        chosen = ()  # it comes before the alternatives
+    if old.role == "assistant":
+        return (*chosen, edited)
+    thread = [*thread_of(conversation.thread(old.parent_id)), ThreadMessage(new_id, "user", text)]
+    return (*chosen, edited, _reply(new_id, plan(thread), reply_id))
+
+
+def must_have_text(conversation: Conversation, message_id: str) -> None:
+    """Raise InputError for a reply of a model without text: a sentence of ours stands in its place."""
+    message = message_of(conversation, message_id)
+    if not message.text and message.author_id is None:
+        raise InputError("This reply has no text that could be edited; press Retry for another one.")
+
+
+def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[()] | tuple[AlternativeChosen]:
+    """Another alternative of the last reply is the one to go on from. To look at one writes nothing."""
+    _expect(conversation, seen)
+    head = conversation.messages.get(conversation.head_id or "")
+    chosen = message_of(conversation, message_id)
+    if head is None or head.role != "assistant" or chosen not in conversation.alternatives(head.message_id):
+        raise InputError("Only an alternative of the last reply can be chosen.")
+    if chosen is head:
+        return ()
+    return (AlternativeChosen(message_id=message_id, previous_id=head.message_id, model=chosen.model),)
+
+
+def clear(conversation: Conversation) -> tuple[Body, ...]:
+    """The person goes on to a new conversation; a running reply is left to end by itself."""
+    just_cleared = conversation.cleared_at is not None and conversation.cleared_at == conversation.updated_at
+    return () if just_cleared or not conversation.version else (ConversationCleared(),)
+
+
+def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, ...]:
+    """The end of a reply; whoever comes second changes nothing.
+
+    But for one: who was taken for dead while the store was out of reach, and comes back with more than was saved.
+    """
+    reply = message_of(conversation, finished.message_id)
+    came_back = reply.status == "interrupted" and len(finished.text) > len(reply.text)
+    return (finished,) if reply.status == "writing" or came_back else ()
+
+
+def _expect(conversation: Conversation, seen: int | None) -> None:
+    if seen is not None and conversation.tree_version != seen:
+        raise Conflict(CHANGED_ELSEWHERE)
+    if conversation.writing_id is not None:
+        raise ReplyRunning
+
+
+def _started(consent_version: str | None, assignment: Assignment) -> ConversationStarted:
+    return ConversationStarted(
+        consent_version=consent_version,
+        study=assignment.study,
+        condition=assignment.condition,
+        external_id=assignment.external_id,
+    )
+
+
+def _on_view(
+    conversation: Conversation, viewed_id: str | None
+) -> tuple[Conversation, tuple[()] | tuple[AlternativeChosen]]:
+    """Return the conversation with its head where the person looks, and the event that would put it there."""
+    if viewed_id is None or viewed_id == conversation.head_id:
+        return conversation, ()
+    chosen = choose(conversation, message_id=viewed_id, seen=None)
+    return replace(conversation, head_id=conversation.tip(viewed_id)), chosen
+
+
+def _reply(parent_id: str, generation: Generation, reply_id: str, replaces_id: str | None = None) -> ReplyStarted:
+    return ReplyStarted(message_id=reply_id, parent_id=parent_id, replaces_id=replaces_id, generation=generation)

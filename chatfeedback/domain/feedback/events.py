@@ -1,0 +1,38 @@
+"""Events of feedback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+RatingValue = Literal["like", "dislike"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRated:
+    """The rating of a reply by the actor is now this; the previous one is carried along."""
+
+    KIND: ClassVar = "message_rated"
+    message_id: str
+    value: RatingValue | None
+    reasons: tuple[str, ...]
+    """Codes, sorted."""
+    comment: str | None
+    altered: bool = False
+    previous_value: RatingValue | None
+    previous_reasons: tuple[str, ...]
+    previous_comment: str | None
+    model: str | None
+    """None for text that a human wrote: it counts for no model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingCleared:
+    """The thumb was taken back, and its reasons with it; a comment stays."""
+
+    KIND: ClassVar = "rating_cleared"
+    message_id: str
+    comment: str | None
+    previous_value: RatingValue
+    previous_reasons: tuple[str, ...]
+    model: str | None

@@ -1,0 +1,1 @@
+"""Tables: which rows an export has."""

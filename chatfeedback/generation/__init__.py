@@ -1,0 +1,1 @@
+"""Generation: a reply from its first token to its stored end."""

@@ -1,0 +1,1 @@
+"""Queries that analytics and exports share."""

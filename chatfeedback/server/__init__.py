@@ -1,0 +1,1 @@
+"""The HTTP server: FastAPI around the page."""

@@ -1,0 +1,189 @@
+"""The routes of sign-in and sign-out, of the consent text, and of one's own password.
+
+Which of them there are depends on how people sign in; all of them work without a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from chatfeedback.auth.service import AccessDesk
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import (
+    ChatFeedbackError,
+    InputError,
+    NotAllowed,
+    ProviderUnavailable,
+    SignInRefused,
+    StoreError,
+    TooMany,
+)
+from chatfeedback.server.authentication.authenticators import COOKIE
+from chatfeedback.server.authentication.csrf import (
+    ENDED,
+    Forms,
+    drop_cookie,
+    next_address,
+    remember,
+    set_cookie,
+    text_field,
+)
+from chatfeedback.server.templates import render
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What people are asked to agree to."""
+
+    version: str
+    text: str
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The text, parted at empty lines."""
+        return [part.strip() for part in self.text.split("\n\n") if part.strip()]
+
+
+def status_of(error: ChatFeedbackError) -> int:
+    """The status that says to a browser what the error says to a person."""
+    statuses: tuple[tuple[type[ChatFeedbackError], int], ...] = (
+        (InputError, 400),
+        (SignInRefused, 401),
+        (NotAllowed, 403),
+        (TooMany, 429),
+        (ProviderUnavailable, 502),
+        (StoreError, 503),
+    )
+    return next((status for kind, status in statuses if isinstance(error, kind)), 400)
+
+
+def begin_session(request: Request, token: str, address: str, seconds: float) -> Response:
+    """Sends the browser on, signed in."""
+    response = RedirectResponse(address, status_code=303)
+    set_cookie(response, request, COOKIE, token, max_age=int(seconds))
+    return response  # the cookie of the form stays: another tab may still show the same one
+
+
+def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -> APIRouter:
+    """GET and POST `/login` for accounts of our own, and `/password` to change one's."""
+    router = APIRouter(include_in_schema=False)
+
+    def login_page(
+        request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
+    ) -> Response:
+        value, token = forms.first(request)
+        headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
+        status = status_of(error) if error else 200
+        page = render(
+            "login.html",
+            status=status,
+            headers=headers,
+            token=token,
+            next=next_address(asked),
+            name=name,
+            error=error,
+            ended=ENDED in request.query_params,
+            oidc=None,
+        )
+        remember(page, request, value)
+        return page
+
+    @router.api_route("/login", methods=["GET", "HEAD"])
+    def show(request: Request) -> Response:
+        return login_page(request, asked=request.query_params.get("next"))
+
+    @router.post("/login")
+    async def sign_in(request: Request) -> Response:
+        name = asked = ""
+        try:
+            form = await forms.sent(request, "login")
+            name, asked = text_field(form, "name"), text_field(form, "next")
+            address = request.client.host if request.client else ""
+            token = await asyncio.to_thread(desk.sign_in, name, text_field(form, "password"), address)
+        except (InputError, SignInRefused, TooMany, StoreError) as error:
+            if isinstance(error, TooMany):
+                log.warning("too many attempts to sign in; the last ones were not looked at")
+            return login_page(request, name=name, asked=asked, error=error)
+        return begin_session(request, token, next_address(asked), session_seconds)
+
+    def password_page(request: Request, *, error: ChatFeedbackError | None = None, done: bool = False) -> Response:
+        status = status_of(error) if error else 200
+        token = forms.token(request, "password")
+        return render("password.html", status=status, token=token, error=error, done=done)
+
+    @router.api_route("/password", methods=["GET", "HEAD"])
+    def show_password(request: Request) -> Response:
+        return password_page(request)
+
+    @router.post("/password")
+    async def change_password(request: Request) -> Response:
+        try:
+            form = await forms.sent(request, "password")
+            if text_field(form, "new") != text_field(form, "again"):
+                raise InputError("The new password was not the same both times.")
+            address = request.client.host if request.client else ""
+            before, after = text_field(form, "old"), text_field(form, "new")
+            await asyncio.to_thread(desk.change_password, request.state.person, before, after, address)
+        except (InputError, SignInRefused, TooMany, StoreError) as error:
+            return password_page(request, error=error)
+        return password_page(request, done=True)
+
+    return router
+
+
+def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, signs_in: bool) -> APIRouter:
+    """POST `/logout`, and `/consent`. `signs_in`: whether there are sessions to end."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.post("/logout")
+    async def sign_out(request: Request) -> Response:
+        try:
+            await forms.sent(request, "logout")
+            await asyncio.to_thread(desk.sign_out, request.state.person)
+        except (InputError, StoreError) as error:
+            return render("refused.html", status=status_of(error), sentence=str(error), code=status_of(error))
+        response = RedirectResponse("/login" if signs_in else "/", status_code=303)
+        drop_cookie(response, request, COOKIE)
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'  # drafts of what was typed, too
+        return response
+
+    if consent is not None:
+        _add_consent(router, desk, forms, consent)
+    return router
+
+
+def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Consent) -> None:
+    def page(request: Request, asked: object, error: ChatFeedbackError | None = None) -> Response:
+        person: Person = request.state.person
+        return render(
+            "consent.html",
+            status=status_of(error) if error else 200,
+            token=forms.token(request, "consent"),
+            logout=forms.token(request, "logout") if person.session_id else None,
+            consent=consent,
+            next=next_address(asked),
+            error=error,
+        )
+
+    @router.api_route("/consent", methods=["GET", "HEAD"])
+    def show(request: Request) -> Response:
+        return page(request, request.query_params.get("next"))
+
+    @router.post("/consent")
+    async def agree(request: Request) -> Response:
+        asked = ""
+        try:
+            form = await forms.sent(request, "consent")
+            asked = text_field(form, "next")
+            await asyncio.to_thread(desk.consent, request.state.person, text_field(form, "version"))
+        except ChatFeedbackError as error:
+            return page(request, asked, error)
+        return RedirectResponse(next_address(asked), status_code=303)

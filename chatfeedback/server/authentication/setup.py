@@ -1,0 +1,218 @@
+"""The door as the settings want it: how people sign in, the routes for that, and the gate around everything.
+
+Whatever the way of signing in, the rest of the application sees one thing: the `Person` that the gate found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Engine
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from chatfeedback.auth.current_user import person_in
+from chatfeedback.auth.service import AccessDesk
+from chatfeedback.config.settings import Settings
+from chatfeedback.domain.roles import Person
+from chatfeedback.errors import NotSignedIn
+from chatfeedback.server import templates
+from chatfeedback.server.admin import Administration
+from chatfeedback.server.authentication.authenticators import Forwarding, Identify, LocalPerson, SignedIn, Vouched
+from chatfeedback.server.authentication.csrf import Forms
+from chatfeedback.server.authentication.routes import Consent, password_routes, session_routes
+from chatfeedback.server.authorization.middleware import Gate, House
+from chatfeedback.server.error_responses import broken, refusal
+from chatfeedback.store.accounts import secrets
+from chatfeedback.store.database.availability import StoreFailed
+from chatfeedback.ui.account import SignIn
+from chatfeedback.ui.assets import ASSETS
+from chatfeedback.ui.call_schemas import functions
+
+if TYPE_CHECKING:  # loaded where somebody signs in with it
+    from chatfeedback.auth.oidc.client import OidcClient
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+PAGE_FILES = ("pages.css", "model.svg")
+
+
+class Door:
+    """Lets people in, in the way that the settings name."""
+
+    def __init__(self, settings: Settings, engine: Engine, store_failed: StoreFailed) -> None:
+        consent = settings.consent
+        self._settings = settings
+        self._engine = engine
+        self._store_failed = store_failed
+        self._consent = Consent(consent.version, consent.read()) if consent else None
+        self._forms = Forms(secrets.secret(engine, "forms"))
+        self.desk = AccessDesk(
+            engine,
+            lasting=timedelta(hours=settings.session_hours),
+            idle=timedelta(hours=settings.session_idle_hours),
+            consent_version=consent.version if consent else None,
+            sign_up=settings.sign_up,
+            store_failed=store_failed,
+        )
+        self.sign_in = SignIn(
+            token_for=self._token_for,
+            several=settings.auth != "none",
+            signs_in=settings.auth in ("password", "oidc"),
+            passwords=settings.auth == "password",
+        )
+        self._provider = _provider(settings)
+        templates.configure(settings.title)
+
+    async def close(self) -> None:
+        """Lets go of the connections to the provider."""
+        if self._provider is not None:
+            await self._provider.close()
+
+    @staticmethod
+    def person(request: Request) -> Person:
+        """Whom the gate let in with this request. Raises NotSignedIn."""
+        person = person_in(request.scope)
+        if person is None:
+            raise NotSignedIn
+        return person
+
+    @staticmethod
+    def name_for_gradio(request: Request) -> str | None:
+        """What Gradio takes for the user's name: an id, and nothing for whom the gate has not let in."""
+        person = person_in(request.scope)
+        return person.annotator_id if person else None
+
+    def routes(self) -> APIRouter:
+        """Everything that is there for signing in."""
+        settings = self._settings
+        router = APIRouter(include_in_schema=False)
+        seconds = settings.session_hours * 3600
+        if settings.auth == "password":
+            router.include_router(password_routes(self.desk, self._forms, session_seconds=seconds))
+        if self._provider is not None and settings.oidc is not None and settings.public_url is not None:
+            from chatfeedback.server.authentication.oidc_routes import oidc_routes
+
+            key = secrets.secret(self._engine, "oidc")
+            router.include_router(
+                oidc_routes(
+                    self.desk,
+                    self._provider,
+                    key=key,
+                    label=settings.oidc.label,
+                    public_url=settings.public_url,
+                    session_seconds=seconds,
+                )
+            )
+        signs_in = self.sign_in.signs_in
+        router.include_router(session_routes(self.desk, self._forms, self._consent, signs_in=signs_in))
+
+        if not signs_in:
+
+            @router.api_route("/login", methods=["GET", "HEAD", "POST"])
+            def nothing_to_do(request: Request) -> Response:
+                return RedirectResponse("/", status_code=303)  # and never Gradio's own route of this name
+
+        router.include_router(
+            Administration(
+                self._engine,
+                self._forms,
+                passwords_of_our_own=settings.auth == "password",
+                issuer=settings.oidc.issuer if settings.auth == "oidc" and settings.oidc else None,
+            ).routes()
+        )
+
+        @router.api_route("/pages/{name}", methods=["GET", "HEAD"])
+        def page_file(request: Request, name: str) -> Response:
+            if name not in PAGE_FILES:
+                return refusal(request.scope, 404, "There is no such file.")
+            return FileResponse(ASSETS / name, headers={"cache-control": "max-age=3600"})
+
+        return router
+
+    def close_around(self, app: FastAPI, blocks: gr.Blocks, scripts: Iterable[str]) -> None:
+        """Puts the gate around the application. Raises AssertionError for a function that no rule is about."""
+        settings = self._settings
+        house = House(
+            functions=functions(blocks),
+            files=frozenset(_files(blocks.config)),
+            scripts=tuple(scripts),
+            hosts=allowed_hosts(settings),
+            # Without a token, a site elsewhere that has itself resolved to us could read the metrics.
+            at_any_name={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
+            origin=settings.public_url,
+            consent_version=self._consent.version if self._consent else None,
+            max_request_bytes=settings.max_request_bytes,
+        )
+        app.add_middleware(
+            Gate, house=house, identify=self._identify(), desk=self.desk, store_failed=self._store_failed
+        )
+        app.add_middleware(CorrelationIdMiddleware)
+        app.add_exception_handler(Exception, broken)
+        app.add_middleware(Forwarding, networks=settings.trusted_proxies, origin=settings.public_url)
+
+    def _identify(self) -> Identify:
+        settings = self._settings
+        if settings.auth == "none":
+            return LocalPerson(self.desk.local(settings.annotator))
+        if settings.auth == "proxy":
+            return Vouched(self.desk, settings.proxy_header)
+        return SignedIn(self.desk)
+
+    def _token_for(self, request: gr.Request, purpose: str) -> str:
+        asked: Any = request.request
+        return self._forms.token(asked, purpose)
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    """Return the names that the server may be called by; None: any."""
+    named = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set()
+    if settings.auth == "none":
+        return LOOPBACK | named
+    return (LOOPBACK | named) if named else None
+
+
+def _provider(settings: Settings) -> OidcClient | None:
+    """The provider that people sign in with, None where they do not. Raises SettingsError."""
+    if settings.auth != "oidc" or settings.oidc is None:
+        return None
+    from chatfeedback.auth.oidc.client import OidcClient, ProviderSettings
+
+    chosen = settings.oidc
+    return OidcClient(
+        ProviderSettings(
+            issuer=chosen.issuer,
+            client_id=chosen.client_id,
+            client_secret=chosen.resolve_secret(),
+            scopes=chosen.scopes,
+            name_claim=chosen.name_claim,
+        )
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _files(config: Any) -> Iterator[str]:
+    """The paths of the files that components of the page show."""
+    if isinstance(config, dict):
+        if isinstance(config.get("path"), str) and config.get("meta", {}).get("_type") == "gradio.FileData":
+            yield config["path"]
+        for value in config.values():
+            yield from _files(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _files(value)

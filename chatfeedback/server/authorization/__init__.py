@@ -1,0 +1,1 @@
+"""Authorization: which request may reach what."""

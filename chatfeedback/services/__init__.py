@@ -1,0 +1,1 @@
+"""Use cases: what the page, the server and the command line call."""

@@ -1,0 +1,1 @@
+"""Accounts: annotators, users, their sessions and secrets."""

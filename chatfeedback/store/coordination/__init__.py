@@ -1,0 +1,1 @@
+"""Coordination of processes: mutable, leased, never exported."""

@@ -1,0 +1,1 @@
+"""Erasure: the one way by which text leaves the log."""

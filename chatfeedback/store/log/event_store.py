@@ -1,0 +1,359 @@
+"""The log: append and read.
+
+An append decides and stores in one transaction: it reads where the conversation stands, hands that to a decision,
+stores the events that come back and their projections, or nothing. So two writers cannot both act on the same
+state. Event ids are made before the first attempt; an append that is run again after its commit (because the answer
+was lost) finds its own events and returns them. It looks for them when it has the conversation to itself: until then
+the server may still be at the first commit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, bindparam, insert, select
+
+from chatfeedback.domain.conversation.events import ConversationErased
+from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, payload_text
+from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
+from chatfeedback.domain.types import new_id
+from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, StoreUnavailable, VersionTaken
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database.availability import Availability
+from chatfeedback.store.database.clock import now
+from chatfeedback.store.log.cache import CACHED_CONVERSATIONS, Cache
+from chatfeedback.store.log.statements import Row, Statements, Transaction, reading
+from chatfeedback.store.log.writer import Work, Writer
+from chatfeedback.store.projections import conversation as projections
+from chatfeedback.store.schema import events, from_micros, to_micros
+
+T = TypeVar("T")
+Decision = Callable[[Conversation], Sequence[Body]]
+MOST_EVENTS = 4
+"""That one decision may return."""
+NO_CONVERSATION = "There is no such conversation."
+
+_INSERT = insert(events)
+_INSERT_RETURNING = _INSERT.returning(events.c.position)
+_BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
+_BY_CONVERSATION = (
+    select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
+)
+_RATINGS = (
+    select(*events.c)
+    .where(
+        events.c.conversation_id == bindparam("of_conversation"),
+        events.c.message_id == bindparam("of_message"),
+        events.c.actor_id == bindparam("of_actor"),
+    )
+    .order_by(events.c.version)
+)
+_RECEIPT = select(events.c.version).where(
+    events.c.conversation_id == bindparam("of_conversation"), events.c.kind == bindparam("of_kind")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A decision about one conversation, with everything that must stay the same if it is run again."""
+
+    conversation_id: str
+    actor_id: str
+    decide: Decision
+    occurred_at: datetime = field(default_factory=now)
+    event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MOST_EVENTS)))
+    derived_ids: Mapping[str, str] = field(default_factory=dict)
+    """By kind: the id of an event that is derived from what the caller sent, in the place of a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The events that were stored (none: nothing was to be changed) and the conversation after them."""
+
+    events: tuple[Event, ...]
+    conversation: Conversation
+
+
+Committed = Callable[[Sequence[Event], float], None]
+"""Is told of the events of a commit, and how many seconds it took from asking to being stored; in any thread."""
+
+
+class EventStore:
+    """Appends to the log and reads from it. `engine` must be at the newest schema.
+
+    It keeps `cached_conversations` in memory; 0 reads each from the database every time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: Writer,
+        committed: Committed = lambda _events, _seconds: None,
+        *,
+        cached_conversations: int = CACHED_CONVERSATIONS,
+    ) -> None:
+        self.engine = engine
+        self.writer = writer
+        self.availability = Availability(self._probe)
+        self._committed = committed
+        self._pending = 0
+        self._pending_lock = threading.Lock()
+        self.owner = new_id()
+        """Of the drafts of the replies that this process starts."""
+        self._statements = Statements(engine.dialect)
+        self._insert = _INSERT if engine.dialect.name == "sqlite" else _INSERT_RETURNING
+        self._select_version = (
+            projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
+        )
+        self._cache = Cache(cached_conversations)
+
+    # Writing
+
+    def execute(self, command: Command) -> Future[Appended]:
+        """Decides and appends; the future raises what the decision raised, or a StoreError.
+
+        It raises NotFound, and the decision is not asked, when the conversation has been erased.
+        """
+        tried = False
+
+        def work(tx: Transaction) -> Appended:
+            nonlocal tried
+            before = self._current(tx, command.conversation_id)
+            if tried and (known := self._known(tx, command.event_ids)):
+                return Appended(known, before)
+            tried = True
+            bodies = command.decide(before)
+            new = tuple(
+                Event(
+                    command.derived_ids.get(body.KIND, event_id),
+                    command.conversation_id,
+                    version,
+                    command.actor_id,
+                    command.occurred_at,
+                    body,
+                )
+                for version, (event_id, body) in enumerate(
+                    zip(command.event_ids, bodies, strict=False), before.version + 1
+                )
+            )
+            if len(new) != len(bodies):
+                raise AssertionError(f"a decision returned more than {MOST_EVENTS} events")
+            return self._append(tx, before, new)
+
+        return self._submit(work)
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queues work of another kind, such as on a draft; the future raises what it raised, or a StoreError."""
+        with self._pending_lock:
+            self._pending += 1
+        try:
+            future = self.writer.submit(work)
+        except StoreUnavailable:
+            self._ended(None)
+            raise
+        future.add_done_callback(self._ended)
+        return future
+
+    def append(self, new: Sequence[Event], expected_version: int) -> Future[Appended]:
+        """Appends events as they are, all of one conversation.
+
+        Events already stored with the same content return the first result. The future raises EventIdReused when
+        the content differs, VersionTaken when the conversation is not at `expected_version`, and NotFound when it
+        has been erased.
+        """
+        conversation_id = new[0].conversation_id
+
+        def work(tx: Transaction) -> Appended:
+            before = self._current(tx, conversation_id)
+            if known := self._known(tx, [event.event_id for event in new]):
+                if [_content(event) for event in known] != [_content(event) for event in new]:
+                    raise EventIdReused(f"Event {known[0].event_id} is already stored with other content.")
+                return Appended(known, before)
+            if before.version != expected_version:
+                raise VersionTaken(
+                    f"Conversation {conversation_id} is at version {before.version}, not {expected_version}."
+                )
+            return self._append(tx, before, tuple(new))
+
+        return self._submit(work)
+
+    def _submit(self, work: Work[Appended]) -> Future[Appended]:
+        asked = time.perf_counter()
+
+        def remember(future: Future[Appended]) -> None:
+            # Only after the commit: a state that was rolled back must never be taken for the real one.
+            if not future.cancelled() and future.exception() is None:
+                appended = future.result()
+                self._cache.put(appended.conversation)
+                self._committed(appended.events, time.perf_counter() - asked)
+
+        future = self.submit(work)
+        future.add_done_callback(remember)
+        return future
+
+    def _ended(self, future: Future[Any] | None) -> None:
+        with self._pending_lock:
+            self._pending -= 1
+        if future is not None and not future.cancelled() and isinstance(error := future.exception(), StoreUnavailable):
+            self.availability.failed(error)
+
+    def _probe(self) -> None:
+        """Writes something, and takes it out again in the same transaction."""
+        message_id = new_id()
+
+        def work(tx: Transaction) -> None:
+            reply_leases.begin(tx, message_id, message_id, self.owner, now())
+            reply_leases.end(tx, message_id)
+
+        self.writer.submit(work).result()
+
+    def _append(self, tx: Transaction, before: Conversation, new: tuple[Event, ...]) -> Appended:
+        if not new:
+            return Appended((), before)
+        recorded_at = now()
+        stored = []
+        for event in new:
+            position = tx.inserted(self._insert, event_row(event, recorded_at))
+            stored.append(
+                Event(
+                    event.event_id,
+                    event.conversation_id,
+                    event.version,
+                    event.actor_id,
+                    event.occurred_at,
+                    event.body,
+                    position,
+                    recorded_at,
+                )
+            )
+        after, changes = evolved(before, stored)
+        projections.write(tx, before, after, changes)
+        for message_id in changes.added:
+            if after.messages[message_id].status == "writing":
+                reply_leases.begin(tx, message_id, after.conversation_id, self.owner, recorded_at)
+        for message_id in changes.finished:
+            reply_leases.end(tx, message_id)
+        return Appended(tuple(stored), after)
+
+    def _current(self, tx: Transaction, conversation_id: str) -> Conversation:
+        row = tx.one(self._select_version, {"of_conversation": conversation_id})
+        if row is None:
+            if tx.one(_RECEIPT, {"of_conversation": conversation_id, "of_kind": ConversationErased.KIND}):
+                raise NotFound(NO_CONVERSATION)
+            return Conversation(conversation_id)
+        cached = self._cache.get(conversation_id, row[0])
+        return cached or projections.load(tx, conversation_id) or Conversation(conversation_id)
+
+    def _known(self, tx: Transaction, event_ids: Iterable[str]) -> tuple[Event, ...]:
+        rows = (tx.one(_BY_IDS, {"event_id": event_id}) for event_id in event_ids)
+        return tuple(event_from(row) for row in rows if row is not None)
+
+    # Reading
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """Where a conversation stands; None when there is none. Raises StoreUnavailable."""
+        with self.reading() as tx:
+            row = tx.one(projections.SELECT_VERSION, {"of_conversation": conversation_id})
+            if row is None:
+                return None
+            cached = self._cache.get(conversation_id, row[0])
+            conversation = cached or projections.load(tx, conversation_id)
+        if conversation is not None and cached is None:
+            self._cache.put(conversation)
+        return conversation
+
+    def owner_and_version(self, conversation_id: str) -> tuple[str, int] | None:
+        """Return whose conversation it is and its version; None when there is none. Raises StoreUnavailable."""
+        with self.reading() as tx:
+            row = tx.one(projections.SELECT_OWNER_AND_VERSION, {"of_conversation": conversation_id})
+        return (row[0], row[1]) if row is not None else None
+
+    def last_known(self, conversation_id: str) -> Conversation | None:
+        """Where a conversation stood when this process last stored or read it, without asking the database."""
+        return self._cache.newest(conversation_id)
+
+    def events_of(self, conversation_id: str) -> list[Event]:
+        """The events of one conversation, oldest first."""
+        with self.reading() as tx:
+            return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
+
+    def ratings_of(
+        self, conversation_id: str, message_id: str, annotator_id: str
+    ) -> list[MessageRated | RatingCleared]:
+        """Return the ratings of one reply by one annotator, oldest first."""
+        key = {"of_conversation": conversation_id, "of_message": message_id, "of_actor": annotator_id}
+        with self.reading() as tx:
+            bodies = [event_from(row).body for row in tx.all(_RATINGS, key)]
+        return [body for body in bodies if isinstance(body, MessageRated | RatingCleared)]
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads. Raises StoreUnavailable."""
+        try:
+            with reading(self.engine, self._statements) as tx:
+                yield tx
+        except StoreUnavailable as error:
+            self.availability.failed(error)
+            raise
+
+    @property
+    def pending(self) -> int:
+        """How many pieces of work wait for their commit."""
+        return self._pending
+
+    def close(self) -> None:
+        """Finishes what is queued; then nothing can be written any more. The engine is the caller's."""
+        self.availability.close()
+        self.writer.close()
+
+
+def _content(event: Event) -> tuple[Any, ...]:
+    return (event.conversation_id, event.version, event.actor_id, event.occurred_at, event.body)
+
+
+def event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
+    """The row of `events` that holds it, without its position."""
+    body = event.body
+    return {
+        "event_id": event.event_id,
+        "conversation_id": event.conversation_id,
+        "version": event.version,
+        "kind": body.KIND,
+        "schema_version": SCHEMA_VERSION,
+        "message_id": getattr(body, "message_id", None),
+        "actor_id": event.actor_id,
+        "occurred_at": to_micros(event.occurred_at),
+        "recorded_at": to_micros(recorded_at),
+        "model": getattr(body, "model", None),
+        "rating": getattr(body, "value", None),
+        "payload": payload_text(body),
+    }
+
+
+def event_from(row: Row) -> Event:
+    """The event in a row of `events` (columns in the order of the schema); raises StoreCorrupt if none can be made."""
+    (position, event_id, conversation_id, version, kind, schema_version, message_id, actor_id) = row[:8]
+    occurred_at, recorded_at, _model, _rating, payload = row[8:]
+    try:
+        body = body_from(kind, schema_version, message_id, payload)
+    except ValueError as error:
+        raise StoreCorrupt(f"Event {event_id} cannot be read: {error}.") from error
+    return Event(
+        event_id,
+        conversation_id,
+        version,
+        actor_id,
+        from_micros(occurred_at),
+        body,
+        position,
+        from_micros(recorded_at),
+    )

@@ -1,0 +1,1 @@
+"""Projections: tables that can be rebuilt from the log."""

@@ -1,0 +1,43 @@
+"""What was chosen on the Analytics tab as filters, narrowed down to what the role shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+
+from chatfeedback.domain.roles import Permission, Person
+from chatfeedback.errors import InputError
+from chatfeedback.query.filters import Filters
+
+YEARS = (2000, 2100)
+
+
+def scoped(person: Person, filters: Filters) -> Filters:
+    """The filters, narrowed down to the person's own where the role shows no more."""
+    return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator=person.annotator_id)
+
+
+def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
+    """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
+    first, last = _day(since), _day(until)
+    if first and last and first > last:
+        raise InputError("The first day must not be after the last one.")
+    return Filters(
+        since=datetime.combine(first, time(), UTC) if first else None,
+        until=datetime.combine(last + timedelta(days=1), time(), UTC) if last else None,
+        model=model or None,
+        annotator=annotator or None,
+    )
+
+
+def _day(text: object) -> date | None:
+    text = str(text or "").strip()
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a date; write it as in 2026-11-20.") from None
+    if not YEARS[0] <= day.year <= YEARS[1]:
+        raise InputError(f"Choose a day between {YEARS[0]} and {YEARS[1]}.")
+    return day

@@ -1,0 +1,169 @@
+"""The Blocks: two tabs, and which handler answers to what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.services.assignments import Assignments
+from chatfeedback.services.chat import ChatService
+from chatfeedback.ui.account import AccountComponents, AccountHandlers, SignIn
+from chatfeedback.ui.analytics.handlers import build_analytics
+from chatfeedback.ui.assets import ASSETS
+from chatfeedback.ui.chat.feedback_panel import FeedbackHandlers
+from chatfeedback.ui.chat.handlers import ChatHandlers
+from chatfeedback.ui.chat.layout import Controls, lay_out_chat
+from chatfeedback.ui.chat.panel import Panel, Reason
+from chatfeedback.ui.chat.tab_state import Pages
+from chatfeedback.ui.chat.view import Components, Screen
+from chatfeedback.ui.error_reporting import TellingBlocks
+from chatfeedback.ui.event_defaults import CALLED
+
+MOST_EVENTS_AT_ONCE = 300
+"""Gradio runs at most 40 unless it is told otherwise before the queue is made."""
+KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
+TYPED = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
+CLICKED = "(drawn, about) => [drawn, about, chatfeedback.messages.clicked()]"
+LEFT = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? comment : null, chatfeedback.stamp()]"
+NOTE_SENT = (
+    "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
+)
+IS_WIDE = "() => [window.innerWidth >= 1024]"
+
+
+def theme() -> gr.themes.Base:
+    """The look: system fonts, so that nothing is fetched from elsewhere."""
+    return gr.themes.Soft(
+        primary_hue="indigo",
+        secondary_hue="indigo",
+        neutral_hue="slate",
+        font=("ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=("ui-monospace", "Consolas", "monospace"),
+    ).set(
+        # The theme's own grey stays below the contrast of 4.5 to 1 that small text needs (WCAG 2.2, 1.4.3).
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_300",
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        checkbox_label_background_fill_selected="*primary_600",
+        checkbox_label_background_fill_hover_dark="*neutral_700",  # that of Soft looks like a chosen one
+        button_primary_background_fill_hover="*primary_700",
+    )
+
+
+def build_blocks(
+    service: ChatService,
+    analytics: AnalyticsDesk,
+    assignments: Assignments,
+    sign_in: SignIn,
+    refused: Callable[[str, str], None],
+    *,
+    title: str,
+    models: Sequence[str],
+    reasons: Sequence[Reason],
+    shown_messages: int,
+) -> gr.Blocks:
+    """The whole page. `models`: names for the picker, the first is the default."""
+    blocks: gr.Blocks
+    with TellingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
+        # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
+        account = gr.HTML(
+            elem_id="account",
+            elem_classes="cf-awaited" if sign_in.several else None,
+            js_on_load=(ASSETS / "account.js").read_text(),
+        )
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
+                on, panel, controls = lay_out_chat(title, models, shown_messages)
+                screen = Screen(service, on)
+                chat = ChatHandlers(service, screen, on, Pages(), assignments, shown_messages)
+                _wire_chat(blocks, chat, on, controls)
+                _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
+            with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
+                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons}, refused)
+        _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
+    blocks.max_threads = MOST_EVENTS_AT_ONCE
+    blocks.queue(default_concurrency_limit=None)
+    return blocks
+
+
+def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
+    handlers = AccountHandlers(on, sign_in)
+    blocks.load(handlers.load, [], on.account, **CALLED)
+    # An event of its own, for those who need it: a container that an event may change is copied with all that it holds,
+    # at each answer to the page from then on.
+    on.account.click(handlers.begin_with_figures, [], [on.tabs, on.chat], **CALLED)
+
+
+def open_sidebar(wide: bool) -> gr.Sidebar:
+    """The list of conversations is open where there is room for it."""
+    return gr.Sidebar(open=wide)
+
+
+def wake() -> None:
+    """Does nothing, which has the page fetch the answers that wait for it."""
+
+
+def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: Controls) -> None:
+    screen = _components(on)
+
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
+        event(handler, inputs, screen, **CALLED, **how)
+
+    listen(blocks.load, chat.load, [])
+    blocks.load(
+        open_sidebar,
+        [controls.wide],
+        [controls.sidebar],
+        js=IS_WIDE,
+        **CALLED,
+    )
+    blocks.unload(chat.unload)
+    controls.wake.click(wake, trigger_mode="multiple", **CALLED)
+    # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
+    sent = [on.prompt, on.drawn, on.model, controls.prompt_id]
+    listen(on.prompt.submit, chat.send, sent, js=NOTE_SENT, trigger_mode="multiple")
+    on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
+    listen(on.prompt.stop, chat.stop, [on.drawn])
+    listen(on.chatbot.retry, chat.retry, [on.drawn, on.model])
+    listen(on.chatbot.undo, chat.undo, [on.prompt, on.drawn])
+    listen(on.chatbot.edit, chat.edit, [on.drawn, on.model], trigger_mode="multiple")
+    listen(on.chatbot.clear, chat.new, [on.drawn])
+    listen(controls.new.click, chat.new, [on.drawn])
+    listen(on.listed.select, chat.open, [on.drawn], trigger_mode="multiple")
+    # "multiple", for the same reason: a click on one that is still being answered would be dropped.
+    listen(on.earlier.click, chat.earlier, [on.drawn], trigger_mode="multiple")
+    listen(on.previous.click, chat.view_previous, [on.drawn], trigger_mode="multiple")
+    listen(on.following.click, chat.view_following, [on.drawn], trigger_mode="multiple")
+    listen(on.keep.click, chat.keep, [on.drawn])
+    listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
+
+
+def _components(of: Components | Panel) -> list[Any]:
+    return [getattr(of, name) for name in of.__slots__]
+
+
+def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
+    painted = [on.chatbot, on.notice, on.version, *_components(panel)]
+    # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
+    called = {"trigger_mode": "multiple", **CALLED}
+
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
+        event(handler, inputs, painted, **called, **how)
+
+    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about, panel.clicked], js=CLICKED)
+    panel.refused.change(feedback.take_back, [on.drawn], _components(on), **called)
+    listen(on.chatbot.select, feedback.select, [on.drawn, panel.about, panel.clicked], js=CLICKED)
+    listen(panel.open_last.click, feedback.open_last, [on.drawn])
+    listen(panel.reasons.select, feedback.choose_reason, [panel.about])
+    listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=TYPED)
+    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=LEFT)
+    listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=LEFT)
+    listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])
+    followed = [*_components(on), *_components(panel)]
+    on.version.select(feedback.follow, [on.drawn, panel.about], followed, **CALLED)
+    again = [*painted, on.put_back, on.undone]
+    panel.unsaved.select(feedback.send_again, [on.drawn, panel.about], again, **called)

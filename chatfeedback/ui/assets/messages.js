@@ -1,0 +1,105 @@
+// Draws the messages. The server sends the HTML of each (ui/chat/markdown.py), block by block; Gradio's chatbot has the
+// stored texts, for Copy and for editing, and what it would show of them is hidden (chat.css).
+(() => {
+  const drawn = new Map(); // for each chatbot: what is to be seen of its messages
+  const blocksOf = new WeakMap(); // for each message on the screen: the blocks that it shows
+
+  // KaTeX comes when the first formula does. Where it cannot be had, formulas stay as they were written.
+  let katex = null;
+  const loadKatex = () => {
+    const [script, style] = document.querySelector("meta[name=chatfeedback-katex]")?.content.split(" ") ?? [];
+    if (!script) return Promise.reject(new Error("no KaTeX"));
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: style });
+    document.head.append(link);
+    return import(new URL(script, document.baseURI)).then((module) => module.default);
+  };
+  const drawFormula = (element) => {
+    katex ??= loadKatex();
+    katex.then((library) => {
+      const displayMode = element.classList.contains("cf-display");
+      library.render(element.dataset.tex, element, { displayMode, maxSize: 20, trust: false, strict: "ignore" });
+    }).catch((error) => console.info(`A formula stays as it was written: ${error.message}`));
+  };
+
+  const drawBlocks = (message, blocks) => {
+    const before = blocksOf.get(message) ?? [];
+    let same = 0;
+    while (same < before.length && same < blocks.length && before[same] === blocks[same]) same += 1;
+    while (message.children.length > same) message.lastElementChild.remove();
+    for (const html of blocks.slice(same)) {
+      const block = document.createElement("div");
+      block.className = "cf-block";
+      block.innerHTML = html;
+      message.append(block);
+      block.querySelectorAll(".cf-math").forEach(drawFormula);
+    }
+    blocksOf.set(message, [...blocks]);
+  };
+
+  const drawMessage = (row, { id, blocks, sentence }) => {
+    row.dataset.message = id;
+    const content = row.querySelector(".message-content");
+    if (!content) return; // it is being edited
+    let message = content.querySelector(":scope > .cf-message");
+    if (!message) {
+      message = Object.assign(document.createElement("div"), { className: "cf-message" });
+      content.append(message);
+    }
+    row.classList.toggle("cf-sentence", Boolean(sentence));
+    drawBlocks(message, blocks);
+  };
+
+  const drawAll = (chatbot) => {
+    const rows = document.querySelectorAll(`${chatbot} .message-row`);
+    (drawn.get(chatbot) ?? []).forEach((one, index) => rows[index] && drawMessage(rows[index], one));
+  };
+
+  const draw = (chatbot, messages) => {
+    drawn.set(chatbot, messages ?? []);
+    setTimeout(() => drawAll(chatbot)); // the chatbot has the same update in this turn: what is seen can be pressed then
+  };
+
+  // What the chatbot changes is drawn over at once, before it can be seen: new texts, and a message that is made anew
+  // when it has been edited.
+  new MutationObserver((changes) => {
+    for (const chatbot of drawn.keys()) {
+      const root = document.querySelector(chatbot);
+      const isOurs = ({ target }) => target.closest?.(".cf-message");
+      if (root && changes.some((change) => root.contains(change.target) && !isOurs(change))) drawAll(chatbot);
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
+  // Who selects a text to copy it wants no panel for it. A click that may be the first of a double click, which selects
+  // a word, waits for the second. One of the keyboard has no `detail`, as the one that was waited for.
+  const DOUBLE_CLICK = 250; // milliseconds
+  let waiting = 0;
+  document.addEventListener("click", (event) => {
+    const bubble = event.target.closest?.(".cf-message")?.closest("[data-testid]");
+    if (!bubble || !event.detail || event.target.closest(".cf-copy, a")) return;
+    clearTimeout(waiting);
+    const selects = event.detail > 1 || !getSelection().isCollapsed;
+    if (selects || event.pointerType !== "touch") event.stopPropagation();
+    if (!selects && event.pointerType !== "touch") waiting = setTimeout(() => bubble.click(), DOUBLE_CLICK);
+  }, true);
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.(".cf-copy");
+    if (!button) return;
+    event.stopPropagation(); // it opens no panel
+    await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+    button.classList.add("cf-copied");
+    setTimeout(() => button.classList.remove("cf-copied"), 2000);
+  }, true);
+
+  // The message whose text or button was clicked last: by the time of the answer, another one may stand there.
+  let clicked = "";
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("#chatbot")) return;
+    const rows = [...document.querySelectorAll("#chatbot .message-row")];
+    // The buttons of a message come after its row.
+    const isBefore = (row) => row.compareDocumentPosition(event.target) & Node.DOCUMENT_POSITION_FOLLOWING;
+    clicked = rows.findLast(isBefore)?.dataset.message ?? "";
+  }, true);
+
+  Object.assign(window.chatfeedback, { messages: { clicked: () => clicked, draw } });
+})();

@@ -1,0 +1,131 @@
+"""What is where on the Chat tab. Built inside the tab's context; nothing is wired here."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from chatfeedback.ui.assets import ASSETS
+from chatfeedback.ui.chat.messages import lay_out_messages
+from chatfeedback.ui.chat.panel import Panel, build_panel
+from chatfeedback.ui.chat.rendering import Rendered
+from chatfeedback.ui.chat.view import Components
+
+FOLLOW = """
+chatfeedback.following.ready((told) => trigger("select", told));
+watch("value", () => chatfeedback.following.painted(props.value));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What is used but not painted by a conversation."""
+
+    sidebar: gr.Sidebar
+    new: gr.Button
+    wake: gr.Button
+    """Does nothing, which has the page fetch the answers that wait for it (assets/page.js)."""
+    prompt_id: gr.Textbox
+    """The id of the prompt in the box; the page fills it in when the prompt is sent (assets/page.js)."""
+    wide: gr.Checkbox
+    """Whether the window has room for the sidebar; the page fills it in when it loads."""
+
+
+def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tuple[Components, Panel, Controls]:
+    """The whole tab, from the top down."""
+    with gr.Sidebar(open=False, elem_id="sidebar", width=300) as sidebar:
+        new = gr.Button("New conversation", variant="primary", elem_id="new-conversation")
+        gr.HTML('<h2 class="cf-heading">Your conversations</h2>')
+        listed = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
+    model = _head(title, models)
+    earlier = gr.Button("Show earlier messages", size="sm", visible=False, elem_id="earlier")
+    chatbot, messages = _messages(title)
+    with gr.Row(visible=False, elem_id="alternatives") as alternatives:
+        previous = gr.Button("‹ Previous", size="sm", scale=0, min_width=110, elem_id="previous")
+        position = gr.HTML(elem_id="position")
+        following = gr.Button("Next ›", size="sm", scale=0, min_width=110, elem_id="next")
+        keep = gr.Button(
+            "Keep this one", size="sm", scale=0, min_width=110, variant="primary", visible=False, elem_id="keep"
+        )
+    status = gr.HTML(elem_id="status")
+    panel = build_panel()
+    notice = gr.HTML(elem_id="notice")
+    put_back = gr.Button("Put back", size="sm", visible=False, elem_id="put-back")
+    prompt = _prompt()
+    accepted = gr.HTML(visible="hidden", elem_id="accepted", js_on_load=(ASSETS / "accepted.js").read_text())
+    # Its first value is none that is ever drawn, so that the first drawing is a change, to "" as well.
+    address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
+    version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=FOLLOW)
+    on = Components(
+        drawn=gr.State(Rendered(most=shown_messages)),
+        chatbot=chatbot,
+        messages=messages,
+        prompt=prompt,
+        model=model,
+        accepted=accepted,
+        notice=notice,
+        status=status,
+        earlier=earlier,
+        alternatives=alternatives,
+        previous=previous,
+        position=position,
+        following=following,
+        keep=keep,
+        put_back=put_back,
+        undone=gr.State(""),
+        address=address,
+        version=version,
+        listed=listed,
+    )
+    controls = Controls(
+        sidebar,
+        new,
+        wake=gr.Button(visible="hidden", elem_id="wake"),
+        prompt_id=gr.Textbox(visible=False),
+        wide=gr.Checkbox(visible=False),
+    )
+    return on, panel, controls
+
+
+def _head(title: str, models: Sequence[str]) -> gr.Dropdown:
+    with gr.Row(elem_id="chat-head", equal_height=True):
+        gr.HTML(f'<h1 id="chat-title">{html.escape(title)}</h1>')
+        return gr.Dropdown(
+            list(models),
+            value=models[0],
+            label="Model",
+            show_label=False,
+            container=False,
+            visible=len(models) > 1,
+            interactive=True,
+            elem_id="model",
+        )
+
+
+def _messages(title: str) -> tuple[gr.Chatbot, gr.HTML]:
+    return lay_out_messages(
+        "chatbot",
+        label=title,
+        editable="all",
+        buttons=["copy", "copy_all"],
+        avatar_images=(ASSETS / "person.svg", ASSETS / "model.svg"),
+        placeholder=(ASSETS / "welcome.md").read_text(),
+        feedback_options=("Like", "Dislike"),
+    )
+
+
+def _prompt() -> gr.Textbox:
+    return gr.Textbox(
+        label="Your message",
+        show_label=False,
+        placeholder="Type a message; Enter sends, Shift+Enter starts a new line",
+        lines=1,
+        max_lines=8,
+        autofocus=True,
+        submit_btn=True,
+        elem_id="prompt",
+        html_attributes=gr.InputHTMLAttributes(spellcheck=True),
+    )

@@ -1,0 +1,91 @@
+"""Whatever stands in an ID token: it is believed as it should be, or refused, and nothing else happens."""
+
+from __future__ import annotations
+
+import string
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
+
+from chatfeedback.auth.oidc.id_token import believed, usable_keys
+
+KEY = ECKey.generate_key("P-256", {"kid": "k"})
+KEYS = usable_keys({"keys": [KEY.as_dict(private=False)]})
+NAMES = ["iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "acr", "jti"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def read(token: str, keys: KeySet = KEYS) -> dict[str, Any]:
+    return believed(token, keys, issuer="https://i.example", client_id="site", nonce="n", access_token="a")
+
+
+def true_claims() -> dict[str, Any]:
+    now = int(time.time())
+    return {"iss": "https://i.example", "aud": "site", "sub": "ada", "iat": now, "exp": now + 300, "nonce": "n"}
+
+
+# What a claim may hold, so that more than a few tokens are nearly true.
+LIKELY = st.sampled_from(
+    ["https://i.example", "https://mallory.example", "site", "n", 0, 10**12, ["site"], ["x", "site"]]
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["iss", "aud", "nonce", "sub", "azp"]), LIKELY, max_size=2),
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=1),
+)
+def test_any_claims_are_believed_for_this_site_and_sign_in_or_refused(
+    likely: dict[str, Any], any_others: dict[str, Any]
+) -> None:
+    token = jwt.encode({"alg": "ES256", "kid": "k"}, {**true_claims(), **likely, **any_others}, KEY)
+    try:
+        told = read(token)
+    except JoseError:
+        return
+    assert (told["iss"], told["nonce"]) == ("https://i.example", "n")
+    assert "site" in told["aud"]
+    assert 1 <= len(told["sub"]) <= 255
+
+
+def test_the_true_claims_are_believed() -> None:
+    assert read(jwt.encode({"alg": "ES256", "kid": "k"}, true_claims(), KEY))["sub"] == "ada"
+
+
+@given(st.text() | st.text("ey.J0_-", max_size=60))
+def test_any_text_that_is_no_token_is_refused(text: str) -> None:
+    with pytest.raises(JoseError):
+        read(text)
+
+
+TOKEN = jwt.encode({"alg": "ES256", "kid": "k"}, {**true_claims(), "exp": int(time.time()) + 86400}, KEY)
+LETTERS = string.ascii_letters + string.digits + "-_."
+
+
+# The last character has bits that mean nothing.
+@given(st.integers(0, len(TOKEN) - 2), st.integers(1, len(LETTERS) - 1))
+def test_a_token_with_one_other_character_is_refused(at: int, further: int) -> None:
+    other = LETTERS[(LETTERS.index(TOKEN[at]) + further) % len(LETTERS)]
+    with pytest.raises(JoseError):
+        read(f"{TOKEN[:at]}{other}{TOKEN[at + 1 :]}")
+    assert read(TOKEN)["sub"] == "ada"
+
+
+@given(st.dictionaries(st.sampled_from(["kty", "n", "e", "crv", "x", "y", "kid", "use", "alg", "k"]), JSON))
+def test_any_published_key_is_used_or_left_out(key: dict[str, Any]) -> None:
+    kinds = [{**key, "kty": kind} for kind in ("RSA", "EC", "oct")]
+    usable = usable_keys({"keys": [*kinds, KEY.as_dict(private=False)]})
+    assert read(jwt.encode({"alg": "ES256", "kid": "k"}, true_claims(), KEY), usable)["sub"] == "ada"
+
+
+def test_a_key_that_is_a_secret_is_left_out() -> None:
+    assert not usable_keys({"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]})

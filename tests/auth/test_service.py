@@ -1,0 +1,288 @@
+"""The door: who is let in, who is refused and how, and that guessing leads nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import argon2
+import pytest
+from sqlalchemy import Engine
+
+from auth.at_the_door import CAFE, HOME, RIGHT, WRONG, person
+from chatfeedback.auth import passwords
+from chatfeedback.auth.service import AccessDesk
+from chatfeedback.errors import InputError, SignInRefused, TooMany
+from chatfeedback.store.accounts import annotators, audit, users
+from chatfeedback.store.accounts.users import User
+from cheap_hashes import STRONG, hashing_with
+from clock import Clock
+from together import together
+
+pytestmark = pytest.mark.usefixtures("cheap")
+
+REFUSAL = "This name and password do not go together, or the account is disabled."
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str]]:
+    """The hashes and passwords that were compared."""
+    seen: list[tuple[str | None, str]] = []
+    really = passwords.verified
+
+    def verified(stored: str | None, password: str) -> bool:
+        seen.append((stored, password))
+        return really(stored, password)
+
+    monkeypatch.setattr(passwords, "verified", verified)
+    return seen
+
+
+def refusal(desk: AccessDesk, name: str, password: str, address: str = HOME) -> str:
+    with pytest.raises(SignInRefused) as refused:
+        desk.sign_in(name, password, address)
+    return str(refused.value)
+
+
+def actions(engine: Engine) -> list[tuple[str, str | None, str | None]]:
+    return [(entry.action, entry.actor_id, entry.subject_id) for entry in reversed(audit.latest(engine, limit=100))]
+
+
+# Who is let in
+
+
+def test_the_right_password_lets_in_and_spaces_around_the_name_do_not_matter(desk: AccessDesk, ada: User) -> None:
+    for name in ("ada", " ada\t"):
+        assert person(desk, desk.sign_in(name, RIGHT, HOME)).annotator_id == ada.annotator_id
+
+
+def test_whatever_was_wrong_the_answer_is_the_same_and_a_hash_was_compared(
+    desk: AccessDesk,
+    engine: Engine,
+    ada: User,
+    right_hash: str,
+    looked_at: list[tuple[str | None, str]],
+) -> None:
+    users.add(engine, "proxied", "annotator", actor_id=None)
+    users.add(engine, "gone", "annotator", actor_id=None, password_hash=right_hash)
+    users.set_disabled(engine, "gone", True, actor_id=None)
+    annotators.ensure(engine, "no user")
+    tries = [
+        ("ada", WRONG, right_hash),
+        ("ada", "", right_hash),
+        ("nobody", RIGHT, None),
+        ("", RIGHT, None),
+        ("no user", RIGHT, None),
+        ("proxied", RIGHT, None),
+        ("gone", RIGHT, right_hash),
+        ("ada\0", RIGHT, None),
+        ("\udcff", RIGHT, None),
+        ("ada" + " " * 500 + "x", RIGHT, right_hash),  # cut off, and then the spaces: still a name and no fault
+        ("x" * 100_000, RIGHT, None),
+    ]
+    for name, password, _ in tries[:-2]:
+        assert refusal(desk, name, password) == REFUSAL
+    assert looked_at == [(stored, password) for _, password, stored in tries[:-2]]
+    assert refusal(desk, "x" * 100_000, RIGHT) == REFUSAL
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
+    desk: AccessDesk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Any] = []
+
+    class Counting(argon2.PasswordHasher):
+        def verify(self, stored: str | bytes, password: str | bytes) -> Any:
+            compared.append(argon2.extract_parameters(str(stored)))
+            return super().verify(stored, password)
+
+    with hashing_with(Counting()):
+        users.add(engine, "ada", "annotator", actor_id=None, password_hash=passwords.hashed(RIGHT, "ada"))
+        refusal(desk, "ada", WRONG)
+        refusal(desk, "nobody", WRONG)
+    assert len(compared) == 2
+    assert compared[0] == compared[1]
+
+
+def test_an_id_is_no_name(desk: AccessDesk, ada: User) -> None:
+    assert refusal(desk, ada.annotator_id, RIGHT) == REFUSAL
+
+
+# Guessing
+
+
+def test_after_five_wrong_ones_the_right_password_is_not_even_looked_at(
+    desk: AccessDesk, ada: User, clock: Clock, looked_at: list[tuple[str | None, str]]
+) -> None:
+    for _ in range(5):
+        refusal(desk, "ada", WRONG)
+    looked_at.clear()
+    with pytest.raises(TooMany, match=r"Too many attempts to sign in; try again in 15 minutes\.") as refused:
+        desk.sign_in("ada", RIGHT, HOME)
+    assert refused.value.retry_after == timedelta(minutes=15).total_seconds()
+    assert looked_at == []
+    assert desk.sign_in("ada", RIGHT, CAFE)
+    clock += timedelta(minutes=14, seconds=30)
+    with pytest.raises(TooMany, match=r"in 1 minute\."):
+        desk.sign_in("ada", RIGHT, HOME)
+    clock += timedelta(seconds=30)
+    assert desk.sign_in("ada", RIGHT, HOME)
+
+
+def test_names_that_nobody_has_are_counted_like_any_other(desk: AccessDesk) -> None:
+    for _ in range(5):
+        refusal(desk, "nobody", WRONG)
+    with pytest.raises(TooMany):
+        desk.sign_in("nobody", WRONG, HOME)
+
+
+def test_signing_in_clears_what_went_wrong_before(desk: AccessDesk, ada: User) -> None:
+    for _ in range(3):
+        for _ in range(4):
+            refusal(desk, "ada", WRONG)
+        assert desk.sign_in("ada", RIGHT, HOME)
+
+
+def test_guesses_at_the_same_moment_all_count(
+    desk: AccessDesk, ada: User, looked_at: list[tuple[str | None, str]]
+) -> None:
+    done = together([lambda number=number: desk.sign_in("ada", f"{WRONG} {number}", HOME) for number in range(9)])
+    assert sorted(type(one).__name__ for one in done) == ["SignInRefused"] * 5 + ["TooMany"] * 4
+    assert len(looked_at) == 5
+
+
+def test_guessing_ones_own_password_on_the_page_counts_as_well(desk: AccessDesk, ada: User) -> None:
+    here = person(desk, desk.sign_in("ada", RIGHT, HOME))
+    for _ in range(5):
+        with pytest.raises(SignInRefused, match="not your password"):
+            desk.change_password(here, WRONG, "another long phrase", HOME)
+    with pytest.raises(TooMany):
+        desk.change_password(here, RIGHT, "another long phrase", HOME)
+    with pytest.raises(TooMany):
+        desk.sign_in("ada", RIGHT, HOME)
+
+
+# While the account changes
+
+
+@pytest.mark.parametrize("change", ["password", "disabled"])
+def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
+    desk: AccessDesk, engine: Engine, ada: User, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    changes: dict[str, Callable[[], None]] = {
+        "password": lambda: users.set_password(engine, "ada", "another hash", actor_id=None),
+        "disabled": lambda: users.set_disabled(engine, "ada", True, actor_id=None),
+    }
+    really = passwords.verified
+
+    def verified(stored: str | None, password: str) -> bool:
+        right = really(stored, password)
+        changes[change]()
+        return right
+
+    monkeypatch.setattr(passwords, "verified", verified)
+    with pytest.raises(SignInRefused, match="changed at this moment; sign in again"):
+        desk.sign_in("ada", RIGHT, HOME)
+    users.set_disabled(engine, "ada", False, actor_id=None)
+    assert [listed.sessions for listed in users.listed(engine)] == [0]
+
+
+def test_an_old_hash_is_made_anew_at_sign_in(desk: AccessDesk, engine: Engine) -> None:
+    old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(RIGHT)
+    users.add(engine, "ada", "annotator", actor_id=None, password_hash=old)
+    refusal(desk, "ada", WRONG)
+    assert users.named(engine, "ada").password_hash == old  # type: ignore[union-attr]
+    with hashing_with(STRONG):
+        assert person(desk, desk.sign_in("ada", RIGHT, HOME)).name == "ada"
+    kept = users.named(engine, "ada").password_hash  # type: ignore[union-attr]
+    assert kept is not None
+    assert argon2.extract_parameters(kept) == argon2.profiles.RFC_9106_LOW_MEMORY
+    with hashing_with(STRONG):
+        assert desk.sign_in("ada", RIGHT, HOME)
+    assert users.named(engine, "ada").password_hash == kept  # type: ignore[union-attr]
+
+
+# Sessions
+
+
+def test_a_session_is_noted_as_used_once_a_minute_at_most(
+    desk: AccessDesk, ada: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = desk.sign_in("ada", RIGHT, HOME)
+    touched: list[str] = []
+    touch = desk._sessions.touch
+    monkeypatch.setattr(desk._sessions, "touch", lambda session_id: (touched.append(session_id), touch(session_id)))
+    for _ in range(60):
+        person(desk, token)
+        clock += timedelta(seconds=1)
+    assert touched == []
+    for _ in range(61):
+        clock += timedelta(seconds=1)
+        person(desk, token)
+    assert len(touched) == 1
+    assert desk._sessions.person(token, None)[1] == clock() - timedelta(seconds=60)  # type: ignore[index]
+
+
+def test_who_comes_back_again_and_again_stays_signed_in_for_two_weeks(
+    desk: AccessDesk, ada: User, clock: Clock
+) -> None:
+    token = desk.sign_in("ada", RIGHT, HOME)
+    for _ in range(6):
+        clock += timedelta(days=2)
+        assert person(desk, token).name == "ada"
+    clock += timedelta(days=2)
+    assert desk.person(token) is None
+
+
+def test_another_password_ends_the_other_sessions(desk: AccessDesk, ada: User) -> None:
+    here, there = (desk.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
+    desk.change_password(person(desk, here), RIGHT, "another long phrase", HOME)
+    assert person(desk, here).name == "ada"
+    assert desk.person(there) is None
+    assert refusal(desk, "ada", RIGHT) == REFUSAL
+    assert desk.sign_in("ada", "another long phrase", HOME)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("new", ["short", "adaadaadaadaada", "aaaaaaaaaaaaaaaaa"])
+def test_another_password_that_is_too_easy_changes_nothing(desk: AccessDesk, ada: User, new: str) -> None:
+    here, there = (desk.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
+    with pytest.raises(InputError):
+        desk.change_password(person(desk, here), RIGHT, new, HOME)
+    assert person(desk, there).name == "ada"
+    assert desk.sign_in("ada", RIGHT, HOME)
+
+
+def test_signing_out_ends_this_session_only(desk: AccessDesk, ada: User) -> None:
+    here, there = (desk.sign_in("ada", RIGHT, HOME) for _ in range(2))
+    desk.sign_out(person(desk, here))
+    assert desk.person(here) is None
+    assert person(desk, there).name == "ada"
+
+
+# The audit
+
+
+def test_what_happens_at_the_door_is_in_the_audit_without_a_word(desk: AccessDesk, engine: Engine, ada: User) -> None:
+    refusal(desk, "ada", WRONG)
+    refusal(desk, "no such person", WRONG)
+    token = desk.sign_in("ada", RIGHT, HOME)
+    here = person(desk, token)
+    desk.refused(here.annotator_id, "function")
+    desk.exported(here, kind="events")
+    desk.change_password(here, RIGHT, "another long phrase", HOME)
+    desk.sign_out(here)
+    assert actions(engine)[1:] == [
+        ("sign_in_failed", None, ada.annotator_id),
+        ("sign_in_failed", None, None),
+        ("signed_in", ada.annotator_id, None),
+        ("refused", ada.annotator_id, None),
+        ("exported", ada.annotator_id, None),
+        ("password_changed", ada.annotator_id, ada.annotator_id),
+        ("signed_out", ada.annotator_id, None),
+    ]
+    everything = repr(audit.latest(engine, limit=100))
+    for secret in ("no such person", WRONG, RIGHT, token, HOME, "'ada'", "another long phrase"):
+        assert secret not in everything

@@ -1,0 +1,262 @@
+"""The command line: what flags become, what is printed where, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from chatfeedback import __version__
+from chatfeedback.cli import app
+from chatfeedback.config.settings import Settings
+from chatfeedback.query.filters import Filters
+from chatfeedback.store.database import migrate
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "chatfeedback", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+# Errors and exit status
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert run("--version").stdout == f"chatfeedback {__version__}\n"
+
+
+def test_a_wrong_setting_ends_with_a_sentence_and_status_2() -> None:
+    result = run("db", "current", "--database-url", "mysql://host/name")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("chatfeedback: The setting database_url (from the flag --database-url) cannot be")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_flag_ends_with_status_2() -> None:
+    assert run("db", "current", "--databse-url", "x").exit_code == 2
+
+
+@pytest.mark.process
+def test_any_other_error_ends_with_a_sentence_and_status_1() -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    ended = process("erase", "--annotator", "Ada", "--yes")
+    stdout, stderr = ended.communicate()
+    assert (ended.returncode, stdout) == (1, "")
+    assert stderr == "chatfeedback: There is no annotator 'Ada' in this database.\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "db check",
+        "db rebuild",
+        "db downgrade base",
+        "db backup copy.db",
+        "erase --annotator ada --yes",
+        "stats",
+        "export feedback",
+        "users list",
+    ],
+)
+def test_a_database_that_is_not_there_is_a_wrong_setting(command: str) -> None:
+    result = run(*command.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(r"chatfeedback: There is no database at chatfeedback\.db; [^\n]+\.\n", result.stderr)
+    assert not any(Path().iterdir())
+
+
+def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_url: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(migrate, "current", interrupted)
+    result = run("db", "current")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("arguments", [("export", "events"), ("db", "current")])
+def test_a_reader_who_leaves_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    reading, writing = os.pipe()
+    os.close(reading)  # nobody reads from the start, as after `| head` has seen enough
+    command = [sys.executable, "-m", "chatfeedback", *arguments]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+# The database
+
+
+def test_a_database_is_looked_after_by_commands(empty_database_url: str) -> None:
+    def db(command: str, *arguments: str) -> Result:
+        return run("db", command, *arguments, "--database-url", empty_database_url)
+
+    head = migrate.current(empty_database_url).head
+    assert db("current").stdout == f"empty (the newest is {head})\n"
+    assert db("upgrade").stdout == f"empty → {head}\n"
+    assert db("upgrade").stdout == f"Nothing to do, the database is at {head}.\n"
+    assert db("current").stdout == f"{head} (the newest)\n"
+    assert db("check").stdout == "The database is as it should be.\n"
+    assert db("rebuild").stdout == "Rebuilt from 0 events.\n"
+    assert db("downgrade", "base").stdout == f"{head} → empty\n"
+    assert db("downgrade", "nowhere").exit_code == 2
+
+
+def test_a_check_that_finds_something_ends_with_status_1(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url)
+    migrate.downgrade(empty_database_url, "base")
+    result = run("db", "check", "--database-url", empty_database_url)
+    assert result.exit_code == 1
+    assert "revision" in result.stdout
+
+
+def test_the_database_may_come_from_the_settings_file(working_directory: Path) -> None:
+    (working_directory / "other.toml").write_text('database_url = "sqlite:///other.db"\n')
+    assert run("db", "upgrade", "--config", "other.toml").exit_code == 0
+    assert (working_directory / "other.db").exists()
+
+
+# Export and figures
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("chatfeedback.export.to_file.run", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def test_the_flags_of_an_export_arrive(exported: list[tuple[Any, ...]]) -> None:
+    flags = (
+        "--format jsonl --output out.jsonl --since 2026-11-20 --until 2026-11-21T08:30:00+01:00 --model m --annotator a"
+        " --annotators names"
+    )
+    assert run("export", "feedback", *flags.split()).exit_code == 0
+    ((url, kind, format, output, filters, annotators, _progress),) = exported
+    assert (url, kind, format, output, annotators) == (
+        "sqlite+pysqlite:///chatfeedback.db",
+        "feedback",
+        "jsonl",
+        Path("out.jsonl"),
+        "names",
+    )
+    assert filters == Filters(
+        since=datetime(2026, 11, 20, tzinfo=UTC),
+        until=datetime(2026, 11, 21, 7, 30, tzinfo=UTC),
+        model="m",
+        annotator="a",
+    )
+
+
+def test_an_export_without_flags_is_csv_with_pseudonyms_on_the_standard_output(exported: list[tuple[Any, ...]]) -> None:
+    assert run("export", "messages").exit_code == 0
+    ((_url, _kind, format, output, filters, annotators, _progress),) = exported
+    assert (format, output, filters, annotators) == ("csv", None, Filters(), "pseudonyms")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("everything",),
+        ("events", "--format", "xls"),
+        ("events", "--annotators", "ids"),
+        ("events", "--since", "yesterday"),
+        ("events", "--since", "0001-01-01T00:00:00+05:00"),
+        ("events", "--since", "2026-11-21", "--until", "2026-11-20"),
+    ],
+)
+def test_an_export_of_something_else_is_refused(exported: list[tuple[Any, ...]], arguments: tuple[str, ...]) -> None:
+    assert run("export", *arguments).exit_code == 2
+    assert exported == []
+
+
+def test_nothing_but_the_table_is_printed_where_stderr_is_no_terminal(database_url: str) -> None:
+    result = run("export", "events", "--database-url", database_url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("\n")
+    assert result.stdout.count("\n") == 1, "the header, and no event"
+
+
+def test_figures_are_printed_as_json_and_as_a_table(database_url: str) -> None:
+    as_json = run("stats", "--format", "json", "--database-url", database_url)
+    figures = json.loads(as_json.stdout)
+    assert figures["conversations"] == 0
+    as_table = run("stats", "--database-url", database_url)
+    assert as_table.exit_code == 0
+    assert "conversations" in as_table.stdout
+
+
+# Serving
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, bool]]:
+    calls: list[tuple[Settings, bool]] = []
+    monkeypatch.setattr(
+        "chatfeedback.server.run.serve", lambda settings, *, open_browser: calls.append((settings, open_browser))
+    )
+    return calls
+
+
+def test_the_flags_of_serve_become_settings(served: list[tuple[Settings, bool]]) -> None:
+    flags = "--model m --base-url http://h/v1 --api-key-env KEY --host 0.0.0.0 --port 0 --annotator a --migrate --open"
+    assert run("serve", *flags.split(), "--title", "A title").exit_code == 0
+    ((settings, open_browser),) = served
+    (model,) = settings.models
+    assert (model.name, model.base_url, model.api_key_env) == ("m", "http://h/v1", "KEY")
+    assert (settings.host, settings.port, settings.annotator, settings.title) == ("0.0.0.0", 0, "a", "A title")
+    assert settings.migrate
+    assert open_browser
+
+
+def test_serve_without_flags_serves_the_defaults(served: list[tuple[Settings, bool]]) -> None:
+    assert run("serve").exit_code == 0
+    assert served == [(Settings(), False)], "no terminal here, so no browser is opened"
+
+
+def test_figures_come_from_the_database_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Filters]] = []
+    monkeypatch.setattr("chatfeedback.analytics.stats.stats", lambda url, filters: asked.append((url, filters)) or {})
+    assert run("stats", "--database-url", "sqlite:///other.db", "--model", "m").exit_code == 0
+    assert asked == [("sqlite+pysqlite:///other.db", Filters(model="m"))]
+
+
+# Links to studies
+
+
+def test_link_prints_a_line_for_each_external_id(working_directory: Path) -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    result = run("link", "--study", "colours", "--external-id", "p-17", "--external-id", "p-18")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert len(set(lines)) == 2
+    assert all(re.fullmatch(r"http://127\.0\.0\.1:7860/\?assignment=[\w.-]+", line) for line in lines)
+
+
+@pytest.mark.parametrize("flags", [[], ["--study", ""], ["--condition", "x" * 201]])
+def test_link_refuses_what_cannot_be_recorded(working_directory: Path, flags: list[str]) -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    result = run("link", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "study" in result.stderr or "condition" in result.stderr

@@ -1,0 +1,311 @@
+"""`chatfeedback export`: files that are whole or not there at all, a clean stdout, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from chatfeedback.cli.options import ending_in_order
+from chatfeedback.errors import NotFound, SettingsError, StoreUnavailable
+from chatfeedback.export import to_file
+from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.query.filters import Filters
+from chatfeedback.store.accounts import pseudonyms, secrets
+from chatfeedback.store.database import migrate
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.maintenance import check
+from closed import read_only, reading_url, write_only
+from export.recording import Export, TimedTalk, gather
+from talking import People
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(database_url: str) -> Run:
+    """`run(kind, format, output, progress)` with the filters left open."""
+
+    def exported(
+        kind: str, format: str, output: Path | None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        to_file.run(database_url, kind, format, output, Filters(), progress=progress)
+
+    return exported
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _gathered(store: EventStore, people: People) -> None:
+    gather(store, people)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def interrupt(done: int, total: int) -> None:
+    """Ctrl+C at the last row."""
+    if done == total:
+        raise KeyboardInterrupt
+
+
+def process(database_url: str, *arguments: str) -> subprocess.Popen[bytes]:
+    called = [sys.executable, "-m", "chatfeedback", "export", *arguments, "--database-url", database_url]
+    return subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_holds_the_export(kind: str, format: str, run: Run, folder: Path, export: Export) -> None:
+    run(kind, format, folder / "out")
+    assert (folder / "out").read_bytes() == export(kind, format)
+    assert names(folder) == ["out"]
+
+
+def test_a_new_file_has_the_usual_rights_and_a_replaced_one_keeps_its_own(run: Run, folder: Path) -> None:
+    usual = folder / "usual"
+    usual.touch()
+    run("events", "csv", folder / "new")
+    assert stat.S_IMODE((folder / "new").stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    usual.chmod(0o600)
+    run("events", "csv", usual)
+    assert stat.S_IMODE(usual.stat().st_mode) == 0o600
+
+
+def test_an_export_that_is_broken_off_leaves_the_old_file(run: Run, folder: Path) -> None:
+    old = folder / "feedback.csv"
+    old.write_text("as it was")
+    with pytest.raises(KeyboardInterrupt):
+        run("feedback", "csv", old, interrupt)
+    assert old.read_text() == "as it was"
+    assert names(folder) == ["feedback.csv"]
+
+
+def test_an_export_that_is_broken_off_leaves_no_new_file(run: Run, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run("feedback", "csv", folder / "feedback.csv", interrupt)
+    assert names(folder) == []
+
+
+def test_the_file_behind_a_link_is_replaced_and_the_link_stays(run: Run, folder: Path, export: Export) -> None:
+    (folder / "elsewhere").mkdir()
+    target, link = folder / "elsewhere" / "feedback.csv", folder / "latest.csv"
+    target.write_text("as it was")
+    link.symlink_to(target)
+    run("feedback", "csv", link)
+    assert link.is_symlink()
+    assert target.read_bytes() == export("feedback")
+
+
+def test_what_is_no_file_is_written_into(run: Run) -> None:
+    run("events", "csv", Path(os.devnull))
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("nowhere/events.csv", r"^The folder .*/nowhere does not exist; make it first\.$"),
+        (".", r"^.* is a folder; name a file in it\.$"),
+        ("x" * 300, r"^x+ cannot be written: File name too long\.$"),
+        ("/dev/full", r"^/dev/full cannot be written: No space left on device\.$"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_said_in_a_sentence(
+    output: str, sentence: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match=sentence):
+        run("events", "csv", Path(output))
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("filters", [Filters(model="smal"), Filters(annotator="nobody")])
+def test_an_unknown_model_or_annotator_leaves_no_file(filters: Filters, database_url: str, folder: Path) -> None:
+    with pytest.raises(NotFound, match=r"^There is no .* in the database\.$"):
+        to_file.run(database_url, "feedback", "csv", folder / "out.csv", filters)
+    assert names(folder) == []
+
+
+def test_a_database_file_that_is_not_there_is_not_made(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^There is no database at .*/typo\.db; name an existing one\.$"):
+        to_file.run(f"sqlite:///{folder}/typo.db", "events", "csv", None, Filters())
+    assert names(folder) == []
+
+
+@pytest.mark.process
+def test_stdout_gets_the_same_bytes_as_a_file(database_url: str, export: Export) -> None:
+    for kind, format in (("feedback", "csv"), ("messages", "jsonl")):
+        running = process(database_url, kind, "--format", format, "--output", "-")
+        stdout, stderr = running.communicate()
+        assert (running.returncode, stderr) == (0, b"")
+        assert stdout == export(kind, format)
+
+
+@pytest.mark.process
+def test_a_mistake_ends_with_one_sentence_and_nothing_on_stdout(database_url: str) -> None:
+    running = process(database_url, "feedback", "--annotator", "nobody")
+    stdout, stderr = running.communicate()
+    assert (running.returncode, stdout) == (1, b"")
+    assert stderr == b"chatfeedback: There is no annotator with the name, id or pseudonym 'nobody' in the database.\n"
+
+
+@pytest.mark.process
+def test_a_reader_that_has_gone_is_no_error_to_speak_of(database_url: str, store: EventStore, people: People) -> None:
+    talk = TimedTalk(store, people.ada)
+    for _ in range(4):
+        talk.ask("Tell me all", "word " * 100_000)  # more than a pipe takes
+    running = process(database_url, "messages")
+    assert running.stdout is not None and running.stderr is not None
+    assert running.stdout.read(16) == b"conversation_id,"
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    assert running.wait() == 128 + 13
+    running.stderr.close()
+
+
+def test_the_database_itself_is_no_file_to_export_to(database_url: str, database_kind: str, run: Run) -> None:
+    if database_kind != "sqlite":
+        return  # a server's files are out of reach
+    path = Path(database_url.partition("///")[2])
+    for name in (path, path.with_name(path.name + "-wal")):
+        with pytest.raises(SettingsError, match="is the database itself"):
+            run("events", "csv", name)
+    assert check(database_url) == []
+
+
+def test_a_pipe_of_the_shell_is_written_into(database_url: str, run: Run, folder: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        run("feedback", "csv", Path(f"/dev/fd/{writing}"))
+        os.close(writing)
+        run("feedback", "csv", folder / "f.csv")
+        assert pipe.read() == (folder / "f.csv").read_bytes()
+
+
+def test_an_export_that_is_asked_to_end_leaves_nothing_behind(run: Run, folder: Path) -> None:
+    def ask(done: int, total: int) -> None:
+        if done == total:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended, ending_in_order():
+        run("events", "csv", folder / "f.csv", ask)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert names(folder) == []
+
+
+def test_a_file_that_is_only_read_is_left_as_it_is(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    url = f"sqlite:///{closed}/old.db"
+    migrate.upgrade(url)
+    path = closed / "old.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = path.read_bytes()
+    to_file.run(url, "events", "csv", tmp_path / "events.csv", Filters(), "names")
+    assert migrate.current(url).is_head
+    assert check(url) == []
+    assert path.read_bytes() == before
+    assert names(closed) == ["old.db"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_folder_that_may_be_written_and_not_read_takes_an_export() -> None:
+    # Not in pytest's folder, which is closed to the user that root becomes here.
+    with tempfile.TemporaryDirectory(prefix="chatfeedback-write-only-") as top:
+        url, folder = f"sqlite:///{top}/old.db", Path(top) / "exports"
+        migrate.upgrade(url)
+        folder.mkdir()
+        Path(top).chmod(0o755)
+        with write_only(folder):
+            to_file.run(url, "events", "csv", folder / "events.csv", Filters(), "names")
+        assert names(folder) == ["events.csv"]
+
+
+def test_a_file_system_that_flushes_no_folder_takes_an_export(
+    run: Run, folder: Path, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def flush_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", flush_files)
+    run("events", "csv", folder / "events.csv")
+    assert (folder / "events.csv").read_bytes() == export("events")
+
+
+# What annotators are called
+
+
+def test_a_file_has_names_for_who_asks_for_them(
+    database_url: str, folder: Path, engine: Engine, export: Export
+) -> None:
+    to_file.run(database_url, "feedback", "csv", folder / "f.csv", Filters(), "names")
+    assert (folder / "f.csv").read_bytes() == export("feedback", naming=pseudonyms.names(engine)) != export("feedback")
+
+
+def test_the_first_export_makes_the_key_and_the_next_ones_write_nothing(database_url: str, folder: Path) -> None:
+    engine = open_engine(database_url)
+    assert secrets.find(engine, pseudonyms.KEY) is None
+    to_file.run(database_url, "feedback", "csv", folder / "first.csv", Filters())
+    key = secrets.find(engine, pseudonyms.KEY)
+    to_file.run(database_url, "feedback", "csv", folder / "second.csv", Filters())
+    assert secrets.find(engine, pseudonyms.KEY) == key is not None
+    assert (folder / "first.csv").read_bytes() == (folder / "second.csv").read_bytes()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_closed_file_without_a_key_can_be_exported_with_names_and_with_one_also_without() -> None:
+    # Not in pytest's folder, which is closed to the user that root becomes here.
+    folder = Path(tempfile.mkdtemp(prefix="chatfeedback-read-only-"))
+    url, output = f"sqlite:///{folder}/old.db", Path(os.devnull)
+    try:
+        migrate.upgrade(url)
+        with read_only(folder):
+            to_file.run(url, "events", "csv", output, Filters(), "names")
+            with pytest.raises(
+                StoreUnavailable,
+                match=r"^The database has no key for pseudonyms yet and can only be read; make it writable once, or do",
+            ):
+                to_file.run(url, "events", "csv", output, Filters())
+        to_file.run(url, "events", "csv", output, Filters())
+        with read_only(folder):
+            to_file.run(url, "events", "csv", output, Filters())
+        assert check(url) == []
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_a_server_that_can_only_be_read_needs_the_key_or_gives_names(database_url: str) -> None:
+    standby, output = reading_url(database_url), Path(os.devnull)
+    to_file.run(standby, "events", "csv", output, Filters(), "names")
+    with pytest.raises(StoreUnavailable, match=r"^The database has no key for pseudonyms yet and can only be read"):
+        to_file.run(standby, "events", "csv", output, Filters())
+    to_file.run(database_url, "events", "csv", output, Filters())
+    to_file.run(standby, "events", "csv", output, Filters())

@@ -1,0 +1,105 @@
+"""One running application with people for a whole module, on each of the two databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from browser.application import Application, endpoint
+from cheap_hashes import cheap_hashes
+from openai_server import ScriptedServer
+from people import Somebody, house
+from server.visiting import MOST, Visitor, settle
+from unforeseen import faults
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """What a password costs is the business of `auth/test_passwords.py` and `auth/test_service.py`."""
+    yield from cheap_hashes()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def inhabited(
+    request: pytest.FixtureRequest, model: ScriptedServer, new_sqlite: Callable[[], str]
+) -> Iterator[tuple[Application, dict[str, Somebody]]]:
+    """The application and its people (`people.ROLES`, and nobody).
+
+    Tests of what is the same on both databases take `visiting.ON_SQLITE`.
+    """
+    if request.param == "sqlite":
+        with house(new_sqlite(), models=[endpoint(model)]) as found:
+            yield found
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
+    with house(server.url(name), models=[endpoint(model)]) as found:
+        yield found
+    server.drop_database(name)
+
+
+@pytest.fixture
+def application(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
+    return inhabited[0]
+
+
+@pytest.fixture
+def people(inhabited: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
+    return inhabited[1]
+
+
+@pytest.fixture(scope="module")
+def lived_in(new_sqlite: Callable[[], str]) -> Iterator[tuple[Application, dict[str, Somebody]]]:
+    """The same on SQLite only, for what has nothing to do with the database; requests may have MOST bytes.
+
+    Grace has a password besides (`visiting.PASSWORD`).
+    """
+    with house(new_sqlite(), max_request_bytes=MOST) as found:
+        settle(found[0], "grace")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def settled(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
+    """With Grace and Hedy, who have passwords (`visiting.PASSWORD`)."""
+    settle(inhabited[0], "grace")
+    settle(inhabited[0], "hedy")
+    return inhabited[0]
+
+
+@pytest.fixture
+def with_passwords(settled: Application) -> Application:
+    """The same, and nobody has guessed yet."""
+    with settled.engine.begin() as connection:
+        connection.execute(text("DELETE FROM sign_in_failures"))
+    return settled
+
+
+@pytest.fixture
+def visitor(application: Application) -> Iterator[Visitor]:
+    with Visitor(application) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def other(application: Application) -> Iterator[Visitor]:
+    with Visitor(application) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def no_fault(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The server writes about what it did not expect."""
+    yield
+    assert "Traceback" not in capfd.readouterr().err
+    assert faults(caplog) == []

@@ -1,0 +1,154 @@
+"""The pages for administrators: users, erasure and the audit, by raw HTTP."""
+
+from __future__ import annotations
+
+import html
+import re
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from browser.application import Application
+from chatfeedback.store.accounts import audit, users
+from people import PLAIN, Somebody
+
+
+@pytest.fixture
+def admin(people: dict[str, Somebody]) -> Somebody:
+    return people["adam"]
+
+
+def token(admin: Somebody) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', admin.get("/admin").text)
+    assert found
+    return found[1]
+
+
+def send(admin: Somebody, path: str, **fields: str) -> httpx.Response:
+    return admin.post(path, data={"csrf": token(admin), **fields})
+
+
+def add(application: Application, admin: Somebody, role: str = "annotator") -> tuple[users.User, str]:
+    """A new user, and the page that was shown."""
+    name = f"new {uuid4().hex[:8]}"
+    page = send(admin, "/admin/users", name=name, role=role)
+    assert page.status_code == 200, page.text
+    user = users.named(application.engine, name)
+    assert user is not None
+    return user, page.text
+
+
+def test_a_user_who_was_added_signs_in_with_the_password_that_is_shown_once(
+    application: Application, admin: Somebody
+) -> None:
+    user, page = add(application, admin, "researcher")
+    shown = html.unescape(re.findall(r"<code>(.+?)</code>", page)[0])
+    assert user.role == "researcher"
+    assert shown not in admin.get("/admin").text and shown not in admin.get(f"/admin/users/{user.annotator_id}").text
+    with httpx.Client(base_url=application.address, verify=PLAIN) as browser:
+        form = browser.get("/login").text
+        fields = {"csrf": re.findall(r'name="csrf" value="(.+?)"', form)[0], "name": user.name, "next": "/"}
+        assert browser.post("/login", data={**fields, "password": shown + "x"}).status_code == 401
+        assert browser.post("/login", data={**fields, "password": shown}).status_code == 303
+        assert browser.get("/").status_code == 200
+
+
+def test_a_name_that_is_taken_or_cannot_be_one_is_refused(application: Application, admin: Somebody) -> None:
+    user, _page = add(application, admin)
+    before = len(users.listed(application.engine))
+    for name, status, sentence in (
+        (user.name, 400, "already"),
+        ("", 400, "1 to 200 printable"),
+        ("x" * 201, 400, "1 to 200 printable"),
+        ("a\u0000b", 400, "1 to 200 printable"),
+    ):
+        answer = send(admin, "/admin/users", name=name, role="annotator")
+        assert answer.status_code == status and sentence in answer.text, name
+    assert "A role is one of" in send(admin, "/admin/users", name="fine", role="emperor").text
+    assert len(users.listed(application.engine)) == before
+
+
+def test_what_is_changed_of_a_user_counts_and_is_in_the_audit(application: Application, admin: Somebody) -> None:
+    user, _page = add(application, admin)
+    at = f"/admin/users/{user.annotator_id}"
+    assert send(admin, f"{at}/role", role="admin").status_code == 303
+    assert users.by_id(application.engine, user.annotator_id).role == "admin"  # type: ignore[union-attr]
+    assert send(admin, f"{at}/disable").status_code == 303
+    assert "Let in again" in admin.get(at).text
+    assert send(admin, f"{at}/enable").status_code == 303
+    changed = send(admin, f"{at}/password")
+    assert changed.status_code == 200 and "shown this once" in changed.text
+    assert send(admin, f"{at}/sessions").status_code == 303
+    assert send(admin, f"{at}/promote").status_code == 404
+    entries = [entry for entry in audit.latest(application.engine, 50) if entry.subject_id == user.annotator_id]
+    assert {entry.actor_id for entry in entries} == {admin.annotator_id}
+    done = [entry.action for entry in reversed(entries)]
+    assert done == ["user_added", "role_changed", "user_disabled", "user_enabled", "password_changed"]
+    shown = admin.get("/admin/audit").text
+    assert "role changed" in shown and user.name in shown
+
+
+def test_a_form_without_its_token_does_nothing(application: Application, admin: Somebody) -> None:
+    user, _page = add(application, admin)
+    for path, fields in (
+        (f"/admin/users/{user.annotator_id}/disable", {}),
+        ("/admin/users", {"name": "somebody else", "role": "admin"}),
+        ("/admin/erase", {"annotator": user.annotator_id, "confirmation": "erase for ever"}),
+    ):
+        for value in ({}, {"csrf": "0" * 64}):
+            assert admin.post(path, data={**fields, **value}).status_code == 400, path
+    unchanged = users.by_id(application.engine, user.annotator_id)
+    assert unchanged is not None and unchanged.disabled_at is None and unchanged.name == user.name
+    assert users.named(application.engine, "somebody else") is None
+
+
+def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(
+    application: Application, people: dict[str, Somebody], admin: Somebody
+) -> None:
+    tab = people["bob"].tab()
+    tab.call("ChatHandlers.load")
+    tab.call("ChatHandlers.send", ["Forget this, please", None, None, ""])
+    conversation_id = application.conversation_ids()[-1]
+    asked = admin.get("/admin/erase", params={"conversation": conversation_id}).text
+    assert conversation_id in asked and "1 conversation, with 4 events" in " ".join(asked.split())
+    refused = send(admin, "/admin/erase", conversation=conversation_id, confirmation="yes")
+    assert refused.status_code == 400 and "Nothing was erased" in refused.text
+    assert application.conversation(conversation_id).messages
+    done = send(admin, "/admin/erase", conversation=conversation_id, confirmation="Erase for ever")
+    assert done.status_code == 200 and "1 conversation with 4 events is gone" in " ".join(done.text.split())
+    assert conversation_id not in application.conversation_ids()
+    assert "There is nothing left of this" in admin.get("/admin/erase", params={"conversation": conversation_id}).text
+    # The page that is still open on it.
+    told = str(tab.call("ChatHandlers.send", ["And this", None, None, ""]))
+    assert "There is no such conversation" in told
+    assert "conversation erased" in admin.get("/admin/audit").text
+
+
+def test_an_annotator_is_erased_with_everything_and_an_admin_never_by_herself(
+    application: Application, admin: Somebody
+) -> None:
+    user, _page = add(application, admin)
+    assert user.name in admin.get("/admin/erase", params={"annotator": user.name}).text
+    done = send(admin, "/admin/erase", annotator=user.annotator_id, confirmation="erase for ever")
+    assert done.status_code == 200
+    assert users.by_id(application.engine, user.annotator_id) is None
+    assert user.name not in admin.get("/admin").text and user.name not in admin.get("/admin/audit").text
+    herself = send(admin, "/admin/erase", annotator=admin.annotator_id or "", confirmation="erase for ever")
+    assert herself.status_code == 400 and "Nobody erases themselves" in herself.text
+    missing = admin.get("/admin/erase", params={"annotator": "nobody of this name"})
+    assert missing.status_code == 404 and "There is no annotator" in missing.text
+
+
+def test_the_audit_turns_its_pages(application: Application, admin: Somebody) -> None:
+    first = admin.get("/admin/audit").text
+    assert admin.get("/admin/audit", params={"before": "2"}).text.count("<tr>") == 2  # the header, and the first entry
+    assert admin.get("/admin/audit", params={"before": "not a number"}).text.count("<tr>") == first.count("<tr>")
+
+
+def test_what_names_and_texts_hold_is_shown_as_text(application: Application, admin: Somebody) -> None:
+    name = f"<b onclick=x>{uuid4().hex[:6]}</b>"
+    page = send(admin, "/admin/users", name=name, role="annotator").text
+    assert name not in page and html.escape(name, quote=False).replace('"', "&#34;") in page
+    searched = admin.get("/admin/erase", params={"annotator": "<script>x</script>"}).text
+    assert "<script>" not in searched

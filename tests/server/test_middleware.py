@@ -1,0 +1,229 @@
+"""The gate alone: by which names the server is called, and what a page of another site can send: nothing.
+
+That the application is behind this gate, and what a parser of HTTP makes of strange requests, is in `test_other_sites`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from chatfeedback.config.settings import Settings
+from chatfeedback.server.authentication.authenticators import name_in
+from chatfeedback.server.authentication.setup import LOOPBACK, allowed_hosts
+from chatfeedback.server.authorization.middleware import Gate
+from chatfeedback.store.database.engine import open_engine
+from server.gate_harness import LET_IN, ask, build_gate
+
+OWN_NAMES = {
+    "127.0.0.1": "127.0.0.1",
+    "127.0.0.1:7860": "127.0.0.1",
+    "127.0.0.1:": "127.0.0.1",
+    "localhost": "localhost",
+    "LOCALHOST:1": "localhost",
+    "[::1]": "::1",
+    "[::1]:7860": "::1",
+}
+STRANGE = [
+    "evil.example",
+    "evil.example:7860",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "localhost.",
+    "127.0.0.2",
+    "0.0.0.0",
+    "127.1",
+    "2130706433",
+    "[::ffff:127.0.0.1]",
+    "127.0.0.1@evil.example",
+    "evil.example#127.0.0.1",
+    "evil.example/127.0.0.1",
+    "127.0.0.1:80:80",
+    "127.0.0.1:evil.example",
+    "127.0.0.1, evil.example",
+    "[",
+    "[::1",
+    "]",
+    "::1",
+    "[::1]evil.example",
+    ":",
+    ":80",
+    "",
+    "\xe4",
+    "a" * 5000,
+]
+PUBLIC = "https://chat.example.org"
+REQUESTS = (("GET", "/config"), ("GET", "/"), ("POST", "/gradio_api/queue/join"))
+
+
+@pytest.fixture(scope="module")
+def engine(new_sqlite: Callable[[], str]) -> Iterator[Engine]:
+    engine = open_engine(new_sqlite())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def gate_without_auth(engine: Engine) -> Gate:
+    return build_gate(engine, Settings(auth="none"))
+
+
+@pytest.fixture(scope="module")
+def gate_with_auth(engine: Engine) -> Gate:
+    return build_gate(engine, Settings(auth="password"))
+
+
+# The host
+
+
+@pytest.mark.parametrize(("host", "name"), OWN_NAMES.items())
+def test_name_in_returns_name_without_port_in_small_letters(host: str, name: str) -> None:
+    assert name_in(host) == name
+
+
+@pytest.mark.parametrize("host", STRANGE)
+def test_name_in_takes_no_strange_host_for_this_machine(host: str) -> None:
+    assert name_in(host) not in LOOPBACK
+
+
+@given(st.text(st.sampled_from("127.0.0.1localhost[]:@/?#\\ \texa"), max_size=30))
+def test_name_in_finds_this_machine_only_with_a_port_behind(host: str) -> None:
+    name = name_in(host)
+    if name in LOOPBACK:
+        rest = host.lower().removeprefix("[").removeprefix(name).removeprefix("]")
+        assert rest == "" or (rest[0] == ":" and (rest[1:] == "" or rest[1:].isdecimal()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"auth": "none"}, LOOPBACK),
+        ({"auth": "none", "public_url": PUBLIC}, LOOPBACK | {"chat.example.org"}),
+        ({"auth": "password"}, None),
+        ({"auth": "password", "public_url": PUBLIC}, LOOPBACK | {"chat.example.org"}),
+        ({"auth": "password", "public_url": "http://[2001:db8::1]:7860"}, LOOPBACK | {"2001:db8::1"}),
+    ],
+)
+def test_allowed_hosts_are_those_of_the_settings(settings: dict[str, str], names: frozenset[str] | None) -> None:
+    assert allowed_hosts(Settings(**settings)) == names
+
+
+@pytest.mark.parametrize("host", OWN_NAMES)
+async def test_host_check_accepts_names_of_this_machine_without_auth(gate_without_auth: Gate, host: str) -> None:
+    assert await ask(gate_without_auth, "GET", "/config", host=host) == (200, LET_IN)
+
+
+@pytest.mark.parametrize("host", STRANGE)
+async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: Gate, host: str) -> None:
+    """A site elsewhere may have its own name resolved to this machine, and would be the same site to the browser."""
+    for method, path in REQUESTS:
+        answer = await ask(gate_without_auth, method, path, host=host)
+        assert answer.status == 421, (path, answer)
+        assert "not called by that name" in answer.text
+
+
+async def test_host_check_rejects_requests_without_a_host_or_with_two(gate_without_auth: Gate) -> None:
+    for host, headers in ((None, ()), ("127.0.0.1", ("Host: evil.example",)), ("127.0.0.1", ("Host: 127.0.0.1",))):
+        assert (await ask(gate_without_auth, "GET", "/config", *headers, host=host)).status == 421
+
+
+async def test_host_check_is_left_out_for_probes(gate_without_auth: Gate) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert await ask(gate_without_auth, "GET", path, host="172.30.86.11:7861") == (200, LET_IN)
+
+
+@pytest.mark.parametrize("host", STRANGE)
+async def test_host_check_accepts_any_host_with_auth(gate_with_auth: Gate, host: str) -> None:
+    answer = await ask(gate_with_auth, "GET", "/config", host=host)
+    assert (answer.status, answer.text[:14]) == (401, "Sign in first:")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "host", "status"),
+    [
+        (PUBLIC, "chat.example.org", 401),
+        (PUBLIC, "CHAT.example.org:8443", 401),
+        (PUBLIC, "127.0.0.1", 401),
+        (PUBLIC, "evil.example", 421),
+        (PUBLIC, "example.org", 421),
+        (PUBLIC, "chat.example.org.evil.example", 421),
+        (f"{PUBLIC}:8443", "chat.example.org:8443", 401),
+        ("http://[2001:db8::1]:7860", "[2001:db8::1]:7860", 401),
+        ("http://[2001:db8::1]", "[2001:db8::1]", 401),
+        ("http://[2001:db8::1]", "[2001:db8::2]", 421),
+    ],
+)
+async def test_host_check_accepts_the_name_of_the_public_url(
+    engine: Engine, public_url: str, host: str, status: int
+) -> None:
+    gate = build_gate(engine, Settings(auth="password", public_url=public_url))
+    assert (await ask(gate, "GET", "/config", host=host)).status == status
+
+
+# The origin
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Origin: http://evil.example",),
+        ("Origin: null",),
+        ("Origin: http://127.0.0.1.evil.example",),
+        ("Origin: https://127.0.0.1",),
+        ("Origin: http://127.0.0.1:1",),
+        ("Origin: http://localhost",),
+        ("Origin: ",),
+        ("Origin: http://127.0.0.1", "Origin: http://evil.example"),
+        ("Sec-Fetch-Site: cross-site",),
+        ("Sec-Fetch-Site: same-site",),
+        ("Sec-Fetch-Site: whatever",),
+        ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"),
+        ("Origin: http://127.0.0.1", "Sec-Fetch-Site: cross-site"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_origin_check_rejects_pages_of_other_sites(
+    gate_with_auth: Gate, gate_without_auth: Gate, headers: tuple[str, ...], method: str
+) -> None:
+    for gate in (gate_with_auth, gate_without_auth):
+        for path in ("/login", "/logout", "/gradio_api/queue/join", "/admin/users", "/nowhere"):
+            answer = await ask(gate, method, path, *headers)
+            assert answer == (403, "This was sent by a page of another site.\n"), path
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        ("Origin: http://127.0.0.1",),
+        ("Origin: HTTP://127.0.0.1",),
+        ("Origin: http://127.0.0.1", "Sec-Fetch-Site: same-origin"),
+        ("Sec-Fetch-Site: none",),
+    ],
+)
+async def test_origin_check_accepts_own_pages(gate_with_auth: Gate, headers: tuple[str, ...]) -> None:
+    assert await ask(gate_with_auth, "POST", "/login", *headers) == (200, LET_IN)
+
+
+async def test_origin_check_accepts_pages_of_the_public_url(engine: Engine) -> None:
+    gate = build_gate(engine, Settings(auth="password", public_url=PUBLIC))
+    for origin, status in ((PUBLIC, 200), ("https://chat.example.org:8443", 403), ("http://chat.example.org", 403)):
+        assert (await ask(gate, "POST", "/login", f"Origin: {origin}")).status == status, origin
+
+
+async def test_origin_check_is_left_out_for_requests_that_only_read(gate_with_auth: Gate) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await ask(
+            gate_with_auth, method, "/login", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"
+        )
+        assert answer.status == 200
+
+
+async def test_origin_check_knows_the_scheme_of_the_connection(gate_with_auth: Gate) -> None:
+    for origin, status in (("https://127.0.0.1", 200), ("http://127.0.0.1", 403)):
+        answer = await ask(gate_with_auth, "POST", "/login", f"Origin: {origin}", scheme="https")
+        assert answer.status == status

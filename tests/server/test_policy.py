@@ -1,0 +1,239 @@
+"""Who may call what: every address and every function of the running application, called by everybody, by hand.
+
+What is expected is written down here and nowhere computed. An address of the application, or a function of its page,
+about which nothing is written here fails the tests: whoever adds one says who may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import Mount, Route
+
+from browser.application import Application
+from people import NOBODY, ROLES, Somebody, blocks_of
+from server.visiting import ON_SQLITE
+
+pytestmark = ON_SQLITE
+
+EVERYBODY = (NOBODY, *ROLES)
+METHODS = ("GET", "POST", "DELETE")
+
+# What nobody, the annotators, the researcher and the admin get. Everything that is not here: 401 without having signed
+# in, 404 for everybody else.
+PAGE = (401, 200, 200, 200)
+OPEN = (200, 200, 200, 200)
+ABSENT = (404, 404, 404, 404)
+ADMIN = (401, 403, 403, 200)
+EXPECTED: dict[tuple[str, str], tuple[int, int, int, int]] = {
+    ("GET", "/"): PAGE,
+    ("HEAD", "/"): PAGE,
+    ("GET", "/conversations/x/version"): (401, 404, 403, 404),  # by whose it is, see test_following
+    ("GET", "/config"): PAGE,
+    ("GET", "/healthz"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): ABSENT,  # without a token that is set
+    ("GET", "/favicon.ico"): OPEN,
+    ("GET", "/pages/pages.css"): OPEN,
+    ("GET", "/theme.css"): OPEN,
+    ("GET", "/assets/nothing.js"): ABSENT,
+    ("GET", "/static/nothing.js"): ABSENT,
+    ("GET", "/manifest.json"): OPEN,
+    ("GET", "/gradio_api/startup-events"): PAGE,
+    ("GET", "/gradio_api/app_id"): PAGE,
+    ("GET", "/gradio_api/heartbeat/{own}"): PAGE,
+    ("GET", "/gradio_api/queue/data?session_hash={own}"): PAGE,
+    ("GET", "/gradio_api/file={avatar}"): PAGE,
+    ("POST", "/gradio_api/queue/join"): (401, 415, 415, 415),  # by the function, see below
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): (400, 400, 400, 400),  # without its token
+    ("GET", "/login/oidc"): ABSENT,  # people sign in with passwords here
+    ("GET", "/login/oidc/callback"): ABSENT,
+    ("POST", "/logout"): (401, 400, 400, 400),
+    ("GET", "/password"): PAGE,
+    ("POST", "/password"): (401, 400, 400, 400),
+    ("GET", "/admin"): ADMIN,
+    ("GET", "/admin/users/nobody"): (401, 403, 403, 404),
+    ("POST", "/admin/users"): (401, 403, 403, 400),  # without its token
+    ("POST", "/admin/users/nobody/role"): (401, 403, 403, 404),
+    ("POST", "/admin/users/nobody/password"): (401, 403, 403, 404),
+    ("GET", "/admin/erase"): ADMIN,
+    ("POST", "/admin/erase"): (401, 403, 403, 400),
+    ("GET", "/admin/audit"): ADMIN,
+    ("GET", "/admin/nothing"): (401, 403, 403, 404),
+    ("GET", "/export/feedback.csv"): (401, 403, 200, 200),
+    ("GET", "/export/feedback.spreadsheet.csv"): (401, 403, 200, 200),
+    ("GET", "/export/feedback.csv?annotators=names"): (401, 403, 403, 200),
+    ("GET", "/export/messages.jsonl"): (401, 403, 200, 200),
+    ("GET", "/export/events.csv"): (401, 403, 200, 200),
+}
+
+# Which of nobody, the annotators, the researcher and the admin may call a function.
+ANY = (401, 200, 200, 200)
+CHAT = (401, 200, 403, 200)
+FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
+    "AccountHandlers.load": ANY,
+    "AccountHandlers.begin_with_figures": ANY,
+    "ChatHandlers.load": ANY,
+    "ChatHandlers.unload": ANY,
+    "open_sidebar": ANY,
+    "wake": ANY,
+    "ChatHandlers.send": CHAT,
+    "ChatHandlers.stop": CHAT,
+    "ChatHandlers.retry": CHAT,
+    "ChatHandlers.undo": CHAT,
+    "ChatHandlers.edit": CHAT,
+    "ChatHandlers.new": CHAT,
+    "ChatHandlers.open": CHAT,
+    "ChatHandlers.earlier": CHAT,
+    "ChatHandlers.view_previous": CHAT,
+    "ChatHandlers.view_following": CHAT,
+    "ChatHandlers.keep": CHAT,
+    "ChatHandlers.put_back": CHAT,
+    "FeedbackHandlers.like": CHAT,
+    "FeedbackHandlers.take_back": CHAT,
+    "FeedbackHandlers.select": CHAT,
+    "FeedbackHandlers.open_last": CHAT,
+    "FeedbackHandlers.choose_reason": CHAT,
+    "FeedbackHandlers.type_comment": CHAT,
+    "FeedbackHandlers.leave_comment": CHAT,
+    "FeedbackHandlers.close": CHAT,
+    "FeedbackHandlers.keep": CHAT,
+    "FeedbackHandlers.send_again": CHAT,
+    "FeedbackHandlers.follow": CHAT,
+    "AnalyticsHandlers.refresh": ANY,
+    "AnalyticsHandlers.watch": ANY,
+    "AnalyticsHandlers.tick": ANY,
+    "AnalyticsHandlers.newer": ANY,
+    "AnalyticsHandlers.older": ANY,
+    "AnalyticsHandlers.open": ANY,
+    "AnalyticsHandlers.close": ANY,
+}
+
+
+# What the page sends with a call, where it is more than nothing for each input.
+_MESSAGE = {"index": 0, "value": "Hello"}
+CALLS: dict[str, tuple[list[Any] | None, Any]] = {
+    "ChatHandlers.send": (["", None, None, ""], None),  # an empty prompt is refused by the function itself
+    "ChatHandlers.retry": (None, _MESSAGE),
+    "ChatHandlers.undo": (["", None], _MESSAGE),
+    "ChatHandlers.edit": (None, {"index": 0, "value": "Hello", "previous_value": "Hallo"}),
+    "ChatHandlers.open": (None, {"more": True}),
+    "ChatHandlers.put_back": (["", None], None),
+    "FeedbackHandlers.like": ([None, "", ""], {"index": 0, "value": ["Hello"], "liked": True}),
+    "FeedbackHandlers.take_back": (None, None),
+    "FeedbackHandlers.select": ([None, "", ""], _MESSAGE),
+    "FeedbackHandlers.choose_reason": ([""], {"index": 0, "value": "correct", "selected": True}),
+    "FeedbackHandlers.type_comment": (["", "", 1], None),
+    "FeedbackHandlers.leave_comment": (["", "", 1], None),
+    "FeedbackHandlers.close": (["", "", 1], None),
+    "FeedbackHandlers.keep": ([None, ""], None),
+    "FeedbackHandlers.follow": ([None, ""], {"newer": True}),
+    "FeedbackHandlers.send_again": ([None, ""], {"about": "", "value": "like"}),
+    "AnalyticsHandlers.watch": ([False], None),
+    "AnalyticsHandlers.refresh": (["", "", "", ""], {"value": "Analytics", "index": 1}),
+    "AnalyticsHandlers.open": (None, {"row": 0}),
+}
+
+
+def by_person(expected: tuple[int, int, int, int]) -> dict[str, int]:
+    nobody, annotator, researcher, admin = expected
+    return {"nobody": nobody, "ada": annotator, "bob": annotator, "rita": researcher, "adam": admin}
+
+
+def routes(listed: Any) -> Iterator[str]:
+    """The path of every route, those of Gradio and of what is mounted or included too."""
+    for route in listed:
+        if isinstance(route, (Route, APIRoute)):
+            yield route.path
+        elif isinstance(route, Mount):
+            yield from routes(route.routes)
+        else:  # FastAPI's own way to include a router
+            prefix = route.include_context.prefix
+            yield from (f"{prefix}{path}" for path in routes(route.original_router.routes))
+
+
+def filled(path: str) -> str:
+    """A path with something in the place of its parameters."""
+    for parameter, value in {
+        "{path:path}": "x.js",
+        "{path_or_url:path}": "/etc/passwd",
+        "{url_path:path}": "x",
+    }.items():
+        path = path.replace(parameter, value)
+    while "{" in path:
+        before, _, rest = path.partition("{")
+        path = f"{before}x{rest.partition('}')[2]}"
+    return path
+
+
+def test_every_address_answers_everybody_as_it_is_written_here(
+    application: Application, people: dict[str, Somebody]
+) -> None:
+    parts = blocks_of(application).config["components"]
+    shown = next(part["props"]["avatar_images"] for part in parts if part["props"].get("avatar_images"))[0]["path"]
+    seen = {}
+    for (method, address), expected in EXPECTED.items():
+        for name, person in people.items():
+            path = address.format(own=f"page{name}", avatar=shown)
+            status = person.request(method, path).status_code
+            if status != by_person(expected)[name]:
+                seen[method, address, name] = status, by_person(expected)[name]
+    assert seen == {}
+
+
+def test_every_route_that_is_not_written_here_is_closed_to_everybody(
+    application: Application, people: dict[str, Somebody]
+) -> None:
+    assert application.app is not None
+    paths = {filled(path) for path in routes(application.app.routes)}
+    assert len(paths) > 60, "this does not look like all routes of Gradio"
+    paths |= {f"{path.rstrip('/')}/" for path in paths}
+    known = {(method, address.partition("?")[0]) for method, address in EXPECTED}
+    opened = {}
+    for path in sorted(paths):
+        for method in METHODS if not path.endswith("/") else METHODS[:1]:
+            if (
+                (method, path) in known
+                or (("GET", path) in known and method == "HEAD")
+                or any(path.startswith(prefix) for prefix in OF_A_KIND)
+            ):
+                continue
+            for name in (NOBODY, "ada", "rita", "adam"):
+                status = people[name].request(method, path).status_code
+                if status != (401 if name == NOBODY else 404):
+                    opened[method, path, name] = status
+    assert opened == {}
+
+
+OF_A_KIND = ("/assets/", "/static/", "/pages/", "/export/", "/gradio_api/heartbeat/", "/gradio_api/file=", "/admin")
+"""Addresses of which one of the same kind is written above."""
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_every_function_answers_everybody_as_it_is_written_here(people: dict[str, Somebody], name: str) -> None:
+    tab = people[name].tab()
+    seen = {}
+    for function in FUNCTIONS:
+        data, event_data = CALLS.get(function, (None, None))
+        seen[function] = tab.join(function, data, event_data=event_data).status_code
+    assert seen == {function: by_person(expected)[name] for function, expected in FUNCTIONS.items()}
+
+
+def test_every_function_of_the_page_is_written_here(application: Application) -> None:
+    table = {function.fn.__qualname__ for function in blocks_of(application).fns.values() if function.fn is not None}
+    assert table == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_what_runs_in_the_browser_only_or_is_no_function_cannot_be_called(
+    application: Application, people: dict[str, Somebody], name: str
+) -> None:
+    scripts = [index for index, function in blocks_of(application).fns.items() if function.fn is None]
+    assert scripts
+    for index in [*scripts, -1, 10_000, "0", 0.0, True, None, [0], {"fn_index": 0}]:
+        answer = people[name].tab().join("wake", [], fn_index=index)
+        assert answer.status_code == (401 if name == NOBODY else 404), index

@@ -1,0 +1,47 @@
+"""The id that a page gives its prompt: what comes twice with it is stored once, and anything else is no id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from browser.application import Application
+from browser.telling import asked, told
+from chatfeedback.domain import prompts
+from people import Somebody, Tab
+from server.visiting import ON_SQLITE
+
+pytestmark = ON_SQLITE
+
+
+@pytest.fixture
+def tab(people: dict[str, Somebody]) -> Tab:
+    tab = people["ada"].tab()
+    tab.call("ChatHandlers.load")
+    return tab
+
+
+def logs(application: Application, since: int) -> list[list[str]]:
+    """The logs of the conversations after the first `since`."""
+    return [told(application.events(one)) for one in application.conversation_ids()[since:]]
+
+
+def test_send_stores_a_prompt_once_when_it_comes_again_with_its_id(application: Application, tab: Tab) -> None:
+    before, prompt_id = len(application.conversation_ids()), prompts.new_page_id()
+    for _ in range(3):
+        told_of = str(tab.call("ChatHandlers.send", ["one", None, None, prompt_id])[-1])
+        assert "You said: one" in told_of
+    assert logs(application, before) == [asked("one")]
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["", None, "0" * 31, "F" * 32, "0" * 33, "'; DROP TABLE events", "0" * 10_000, "\0"]
+)
+def test_send_takes_an_id_that_no_page_makes_for_a_missing_one(
+    application: Application, tab: Tab, nonsense: Any
+) -> None:
+    before = len(application.conversation_ids())
+    for _ in range(2):
+        tab.call("ChatHandlers.send", ["one", None, None, nonsense])
+    assert logs(application, before) == [asked("one", "one")]

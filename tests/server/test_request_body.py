@@ -1,0 +1,185 @@
+"""Bodies that are too large, of another kind, or that break off: refused, and nothing has happened."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from starlette.types import Message, Receive, Scope
+
+from browser.application import Application
+from chatfeedback.server.authorization.request_body import Refused, bounded, replayed, whole
+from people import Somebody
+from server.visiting import MOST, PASSWORD, Visitor, request, sent
+
+
+@pytest.fixture
+def application(lived_in: tuple[Application, dict[str, Somebody]]) -> Application:
+    return lived_in[0]
+
+
+@pytest.fixture
+def people(lived_in: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
+    return lived_in[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_fault(no_fault: None) -> None:
+    """The server must not write about any of these."""
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+def failures(application: Application) -> int:
+    with application.engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM sign_in_failures")).scalar_one())
+
+
+@pytest.mark.parametrize("path", ["/login", "/gradio_api/queue/join", "/nowhere"])
+def test_what_is_announced_as_too_large_is_refused_before_it_is_sent(application: Application, path: str) -> None:
+    for length in (MOST + 1, 10**12, "9" * 500):
+        answer = sent(application, request(path, FORM, f"Content-Length: {length}", method="POST"))
+        assert answer.status in (400, 413)
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "abc", "1e3", "0x10", "5, 6", "", " ", "5;x", "\xb2"])
+def test_a_length_that_is_none_is_refused(application: Application, length: str) -> None:
+    answer = sent(application, request("/login", FORM, f"Content-Length: {length}", method="POST"))
+    assert answer.status in (400, 413)
+
+
+def test_a_length_that_is_said_twice_or_beside_pieces_is_refused(application: Application) -> None:
+    lines = [("Content-Length: 5", "Content-Length: 6"), ("Content-Length: 5", "Transfer-Encoding: chunked")]
+    for headers in lines:
+        answer = sent(application, request("/login", FORM, *headers, method="POST") + b"0\r\n\r\n", half_closed=True)
+        assert answer.status == 400
+
+
+def chunked(piece: bytes, times: int) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for _ in range(times)) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("piece", [b"a", b"name=" + b"a" * 1000 + b"&"])
+def test_more_than_is_allowed_is_refused_also_where_it_was_not_announced(
+    application: Application, people: dict[str, Somebody], piece: bytes
+) -> None:
+    before = failures(application)
+    body = chunked(piece, MOST // len(piece) + 1)
+    answer = sent(application, request("/login", FORM, "Transfer-Encoding: chunked", method="POST") + body)
+    assert answer.status == 413
+    join = ("Content-Type: application/json", f"Cookie: chatfeedback_session={people['ada'].token}")
+    target = "/gradio_api/queue/join"
+    answer = sent(application, request(target, *join, "Transfer-Encoding: chunked", method="POST") + body)
+    assert answer.status == 413
+    assert failures(application) == before
+
+
+def test_the_largest_that_is_allowed_is_read(application: Application) -> None:
+    for size, status in ((MOST, 400), (MOST + 1, 413)):
+        assert sent(application, request("/login", FORM, method="POST", body=b"a" * size)).status == status
+
+
+def test_a_body_that_breaks_off_does_nothing(application: Application) -> None:
+    before = failures(application)
+    for broken in (
+        request("/login", FORM, "Content-Length: 100", method="POST") + b"name=ada",
+        request("/login", FORM, "Transfer-Encoding: chunked", method="POST") + b"8\r\nname=ada\r\n",
+        request("/login", FORM, "Transfer-Encoding: chunked", method="POST") + b"zz\r\n",
+    ):
+        assert sent(application, broken, half_closed=True).status in (0, 400)
+    assert failures(application) == before
+    assert sent(application, request("/healthz")).status == 200
+
+
+def test_whoever_looks_sends_nothing_along(application: Application, people: dict[str, Somebody]) -> None:
+    cookie = f"Cookie: chatfeedback_session={people['ada'].token}"
+    for path in ("/login", "/config", "/gradio_api/queue/data?session_hash=mine"):
+        large = request(path, cookie, "Transfer-Encoding: chunked") + chunked(b"a" * 1000, 30)
+        assert sent(application, large).status == 400
+        assert sent(application, request(path, cookie, body=b"a" * 10)).status == 400
+
+
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"name": "grace"}'),
+        ("text/plain", b"name=grace"),
+        ("", b"name=grace"),
+        ("x" * 1000, b"name=grace"),
+        ("multipart/form-data", b"name=grace"),
+        (MULTIPART, b""),
+        (MULTIPART, b"--x\r\n\r\n\r\n--x--"),
+        (MULTIPART, b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n"),
+        (MULTIPART, b'--x\r\nContent-Disposition: form-data; name="csrf"; filename="f"\r\n\r\na\r\n--x--\r\n'),
+        (
+            f"{MULTIPART}; charset=no-such-thing",
+            b'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\na\r\n--x--\r\n',
+        ),
+        (f"{MULTIPART}; charset=utf-16", b'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\na\r\n--x--\r\n'),
+        ("application/x-www-form-urlencoded", b"csrf=%ff%fe&name=%00&password=%"),
+        ("application/x-www-form-urlencoded", b"csrf=\xff\xfe&\x00=\x00"),
+        ("application/x-www-form-urlencoded", b"&".join(b"a%d=b" % number for number in range(2000))),
+        ("application/x-www-form-urlencoded; charset=utf-7", b"csrf=+AGE-"),
+        ("application/x-www-form-urlencoded", b"csrf=a&csrf=b&csrf=c"),
+    ],
+)
+def test_a_form_of_any_other_kind_is_refused(
+    application: Application, people: dict[str, Somebody], kind: str, body: bytes
+) -> None:
+    with Visitor(application) as visitor:
+        visitor.hidden()
+        form = f"Cookie: chatfeedback_form={visitor.cookies['chatfeedback_form']}"
+    session = f"Cookie: chatfeedback_session={people['adam'].token}"
+    for path, cookie in (("/login", form), ("/logout", session), ("/password", session)):
+        answer = sent(application, request(path, cookie, f"Content-Type: {kind}", method="POST", body=body))
+        assert answer.status == 400, answer
+
+
+def test_a_form_in_parts_is_a_form(application: Application) -> None:
+    with Visitor(application) as visitor:
+        fields = {**visitor.hidden(), "name": "grace", "password": PASSWORD}
+        parts = {name: (None, value) for name, value in fields.items()}
+        assert visitor.post("/login", files=parts).status_code == 303
+        assert visitor.is_let_in
+
+
+# Alone
+
+
+def receiving(*messages: Message) -> Receive:
+    """Give these messages one after the other."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    return receive
+
+
+def piece(body: bytes, more_body: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more_body}
+
+
+async def test_whole_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
+    assert await whole(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
+    with pytest.raises(Refused, match="broke off") as refused:
+        await whole(receiving(piece(b"ab"), {"type": "http.disconnect"}))
+    assert (refused.value.status, refused.value.code) == (400, "malformed")
+
+
+async def test_bounded_rejects_the_first_byte_too_many() -> None:
+    assert await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
+    with pytest.raises(Refused) as refused:
+        await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 3))
+    assert (refused.value.status, refused.value.code) == (413, "too_large")
+
+
+async def test_replayed_gives_the_new_body_once_and_then_what_follows() -> None:
+    scope: Scope = {"headers": [(b"content-length", b"9"), (b"transfer-encoding", b"chunked"), (b"x", b"y")]}
+    receive = replayed(scope, b"checked", receiving({"type": "http.disconnect"}))
+    assert scope["headers"] == [(b"x", b"y"), (b"content-length", b"7")]
+    assert await receive() == piece(b"checked", False)
+    assert await receive() == {"type": "http.disconnect"}

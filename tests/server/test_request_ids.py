@@ -1,0 +1,121 @@
+"""Every answer has an id, and so has every line of the log that the request led to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from browser.application import Application, endpoint
+from openai_server import ScriptedServer
+from people import NOBODY, PLAIN, Somebody, house
+from server.visiting import ON_SQLITE
+from serving import ROOT
+
+ID = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+
+
+@ON_SQLITE
+def test_each_answer_has_an_id_of_its_own_whatever_a_browser_sends(application: Application) -> None:
+    with httpx.Client(base_url=application.address, headers={"X-Request-ID": ID}, verify=PLAIN) as browser:
+        ids = [browser.get(path).headers["x-request-id"] for path in ("/healthz", "/nowhere", "/readyz")]
+    assert len({*ids, ID}) == 4
+    assert all(len(one) == 32 for one in ids)
+
+
+@pytest.fixture(scope="module")
+def behind_us(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[dict[str, Somebody]]:
+    """People at an application whose proxy the tests play."""
+    with house(new_sqlite(), models=[endpoint(model)], trusted_proxies=["127.0.0.1"]) as (_, people):
+        yield people
+
+
+def test_the_id_of_a_trusted_proxy_is_kept(behind_us: dict[str, Somebody]) -> None:
+    proxy = behind_us[NOBODY]
+    for path in ("/healthz", "/nowhere"):
+        assert proxy.get(path, headers={"X-Request-ID": ID}).headers["x-request-id"] == ID
+    strange = proxy.get("/healthz", headers={"X-Request-ID": "a\tb; DROP"})
+    assert len(strange.headers["x-request-id"]) == 32
+
+
+def test_what_a_call_leads_to_is_logged_with_its_id(
+    behind_us: dict[str, Somebody], model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    from chatfeedback.server.logging import RequestId
+
+    caplog.handler.addFilter(RequestId())
+    ada = behind_us["ada"]
+    refused_id(ada, caplog)
+    model.fail(404)
+    tab = ada.tab()
+    joined = tab.join("ChatHandlers.send", ["Hello", None, None, ""], headers={"X-Request-ID": OTHER})
+    tab.told(joined.json()["event_id"])
+    failures = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert [record.request_id for record in failures] == [OTHER], "a reply is written by a task of its own"
+
+
+def refused_id(ada: Somebody, caplog: pytest.LogCaptureFixture) -> None:
+    assert ada.get("/admin", headers={"X-Request-ID": ID}).status_code == 403
+    refusals = [record for record in caplog.records if record.name == "chatfeedback.auth.refusal_log"]
+    assert [record.request_id for record in refusals] == [ID], "it is noted in a thread"
+
+
+CHATTER = (
+    "log.info('more'); log.warning('a reply %s', 'failed', extra={'model': 'parrot'});"
+    "logging.getLogger('elsewhere').info('chatter');"
+    "logging.getLogger('psycopg').warning('the same connection again')"
+)
+FAULT = "\ntry: 1 / 0\nexcept Exception: log.exception('the handler %s failed', 'send')"
+
+
+def printed(format: str, level: str = "info", what: str = CHATTER) -> str:
+    code = (
+        "import logging; from asgi_correlation_id import correlation_id; from chatfeedback import logs;"
+        f"logs.configure({format!r}, {level!r}); correlation_id.set({ID!r});"
+        f"log = logging.getLogger('chatfeedback.generation.manager');{what}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stderr
+
+
+@pytest.mark.process
+def test_the_log_is_a_json_object_a_line_for_programs() -> None:
+    more, failure = map(json.loads, printed("json").splitlines())
+    assert more["message"] == "more"
+    assert failure.pop("time")
+    assert failure == {
+        "level": "WARNING",
+        "logger": "chatfeedback.generation.manager",
+        "request_id": ID,
+        "message": "a reply failed",
+        "model": "parrot",
+    }
+
+
+@pytest.mark.process
+def test_the_log_is_a_line_of_text_for_people_and_says_as_much_as_is_wanted() -> None:
+    (line,) = printed("text", "warning").splitlines()
+    assert line.endswith(f" WARNING chatfeedback.generation.manager [{ID}] a reply failed")
+
+
+@pytest.mark.process
+def test_an_exception_is_a_field_of_its_record_for_programs_and_follows_the_line_for_people() -> None:
+    (record,) = map(json.loads, printed("json", what=FAULT).splitlines())
+    assert (record["level"], record["request_id"], record["message"]) == ("ERROR", ID, "the handler send failed")
+    assert record["exc_info"].startswith("Traceback")
+    assert record["exc_info"].endswith("ZeroDivisionError: division by zero")
+    line, *trace = printed("text", what=FAULT).splitlines()
+    assert line.endswith(f" ERROR chatfeedback.generation.manager [{ID}] the handler send failed")
+    assert (trace[0], trace[-1]) == ("Traceback (most recent call last):", "ZeroDivisionError: division by zero")
+
+
+@pytest.fixture(autouse=True)
+def _unfiltered(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)

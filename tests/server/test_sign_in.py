@@ -1,0 +1,177 @@
+"""Signing in and out with a password: forms that only our own page can send, and cookies that only we make."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import text
+
+from browser.application import Application
+from server.visiting import FORM, ON_SQLITE, PASSWORD, SESSION, Visitor, set_cookies
+
+
+@pytest.fixture
+def application(with_passwords: Application) -> Application:
+    return with_passwords
+
+
+def count(application: Application, table: str) -> int:
+    with application.engine.connect() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+# The form
+
+
+def test_the_right_password_leads_to_the_page(visitor: Visitor) -> None:
+    assert not visitor.is_let_in
+    answer = visitor.sign_in("grace")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert answer.headers["cache-control"] == "no-store"
+    assert visitor.is_let_in
+
+
+def test_a_wrong_password_is_answered_with_the_form_again_and_never_repeated(visitor: Visitor) -> None:
+    answer = visitor.sign_in("grace", "<b>wrong & quite long</b>")
+    assert answer.status_code == 401
+    assert "This name and password do not go together" in answer.text
+    assert 'value="grace"' in answer.text
+    assert "quite long" not in answer.text
+    assert SESSION not in set_cookies(answer)
+    assert not visitor.is_let_in
+
+
+@ON_SQLITE
+def test_a_name_is_shown_again_as_text(visitor: Visitor) -> None:
+    answer = visitor.sign_in('"><script>alert(1)</script>')
+    assert answer.status_code == 401
+    assert "<script" not in answer.text
+
+
+def test_the_sixth_try_is_too_many(visitor: Visitor) -> None:
+    answers = [visitor.sign_in("grace", "wrong, and long enough") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [401] * 5
+    sixth = visitor.sign_in("grace")
+    assert sixth.status_code == 429
+    assert 0 < int(sixth.headers["retry-after"]) <= 900
+    assert "Too many attempts to sign in; try again in 15 minutes." in sixth.text
+    assert visitor.sign_in("hedy").status_code == 303
+
+
+def test_a_form_without_a_token_of_this_browser_and_purpose_does_nothing(
+    application: Application, visitor: Visitor, other: Visitor
+) -> None:
+    mine, theirs = visitor.hidden(), other.hidden()
+    assert other.sign_in("hedy").status_code == 303
+    of_other_purpose = other.hidden("/password")["csrf"]
+    before = [count(application, table) for table in ("sessions", "sign_in_failures", "audit")]
+    for token in (None, "", "x", theirs["csrf"], of_other_purpose, mine["csrf"][:-1], mine["csrf"].upper(), "ü\x00"):
+        fields = {"name": "grace", "password": PASSWORD, **({} if token is None else {"csrf": token})}
+        answer = visitor.post("/login", data=fields)
+        assert answer.status_code == 400, token
+        assert "open the page again" in answer.text
+        assert SESSION not in set_cookies(answer)
+    assert [count(application, table) for table in ("sessions", "sign_in_failures", "audit")] == before
+
+
+@ON_SQLITE
+def test_a_form_without_its_cookie_or_with_another_ones_does_nothing(visitor: Visitor, other: Visitor) -> None:
+    fields = {**visitor.hidden(), "name": "grace", "password": PASSWORD}
+    value = visitor.cookies[FORM]
+    other.hidden()
+    for cookie in (None, f"{FORM}=", f"{FORM}={other.cookies[FORM]}", f"{FORM}={value}; {FORM}=x", f"x={value}"):
+        visitor.cookies.clear()
+        answer = visitor.post("/login", data=fields, headers={"cookie": cookie} if cookie else {})
+        assert answer.status_code == 400, cookie
+        assert SESSION not in set_cookies(answer)
+
+
+@ON_SQLITE
+def test_a_token_in_the_address_or_in_a_file_is_none(visitor: Visitor) -> None:
+    token = visitor.hidden()["csrf"]
+    fields = {"name": "grace", "password": PASSWORD}
+    assert visitor.post(f"/login?csrf={token}", data=fields).status_code == 400
+    assert visitor.post("/login", data=fields, files={"csrf": token.encode()}).status_code == 400
+    assert visitor.post("/login", json={**fields, "csrf": token}).status_code == 400
+
+
+@ON_SQLITE
+def test_a_value_that_the_browser_brought_is_not_taken_for_ours(visitor: Visitor) -> None:
+    for brought in ("chosen by somebody else", "x" * 33, '"\\012Set-Cookie: a=b"', "<script>", "ä" * 32):
+        answer = visitor.get("/login", headers={"cookie": f"{FORM}={brought}".encode()})
+        assert answer.status_code == 200
+        assert re.fullmatch(rf"{FORM}=[\w-]{{32}}; HttpOnly; Path=/; SameSite=strict", set_cookies(answer)[FORM])
+
+
+@ON_SQLITE
+def test_two_tabs_with_the_form_both_work(visitor: Visitor) -> None:
+    first, second = visitor.hidden(), visitor.hidden()
+    assert first == second
+    for fields in (first, second):
+        assert visitor.post("/login", data={**fields, "name": "grace", "password": PASSWORD}).status_code == 303
+
+
+@ON_SQLITE
+def test_looking_at_the_form_without_its_body_is_no_other_page(visitor: Visitor) -> None:
+    answer = visitor.head("/login")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@ON_SQLITE
+def test_the_form_is_kept_by_nobody_and_framed_by_nobody(visitor: Visitor) -> None:
+    headers = visitor.get("/login").headers
+    assert headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "script-src" not in headers["content-security-policy"]
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+# Where it leads to
+
+CONVERSATION = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+@ON_SQLITE
+def test_the_page_that_was_wanted_is_where_one_comes_to_also_after_a_wrong_password(visitor: Visitor) -> None:
+    asked = visitor.get(CONVERSATION, headers={"accept": "text/html"})
+    address = asked.headers["location"]
+    assert address.startswith("/login?next=")
+    fields = visitor.hidden(address)
+    assert fields["next"] == CONVERSATION
+    wrong = visitor.post("/login", data={**fields, "name": "grace", "password": "wrong, and long enough"})
+    (again,) = re.findall(r'name="next" value="([^"]*)"', wrong.text)
+    assert again == CONVERSATION
+    answer = visitor.post("/login", data={**fields, "name": "grace", "password": PASSWORD})
+    assert answer.headers["location"] == CONVERSATION
+
+
+@ON_SQLITE
+def test_no_other_address_is_one_to_come_to(visitor: Visitor) -> None:
+    """`test_forms` has all others."""
+    for elsewhere in ("//evil.example", "/\r\nSet-Cookie: a=b", "/admin/users", ""):
+        page = visitor.get("/login", params={"next": elsewhere})
+        assert re.findall(r'name="next" value="([^"]*)"', page.text) == ["/"], elsewhere
+        answer = visitor.sign_in("grace", next=elsewhere)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/"), elsewhere
+        assert "a" not in visitor.cookies
+
+
+@ON_SQLITE
+def test_whoever_opens_a_page_is_sent_to_the_form_and_a_program_is_told(visitor: Visitor) -> None:
+    for path in ("/", "/config", "/admin", "/export/events.csv", "/no/such/page?a=b&c=%0d%0a"):
+        page = visitor.get(path, headers={"accept": "text/html,*/*"})
+        assert page.status_code == 303
+        assert page.headers["location"].startswith("/login?next=%2F")
+        assert "\r" not in page.headers["location"]
+        told = visitor.get(path)
+        assert (told.status_code, told.headers["content-type"]) == (401, "text/plain; charset=utf-8")
+        assert told.text == "Sign in first: you have not signed in here, or your session has ended.\n"
+        assert page.headers["cache-control"] == told.headers["cache-control"] == "no-store"
+    for path in ("/gradio_api/queue/join", "/logout"):
+        assert visitor.post(path).status_code == 401
+    # A form that a person sends when the session has ended.
+    sent = visitor.post("/logout", headers={"accept": "text/html"})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=%2F")

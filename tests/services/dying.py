@@ -1,0 +1,23 @@
+"""A process that writes a reply until it is killed: python dying.py DATABASE_URL MODEL_URL ANNOTATOR_ID."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from chatfeedback.inference.client import Endpoint
+from services.room import open_room
+from talking import People
+
+
+async def main(database_url: str, model_url: str, annotator_id: str) -> None:
+    everybody = People(annotator_id, annotator_id, annotator_id)
+    async with open_room(database_url, everybody, [Endpoint("zephyr", base_url=model_url)]) as room:
+        conversation = await room.send("Tell me a story")
+        print(conversation.conversation_id, flush=True)  # noqa: T201
+        await room.ended(conversation)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,241 @@
+"""A service as the application makes it: a real store, real clients, and a model that does what a test scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TypeVar
+
+import pytest
+
+from chatfeedback.domain.conversation.events import ReplyFinished
+from chatfeedback.domain.conversation.state import Conversation, Message
+from chatfeedback.domain.events import Body
+from chatfeedback.domain.types import new_id
+from chatfeedback.generation import checkpoints, manager, recovery
+from chatfeedback.generation.running_reply import Progress
+from chatfeedback.inference.chat_model import ChatModel
+from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
+from chatfeedback.services.chat import ChatService
+from chatfeedback.store.accounts import annotators
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore, now
+from chatfeedback.store.log.writer import open_writer
+from openai_server import Script, delta
+from talking import REASONS, People
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 30
+LINGER_SECONDS = 60
+LONGEST_MESSAGE = 200
+LONGEST_COMMENT = 100
+SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=16)
+SYSTEM_PROMPT = "You are a friendly chatbot"
+
+
+async def until(condition: Callable[[], T | Awaitable[T]]) -> T:
+    """What `condition` returns, as soon as that is true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        await asyncio.sleep(0.005)
+    raise AssertionError("what was waited for did not happen")
+
+
+def nobody_watches_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets it seem so long ago that somebody watched, as far as a process knows of its own watchers."""
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets this much time pass at once for whoever writes and watches replies."""
+    nobody_watches_for(monkeypatch, seconds)
+    for module in (checkpoints, recovery, manager):
+        monkeypatch.setattr(module, "now", lambda: now() + timedelta(seconds=seconds))
+
+
+async def held(script: Script) -> None:
+    """Waits until the model has sent all that comes before its next hold."""
+    assert await asyncio.to_thread(script.reached.wait, PATIENCE_SECONDS)
+    script.reached.clear()
+
+
+def escaped(content: str, finish_reason: object = None) -> str:
+    """The next piece of a reply in pure ASCII, as most servers write JSON: it can hold half a character."""
+    return json.dumps(delta(content, finish_reason))  # type: ignore[arg-type]
+
+
+@dataclass
+class Room:
+    """A running service, its store, and the people; `ada` is the one who talks unless said otherwise."""
+
+    service: ChatService
+    store: EventStore
+    models: dict[str, ChatModel]
+    people: People
+
+    @property
+    def ada(self) -> str:
+        return self.people.ada
+
+    # Doing
+
+    async def send(self, text: str = "Hello", to: Conversation | None = None, model: str | None = None) -> Conversation:
+        return await self.service.send(self.ada, to.conversation_id if to else None, text, model=model, seen=None)
+
+    async def ask(self, text: str = "Hello", to: Conversation | None = None) -> Conversation:
+        """Sends a prompt and waits for its reply."""
+        return await self.ended(await self.send(text, to))
+
+    async def retry(self, conversation: Conversation, message_id: str | None = None) -> Conversation:
+        wanted = message_id or conversation.head_id
+        assert wanted is not None
+        return await self.service.retry(self.ada, conversation.conversation_id, wanted, seen=None)
+
+    async def stop(self, conversation: Conversation) -> Conversation:
+        return await self.service.stop(self.ada, conversation.conversation_id)
+
+    async def rate(self, conversation: Conversation, message_id: str, **change: object) -> Conversation:
+        return await self.service.rate(self.ada, conversation.conversation_id, message_id, **change)  # type: ignore[arg-type]
+
+    async def takes_over(self, conversation: Conversation) -> None:
+        """Looks for dead replies until it, or another process, has ended the one in this conversation."""
+
+        async def is_ended() -> bool:
+            await self.service.start()
+            return "reply_finished" in self.kinds(conversation)
+
+        await until(is_ended)
+
+    async def ended(self, conversation: Conversation) -> Conversation:
+        """Watches the reply of this conversation to its end."""
+        after = (await self.watched(conversation))[-1].conversation
+        assert after is not None
+        return after
+
+    async def watched(self, conversation: Conversation) -> list[Progress]:
+        """All that a watcher sees of the reply of this conversation."""
+        assert conversation.writing_id is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [seen async for seen in self.service.watch(conversation.conversation_id, conversation.writing_id)]
+
+    async def shows(self, conversation: Conversation, text: str) -> None:
+        """Watches until the reply of this conversation has this text, or more."""
+        assert conversation.writing_id is not None
+        watching = self.service.watch(conversation.conversation_id, conversation.writing_id)
+        async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(watching) as progress:
+            async for seen in progress:
+                if seen.text.startswith(text):
+                    return
+        raise AssertionError(f"the reply ended without {text!r}")
+
+    # Looking
+
+    async def now(self, conversation: Conversation) -> Conversation:
+        """Where the conversation stands in the store."""
+        return await self.service.conversation(self.ada, conversation.conversation_id)
+
+    def log(self, conversation: Conversation) -> list[Body]:
+        """What is in the log of this conversation, oldest first."""
+        return [event.body for event in self.store.events_of(conversation.conversation_id)]
+
+    def kinds(self, conversation: Conversation) -> list[str]:
+        return [body.KIND for body in self.log(conversation)]
+
+    def finished(self, conversation: Conversation) -> ReplyFinished:
+        """The only end of a reply in the log."""
+        (end,) = (body for body in self.log(conversation) if isinstance(body, ReplyFinished))
+        return end
+
+    def draft(self, conversation: Conversation) -> reply_leases.Draft | None:
+        """What is stored of the reply that is being written."""
+        assert conversation.writing_id is not None
+        with self.store.reading() as tx:
+            return reply_leases.find(tx, conversation.writing_id)
+
+    async def draft_says(self, conversation: Conversation, text: str) -> None:
+        """Waits until this much of the reply is stored."""
+
+        def stored() -> bool:
+            draft = self.draft(conversation)
+            return draft is not None and draft.text == text
+
+        await until(stored)
+
+
+def last(conversation: Conversation) -> Message:
+    """The last message on the screen."""
+    return conversation.shown()[-1]
+
+
+def texts(conversation: Conversation) -> list[str]:
+    """What is on the screen."""
+    return [message.text for message in conversation.shown()]
+
+
+def new_people(database_url: str) -> People:
+    """Three annotators who have done nothing yet."""
+    engine = open_engine(database_url)
+    try:
+        return People(*(annotators.ensure(engine, f"{name} {new_id()}") for name in People._fields))
+    finally:
+        engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def open_room(
+    database_url: str,
+    people: People,
+    endpoints: Sequence[Endpoint],
+    *,
+    window: int | None = None,
+) -> AsyncIterator[Room]:
+    """A service with a model for each endpoint; the first is the default one."""
+    engine = open_engine(database_url)
+    store = EventStore(engine, open_writer(engine))
+    clients = [ModelClient(endpoint) for endpoint in endpoints]
+    models = {client.endpoint.model: _model(client, window) for client in clients}
+    service = ChatService(
+        store,
+        models,
+        REASONS,
+        longest_message=LONGEST_MESSAGE,
+        longest_comment=LONGEST_COMMENT,
+        linger_seconds=LINGER_SECONDS,
+    )
+    try:
+        yield Room(service, store, models, people)
+    finally:
+        await service.close()
+        for client in clients:
+            await client.aclose()
+        await asyncio.to_thread(store.close)
+        engine.dispose()
+
+
+def _model(client: ModelClient, window: int | None) -> ChatModel:
+    async def connect() -> ModelClient:
+        return client
+
+    return ChatModel(
+        name=client.endpoint.model,
+        model=client.endpoint.model,
+        endpoint=client.endpoint.public_name,
+        provider=client.endpoint.provider,
+        sampling=SAMPLING,
+        system_prompt=SYSTEM_PROMPT,
+        window=lambda: window,
+        connect=connect,
+    )

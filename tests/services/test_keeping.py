@@ -1,0 +1,138 @@
+"""The text so far of all replies is stored together, and the trouble of one, or of one save, is not that of all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+from asgi_correlation_id import correlation_id
+
+from chatfeedback.errors import ChatFeedbackError, StoreError
+from chatfeedback.generation import checkpoints
+from chatfeedback.generation.running_reply import NOT_STORED_YET, RunningReply
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.log.statements import Transaction
+from openai_server import ScriptedServer
+from services.room import Room, held, last, until
+from services.watching import next_of, stuck_writes
+
+STORY = "Once upon a time"
+
+
+async def test_a_save_that_hangs_is_given_up_and_told_and_a_later_one_stores_the_text(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.05)
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await next_of(watching, lambda seen: seen.text == "Once")
+    with stuck_writes(room):
+        told = await next_of(watching, lambda seen: seen.notice)
+        assert told.notice == NOT_STORED_YET
+    assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
+    await room.draft_says(conversation, "Once")
+    script.release()
+    *_, seen = [progress async for progress in watching]
+    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+
+
+async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.05)
+    given_up, note = asyncio.Event(), checkpoints._note
+
+    def noticed(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
+        note(replies, error)
+        given_up.set()
+
+    monkeypatch.setattr(checkpoints, "_note", noticed)
+    script = server.reply(STORY, hold_after=[1, 2])
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await held(script)
+    await room.draft_says(conversation, "Once")
+    with stuck_writes(room):
+        script.release()
+        await next_of(watching, lambda seen: seen.text == "Once upo")
+        for _ in range(3):  # the last one at least was begun with this text
+            given_up.clear()
+            await given_up.wait()
+        monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)
+        given_up.clear()
+        with contextlib.suppress(TimeoutError):  # one more, where it was about to begin
+            await asyncio.wait_for(given_up.wait(), 1)
+    await room.draft_says(conversation, "Once upo")
+    script.release()
+
+
+async def test_the_log_of_keeping_a_reply_is_not_that_of_the_request_with_which_another_one_began(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    correlation_id.set("of the first request")
+    conversation = await room.send()
+    told: list[str | None] = []
+    heed = room.service._replies._keeper._heed
+
+    def noticed(*given: Any) -> None:
+        told.append(correlation_id.get())
+        heed(*given)
+
+    monkeypatch.setattr(room.service._replies._keeper, "_heed", noticed)
+    await until(lambda: told)
+    assert set(told) == {None}
+    script.release()
+    assert last(await room.ended(conversation)).text == STORY
+
+
+async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_being_stored(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(
+        tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime
+    ) -> dict[str, reply_leases.Wishes]:
+        if any("Refused" in told for told in texts.values()):
+            raise StoreError("This cannot be stored.")
+        return save(tx, owner, texts, now)
+
+    save = reply_leases.save
+    monkeypatch.setattr(reply_leases, "save", refusing)
+    scripts = server.reply("Refused it is", hold_after=2), server.reply(STORY, hold_after=1)
+    refused = await room.send("One")
+    await held(scripts[0])
+    stored = await room.send("Two")
+    await room.draft_says(stored, "Once")
+    watching = room.service.watch(refused.conversation_id, refused.writing_id)
+    assert (await next_of(watching, lambda seen: seen.notice)).notice == NOT_STORED_YET
+    assert f"the text so far of reply {refused.writing_id} is refused" in caplog.text
+    for script in scripts:
+        script.release()
+    assert last(await room.ended(stored)).text == STORY
+    assert last(await room.ended(refused)).text == "Refused it is"
+
+
+async def test_a_reply_that_cannot_be_kept_for_an_unforeseen_reason_ends_with_all_its_text_and_the_log_says_why(
+    room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("a mistake")
+
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    await room.shows(conversation, "Once")
+    with monkeypatch.context() as patched:
+        patched.setattr(reply_leases, "save", broken)
+        ended = await room.ended(conversation)
+    assert (last(ended).text, last(ended).status) == ("Once", "interrupted")
+    record = next(one for one in caplog.records if one.levelname == "ERROR")
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "a mistake"
+    assert await asyncio.to_thread(script.left.wait, 10)
+    server.reply("Another one")
+    assert last(await room.ask("Go on", ended)).text == "Another one", "the next one is kept"

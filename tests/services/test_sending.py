@@ -1,0 +1,272 @@
+"""A prompt on its way: stored first, then sent to the model, and what is recorded is what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from chatfeedback.domain.conversation.events import MessageSent
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.errors import Conflict, MessageRejected, NotFound, ReplyRunning
+from chatfeedback.inference.client import Endpoint
+from chatfeedback.store.schema import metadata
+from openai_server import Body, ScriptedServer
+from services.room import LONGEST_MESSAGE, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
+from talking import People
+
+pytestmark = pytest.mark.sqlite
+
+TOO_LONG = {"error": {"code": "context_length_exceeded", "message": "This model's maximum context length is 64."}}
+
+
+def told(request: Body) -> list[str]:
+    """What the model was told after the system prompt."""
+    assert request["messages"][0] == {"role": "system", "content": SYSTEM_PROMPT}
+    return [message["content"] for message in request["messages"][1:]]
+
+
+def recorded(conversation: Conversation) -> list[str]:
+    """What the log says that the model was told for the last reply."""
+    generation = last(conversation).generation
+    assert generation is not None
+    return [conversation.messages[message_id].text for message_id in generation.sent_ids]
+
+
+async def test_a_prompt_and_the_start_of_its_reply_are_stored_before_the_model_is_asked(
+    room: Room, server: ScriptedServer
+) -> None:
+    first = await room.ask()
+    when_asked: list[str] = []
+
+    def answer(_request: Body, _number: int) -> str:
+        when_asked.extend(room.kinds(first))
+        return "Yes"
+
+    server.default = answer
+    after = await room.ask("Is it stored?", first)
+    assert when_asked == ["conversation_started", *["message_sent", "reply_started", "reply_finished"] * 2][:-1]
+    assert texts(after)[2:] == ["Is it stored?", "Yes"]
+
+
+async def test_the_model_is_told_what_the_log_says(room: Room, server: ScriptedServer) -> None:
+    conversation = await room.ask("One")
+    conversation = await room.ask("Two", conversation)
+    conversation = await room.ask("Three", conversation)
+    assert told(server.requests[-1]) == texts(conversation)[:-1] == recorded(conversation)
+    assert [message["role"] for message in server.requests[-1]["messages"]] == [
+        "system",
+        *["user", "assistant"] * 2,
+        "user",
+    ]
+
+
+async def test_every_reply_records_what_made_it(room: Room, server: ScriptedServer, endpoint: Endpoint) -> None:
+    server.reply("Hello yourself", finish_reason="length", usage=(23, 5))
+    conversation = await room.ask()
+    generation, outcome = last(conversation).generation, last(conversation).outcome
+    assert generation is not None and outcome is not None
+    request = server.requests[0]
+    assert (generation.model, generation.endpoint, generation.provider) == ("zephyr", endpoint.base_url, None)
+    assert (generation.temperature, generation.top_p, generation.max_tokens) == (0.95, 0.9, SAMPLING.max_tokens)
+    assert (request["temperature"], request["top_p"], request["max_tokens"]) == (0.95, 0.9, SAMPLING.max_tokens)
+    assert request["seed"] == generation.seed
+    assert generation.system_prompt == SYSTEM_PROMPT
+    assert (outcome.finish_reason, outcome.prompt_tokens, outcome.completion_tokens) == ("length", 23, 5)
+    assert outcome.time_to_first_token is not None and outcome.duration is not None
+    assert 0 < outcome.time_to_first_token <= outcome.duration
+
+
+async def test_token_counts_are_missing_where_the_server_does_not_count(room: Room, server: ScriptedServer) -> None:
+    server.reply("Hello", usage=None)
+    outcome = last(await room.ask()).outcome
+    assert outcome is not None
+    assert (outcome.prompt_tokens, outcome.completion_tokens) == (None, None)
+
+
+async def test_no_secret_of_an_endpoint_is_in_the_database(
+    database_url: str, people: People, server: ScriptedServer
+) -> None:
+    address = server.url.replace("//", "//someone:s3cret-word@")
+    endpoint = Endpoint("zephyr", base_url=address, api_key="sk-very-secret", attempts=1)
+    server.fail(401, {"error": {"message": "Incorrect API key provided: sk-very-secret"}})
+    server.fail(500, {"error": {"message": "No luck with the key sk-very-secret"}})
+    async with open_room(database_url, people, [endpoint]) as room:
+        conversation = await room.ask()
+        for _ in range(2):
+            conversation = await room.ended(await room.retry(conversation))
+        generation = last(conversation).generation
+        assert generation is not None and generation.endpoint == server.url
+        with room.store.engine.connect() as connection:
+            rows = [str(row) for table in metadata.tables.values() for row in connection.execute(select(table))]
+    assert any("No luck with the key" in row for row in rows)
+    assert not [row for row in rows if "s3cret-word" in row or "sk-very-secret" in row]
+
+
+async def test_the_model_of_the_picker_is_asked_and_recorded(database_url: str, people: People) -> None:
+    with ScriptedServer() as one, ScriptedServer() as other:
+        other.default = lambda _request, _number: "I am the other"
+        endpoints = [Endpoint("one", base_url=one.url), Endpoint("other", base_url=other.url)]
+        async with open_room(database_url, people, endpoints) as room:
+            conversation = await room.ask("Who are you?")
+            assert last(conversation).model == "one"
+            conversation = await room.ended(await room.send("And you?", conversation, model="other"))
+            assert (last(conversation).model, last(conversation).text) == ("other", "I am the other")
+            assert (len(one.requests), len(other.requests)) == (1, 1)
+
+
+async def test_a_model_that_is_not_offered_is_refused_and_nothing_is_stored(room: Room, server: ScriptedServer) -> None:
+    with pytest.raises(NotFound, match="choose another one"):
+        await room.send("Hello", model="gone")
+    assert await room.service.conversations(room.ada, 10) == []
+    assert server.requests == []
+
+
+# The window
+
+
+async def test_a_conversation_that_outgrows_the_window_goes_on_without_its_oldest_turns(
+    database_url: str, people: People, server: ScriptedServer, endpoint: Endpoint
+) -> None:
+    async with open_room(database_url, people, [endpoint], window=400) as room:
+        conversation = None
+        for turn in range(30):
+            conversation = await room.ask(f"Question number {turn} is what?", conversation)
+            assert last(conversation).status == "complete"
+            thread, sent = texts(conversation)[:-1], recorded(conversation)
+            assert told(server.requests[-1]) == sent == thread[-len(sent) :]
+            assert len(sent) % 2 == 1, "whole turns, and the question"
+        assert conversation is not None
+        assert 1 < len(recorded(conversation)) < 30
+        assert len(texts(conversation)) == 60
+
+
+async def test_a_thread_that_the_server_calls_too_long_is_sent_again_shorter_and_that_is_recorded(
+    room: Room, server: ScriptedServer
+) -> None:
+    conversation = None
+    for turn in range(5):
+        conversation = await room.ask(f"Question {turn}", conversation)
+    server.fail(400, TOO_LONG)
+    server.fail(400, TOO_LONG)
+    conversation = await room.ask("Still there?", conversation)
+    full, shorter, shortest = (told(request) for request in server.requests[-3:])
+    assert full == texts(conversation)[:-1]
+    assert full[-len(shorter) :] == shorter and shorter[-len(shortest) :] == shortest
+    assert len(full) > len(shorter) > len(shortest) > 0
+    assert recorded(conversation) == shortest
+    assert last(conversation).status == "complete"
+    *_, end = room.log(conversation)
+    assert end.sent_ids == last(conversation).generation.sent_ids
+    *_, started, _ = room.log(conversation)
+    assert len(started.generation.sent_ids) == len(full)
+
+
+async def test_a_prompt_that_is_too_long_alone_fails_with_a_sentence(room: Room, server: ScriptedServer) -> None:
+    server.fail(400, TOO_LONG)
+    conversation = await room.ask("A very long question")
+    assert last(conversation).status == "failed"
+    assert "too long" in last(conversation).outcome.error
+    assert len(server.requests) == 1
+
+
+# Prompts
+
+
+async def test_a_prompt_without_anything_to_read_is_refused_and_nothing_is_stored(
+    room: Room, server: ScriptedServer
+) -> None:
+    conversation = await room.ask()
+    prompt_id = conversation.shown()[0].message_id
+    for text in ("", "   ", "\n\t ", "\x00", "\x01\x1b\x7f", "\u200b\u2060", "\ud800"):
+        with pytest.raises(MessageRejected, match="type a message"):
+            await room.send(text)
+        with pytest.raises(MessageRejected, match="type a message"):
+            await room.send(text, conversation)
+        with pytest.raises(MessageRejected, match="type a message"):
+            await room.service.edit(room.ada, conversation.conversation_id, prompt_id, text, seen=None)
+    assert await room.now(conversation) == conversation
+    assert len(await room.service.conversations(room.ada, 10)) == len(server.requests) == 1
+
+
+async def test_a_prompt_may_have_as_many_characters_as_the_settings_say_and_no_more(room: Room) -> None:
+    conversation = await room.ask("ж" * LONGEST_MESSAGE)
+    with pytest.raises(MessageRejected, match=f"has 201 characters; at most {LONGEST_MESSAGE} are allowed"):
+        await room.send("ж" * (LONGEST_MESSAGE + 1), conversation)
+    assert await room.now(conversation) == conversation
+
+
+async def test_what_no_database_keeps_is_replaced_in_a_prompt_and_flagged(room: Room, server: ScriptedServer) -> None:
+    conversation = await room.ask("a\0b\ud800c 😀")
+    prompt = conversation.shown()[0]
+    assert (prompt.text, prompt.altered) == ("a\ufffdb\ufffdc 😀", True)
+    assert told(server.requests[0]) == [prompt.text]
+    edited = await room.service.edit(room.ada, conversation.conversation_id, prompt.message_id, "\udc00!", seen=None)
+    assert (edited.shown()[0].text, edited.shown()[0].altered) == ("\ufffd!", True)
+    (sent,) = (body for body in room.log(conversation) if isinstance(body, MessageSent))
+    assert sent.altered
+
+
+async def test_a_prompt_is_kept_as_it_was_typed(room: Room) -> None:
+    text = "  two\r\nlines\t<b>&amp;</b> 😀 ｎｆｋｃ e\u0301 \ufffd "
+    prompt = (await room.ask(text)).shown()[0]
+    assert (prompt.text, prompt.altered) == (text, False)
+
+
+# Order
+
+
+async def test_a_prompt_while_a_reply_is_written_is_refused(room: Room, server: ScriptedServer) -> None:
+    script = server.reply("Hello yourself", hold_after=1)
+    conversation = await room.send()
+    await held(script)
+    with pytest.raises(ReplyRunning, match="press Stop"):
+        await room.send("And another thing", conversation)
+    script.release()
+    assert texts(await room.ended(conversation)) == ["Hello", "Hello yourself"]
+    assert room.kinds(conversation).count("message_sent") == 1
+
+
+async def test_a_page_that_is_out_of_date_gets_a_conflict_and_the_newest_state_goes_on(room: Room) -> None:
+    first = await room.ask()
+    second = await room.ask("From another tab", first)
+    with pytest.raises(Conflict, match="another tab"):
+        await room.service.send(room.ada, first.conversation_id, "Too late", seen=first.tree_version)
+    assert await room.now(first) == second
+    await room.service.send(room.ada, first.conversation_id, "In time", seen=second.tree_version)
+    assert (await room.now(first)).tree_version > second.tree_version
+
+
+async def test_of_two_prompts_at_the_same_moment_one_is_stored(room: Room, server: ScriptedServer) -> None:
+    first = await room.ask()
+    script = server.reply("Only one of them", hold_after=1)
+    seen, results = first.tree_version, []
+
+    async def send(text: str) -> None:
+        try:
+            results.append(await room.service.send(room.ada, first.conversation_id, text, seen=seen))
+        except Conflict as error:
+            results.append(error)
+
+    await asyncio.gather(send("Left"), send("Right"))
+    await held(script)
+    script.release()
+    assert sorted(isinstance(result, Conflict) for result in results) == [False, True]
+    conversation = next(result for result in results if isinstance(result, Conversation))
+    await room.ended(conversation)
+    assert room.kinds(first).count("message_sent") == 2
+    assert len(server.requests) == 2
+
+
+async def test_conversations_are_listed_newest_first_and_only_ones_own(room: Room) -> None:
+    one, two = await room.ask("One"), await room.ask("Two")
+    three = await room.service.send(room.people.bob, None, "Three", seen=0)
+    await room.ask("Again", one)
+    listed = await room.service.conversations(room.ada, 10)
+    assert [line.conversation_id for line in listed] == [one.conversation_id, two.conversation_id]
+    assert [line.title for line in listed] == ["One", "Two"]
+    assert [line.title for line in await room.service.conversations(room.ada, 1)] == ["One"]
+    assert [line.title for line in await room.service.conversations(room.people.bob, 10)] == ["Three"]
+    assert await room.service.conversations(room.people.cyd, 10) == []
+    assert three.annotator_id == room.people.bob

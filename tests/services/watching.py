@@ -1,0 +1,38 @@
+"""Watching a reply that is in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from sqlalchemy import text
+
+from chatfeedback.generation.running_reply import Progress
+from services.room import PATIENCE_SECONDS, Room
+
+
+@contextlib.contextmanager
+def stuck_writes(room: Room) -> Iterator[None]:
+    """The database neither writes drafts nor refuses to."""
+    if room.store.engine.dialect.name == "sqlite":
+        go_on = threading.Event()
+        room.store.writer.submit(lambda _tx: go_on.wait(PATIENCE_SECONDS))
+        try:
+            yield
+        finally:
+            go_on.set()
+    else:
+        with room.store.engine.begin() as connection:
+            connection.execute(text("LOCK TABLE reply_drafts IN EXCLUSIVE MODE"))
+            yield
+
+
+async def next_of(watching: AsyncIterator[Progress], wanted: Callable[[Progress], object]) -> Progress:
+    """The next that is seen that is as wanted."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for seen in watching:
+            if wanted(seen):
+                return seen
+    raise AssertionError("the reply ended before that")

@@ -1,0 +1,158 @@
+"""Users: who there is, what they may do, and that somebody is always there who may do everything."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from chatfeedback.errors import Conflict, NotFound
+from chatfeedback.store.accounts import annotators, users
+from chatfeedback.store.accounts.users import User
+from together import together
+
+
+def add(engine: Engine, name: str, role: users.Role = "annotator") -> User:
+    return users.add(engine, name, role, actor_id=None)
+
+
+def admins(engine: Engine) -> list[str]:
+    listed = [listed.user for listed in users.listed(engine)]
+    return [user.name for user in listed if user.role == "admin" and not user.disabled_at]
+
+
+def test_a_user_is_found_by_name_and_by_id_and_a_stranger_by_name_only(engine: Engine) -> None:
+    ada = add(engine, "ada")
+    assert users.named(engine, "ada") == users.named(engine, ada.annotator_id) == ada
+    assert users.by_id(engine, ada.annotator_id) == users.called(engine, "ada") == ada
+    for found in (
+        users.called(engine, ada.annotator_id),
+        users.by_id(engine, "ada"),
+        users.named(engine, "Ada"),
+        users.named(engine, ""),
+    ):
+        assert found is None
+
+
+def test_whoever_is_named_like_the_id_of_somebody_is_not_taken_for_that_person(engine: Engine) -> None:
+    ada = add(engine, "ada", "admin")
+    mallory = add(engine, ada.annotator_id)
+    assert users.called(engine, ada.annotator_id) == mallory
+
+
+def test_a_name_is_given_once_and_nothing_is_left_of_a_second_try(engine: Engine) -> None:
+    add(engine, "ada")
+    with pytest.raises(Conflict, match="a user 'ada' already"):
+        users.add(engine, "ada", "admin", actor_id=None, password_hash="x", identity=("issuer", "subject"))
+    (listed,) = users.listed(engine)
+    assert (listed.user.role, listed.user.password_hash, listed.issuers) == ("annotator", None, ())
+    assert users.identified(engine, "issuer", "subject") is None
+
+
+def test_two_users_of_one_name_at_the_same_moment_are_one(engine: Engine) -> None:
+    made = together([lambda: add(engine, "ada")] * 4)
+    assert sum(isinstance(one, User) for one in made) == 1
+    assert sum(isinstance(one, Conflict) for one in made) == 3
+    assert len(users.listed(engine)) == 1
+
+
+def test_an_annotator_from_before_keeps_the_id(engine: Engine) -> None:
+    annotator_id = annotators.ensure(engine, "local")
+    assert users.named(engine, "local") is None
+    assert add(engine, "local", "admin").annotator_id == annotator_id
+
+
+def test_an_identity_is_one_persons(engine: Engine) -> None:
+    ada, bob = add(engine, "ada"), add(engine, "bob")
+    users.link(engine, "ada", "https://one.example", "17", actor_id=None)
+    users.link(engine, "ada", "https://two.example", "17", actor_id=None)
+    with pytest.raises(Conflict, match="somebody else here already"):
+        users.link(engine, "bob", "https://one.example", "17", actor_id=None)
+    users.link(engine, "bob", "https://one.example", "18", actor_id=None)
+    for issuer, subject, expected in [
+        ("https://one.example", "17", ada),
+        ("https://two.example", "17", ada),
+        ("https://one.example", "18", bob),
+        ("https://two.example", "18", None),
+        ("https://one.example/", "17", None),
+        ("https://one.example", "17 ", None),
+    ]:
+        assert users.identified(engine, issuer, subject) == expected
+    assert [listed.issuers for listed in users.listed(engine)] == [
+        ("https://one.example", "https://two.example"),
+        ("https://one.example",),
+    ]
+
+
+def test_a_user_whose_identity_is_taken_is_not_made(engine: Engine) -> None:
+    users.add(engine, "ada", "annotator", actor_id=None, identity=("issuer", "17"))
+    with pytest.raises(Conflict):
+        users.add(engine, "bob", "annotator", actor_id=None, identity=("issuer", "17"))
+    assert users.named(engine, "bob") is None
+    assert annotators.find(engine, "bob") is None
+
+
+def test_the_only_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> None:
+    add(engine, "adam", "admin")
+    add(engine, "eve", "admin")
+    users.set_disabled(engine, "eve", True, actor_id=None)
+    with pytest.raises(Conflict, match="'adam' is the only admin; make somebody else one first"):
+        users.set_disabled(engine, "adam", True, actor_id=None)
+    for role in ("researcher", "annotator"):
+        with pytest.raises(Conflict, match="only admin"):
+            users.set_role(engine, "adam", role, actor_id=None)
+    assert admins(engine) == ["adam"]
+    users.set_role(engine, "eve", "annotator", actor_id=None)  # who is out already is nobody to be missed
+    users.set_disabled(engine, "eve", False, actor_id=None)
+    users.set_role(engine, "eve", "admin", actor_id=None)
+    users.set_role(engine, "adam", "annotator", actor_id=None)
+    assert admins(engine) == ["eve"]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_of_admins_who_demote_or_disable_each_other_at_the_same_moment_one_is_left(engine: Engine, turn: int) -> None:
+    names = [f"admin {number}" for number in range(4)]
+    people = [add(engine, name, "admin") for name in names]
+    done = together(
+        [
+            lambda name=name, by=by: (
+                users.set_role(engine, name, "researcher", actor_id=by.annotator_id)
+                if by is people[turn % 4]
+                else users.set_disabled(engine, name, True, actor_id=by.annotator_id)
+            )
+            for name, by in zip(names, [*people[1:], people[0]], strict=True)
+        ]
+    )
+    assert [type(one) for one in done].count(Conflict) == 1
+    assert [one for one in done if one is not None and not isinstance(one, Conflict)] == []
+    assert len(admins(engine)) == 1
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "%", "ADA", "ada "])
+def test_who_is_no_user_cannot_be_changed(engine: Engine, name: str) -> None:
+    add(engine, "ada")
+    annotators.ensure(engine, "nobody")  # an annotator of whom nobody has made a user
+    for change in (
+        lambda: users.set_role(engine, name, "admin", actor_id=None),
+        lambda: users.set_disabled(engine, name, True, actor_id=None),
+        lambda: users.set_password(engine, name, "x", actor_id=None),
+        lambda: users.link(engine, name, "issuer", "1", actor_id=None),
+    ):
+        with pytest.raises(NotFound, match="There is no user"):
+            change()
+
+
+def test_a_hash_is_replaced_only_where_it_is_still_the_same(engine: Engine) -> None:
+    ada = users.add(engine, "ada", "annotator", actor_id=None, password_hash="old")
+    users.rehash(engine, ada.annotator_id, "another", "new")
+    assert users.named(engine, "ada") == ada
+    users.rehash(engine, ada.annotator_id, "old", "new")
+    assert users.named(engine, "ada") == ada._replace(password_hash="new")
+
+
+def test_agreeing_counts_for_one_person_and_one_version(engine: Engine) -> None:
+    ada, bob = add(engine, "ada"), add(engine, "bob")
+    for _ in range(2):
+        users.consent(engine, ada.annotator_id, "v2")
+    assert users.has_consented(engine, ada.annotator_id, "v2")
+    assert not users.has_consented(engine, ada.annotator_id, "v1")
+    assert not users.has_consented(engine, bob.annotator_id, "v2")

@@ -1,0 +1,109 @@
+"""Drafts: there while a reply is being written, and for whoever finds it when its writer has died."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from chatfeedback.domain.conversation import decide
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.log.event_store import EventStore, now
+from chatfeedback.store.log.writer import Work
+from chatfeedback.store.schema import reply_drafts
+from talking import People, StoredTalk
+
+
+def do(store: EventStore, work: Work[object]) -> object:
+    return store.writer.submit(work).result()
+
+
+def save(store: EventStore, texts: dict[str, str], owner: str | None = None) -> dict[str, reply_leases.Wishes]:
+    saved = store.writer.submit(lambda tx: reply_leases.save(tx, owner or store.owner, texts, now()))
+    return saved.result(20)
+
+
+def draft(store: EventStore, message_id: str) -> reply_leases.Draft | None:
+    with store.reading() as tx:
+        return reply_leases.find(tx, message_id)
+
+
+def test_a_draft_comes_and_goes_with_the_reply_that_it_belongs_to(talk: StoredTalk) -> None:
+    reply = talk.send("Hello")
+    found = draft(talk.store, reply)
+    assert found is not None
+    assert (found.conversation_id, found.text, found.owner) == (talk.conversation_id, "", talk.store.owner)
+    talk.finish(reply, "Hi")
+    assert draft(talk.store, reply) is None
+    with talk.store.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(reply_drafts)) == 0
+
+
+def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk) -> None:
+    store, reply = talk.store, talk.send("Hello")
+    assert save(store, {reply: "Nonsense"}, owner="somebody") == {}
+    assert not save(store, {reply: "Hi th"})[reply].stop_requested
+    do(store, lambda tx: reply_leases.ask_to_stop(tx, reply))
+    later = now() + timedelta(minutes=1)
+    do(store, lambda tx: reply_leases.note_watched(tx, reply, later))
+    version = talk.conversation.version
+    assert save(store, {reply: "Hi there"}) == {reply: reply_leases.Wishes(True, later, version, saved=True)}
+    found = draft(store, reply)
+    assert found is not None
+    assert found.text == "Hi there"
+
+
+def test_many_drafts_are_saved_together_and_the_versions_of_their_conversations_told(
+    store: EventStore, people: People
+) -> None:
+    talks = [StoredTalk(store, people.ada) for _ in range(3)]
+    replies = [talk.send("Hello") for talk in talks]
+    earlier = talks[0].conversation.version
+    gone = replies.pop()
+    talks[2].finish(gone, "Hi")
+    wishes = save(store, {gone: "Late", replies[0]: "Zero", replies[1]: "One"})
+    assert {of: found.version for of, found in wishes.items()} == dict.fromkeys(replies, earlier)
+    assert [found.text for of in replies if (found := draft(store, of))] == ["Zero", "One"]
+    talks[0].do(decide.clear)
+    assert save(store, {replies[0]: "Zero"})[replies[0]].version == earlier + 1
+
+
+def test_a_draft_that_somebody_holds_keeps_no_other_one_from_being_saved(store: EventStore, people: People) -> None:
+    held, free = (StoredTalk(store, people.ada).send("Hello") for _ in range(2))
+    save(store, {held: "Once", free: "Once"})
+    with store.engine.connect() as connection:
+        if store.engine.dialect.name == "postgresql":  # on SQLite one writer waits for the other, and holds no row
+            connection.execute(select(reply_drafts).where(reply_drafts.c.message_id == held).with_for_update())
+        saved = save(store, {held: "Once upon", free: "Once upon"})
+        connection.rollback()
+    assert set(saved) == {held, free}, "nobody takes it for lost"
+    assert saved[free].saved
+    assert saved[held].saved == (store.engine.dialect.name == "sqlite")
+    found = draft(store, free)
+    assert found is not None
+    assert found.text == "Once upon"
+    save(store, {held: "Once upon a"})
+    found = draft(store, held)
+    assert found is not None
+    assert found.text == "Once upon a"
+
+
+def test_a_draft_is_claimed_once_and_only_with_the_lease_that_was_seen(talk: StoredTalk) -> None:
+    store, reply = talk.store, talk.send("Hello")
+    save(store, {reply: "Hi th"})
+    with store.reading() as tx:
+        assert reply_leases.expired(tx, now()) == []
+    first = draft(store, reply)
+    assert first is not None
+    save(store, {reply: "Hi th"})
+    assert do(store, lambda tx: reply_leases.claim(tx, first, "heir", now())) is None, "it has been renewed since"
+    seen = draft(store, reply)
+    assert seen is not None
+    later = now() + reply_leases.LEASE + timedelta(seconds=1)
+    with store.reading() as tx:
+        assert [found.message_id for found in reply_leases.expired(tx, later)] == [reply]
+    claimed = do(store, lambda tx: reply_leases.claim(tx, seen, "heir", later))
+    assert isinstance(claimed, reply_leases.Draft)
+    assert (claimed.owner, claimed.text) == ("heir", "Hi th")
+    assert do(store, lambda tx: reply_leases.claim(tx, seen, "second heir", later)) is None
+    assert save(store, {reply: "Hi there"}) == {}

@@ -1,0 +1,180 @@
+"""Backups of a SQLite file: whole, of one state, and made while it is in use."""
+
+from __future__ import annotations
+
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from chatfeedback.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from chatfeedback.store.database import backup, migrate
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.maintenance import check
+from closed import read_only
+from schemas import REVISIONS, schemas
+from store.database.backup.looking import BackUp, command, damage, names, rows, silent, url_of, write_much
+from store.database.backup.under_load import load, must_hold
+from talking import People, StoredTalk
+
+
+def test_a_backup_holds_every_row_in_one_private_file(
+    talk: StoredTalk, database_url: str, database: Path, file: Path, back_up: BackUp
+) -> None:
+    talk.ask("Hello", "Hi")
+    database.chmod(0o640)
+    copied = back_up()
+    assert (copied.events, copied.revision) == (len(talk.store.events_of(talk.conversation_id)), REVISIONS[-1])
+    assert names(file) == ["monday.db"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert rows(url_of(file)) == rows(database_url)
+    assert check(url_of(file)) == []
+
+
+def test_a_backup_can_be_read_where_nothing_can_be_written(
+    talk: StoredTalk, database_url: str, open_folder: Path, back_up: BackUp
+) -> None:
+    talk.ask("Hello", "Hi")
+    file = open_folder / "monday.db"
+    back_up(to=file)
+    with read_only(open_folder):
+        found = rows(url_of(file))
+    assert found == rows(database_url)
+
+
+@pytest.mark.process
+def test_a_backup_under_load_holds_every_event_acknowledged_before_it_and_no_half_conversation(
+    store: EventStore, people: People, database_url: str, file: Path
+) -> None:
+    write_much(StoredTalk(store, people.ada), megabytes=8)
+    with load(store, people.ada) as going:
+        for number in range(2):
+            before = going.acknowledged()
+            target = file.with_name(f"{number}.db")
+            done = command("db", "backup", str(target), "--database-url", database_url)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.startswith("Backed up ")
+            going.wait_for_more(events=20)
+            must_hold(url_of(target), before)
+    must_hold(database_url, going.acknowledged())
+
+
+def test_a_backup_is_of_one_state_and_ends_however_much_is_written_between_its_steps(
+    talk: StoredTalk, people: People, database_url: str, back_up: BackUp, file: Path
+) -> None:
+    write_much(talk, megabytes=12)
+    before = rows(database_url)
+    steps: list[tuple[int, int]] = []
+
+    def write_on(done: int, total: int) -> None:
+        assert len(steps) < 20, "it begins anew with every write"
+        steps.append((done, total))
+        StoredTalk(talk.store, people.ada).ask("Meanwhile", "Nothing waits")
+
+    back_up(progress=write_on)
+    assert len(steps) > 2
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
+    assert rows(url_of(file)) == before
+
+
+def test_a_backup_of_an_older_schema_is_one_before_an_upgrade(tmp_path: Path, file: Path) -> None:
+    old = url_of(tmp_path / "old.db")
+    schemas()[0].fill(old)
+    copied = backup.back_up(old, file, False, silent)
+    assert copied.revision == migrate.current(url_of(file)).revision == REVISIONS[0]
+    migrate.upgrade(url_of(file))
+    assert check(url_of(file)) == []
+
+
+def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
+    back_up()
+    first = file.read_bytes()
+    talk.ask("Hello", "Hi")
+    with pytest.raises(SettingsError, match=r"monday\.db is there already; name another file, or pass --overwrite\.$"):
+        back_up()
+    assert file.read_bytes() == first
+    assert back_up(overwrite=True).events == len(talk.store.events_of(talk.conversation_id))
+    assert names(file) == ["monday.db"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere/monday.db", r"^The folder .*/nowhere does not exist; make it first\.$"),
+        (".", r"^.* is no file; name one\.$"),
+        ("chatfeedback.db", r"^.*chatfeedback\.db is the database itself; name another file\.$"),
+        ("chatfeedback.db-wal", r"^.* is the database itself; name another file\.$"),
+    ],
+)
+def test_what_cannot_be_a_backup_is_refused(
+    talk: StoredTalk, database: Path, back_up: BackUp, name: str, sentence: str
+) -> None:
+    talk.ask("Hello", "Hi")
+    before = names(database)
+    with pytest.raises(SettingsError, match=sentence):
+        back_up(overwrite=True, to=database.parent / name)
+    assert names(database) == before
+    assert check(url_of(database)) == []
+
+
+def test_the_log_of_a_file_that_was_deleted_is_not_taken_for_that_of_the_backup(
+    talk: StoredTalk, database: Path, file: Path, back_up: BackUp
+) -> None:
+    talk.ask("Hello", "Hi")
+    log = file.with_name("monday.db-wal")
+    log.write_bytes(database.with_name("chatfeedback.db-wal").read_bytes())
+    left = log.read_bytes()
+    sentence = r"monday\.db-wal would be taken for a part of the backup; move it away, or name another file\.$"
+    with pytest.raises(SettingsError, match=sentence):
+        back_up()
+    assert list(file.parent.iterdir()) == [log]
+    assert log.read_bytes() == left
+    log.rename(file.with_name("kept"))
+    back_up()
+    assert rows(url_of(file)) == rows(url_of(database))
+
+
+def test_in_a_folder_that_cannot_be_written_there_is_a_sentence_and_no_file(open_folder: Path) -> None:
+    url, file = url_of(open_folder / "chat.db"), open_folder / "monday.db"
+    migrate.upgrade(url)
+    sentence = r"^No backup was made at .*: Permission denied\.$"
+    with read_only(open_folder), pytest.raises(StoreUnavailable, match=sentence):
+        backup.back_up(url, file, False, silent)
+    assert names(file) == ["chat.db"]
+
+
+@pytest.mark.process
+def test_where_there_is_no_room_there_is_a_sentence_and_no_file(
+    talk: StoredTalk, database_url: str, file: Path
+) -> None:
+    write_much(talk, megabytes=4)
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+    done = command("db", "backup", str(file), "--database-url", database_url, preexec_fn=no_room)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"chatfeedback: No backup was made at {file}: ")
+    assert done.stderr.count("\n") == 1
+    assert names(file) == []
+
+
+def test_a_backup_that_is_broken_off_leaves_nothing_behind(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        back_up(progress=interrupt)
+    assert names(file) == []
+
+
+def test_a_damaged_database_is_not_taken_for_sound(
+    talk: StoredTalk, database: Path, file: Path, back_up: BackUp
+) -> None:
+    write_much(talk, megabytes=1)
+    damage(database)
+    with pytest.raises(StoreCorrupt, match=r"^No backup was made at .* damaged"):
+        back_up()
+    assert names(file) == []

@@ -1,0 +1,211 @@
+"""Backups are put back where nobody is using the database, and what was there is kept."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chatfeedback.errors import SettingsError, StoreCorrupt, StoreError, StoreUnavailable
+from chatfeedback.store.database import backup, migrate
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.maintenance import check
+from schemas import NEWEST, REVISIONS, schemas
+from store.database.backup.looking import BackUp, Restore, command, damage, names, rows, silent, url_of
+from talking import StoredTalk
+
+
+def test_a_restored_database_is_the_one_that_was_backed_up_and_goes_on(
+    talk: StoredTalk, database_url: str, file: Path, tmp_path: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    file.chmod(0o600)
+    assert restore().aside is None
+    assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600
+    restored = url_of(tmp_path / "new.db")
+    assert rows(restored) == rows(database_url)
+    used = [row[0] for row in rows(restored)["events"]]
+    engine = open_engine(restored)
+    going_on = StoredTalk(EventStore(engine, open_writer(engine)), talk.actor, talk.conversation_id)
+    try:
+        going_on.ask("And then?", "Then")
+    finally:
+        going_on.store.writer.close()
+        engine.dispose()
+    new = [row[0] for row in rows(restored)["events"]][len(used) :]
+    assert min(new) > max(used)
+    assert check(restored) == []
+
+
+def test_a_database_that_is_there_is_replaced_only_if_that_is_wanted_and_kept(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    before = rows(url_of(database))
+    talk.ask("Later", "Lost")
+    let_go(talk)
+    lost = rows(url_of(database))
+    with pytest.raises(SettingsError, match=r"chatfeedback\.db is there already; pass --overwrite to put"):
+        restore(to=database)
+    assert rows(url_of(database)) == lost
+    aside = restore(overwrite=True, to=database).aside
+    assert aside is not None
+    assert rows(url_of(database)) == before
+    assert rows(url_of(aside)) == lost
+
+
+def let_go(talk: StoredTalk) -> None:
+    talk.store.writer.close()
+    talk.store.engine.dispose()
+
+
+def test_a_database_that_is_in_use_is_not_replaced(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    with pytest.raises(StoreUnavailable, match=r"chatfeedback\.db: Another program has it open, .* end that first\.$"):
+        restore(overwrite=True, to=database)
+    talk.ask("And then?", "Nothing was lost")
+    assert check(url_of(database)) == []
+
+
+def test_a_database_that_is_taken_into_use_meanwhile_is_not_replaced(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    let_go(talk)
+    before = rows(url_of(database))
+    with closing(sqlite3.connect(database)) as other:
+
+        def begin(_done: int, _total: int) -> None:
+            other.execute("PRAGMA journal_mode=WAL")
+            other.execute("SELECT count(*) FROM events").fetchone()
+
+        with pytest.raises(StoreUnavailable, match="Another program has it open"):
+            restore(overwrite=True, to=database, progress=begin)
+    assert rows(url_of(database)) == before
+
+
+def test_a_damaged_database_can_be_replaced(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    before = rows(url_of(database))
+    let_go(talk)
+    database.write_bytes(b"\xff" * database.stat().st_size)
+    aside = restore(overwrite=True, to=database).aside
+    assert aside is not None
+    assert aside.read_bytes().startswith(b"\xff")
+    assert rows(url_of(database)) == before
+
+
+def test_the_log_of_a_database_that_was_deleted_is_not_taken_for_that_of_the_restored_one(
+    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    before = rows(url_of(database))
+    talk.ask("Later", "Lost")
+    log = database.with_name("chatfeedback.db-wal")
+    left = log.read_bytes()
+    let_go(talk)
+    database.unlink()
+    log.write_bytes(left)
+    assert restore(to=database).aside is None
+    assert rows(url_of(database)) == before
+    assert check(url_of(database)) == []
+    assert [path.read_bytes() for path in database.parent.glob("*.before-*-wal")] == [left]
+
+
+def notes(file: Path) -> None:
+    file.write_text("These are my notes. " * 100)
+
+
+def recipes(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as theirs:
+        theirs.execute("CREATE TABLE recipes (name TEXT)")
+
+
+def of_tomorrow(file: Path) -> None:
+    migrate.upgrade(url_of(file))
+    with closing(sqlite3.connect(file)) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '7777'")
+        newer.commit()
+
+
+def spoiled(file: Path) -> None:
+    NEWEST.fill(url_of(file))
+    damage(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "sentence"),
+    [
+        (notes, SettingsError, r"monday\.db: This file is not a SQLite database; choose another one\.$"),
+        (recipes, StoreError, r"monday\.db: It is no database of chatfeedback; name one that is\.$"),
+        (
+            of_tomorrow,
+            StoreError,
+            r"monday\.db: Its schema \(7777\) was made by a newer release of",
+        ),
+        (spoiled, StoreCorrupt, r"monday\.db was not restored: .* damaged"),
+        (lambda file: None, SettingsError, r"^There is no file .*monday\.db; name a backup\.$"),
+    ],
+)
+def test_what_is_no_sound_backup_is_not_restored(
+    talk: StoredTalk,
+    database: Path,
+    file: Path,
+    restore: Restore,
+    make: Callable[[Path], None],
+    kind: type[Exception],
+    sentence: str,
+) -> None:
+    talk.ask("Hello", "Hi")
+    let_go(talk)
+    make(file)
+    before = names(database), rows(url_of(database))
+    with pytest.raises(kind, match=sentence):
+        restore(overwrite=True, to=database)
+    assert (names(database), rows(url_of(database))) == before
+
+
+@pytest.mark.process
+def test_a_backup_of_an_older_schema_is_restored_and_says_so(tmp_path: Path, file: Path) -> None:
+    schemas()[0].fill(url_of(file))
+    done = command("db", "restore", str(file), "--database-url", url_of(tmp_path / "new.db"))
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        f"Its schema ({REVISIONS[0]}) is an older one; `chatfeedback db upgrade` or `serve` upgrades it."
+    )
+    migrate.ensure_ready(url_of(tmp_path / "new.db"), migrate=False)
+    assert check(url_of(tmp_path / "new.db")) == []
+
+
+def test_a_backup_with_a_log_beside_it_is_restored_with_what_is_in_the_log(
+    talk: StoredTalk, database: Path, tmp_path: Path
+) -> None:
+    talk.ask("Hello", "Hi")
+    assert database.with_name("chatfeedback.db-wal").stat().st_size > 0
+    backup.restore(url_of(tmp_path / "new.db"), database, False, silent)
+    assert rows(url_of(tmp_path / "new.db")) == rows(url_of(database))
+
+
+def test_nothing_is_restored_into_a_folder_that_does_not_exist_and_it_is_not_made(
+    talk: StoredTalk, tmp_path: Path, back_up: BackUp, restore: Restore
+) -> None:
+    back_up()
+    with pytest.raises(SettingsError, match=r"^The folder .*/none for the database does not exist; make it first\.$"):
+        restore(to=tmp_path / "none" / "new.db")
+    assert not (tmp_path / "none").exists()

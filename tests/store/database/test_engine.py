@@ -1,0 +1,93 @@
+"""Engines: what every connection guarantees, and which URLs there are."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+
+from chatfeedback.errors import SettingsError
+from chatfeedback.store.database.engine import PATIENCE, parse_url
+from chatfeedback.store.schema import from_micros, to_micros
+from talking import StoredTalk
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+def test_a_commit_survives_a_power_cut_and_foreign_keys_hold(engine: Engine, pragma: str, value: object) -> None:
+    for _ in range(2):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_sessions_are_in_utc(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW timezone")) == "UTC"
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(engine: Engine) -> None:
+    # What they do is their own; through the socket of the tests there is nothing to keep alive.
+    asked = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
+    with engine.connect() as connection:
+        assert list(connection.scalars(asked)) == ["client"] * 3
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        parameters = driver.info.get_parameters()
+    assert {name: parameters.get(name) for name in PATIENCE} == {name: str(value) for name, value in PATIENCE.items()}
+
+
+def test_engine_closes_connections_that_are_given_back_after_it_was_disposed_of(engine: Engine) -> None:
+    """A thread reads on when its caller was cancelled, whatever happens to the engine meanwhile."""
+    late, idle = engine.connect(), engine.connect()
+    drivers = [connection.connection.driver_connection for connection in (late, idle)]
+    idle.close()
+    engine.dispose()
+    assert late.execute(text("SELECT 1")).scalar() == 1
+    late.close()
+    for driver in drivers:
+        with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+            driver.execute("SELECT 1")  # type: ignore[union-attr]
+
+
+def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) -> None:
+    talk.ask("Hello", "Hi")
+    count = text("SELECT count(*) FROM events")
+    with talk.store.reading() as tx:
+        first = tx.one(count, {})
+        writer = threading.Thread(target=talk.ask, args=("And?", "Nothing"))
+        writer.start()
+        writer.join()
+        assert tx.one(count, {}) == first
+    with talk.store.reading() as tx:
+        assert tx.one(count, {}) != first
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("sqlite:///chat.db", "sqlite+pysqlite"),
+        ("postgres://ada@host/chat", "postgresql+psycopg"),
+        ("postgresql://ada@host/chat", "postgresql+psycopg"),
+        ("postgresql+psycopg://ada@host/chat", "postgresql+psycopg"),
+    ],
+)
+def test_a_url_gets_the_driver_that_is_used(url: str, driver: str) -> None:
+    assert parse_url(url).drivername == driver
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/chat", "chat.db", ""])
+def test_any_other_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError):
+        parse_url(url)
+
+
+@pytest.mark.parametrize("micros", [0, 1, -1, 1_780_000_000_123_456, 253_402_300_799_999_999])
+def test_an_instant_is_exact_to_the_microsecond(micros: int) -> None:
+    instant = from_micros(micros)
+    assert instant.utcoffset() is not None
+    assert to_micros(instant) == micros

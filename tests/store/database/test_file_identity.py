@@ -1,0 +1,62 @@
+"""A SQLite file that is moved, deleted or replaced while it is used: nothing more is taken for stored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatfeedback.errors import StoreUnavailable
+from chatfeedback.store.log.event_store import EventStore
+from chatfeedback.store.maintenance import check
+from talking import StoredTalk
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+SENTENCE = r"^The database .*\.db was moved, deleted or replaced, so nothing was stored; put it back, or start"
+
+
+@pytest.fixture
+def path(store: EventStore) -> Path:
+    return Path(str(store.engine.url.database))
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+
+
+def replace(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+    shutil.copy(path.with_name("elsewhere.db"), path)
+
+
+@pytest.mark.parametrize("change", [rename, replace])
+def test_what_is_written_and_read_while_another_file_or_none_is_in_its_place_is_refused(
+    talk: StoredTalk, path: Path, change: Callable[[Path], None]
+) -> None:
+    talk.ask("Before", "Yes")
+    change(path)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=SENTENCE):
+            talk.ask("Meanwhile", "Never")
+        with pytest.raises(StoreUnavailable, match=SENTENCE), talk.store.reading():
+            pass
+    assert talk.store.availability.trouble is not None
+    assert path.exists() == (change is replace), "nobody makes a new one"
+    path.with_name("elsewhere.db").rename(path)
+    talk.ask("Afterwards", "Yes")
+    shown = [message.text for message in talk.conversation.shown()]
+    assert shown == ["Before", "Yes", "Afterwards", "Yes"]
+    assert check(f"sqlite:///{path}") == []
+
+
+def test_a_deleted_file_is_not_made_anew(talk: StoredTalk, path: Path) -> None:
+    talk.ask("Before", "Yes")
+    path.unlink()
+    with pytest.raises(StoreUnavailable, match=SENTENCE):
+        talk.ask("Meanwhile", "Never")
+    talk.store.engine.dispose()
+    with pytest.raises(StoreUnavailable, match=SENTENCE), talk.store.reading():
+        pass
+    assert not path.exists()

@@ -1,0 +1,259 @@
+"""A server that is lost in the middle: what was asked of it is done once, or it is said that nobody knows."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+
+from browser.application import eventually
+from chatfeedback.domain.conversation import decide
+from chatfeedback.domain.conversation.events import ConversationCleared
+from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.events import Body, Event
+from chatfeedback.domain.feedback.decide import RatingChange, rate
+from chatfeedback.domain.types import new_id
+from chatfeedback.errors import Conflict, StoreUnavailable
+from chatfeedback.store.coordination import reply_leases
+from chatfeedback.store.database.clock import now
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.store.log.event_store import Appended, Command, EventStore
+from chatfeedback.store.log.statements import Transaction
+from chatfeedback.store.log.writer import CommitUnanswered, PostgresWriter
+from chatfeedback.store.schema import to_micros
+from store.importing import imported, stored
+from talking import REASONS, People, StoredTalk, plan
+
+pytestmark = pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+
+
+class LosesAnswers(PostgresWriter):
+    """Commits, and then loses the connection before the answer arrives, the first `times`."""
+
+    times = 1
+    then: Callable[[], object] = staticmethod(lambda: None)
+
+    def _commit(self, connection: Any) -> None:
+        super()._commit(connection)
+        if self.times:
+            self.times -= 1
+            self.then()
+            raise CommitUnanswered(psycopg.OperationalError("server closed the connection unexpectedly"))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people: People, times: int) -> None:
+    writer = LosesAnswers(engine)
+    writer.times = times
+    store = EventStore(engine, writer)
+    command = Command(
+        new_id(),
+        people.ada,
+        lambda c: decide.send(c, "Hello", plan, message_id="m" + new_id(), reply_id=new_id(), seen=0),
+    )
+    appended = store.execute(command).result()
+    assert list(appended.events) == store.events_of(command.conversation_id)
+    assert [event.event_id for event in appended.events] == list(command.event_ids[:3])
+    assert store.conversation(command.conversation_id) == appended.conversation
+    new = imported(people, ["Hello"])
+    writer.times = times
+    assert stored(store.append(new, expected_version=0).result().events) == new
+    writer.close()
+
+
+def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(engine: Engine, people: People) -> None:
+    writer = LosesAnswers(engine)
+    # The server goes away with the answer: no further attempt reaches it.
+    url = engine.url.set(database="nowhere")
+    writer.then = lambda: setattr(writer, "_engine", open_engine(url.render_as_string(hide_password=False)))
+    store = EventStore(engine, writer)
+    new = imported(people, ["Hello"])
+    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
+        store.append(new, expected_version=0).result()
+    assert stored(store.events_of(new[0].conversation_id)) == new
+    store.close()
+
+
+def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine) -> None:
+    writer = LosesAnswers(engine)
+    attempts = 0
+
+    def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        tx.script("SELECT")
+        if attempts == 2:
+            raise Conflict("Somebody was quicker.")
+
+    with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
+        writer.submit(work).result()
+    assert attempts == 2
+    writer.close()
+
+
+WAITS = 20.0
+"""Seconds for something to be seen in the database."""
+COMMITS_LATE = """
+    CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER commits_late AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
+"""
+
+
+def wait_for_waiting(engine: Engine, sessions: int) -> None:
+    """Returns when so many sessions of the database wait for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        ask = lambda: connection.execute(waiting).scalar()  # noqa: E731
+        assert eventually(ask, lambda seen: seen == sessions, time.sleep) == sessions, "nobody waits"
+
+
+class CutWhileCommitting(PostgresWriter):
+    """Its connection is cut at the first commit, which the server goes on with."""
+
+    cut = False
+
+    def _commit(self, connection: Any) -> None:
+        if self.cut:
+            super()._commit(connection)
+            return
+        self.cut = True
+        cutting = threading.Thread(target=self._cut, args=[connection.fileno()])
+        cutting.start()
+        try:
+            super()._commit(connection)
+        finally:
+            cutting.join()
+
+    def _cut(self, number: int) -> None:
+        wait_for_waiting(self._engine, sessions=1)
+        with socket.socket(fileno=os.dup(number)) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
+
+def prompted(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """A prompt from a page that shows the newest state."""
+    seen = talk.conversation.tree_version
+    return store.execute(
+        Command(
+            talk.conversation_id,
+            talk.actor,
+            lambda c: decide.send(c, "And then?", plan, message_id=new_id(), reply_id=new_id(), seen=seen),
+        )
+    )
+
+
+def started(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """The first prompt of a conversation."""
+    return prompted(store, StoredTalk(talk.store, talk.actor))
+
+
+def cleared(store: EventStore, talk: StoredTalk) -> Future[Appended]:
+    """An event as it is."""
+    version = talk.conversation.version
+    new = Event(new_id(), talk.conversation_id, version + 1, talk.actor, now(), ConversationCleared())
+    return store.append([new], expected_version=version)
+
+
+@pytest.mark.parametrize("do", [prompted, started, cleared])
+def test_a_commit_that_the_server_is_still_at_when_its_connection_is_cut_is_waited_for(
+    engine: Engine, talk: StoredTalk, do: Callable[[EventStore, StoredTalk], Future[Appended]]
+) -> None:
+    talk.ask("Hello", "Hi")
+    store = EventStore(engine, CutWhileCommitting(engine))
+    with engine.connect() as holder:
+        holder.execute(text(COMMITS_LATE))
+        holder.commit()
+        holder.execute(text("SELECT pg_advisory_xact_lock(1)"))
+        future = do(store, talk)
+        wait_for_waiting(engine, sessions=2)  # the commit, and the further attempt behind it
+        holder.rollback()
+        appended = future.result(WAITS)
+    conversation_id = appended.conversation.conversation_id
+    assert appended.events == tuple(store.events_of(conversation_id)[-len(appended.events) :]) != ()
+    assert appended.conversation == store.conversation(conversation_id)
+    store.close()
+
+
+def end_all_connections(engine: Engine) -> None:
+    """But the one that asks for it."""
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+
+def test_a_connection_that_dies_while_many_rows_are_sent_is_replaced(talk: StoredTalk) -> None:
+    reply = talk.send("Hello")
+    attempts = 0
+
+    def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            end_all_connections(talk.store.engine)
+        until = to_micros(now() + reply_leases.LEASE)
+        tx.run_many(
+            reply_leases._SAVE, [{"of_message": reply, "text": f"Hi {n}", "lease_until": until} for n in range(9)]
+        )
+
+    talk.store.submit(work).result(20)
+    assert attempts == 2
+    with talk.store.reading() as tx:
+        found = reply_leases.find(tx, reply)
+    assert found is not None
+    assert found.text == "Hi 8"
+
+
+def test_a_connection_that_dies_while_it_is_read_is_told_once_and_replaced(
+    talk: StoredTalk, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.ask("Hello", "Hi")
+    with pytest.raises(StoreUnavailable), talk.store.reading() as tx:
+        end_all_connections(talk.store.engine)
+        tx.script("SELECT 1")
+    assert [record.message for record in caplog.records if record.name.startswith("sqlalchemy")] == []
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+
+
+def test_a_connection_that_dies_after_it_was_read_is_replaced_without_a_word(
+    talk: StoredTalk, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.ask("Hello", "Hi")
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+        end_all_connections(talk.store.engine)
+    assert caplog.records == []
+    with talk.store.reading() as tx:
+        tx.script("SELECT 1")
+
+
+def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
+    reply = talk.ask("Hello", "Hi")
+    attempts = 0
+
+    def dies_once(c: Conversation) -> tuple[Body, ...]:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            end_all_connections(talk.store.engine)
+        return rate(c, RatingChange(value="like"), message_id=reply, annotator_id=talk.actor, reasons=REASONS)
+
+    assert len(talk.do(dies_once)) == 1
+    assert attempts == 2
+    assert talk.conversation.ratings[reply, talk.actor].value == "like"
