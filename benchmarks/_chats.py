@@ -11,7 +11,7 @@ import orjson
 
 from benchmarks._model import TOKENS
 from benchmarks._premises import require
-from tests.gradio_pages import Page, Site, Told
+from tests.gradio_pages import EventSchema, Page, Site
 
 PROMPT = "What do you make of the weather on the other side of the hill?"
 FIRST, LAST = TOKENS[0].strip().encode(), TOKENS[-1].strip().encode()
@@ -55,7 +55,7 @@ async def chat(page: Page, pace: str) -> Chat:
     return Chat(sent, first_token, time.perf_counter())
 
 
-def _chatbot(told: Told) -> bytes:
+def _chatbot(told: EventSchema) -> bytes:
     """What a message says of the chatbot, as JSON."""
     place = told.function.outputs.index("chatbot")
     return orjson.dumps(told.data[place]) if told.data else b""

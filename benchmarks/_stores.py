@@ -18,11 +18,11 @@ from chatfeedback.store.log.cache import CACHED_CONVERSATIONS
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.statements import Statements, Transaction
 from chatfeedback.store.log.writer import open_writer
-from tests.analytics import crowd
+from tests.analytics import load_users
 
-CROWD = crowd.Crowd(annotators=200, models=5, days=365)
+CROWD = load_users.Crowd(annotators=200, models=5, days=365)
 """Who fills the databases of `populated`."""
-_EVENTS_AT_ONCE = 20_000
+_EVENT_BATCH = 20_000
 
 RAW_TABLE = """
 CREATE TABLE raw_events (
@@ -113,11 +113,11 @@ def populated(folder: Path, events: int) -> Path:
         connection.execute("PRAGMA cache_size=-1000000")
         tx = Transaction(connection, Statements(sqlite.dialect()))
         tx.script("BEGIN")
-        crowd.enrol(tx, CROWD.names())
+        load_users.enrol(tx, CROWD.names())
         stored = 0
         for talk in CROWD.talk():
-            before, stored = stored, stored + crowd.store(tx, [talk])
-            if before // _EVENTS_AT_ONCE != stored // _EVENTS_AT_ONCE:
+            before, stored = stored, stored + load_users.store(tx, [talk])
+            if before // _EVENT_BATCH != stored // _EVENT_BATCH:
                 tx.script("COMMIT")
                 tx.script("BEGIN")
             if stored >= events:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, Executable
 
 from chatfeedback import cli
-from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
 from chatfeedback.server import app
@@ -44,7 +44,7 @@ class UnrecordedStore(EventStore):
         return self.held.get(conversation_id) or Conversation(conversation_id)
 
     def _append(self, _tx: Any, before: Conversation, new: tuple[Event, ...]) -> Appended:
-        after, _ = evolved(before, new)
+        after, _ = evolve(before, new)
         self.held.pop(before.conversation_id, None)
         self.held[before.conversation_id] = after
         return Appended(new, after)

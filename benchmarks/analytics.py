@@ -1,10 +1,10 @@
 """All figures of the Analytics tab over a million events: a year of 200 annotators and 5 models.
 
-The subject: `AnalyticsDesk.overview`, which is what a refresh of the tab asks for, as data frames: open, of one model,
-of one annotator, of the last thirty days. It has to answer within a second. The baseline for the open one: sqlite3
-counts the same, one query for each figure, by scans of the tables without their indexes. SQLite's plans must say so,
-both must have counted the same events, conversations and ratings, and each filter must leave a part of them, or the
-benchmark fails.
+The subject: `DashboardQueries.overview`, which is what a refresh of the tab asks for, as data frames: open, of one
+model, of one annotator, of the last thirty days. It has to answer within a second. The baseline for the open one:
+sqlite3 counts the same, one query for each figure, by scans of the tables without their indexes. SQLite's plans must
+say so, both must have counted the same events, conversations and ratings, and each filter must leave a part of them,
+or the benchmark fails.
 
     uv run python -m benchmarks.analytics
 """
@@ -19,7 +19,7 @@ from datetime import timedelta
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require, require_equal, require_scans
 from benchmarks._stores import CROWD, open_raw, opened, populated
-from chatfeedback.analytics.dashboard import AnalyticsDesk, Overview
+from chatfeedback.analytics.dashboard import DashboardQueries, Overview
 from chatfeedback.query.filters import Filters
 
 EVENTS = 1_000_000
@@ -51,9 +51,9 @@ def measure(run: Run) -> list[Figure]:
         "of thirty days": Filters(since=CROWD.until - timedelta(days=30), until=CROWD.until),
     }
     with opened(database) as store, closing(open_raw(database)) as raw:
-        desk = AnalyticsDesk(store.engine, store.conversation)
-        _require_the_same_data(raw, {name: desk.overview(filters) for name, filters in narrowed.items()}, events)
-        actions = {name: lambda filters=filters: desk.overview(filters) for name, filters in narrowed.items()}
+        dashboard = DashboardQueries(store.engine, store.conversation)
+        _require_the_same_data(raw, {name: dashboard.overview(filters) for name, filters in narrowed.items()}, events)
+        actions = {name: lambda filters=filters: dashboard.overview(filters) for name, filters in narrowed.items()}
         scan = {"scan": lambda: [raw.execute(query).fetchall() for query in SCANS]}
         seconds = medians({**actions, **scan}, rounds=run.size(5, 1))
     figures = [

@@ -107,14 +107,14 @@ def _signed_in(path: Path) -> str:
     migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
     user = users.add(engine, "ada", "annotator", actor_id=None)
-    token = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1)).begin(user.annotator_id, "password")
+    token = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1)).begin(user.annotator_id, "password")
     engine.dispose()
     return token
 
 
 def _end_session(path: Path, token: str) -> None:
     engine = open_engine(url_of(path))
-    sessions = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    sessions = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     found = sessions.person(token, None)
     assert found is not None and found[0].session_id is not None
     sessions.end(found[0].session_id)

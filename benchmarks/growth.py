@@ -24,7 +24,7 @@ from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import messages, ratings
-from tests.talking import StoredTalk
+from tests.conversation_builder import StoredTalk
 
 EVENTS = 500_000
 EXCHANGE = ("conversation_started", "message_sent", "reply_started", "reply_finished", "message_rated")

@@ -27,8 +27,8 @@ from benchmarks._premises import require_equal
 from benchmarks._servers import Server, serving
 from benchmarks._stores import open_raw, opened, url_of
 from chatfeedback.store.accounts import annotators
+from tests.conversation_builder import StoredTalk
 from tests.gradio_pages import Page, Site
-from tests.talking import StoredTalk
 
 SHORT, LONG = 50, 200
 ROUNDS, EACH = 11, 4

@@ -20,7 +20,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
-from tests.talking import StoredTalk
+from tests.conversation_builder import StoredTalk
 
 BASELINE = "reading the same rows with sqlite3"
 SELECTS = 5

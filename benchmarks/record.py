@@ -30,7 +30,7 @@ from benchmarks._stores import RAW_INSERT, open_raw_table, opened, raw_rows, row
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
-from tests.talking import StoredTalk
+from tests.conversation_builder import StoredTalk
 
 BASELINE = "a raw sqlite3 insert"
 RATING, PROMPT, END = "a rating", "a prompt with the start of its reply", "the end of a reply"

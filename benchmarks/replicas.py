@@ -35,7 +35,7 @@ from chatfeedback.store.database.engine import open_engine
 from tests import clusters, nginx
 from tests.gradio_pages import Page, Site
 from tests.ports import free_port
-from tests.replicas.front import Nginx
+from tests.replicas.proxy import Nginx
 
 TWO, ONE = "Two replicas behind nginx", "one replica without nginx"
 LEVELS = (100, 200)
@@ -107,7 +107,7 @@ async def _pages(
     address: str, cookie: str, trust: ssl.SSLContext, engine: Engine, count: int
 ) -> AsyncIterator[list[Page]]:
     """A page of each of as many new people; the description of the page is read once."""
-    sessions = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    sessions = Sessions(engine, frozen_startup=timedelta(days=1), idle=timedelta(days=1))
     async with AsyncExitStack() as open_sites:
         sites: list[Site] = []
         for _ in range(count):

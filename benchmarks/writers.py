@@ -38,7 +38,7 @@ from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.engine import SQLITE_PRAGMAS
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
-from tests.talking import StoredTalk
+from tests.conversation_builder import StoredTalk
 
 THREADS = 64
 POOL, LOCK, OURS = "SQLAlchemy's default pool", "raw sqlite3 behind a lock", "chatfeedback"

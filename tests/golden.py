@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from chatfeedback.cli import app
 from chatfeedback.config.settings import Settings
 from chatfeedback.store.schema import PROJECTIONS
-from people import NOBODY, house
 from schemas import NEWEST
+from users import NOBODY, house
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 TABLES = ("events", "messages", "feedback")

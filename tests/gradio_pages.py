@@ -31,12 +31,12 @@ class Gone(Exception):
     """The server is not there any more, or does not know this page: whoever looks on has to reload."""
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """A call was answered with a status that is no success; `args` are the status and the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class HandlerSpec:
     """Of the page, as `/config` tells it: its index, what sets it off, and the `elem_id` of each output."""
 
     index: int
@@ -45,13 +45,13 @@ class Function:
 
 
 @dataclass(slots=True)
-class Told:
+class EventSchema:
     """One message about a call. `data`: as it came, in the order of the outputs, whole or as differences."""
 
     kind: str
     success: bool
     data: list[Any]
-    function: Function
+    function: HandlerSpec
     painted: dict[str, Any] = field(default_factory=dict)
     """What the call has painted so far, by `elem_id`; outputs without one are left out."""
 
@@ -80,7 +80,7 @@ class Site:
             # Given up well before the server closes an idle one, which it may do just when a call goes out on it.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2),
         )
-        self.functions: dict[tuple[str, str], Function] = {}
+        self.functions: dict[tuple[str, str], HandlerSpec] = {}
 
     async def __aenter__(self) -> Site:
         try:
@@ -90,7 +90,7 @@ class Site:
             raise Gone(str(error)) from error
         if answer.status_code != 200:
             await self.http.aclose()
-            raise Refused(answer.status_code, answer.text)
+            raise RequestRejected(answer.status_code, answer.text)
         self.functions = functions_in(answer.json())
         return self
 
@@ -104,16 +104,16 @@ class Site:
         return Page(self, conversation_id)
 
 
-def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], Function]:
+def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], HandlerSpec]:
     """Every function that a click or a key can call, by `elem_id` and event; `("", "load")` is the page's own first."""
     names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}
-    found: dict[tuple[str, str], Function] = {}
+    found: dict[tuple[str, str], HandlerSpec] = {}
     for position, one in enumerate(config["dependencies"]):
         if not one.get("backend_fn", True):
             continue
         outputs = tuple(names.get(output, "") for output in one["outputs"])
         for target, event in one["targets"]:
-            found.setdefault((names.get(target, ""), event), Function(one.get("id", position), target, outputs))
+            found.setdefault((names.get(target, ""), event), HandlerSpec(one.get("id", position), target, outputs))
     return found
 
 
@@ -133,7 +133,7 @@ class Page:
 
     async def call(
         self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None, *, painting: bool = True
-    ) -> AsyncIterator[Told]:
+    ) -> AsyncIterator[EventSchema]:
         """Calls the function behind an event; the messages about it, to its end.
 
         Without `painting` updates are passed on as they come, which costs next to nothing. Raises Gone and Refused.
@@ -154,13 +154,13 @@ class Page:
             if told.is_last:
                 return
 
-    async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> Told:
+    async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> EventSchema:
         """Calls it and waits for its end; the last message."""
         async for told in self.call(elem_id, event, data, event_data):
             last = told
         return last
 
-    async def _join(self, function: Function, data: list[Any], event_data: Any) -> asyncio.Queue[Any]:
+    async def _join(self, function: HandlerSpec, data: list[Any], event_data: Any) -> asyncio.Queue[Any]:
         body = {
             "data": data,
             "fn_index": function.index,
@@ -173,7 +173,7 @@ class Page:
         except httpx.TransportError as error:
             raise Gone(str(error)) from error
         if answer.status_code != 200:
-            raise Refused(answer.status_code, answer.text)
+            raise RequestRejected(answer.status_code, answer.text)
         inbox = self._waiting.setdefault(answer.json()["event_id"], asyncio.Queue())
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read())
@@ -209,13 +209,13 @@ class Page:
             self._waiting.pop(event_id)
 
 
-def _told(message: dict[str, Any], function: Function) -> Told:
+def _told(message: dict[str, Any], function: HandlerSpec) -> EventSchema:
     output = message.get("output") or {}
     data = output.get("data") if isinstance(output, dict) else None
-    return Told(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
+    return EventSchema(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
 
 
-def _whole(before: list[Any] | None, told: Told) -> list[Any]:
+def _whole(before: list[Any] | None, told: EventSchema) -> list[Any]:
     if before is None or told.kind != "process_generating":
         return told.data
     return [apply_diff(value, difference) for value, difference in zip(before, told.data, strict=True)]

@@ -21,10 +21,10 @@ from sqlalchemy import Engine, column, insert, select, table, update
 from chatfeedback.domain.conversation.events import Assignment
 from chatfeedback.domain.events import SCHEMA_VERSION
 from chatfeedback.domain.feedback.decide import RatingChange
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.domain.types import FinalStatus
 from chatfeedback.store.accounts import annotators, secrets, users
-from chatfeedback.store.accounts.login_throttle import Attempts
+from chatfeedback.store.accounts.login_throttle import LoginThrottle
 from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database import migrate
@@ -34,8 +34,8 @@ from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.schema import metadata, reply_drafts, to_micros
+from conversation_builder import People
 from export.recording import TimedTalk
-from talking import People
 
 FOLDER = Path(__file__).parent / "data" / "schemas"
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -119,7 +119,7 @@ def record(url: str) -> None:
 def _talk(store: EventStore, people: People) -> None:
     ada, bob, cyd = people
     for text in AWKWARD:
-        said, _ = storable(text)
+        said, _ = sanitize(text)
         talk = TimedTalk(store, bob, "org/vast")
         reply = talk.ask(text, said)
         talk.comment(reply, ada, said)
@@ -172,9 +172,9 @@ def _let_in(engine: Engine, people: People) -> None:
         users.add(engine, name, "annotator", actor_id=admin_id)
     users.set_disabled(engine, cyd, True, actor_id=admin_id)
     users.consent(engine, people.ada, "2026-01")
-    Sessions(engine, lasting=SESSION, idle=SESSION).begin(people.ada, "password")
-    Attempts(engine, secrets.secret(engine, "attempts")).begin("ada", "192.0.2.1")
-    secrets.secret(engine, "pseudonyms")
+    Sessions(engine, lifetime=SESSION, idle=SESSION).begin(people.ada, "password")
+    LoginThrottle(engine, secrets.get_or_create(engine, "attempts")).begin("ada", "192.0.2.1")
+    secrets.get_or_create(engine, "pseudonyms")
 
 
 def _erase(store: EventStore, people: People) -> None:

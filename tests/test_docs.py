@@ -23,7 +23,7 @@ from chatfeedback.config.models import LocalSettings, ModelSettings, RequestSett
 from chatfeedback.config.operations import OperationSettings
 from chatfeedback.config.settings import DEFAULT_REASONS, ReasonSettings, Settings
 from chatfeedback.config.sources import ENV_PREFIX
-from chatfeedback.domain.roles import PERMISSIONS, ROLES, Needs, Open
+from chatfeedback.domain.roles import PERMISSIONS, ROLES, Open, Requirement
 from chatfeedback.server.authorization.policy import ROUTES
 from chatfeedback.ui.actions import FUNCTIONS
 
@@ -143,7 +143,7 @@ def test_the_tables_of_settings_are_those_of_the_code(name: str) -> None:
 SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
 
 
-def may(needs: Needs) -> tuple[str, ...]:
+def may(needs: Requirement) -> tuple[str, ...]:
     """Whether nobody, an annotator, a researcher and an admin may."""
     if isinstance(needs, Open):
         return ("yes" if needs is Open.ANYBODY else "–", *["yes"] * len(ROLES))

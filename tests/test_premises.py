@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _premises as premises
+from benchmarks import _premises
 from benchmarks._stores import open_raw, opened
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database import engine
 from chatfeedback.store.log.event_store import EventStore
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 EXCHANGE = ("conversation_started", "message_sent", "reply_started", "reply_finished")
 
@@ -44,57 +44,57 @@ def tables() -> Iterator[sqlite3.Connection]:
 
 
 def test_require_ends_the_program_with_one_sentence_when_the_premise_does_not_hold() -> None:
-    premises.require(True, "all is well")
+    _premises.require(True, "all is well")
     with pytest.raises(SystemExit) as ended:
-        premises.require(False, "it rains")
+        _premises.require(False, "it rains")
     assert ended.value.code == "A premise of this benchmark does not hold: it rains."
 
 
 def test_require_equal_names_both_values() -> None:
-    premises.require_equal("the rows", 2, 2)
+    _premises.require_equal("the rows", 2, 2)
     with pytest.raises(SystemExit, match="the rows must be 2, and is 3"):
-        premises.require_equal("the rows", 3, 2)
+        _premises.require_equal("the rows", 3, 2)
 
 
 @pytest.mark.parametrize("pragma", ["synchronous=NORMAL", "journal_mode=DELETE"])
 def test_require_durable_refuses_a_connection_that_does_not_wait_for_the_disk(database: Path, pragma: str) -> None:
     with closing(open_raw(database)) as raw:
-        premises.require_durable("it", raw)
+        _premises.require_durable("it", raw)
         raw.execute(f"PRAGMA {pragma}")
         with pytest.raises(SystemExit, match="of it must be"):
-            premises.require_durable("it", raw)
+            _premises.require_durable("it", raw)
 
 
 def test_require_durable_store_refuses_a_store_that_does_not_wait_for_the_disk(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(database) as store:
-        premises.require_durable_store(store)
+        _premises.require_durable_store(store)
     monkeypatch.setattr(engine, "SQLITE_PRAGMAS", ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL"))
     with opened(database) as store, pytest.raises(SystemExit, match="of the store must be"):
-        premises.require_durable_store(store)
+        _premises.require_durable_store(store)
 
 
 def test_require_events_compares_the_growth_of_the_log(store: EventStore, talk: StoredTalk) -> None:
-    before = premises.events_by_kind(store)
+    before = _premises.events_by_kind(store)
     talk.ask("Hello", "Hi")
-    premises.require_events(store, before, Counter(EXCHANGE))
+    _premises.require_events(store, before, Counter(EXCHANGE))
     with pytest.raises(SystemExit, match="the events that were added"):
-        premises.require_events(store, before, {"message_sent": 1})
+        _premises.require_events(store, before, {"message_sent": 1})
 
 
 def test_require_one_commit_refuses_an_action_with_two_commits(store: EventStore, talk: StoredTalk) -> None:
     replies: list[str] = []
     first = Counter(("conversation_started", "message_sent", "reply_started"))
-    premises.require_one_commit(store, "a prompt", lambda: replies.append(talk.send("Hello")), first)
-    premises.require_one_commit(store, "an end", lambda: talk.finish(replies[0], "Hi"), {"reply_finished": 1})
+    _premises.require_one_commit(store, "a prompt", lambda: replies.append(talk.send("Hello")), first)
+    _premises.require_one_commit(store, "an end", lambda: talk.finish(replies[0], "Hi"), {"reply_finished": 1})
     with pytest.raises(SystemExit, match="the transactions of an exchange"):
-        premises.require_one_commit(store, "an exchange", lambda: talk.ask("Go on", "No"), Counter(EXCHANGE[1:]))
+        _premises.require_one_commit(store, "an exchange", lambda: talk.ask("Go on", "No"), Counter(EXCHANGE[1:]))
 
 
 def test_traced_readers_collect_the_statements_of_reads(store: EventStore, talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
-    with premises.traced_readers(store.engine) as statements:
+    with _premises.traced_readers(store.engine) as statements:
         store.events_of(talk.conversation_id)
     before = list(statements)
     store.events_of(talk.conversation_id)
@@ -103,9 +103,9 @@ def test_traced_readers_collect_the_statements_of_reads(store: EventStore, talk:
 
 
 def test_require_scans_refuses_a_query_that_reads_an_index(tables: sqlite3.Connection) -> None:
-    premises.require_scans(tables, "SELECT y FROM a NOT INDEXED WHERE x = 1")
-    premises.require_scans(tables, "SELECT x FROM a WHERE x = 1")  # claims nothing
+    _premises.require_scans(tables, "SELECT y FROM a NOT INDEXED WHERE x = 1")
+    _premises.require_scans(tables, "SELECT x FROM a WHERE x = 1")  # claims nothing
     tables.execute("CREATE TABLE c (k PRIMARY KEY, x) WITHOUT ROWID")
     tables.execute("CREATE INDEX cx ON c (x)")
     with pytest.raises(SystemExit, match="c is not scanned"):
-        premises.require_scans(tables, "SELECT count(*) FROM c NOT INDEXED GROUP BY x")
+        _premises.require_scans(tables, "SELECT count(*) FROM c NOT INDEXED GROUP BY x")

@@ -13,9 +13,9 @@ from chatfeedback.analytics.figures.headline import Headline, headline
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import NotFound
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import snapshot
+from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.accounts import annotators, pseudonyms
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.schema import events, messages
 
 
@@ -42,7 +42,7 @@ class Overview:
     latest: FeedbackPage
 
 
-class AnalyticsDesk:
+class DashboardQueries:
     """Answers from a database that is at the newest schema. Every method may raise a StoreError.
 
     `conversation` finds a conversation by its id, None when there is none. Who may not see annotators' names asks with
@@ -55,7 +55,7 @@ class AnalyticsDesk:
 
     def position(self) -> int:
         """The position of the newest event, 0 before the first."""
-        with snapshot(self._engine) as connection:
+        with read_snapshot(self._engine) as connection:
             return _position(connection)
 
     def overview(
@@ -63,7 +63,7 @@ class AnalyticsDesk:
     ) -> Overview:
         """All figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
         called = self._called(names)
-        with snapshot(self._engine) as connection:
+        with read_snapshot(self._engine) as connection:
             return Overview(
                 position=_position(connection),
                 headline=headline(connection, filters),
@@ -78,21 +78,21 @@ class AnalyticsDesk:
     ) -> FeedbackPage:
         """The table alone, as `overview` has it."""
         called = self._called(names)
-        with snapshot(self._engine) as connection:
+        with read_snapshot(self._engine) as connection:
             return _page(connection, filters, offset, limit, called)
 
     def models(self, annotator_id: str | None = None) -> list[str]:
         """The models that were ever asked for a reply, by name; with an annotator, in her conversations."""
         if annotator_id is not None:
             asked = messages.c.model.is_not(None) & (messages.c.annotator_id == annotator_id)
-            with snapshot(self._engine) as connection:
+            with read_snapshot(self._engine) as connection:
                 return sorted(connection.scalars(select(messages.c.model).where(asked).distinct()))
         # From one name to the next along the index: what there is in between is not looked at.
         least = select(func.min(messages.c.model).label("model")).where(messages.c.model.is_not(None))
         first = least.cte("seen", recursive=True)
         after = least.where(messages.c.model > first.c.model).scalar_subquery()
         seen = first.union_all(select(after).where(first.c.model.is_not(None)))
-        with snapshot(self._engine) as connection:
+        with read_snapshot(self._engine) as connection:
             return list(connection.execute(select(seen.c.model).where(seen.c.model.is_not(None))).scalars())
 
     def annotators(self, *, names: bool = True) -> dict[str, str]:
@@ -109,12 +109,14 @@ class AnalyticsDesk:
             raise NotFound("There is no such conversation.")
         return found
 
-    def _called(self, names: bool) -> Naming | None:
+    def _called(self, names: bool) -> DisplayNames | None:
         """None: by the names, which the tables have already."""
         return None if names else pseudonyms.pseudonyms(self._engine)
 
 
-def _page(connection: Connection, filters: Filters, offset: int, limit: int, called: Naming | None) -> FeedbackPage:
+def _page(
+    connection: Connection, filters: Filters, offset: int, limit: int, called: DisplayNames | None
+) -> FeedbackPage:
     total = feedback.count(connection, filters)
     offset = max(0, min(offset, (total - 1) // limit * limit))
     rows = feedback.latest(connection, filters, limit, offset)

@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Proportion:
     """`count` out of `of`."""
 
     count: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from chatfeedback.analytics.figures.headline import headline
-from chatfeedback.analytics.statistics import Share
+from chatfeedback.analytics.statistics import Proportion
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import resolved, snapshot
+from chatfeedback.query.sql_filters import read_snapshot, resolve
 from chatfeedback.store.database import migrate
 
 
@@ -19,8 +19,8 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     for a database that is not there, NotFound for an unknown model or annotator, StoreError.
     """
     with migrate.opened(url, read_only=True, otherwise="name an existing one") as engine:
-        wanted = resolved(engine, filters)
-        with snapshot(engine) as connection:
+        wanted = resolve(engine, filters)
+        with read_snapshot(engine) as connection:
             found = headline(connection, wanted)
     made, interval = found.replies, found.liked.interval() or (None, None)
     return {
@@ -51,7 +51,7 @@ def stats(url: str, filters: Filters) -> dict[str, Any]:
     }
 
 
-def _share(share: Share) -> float | None:
+def _share(share: Proportion) -> float | None:
     return _rounded(share.value, 4)
 
 

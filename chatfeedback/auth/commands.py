@@ -11,21 +11,21 @@ from sqlalchemy import Engine
 
 from chatfeedback.auth import passwords
 from chatfeedback.domain.roles import Role
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import InputError, NotFound
 from chatfeedback.store.accounts import sessions, users
 from chatfeedback.store.accounts.sessions import Session
 from chatfeedback.store.accounts.users import Listed
 from chatfeedback.store.database import migrate
 
-LONGEST_NAME, LONGEST_SUBJECT = 200, 255
+MAX_NAME_CHARS, MAX_SUBJECT_CHARS = 200, 255
 
 
 def add(url: str, name: str, role: Role, password: str | None, identity: tuple[str, str] | None) -> None:
     """A new user. Raises InputError for a name or password that cannot be used, Conflict for one who is there."""
     name = accepted_name(name)
     if identity is not None:
-        _must_be_a_subject(identity[1])
+        _check_subject(identity[1])
     hashed = passwords.hashed(password, name) if password is not None else None
     migrate.ensure_ready(url, migrate=False)
     with _opened(url) as engine:
@@ -59,7 +59,7 @@ def set_password(url: str, name: str, password: str) -> None:
 
 def link(url: str, name: str, issuer: str, subject: str) -> None:
     """Lets somebody in whom `issuer` calls `subject`. Raises NotFound, Conflict."""
-    _must_be_a_subject(subject)
+    _check_subject(subject)
     with _opened(url) as engine:
         users.link(engine, _storable(name), issuer, subject, actor_id=None)
 
@@ -79,20 +79,20 @@ def end_sessions(url: str, name: str) -> int:
 def accepted_name(name: str) -> str:
     """The name as it is stored. Raises InputError for an empty, an over-long or an unprintable one."""
     name = name.strip()
-    if not name or len(name) > LONGEST_NAME or storable(name)[1] or not name.isprintable():
-        raise InputError(f"A name has 1 to {LONGEST_NAME} printable characters.")
+    if not name or len(name) > MAX_NAME_CHARS or sanitize(name)[1] or not name.isprintable():
+        raise InputError(f"A name has 1 to {MAX_NAME_CHARS} printable characters.")
     return name
 
 
-def _must_be_a_subject(subject: str) -> None:
+def _check_subject(subject: str) -> None:
     # OpenID Connect Core 1.0, section 2.
-    if not 1 <= len(subject) <= LONGEST_SUBJECT or not subject.isascii() or not subject.isprintable():
-        raise InputError(f"A subject has 1 to {LONGEST_SUBJECT} printable ASCII characters.")
+    if not 1 <= len(subject) <= MAX_SUBJECT_CHARS or not subject.isascii() or not subject.isprintable():
+        raise InputError(f"A subject has 1 to {MAX_SUBJECT_CHARS} printable ASCII characters.")
 
 
 def _storable(name: str) -> str:
     """The name as a database can look for it; one that it cannot store is nobody's anyway."""
-    return storable(name)[0]
+    return sanitize(name)[0]
 
 
 def _id_of(engine: Engine, name: str) -> str:

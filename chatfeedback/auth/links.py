@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from chatfeedback.domain.conversation.events import Assignment
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import InputError
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database import migrate
@@ -37,9 +37,9 @@ def links(
     assignment = Assignment(study=study, condition=condition)
     several = [replace(assignment, external_id=one) for one in external_ids] or [assignment]
     for one in several:
-        _must_be_usable(one)
+        _check_usable(one)
     with migrate.opened(url) as engine:
-        key = secrets.secret(engine, KEY)
+        key = secrets.get_or_create(engine, KEY)
     for one in several:
         yield f"{page.rstrip('/')}/?{urlencode({PARAMETER: signed(key, one)})}"
 
@@ -61,10 +61,10 @@ def read(key: bytes, token: str) -> Assignment:
         ) from error
 
 
-def _must_be_usable(assignment: Assignment) -> None:
+def _check_usable(assignment: Assignment) -> None:
     said = {name: value for name, value in asdict(assignment).items() if value is not None}
     if not said:
         raise InputError("A link needs a study, a condition or an external id.")
     for name, value in said.items():
-        if not value.strip() or len(value) > LONGEST or storable(value)[1]:
+        if not value.strip() or len(value) > LONGEST or sanitize(value)[1]:
             raise InputError(f"The {name.replace('_', ' ')} should be a text of 1 to {LONGEST} characters.")

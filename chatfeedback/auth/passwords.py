@@ -47,7 +47,7 @@ def verified(stored: str | None, password: str) -> bool:
     return stored is not None
 
 
-def stronger(stored: str, password: str) -> str | None:
+def rehash_if_needed(stored: str, password: str) -> str | None:
     """A hash with today's parameters of a password that was right, None when the stored one has them."""
     return _hasher.hash(_normal(password)) if _hasher.check_needs_rehash(stored) else None
 

@@ -17,24 +17,24 @@ from sqlalchemy import Engine
 from chatfeedback.auth import passwords
 from chatfeedback.auth.refusal_log import Refusals
 from chatfeedback.domain.roles import Person
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
 from chatfeedback.store.accounts import annotators, audit, secrets, users
-from chatfeedback.store.accounts.login_throttle import Attempts
+from chatfeedback.store.accounts.login_throttle import LoginThrottle
 from chatfeedback.store.accounts.sessions import TOUCH_EVERY, Sessions
 from chatfeedback.store.accounts.users import User
 from chatfeedback.store.database.availability import StoreFailed, logged
 from chatfeedback.store.database.clock import Clock, now
 from chatfeedback.store.database.transactions import writing
 
-HASHES_AT_ONCE = 2
+MAX_CONCURRENT_HASHES = 2
 """Each takes 64 MiB for a moment."""
-LONGEST_NAME = 200
+MAX_NAME_CHARS = 200
 PROXY = "proxy"
 """The issuer of the names that a proxy vouches for."""
 
 
-class AccessDesk:
+class AuthService:
     """Lets people in. `consent_version`: of the text that everybody must have agreed to, if there is one.
 
     `sign_up`: whether whoever a provider or a proxy vouches for becomes an annotator. Every method may raise a
@@ -45,7 +45,7 @@ class AccessDesk:
         self,
         engine: Engine,
         *,
-        lasting: timedelta = timedelta(days=14),
+        lifetime: timedelta = timedelta(days=14),
         idle: timedelta = timedelta(days=3),
         consent_version: str | None = None,
         sign_up: bool = False,
@@ -54,13 +54,13 @@ class AccessDesk:
     ) -> None:
         self._engine = engine
         self._store_failed = store_failed
-        self._sessions = Sessions(engine, lasting=lasting, idle=idle, clock=clock)
-        self._attempts = Attempts(engine, secrets.secret(engine, "sign_in_failures"), clock=clock)
+        self._sessions = Sessions(engine, lifetime=lifetime, idle=idle, clock=clock)
+        self._attempts = LoginThrottle(engine, secrets.get_or_create(engine, "sign_in_failures"), clock=clock)
         self._clock = clock
         self._consent_version = consent_version
         self._sign_up = sign_up
         self._refusals = Refusals(engine, store_failed)
-        self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+        self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
     # Who is it
 
@@ -92,8 +92,8 @@ class AccessDesk:
 
     def vouched(self, subject: str) -> Person:
         """The person whom the proxy names. Raises NotAllowed for who may not come in."""
-        if len(subject) > LONGEST_NAME or not subject.isprintable():
-            raise NotAllowed(f"The proxy gives a name that cannot be one: 1 to {LONGEST_NAME} printable characters.")
+        if len(subject) > MAX_NAME_CHARS or not subject.isprintable():
+            raise NotAllowed(f"The proxy gives a name that cannot be one: 1 to {MAX_NAME_CHARS} printable characters.")
         user = self._identified(PROXY, subject, subject)
         agreed = self._consent_version
         if agreed and not users.has_consented(self._engine, user.annotator_id, agreed):
@@ -104,7 +104,7 @@ class AccessDesk:
 
     def sign_in(self, name: str, password: str, address: str) -> str:
         """Returns the token of a new session. Raises SignInRefused, and TooMany after too many attempts."""
-        name = storable(name.strip()[:LONGEST_NAME])[0]
+        name = sanitize(name.strip()[:MAX_NAME_CHARS])[0]
         attempt_id, wait = self._attempts.begin(name, address)
         if wait > 0:
             minutes = math.ceil(wait / 60)
@@ -119,7 +119,7 @@ class AccessDesk:
                 audit.record(connection, "sign_in_failed", subject_id=user.annotator_id if user else None)
             raise SignInRefused("This name and password do not go together, or the account is disabled.")
         self._attempts.succeeded(attempt_id, name, address)
-        hashed = self._strengthened(user, password)
+        hashed = self._rehash_if_needed(user, password)
         return self._sessions.begin(user.annotator_id, "password", password_hash=hashed)
 
     def sign_in_with(self, issuer: str, subject: str, name: str) -> str:
@@ -194,11 +194,11 @@ class AccessDesk:
                     return found
         raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
 
-    def _strengthened(self, user: User, password: str) -> str:
+    def _rehash_if_needed(self, user: User, password: str) -> str:
         """The hash of the right password that is stored from now on."""
         assert user.password_hash is not None  # noqa: S101 - a user who signed in with a password has one
         with self._hashing:
-            better = passwords.stronger(user.password_hash, password)
+            better = passwords.rehash_if_needed(user.password_hash, password)
         if better is None:
             return user.password_hash
         users.rehash(self._engine, user.annotator_id, user.password_hash, better)

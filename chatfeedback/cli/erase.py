@@ -47,9 +47,9 @@ def erase(
 def _erase_conversation(engine: Any, conversation_id: str, yes: bool) -> Erased:
     from chatfeedback.store.erasure import erasure
 
-    _must_be_text(conversation_id, "conversation")
+    _check_text(conversation_id, "conversation")
     extent = erasure.extent_of_conversation(engine, conversation_id)
-    _must_be_meant(f"the conversation {conversation_id}", extent, yes)
+    _confirm(f"the conversation {conversation_id}", extent, yes)
     return erasure.erase_conversation(engine, conversation_id, None)
 
 
@@ -58,7 +58,7 @@ def _erase_annotator(engine: Any, name_or_id: str, yes: bool) -> Erased:
 
     name, annotator_id = _annotator(engine, name_or_id)
     extent = erasure.extent_of_annotator(engine, annotator_id)
-    _must_be_meant(f"the annotator {name} ({annotator_id})", extent, yes)
+    _confirm(f"the annotator {name} ({annotator_id})", extent, yes)
     return erasure.erase_annotator(engine, annotator_id, None)
 
 
@@ -66,19 +66,19 @@ def _annotator(engine: Any, name_or_id: str) -> tuple[str, str]:
     """Name and id."""
     from chatfeedback.store.accounts import annotators
 
-    _must_be_text(name_or_id, "annotator")
+    _check_text(name_or_id, "annotator")
     found = annotators.find(engine, name_or_id)
     if found is None:
         raise NotFound(f"There is no annotator {name_or_id!r} in this database.")
     return found.name, found.annotator_id
 
 
-def _must_be_text(argument: str, what: str) -> None:
+def _check_text(argument: str, what: str) -> None:
     if not is_text(argument):
         raise NotFound(f"There is no such {what}.")
 
 
-def _must_be_meant(what: str, extent: Erased, yes: bool) -> None:
+def _confirm(what: str, extent: Erased, yes: bool) -> None:
     """Says what will be erased and, unless `yes` has said so, asks whether it is meant. Raises Exit for a no."""
     if extent:
         typer.echo(f"This erases {what} for good: {_listed(extent)}.")

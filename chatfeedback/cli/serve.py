@@ -12,7 +12,7 @@ from chatfeedback.cli.options import (
     DatabaseUrl,
     optional,
 )
-from chatfeedback.server.gc_freeze import lasting
+from chatfeedback.server.gc_freeze import frozen_startup
 
 
 def serve(
@@ -90,7 +90,7 @@ def serve(
         migrate=migrate,
         database_url=database_url,
     )
-    with lasting():
+    with frozen_startup():
         from chatfeedback.server import run
 
     run.serve(settings, open_browser=sys.stdout.isatty() if open_browser is None else open_browser)

@@ -16,7 +16,7 @@ from chatfeedback.errors import SettingsError
 
 Auth = Literal["none", "password", "oidc", "proxy"]
 _PORTS = {"http": 80, "https": 443}
-_LONGEST_HOURS = 400 * 24
+_MAX_SESSION_HOURS = 400 * 24
 """Browsers keep no cookie for longer than 400 days."""
 
 
@@ -146,10 +146,10 @@ class AccessSettings(Frozen):
         description="Whoever the provider or the proxy vouches for becomes an annotator; else only known users.",
     )
     session_hours: FiniteFloat = Field(
-        default=336, gt=0, le=_LONGEST_HOURS, description="How long a sign-in lasts at most."
+        default=336, gt=0, le=_MAX_SESSION_HOURS, description="How long a sign-in lasts at most."
     )
     session_idle_hours: FiniteFloat = Field(
-        default=72, gt=0, le=_LONGEST_HOURS, description="How long it lasts without being used."
+        default=72, gt=0, le=_MAX_SESSION_HOURS, description="How long it lasts without being used."
     )
     messages_per_minute: int = Field(
         default=60, ge=1, description="How many replies one person may ask for in a minute."

@@ -62,4 +62,4 @@ class Open(StrEnum):
     """Everybody who may use the page at all."""
 
 
-Needs = Permission | Open
+Requirement = Permission | Open

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatfeedback.errors import MessageRejected
 
 
-def accepted_text(text: str, *, longest: int) -> tuple[str, bool]:
+def validate_prompt(text: str, *, longest: int) -> tuple[str, bool]:
     """The text as it can be stored, and whether characters had to be replaced.
 
     NUL and lone surrogates, which Postgres refuses, become U+FFFD on every database. Raises MessageRejected for
@@ -17,10 +17,10 @@ def accepted_text(text: str, *, longest: int) -> tuple[str, bool]:
         )
     if not any(character.isprintable() and not character.isspace() for character in text):
         raise MessageRejected("There is nothing to send: type a message first.")
-    return storable(text)
+    return sanitize(text)
 
 
-def storable(text: str) -> tuple[str, bool]:
+def sanitize(text: str) -> tuple[str, bool]:
     """The text with NUL and lone surrogates as U+FFFD, and whether there were any."""
     if text.isascii() and "\0" not in text:
         return text, False

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from chatfeedback.export.formats.lines import FORMATS, chunked
 from chatfeedback.export.tables.log import KINDS
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import resolved, snapshot
+from chatfeedback.query.sql_filters import read_snapshot, resolve
 from chatfeedback.query.streaming import Row
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 
 Progress = Callable[[int, int], None]
 """Told from time to time how many rows are done, and how many there will be."""
@@ -21,7 +21,7 @@ _ROWS_A_REPORT = 1000
 
 
 def stream(
-    engine: Engine, kind: str, format: str, filters: Filters, naming: Naming, progress: Progress | None = None
+    engine: Engine, kind: str, format: str, filters: Filters, naming: DisplayNames, progress: Progress | None = None
 ) -> Generator[bytes, None, None]:
     """The export of `kind` (a key of KINDS) in `format` (a key of FORMATS), in chunks of about 256 KiB.
 
@@ -32,8 +32,8 @@ def stream(
     SchemaBehind.
     """
     exported, written = KINDS[kind], FORMATS[format]
-    wanted = resolved(engine, filters)
-    with snapshot(engine) as connection, closing(exported.rows(connection, exported.selected(wanted))) as stored:
+    wanted = resolve(engine, filters)
+    with read_snapshot(engine) as connection, closing(exported.rows(connection, exported.selected(wanted))) as stored:
         rows: Iterable[Row] = stored
         if progress is not None:
             rows = _reported(rows, progress, exported.total(connection, wanted))

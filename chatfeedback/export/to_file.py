@@ -17,7 +17,7 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.accounts import pseudonyms, secrets
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.atomic_files import beside, replacing
 from chatfeedback.store.database.engine import parse_url
@@ -39,7 +39,7 @@ def run(
     BrokenPipeError when the reader of stdout has gone.
     """
     if output is not None:
-        _must_not_be(output, parse_url(url))
+        _check_not_database(output, parse_url(url))
     # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     with migrate.opened(url, read_only=True, otherwise="name an existing one") as engine:
@@ -51,16 +51,16 @@ def run(
                 _to_file(chunks, output)
 
 
-def _pseudonyms(engine: Engine, url: str) -> Naming:
+def _pseudonyms(engine: Engine, url: str) -> DisplayNames:
     """Those of the database at `url`, which `engine` only reads."""
     if secrets.find(engine, pseudonyms.KEY) is None:
         engine.dispose()  # SQLite tidies up its files when nobody else has them open
         with migrate.opened(url) as writing:
-            secrets.secret(writing, pseudonyms.KEY)
+            secrets.get_or_create(writing, pseudonyms.KEY)
     return pseudonyms.pseudonyms(engine)
 
 
-def _must_not_be(output: Path, database: URL) -> None:
+def _check_not_database(output: Path, database: URL) -> None:
     """Raises SettingsError for a file that is the database itself, or belongs to it."""
     if database.get_backend_name() != "sqlite":
         return

@@ -29,10 +29,10 @@ CHECKPOINT_SECONDS = 1.0
 SAVE_SECONDS = 5.0
 """After which the next save does not wait for this one: one that hangs must not cost all the replies their lease."""
 
-Wishes = Mapping[str, reply_leases.Wishes]
+LeaseSignals = Mapping[str, reply_leases.LeaseSignals]
 
 
-class Keeper:
+class Checkpointer:
     """Looks after `running`, replies by the id of their message, as long as there are any; in one event loop.
 
     A reply that nobody has watched for `linger_seconds` is asked to end.
@@ -92,30 +92,30 @@ class Keeper:
             raise StoreUnavailable("The database does not answer.")
         saving.result()
 
-    def _carry_out(self, tx: Transaction, number: int, texts: Mapping[str, str]) -> Wishes | None:
+    def _carry_out(self, tx: Transaction, number: int, texts: Mapping[str, str]) -> LeaseSignals | None:
         """Saves; None for a save that comes so late that a newer one came first, whose texts it would undo."""
         if number < self._newest:
             return None
         self._newest = number
         return reply_leases.save(tx, self._store.owner, texts, now())
 
-    def _heed_all(self, replies: Sequence[RunningReply], saving: asyncio.Future[Wishes | None]) -> None:
+    def _heed_all(self, replies: Sequence[RunningReply], saving: asyncio.Future[LeaseSignals | None]) -> None:
         if saving.cancelled() or saving.exception() is not None or (wishes := saving.result()) is None:
             return
         for running in replies:
             self._heed(running, wishes.get(running.reply.message_id))
 
-    def _heed(self, running: RunningReply, wishes: reply_leases.Wishes | None) -> None:
+    def _heed(self, running: RunningReply, wishes: reply_leases.LeaseSignals | None) -> None:
         if wishes is not None:
             running.stored_version, running.heard = wishes.version, time.monotonic()
         if running.ending.done():
             return
         if wishes is None or wishes.saved:
             running.note(None)
-        if (status := self._wanted(running, wishes)) is not None:
+        if (status := self._requested_status(running, wishes)) is not None:
             running.ask_to_end(status)
 
-    def _wanted(self, running: RunningReply, wishes: reply_leases.Wishes | None) -> FinalStatus | None:
+    def _requested_status(self, running: RunningReply, wishes: reply_leases.LeaseSignals | None) -> FinalStatus | None:
         """How the reply is to end; None when it goes on."""
         if wishes is None:
             taken = "reply %s has no draft of this process: taken over by another one, or erased"

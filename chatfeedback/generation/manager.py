@@ -24,11 +24,11 @@ from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.types import FinalStatus
 from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
-from chatfeedback.generation.checkpoints import Keeper
-from chatfeedback.generation.recovery import Orphans
+from chatfeedback.generation.checkpoints import Checkpointer
+from chatfeedback.generation.recovery import OrphanRecovery
 from chatfeedback.generation.running_reply import NOT_READ_YET, NOT_STORED_YET, Progress, RunningReply
-from chatfeedback.generation.shielded import committed, tell
-from chatfeedback.generation.throttle import Pace
+from chatfeedback.generation.shielded import await_commit, log_store_error
+from chatfeedback.generation.throttle import UpdateThrottle
 from chatfeedback.inference.chat_model import ChatModel
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.clock import now
@@ -44,17 +44,17 @@ STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Between attempts to store the end of a reply; the last one again and again."""
 
 
-class ReplyDesk:
+class GenerationManager:
     """Writes replies, and lets pages watch and stop them. Lives in one event loop."""
 
     def __init__(self, store: EventStore, linger_seconds: float) -> None:
         self._store = store
         self._running: dict[str, RunningReply] = {}
-        self._keeper = Keeper(store, self._running, linger_seconds)
+        self._keeper = Checkpointer(store, self._running, linger_seconds)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
-        self._pace = Pace()
-        self.orphans = Orphans(store, self._running)
+        self._pace = UpdateThrottle()
+        self.orphans = OrphanRecovery(store, self._running)
 
     # Doors
 
@@ -103,7 +103,7 @@ class ReplyDesk:
         """
         running = self._running.get(message_id)
         if running is None:
-            await committed(self._store.submit(lambda tx: reply_leases.ask_to_stop(tx, message_id)))
+            await await_commit(self._store.submit(lambda tx: reply_leases.ask_to_stop(tx, message_id)))
             return
         before = running.trouble
         running.ask_to_end("stopped")
@@ -170,8 +170,8 @@ class ReplyDesk:
         """One look at it; `shown` was seen before."""
         try:
             look = functools.partial(_watched, message_id=message_id, at=now())
-            draft = await committed(self._store.submit(look))
-            if draft is not None and (draft.lease_until >= now() or not self.orphans.is_one(draft)):
+            draft = await await_commit(self._store.submit(look))
+            if draft is not None and (draft.lease_until >= now() or not self.orphans.is_orphaned(draft)):
                 return Progress(draft.text)
             if draft is not None:
                 await self.orphans.end(draft)
@@ -224,14 +224,14 @@ class ReplyDesk:
         for pause in chain(STORE_RETRY_SECONDS, repeat(STORE_RETRY_SECONDS[-1])):
             closing = self._closing.is_set()
             try:
-                running.conversation = (await committed(self._store.execute(command))).conversation
+                running.conversation = (await await_commit(self._store.execute(command))).conversation
                 running.trouble = None
                 return
             except NotFound:
                 running.trouble, running.erased = None, True
                 return
             except ChatFeedbackError as error:
-                tell(f"the end of reply {ended.message_id} is not stored yet", error)
+                log_store_error(f"the end of reply {ended.message_id} is not stored yet", error)
                 running.note(error)
             if closing:
                 return

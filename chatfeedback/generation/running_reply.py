@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import UNKNOWN, Provenance, ReplyFinished
 from chatfeedback.domain.conversation.state import Conversation, Message
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.domain.types import FinalStatus
 from chatfeedback.errors import ChatFeedbackError, ContextExceeded, EmptyReply, ModelError, ModelFailed
 from chatfeedback.inference.chat_model import ChatModel
@@ -21,7 +21,7 @@ from chatfeedback.inference.client import Delta, Finish
 
 log = logging.getLogger(__name__)
 
-MOST_TOKENS = 2**31 - 1
+MAX_REPORTED_TOKENS = 2**31 - 1
 """That a count can have in every database."""
 QUOTED = 200
 """Characters of a model's refusal that are quoted."""
@@ -86,7 +86,7 @@ class RunningReply:
     def progress(self) -> Progress:
         """What a watcher sees of it now."""
         notice = NOT_STORED_YET if self.trouble else self.pause
-        return Progress(storable(self.text)[0], self.conversation, notice)
+        return Progress(sanitize(self.text)[0], self.conversation, notice)
 
     def ask_to_end(self, status: FinalStatus) -> None:
         """Ends it with this status, unless it ends already."""
@@ -179,7 +179,7 @@ class RunningReply:
 
     def ended(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:
         """Its end, as it goes into the log, with all the text that has come."""
-        text, altered = storable(self.text)
+        text, altered = sanitize(self.text)
         finish, first, generation = self.finish, self.first_token, self.reply.generation
         assert generation is not None  # noqa: S101 - a model's reply has one
         if not text.strip():
@@ -192,8 +192,8 @@ class RunningReply:
             model=generation.model,
             altered=altered,
             # What a server says beside the text is not worth the text: nonsense counts as nothing.
-            finish_reason=storable(reason)[0] if isinstance(reason, str) else None,
-            error=storable(str(error))[0] if error else None,
+            finish_reason=sanitize(reason)[0] if isinstance(reason, str) else None,
+            error=sanitize(str(error))[0] if error else None,
             time_to_first_token=round(first - self.started, 6) if first is not None else None,
             duration=round(time.monotonic() - self.started, 6),
             prompt_tokens=_count(finish.prompt_tokens) if finish else None,
@@ -206,9 +206,9 @@ class RunningReply:
 def _storable(provenance: Provenance) -> Provenance:
     """Return it with the words of the endpoint as they can be stored."""
     said = asdict(provenance)
-    words = {name: storable(value)[0] for name, value in said.items() if isinstance(value, str)}
+    words = {name: sanitize(value)[0] for name, value in said.items() if isinstance(value, str)}
     return Provenance(**{**said, **words})
 
 
 def _count(reported: object) -> int | None:
-    return reported if type(reported) is int and 0 <= reported <= MOST_TOKENS else None
+    return reported if type(reported) is int and 0 <= reported <= MAX_REPORTED_TOKENS else None

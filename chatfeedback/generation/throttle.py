@@ -13,9 +13,9 @@ import time
 
 SCREEN_SECONDS = 0.22
 """Between two paintings of a reply when there is time for it: four to five a second, however fast the model is."""
-MOST_STRETCH = 8.0
+MAX_FACTOR = 8.0
 """How many times as long a pause becomes at most."""
-LATE_SECONDS = 0.02
+MAX_LAG_SECONDS = 0.02
 """How late the loop may wake on average before the pauses grow."""
 STEP_SECONDS = 0.25
 """Between two changes, so that each is felt before the next."""
@@ -24,18 +24,18 @@ _NEWEST = 0.2
 """The weight of one pause in the average."""
 
 
-class Pace:
+class UpdateThrottle:
     """Of all replies that are painted in one event loop."""
 
     def __init__(self) -> None:
-        self._stretch = 1.0
+        self._factor = 1.0
         self._late = 0.0
         self._changed = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Between two paintings of a reply, now."""
-        return SCREEN_SECONDS * self._stretch
+        return SCREEN_SECONDS * self._factor
 
     async def pause(self, over: asyncio.Future[None]) -> None:
         """Waits between two paintings, and no longer than until the reply is `over`."""
@@ -48,5 +48,5 @@ class Pace:
         self._late += (late - self._late) * _NEWEST
         if time.monotonic() - self._changed >= STEP_SECONDS:
             self._changed = time.monotonic()
-            stretch = self._stretch * (_GROW if self._late > LATE_SECONDS else _SHRINK)
-            self._stretch = min(max(stretch, 1.0), MOST_STRETCH)
+            stretch = self._factor * (_GROW if self._late > MAX_LAG_SECONDS else _SHRINK)
+            self._factor = min(max(stretch, 1.0), MAX_FACTOR)

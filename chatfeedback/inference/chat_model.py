@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import Generation
 from chatfeedback.errors import ModelError
-from chatfeedback.inference import context_window as window
+from chatfeedback.inference import context_window
 from chatfeedback.inference.client import (
     ChatMessage,
     Delta,
@@ -65,7 +65,7 @@ class ChatModel:
 
     def fit(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
         """The thread without its oldest turns where they do not fit into the window."""
-        return window.fit(
+        return context_window.fit(
             thread,
             context_tokens=self.window(),
             system_prompt=self.system_prompt,
@@ -74,7 +74,7 @@ class ChatModel:
 
     def shrink(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage] | None:
         """A shorter thread, after the endpoint said that this one is too long; None when there is none."""
-        return window.shrink(thread)
+        return context_window.shrink(thread)
 
     async def stream(
         self,

@@ -36,7 +36,7 @@ from chatfeedback.errors import KeyRefused, ModelError
 from chatfeedback.inference import errors, event_stream, provenance, retries
 from chatfeedback.inference.provenance import OnProvenance
 from chatfeedback.inference.retries import OnPause
-from chatfeedback.inference.timeouts import Patience
+from chatfeedback.inference.timeouts import StreamTimeouts
 from chatfeedback.inference.types import ChatMessage, Delta, Endpoint, Finish, ReplyRequest, Sampling
 
 __all__ = [
@@ -66,7 +66,7 @@ class ModelClient:
         self._counts_tokens = True
         self._http = httpx2.AsyncClient(
             trust_env=not endpoint.is_loopback,  # a proxy of the environment does not lead to this machine
-            timeout=None,  # `Patience` has its own, for which a server's keep-alives do not count as an answer
+            timeout=None,  # `StreamTimeouts` has its own, for which a server's keep-alives do not count as an answer
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
@@ -114,7 +114,7 @@ class ModelClient:
     async def _exchange(
         self, request: ReplyRequest, on_provenance: OnProvenance | None
     ) -> AsyncGenerator[Delta | Finish, None]:
-        usage, patience, end = None, Patience(self.endpoint), _End()
+        usage, patience, end = None, StreamTimeouts(self.endpoint), _End()
         async with patience.waiting():
             key = await self._key()
         exchange = _Exchange(self.endpoint, self._http, key, fresh=request.fresh, on_provenance=on_provenance)
@@ -128,7 +128,7 @@ class ModelClient:
                     if text := _text(choice):
                         yield Delta(text)
                     if end.note(choice, text):
-                        patience.renew(whole=end.is_whole and not end.is_early)
+                        patience.reset(whole=end.is_whole and not end.is_early)
         finally:
             await exchange.exit_stack.aclose()
         if not end.is_whole and not exchange.done:
@@ -228,7 +228,7 @@ class _Exchange(AsyncInferenceClient):
 
 
 async def _next(
-    chunks: AsyncIterator[ChatCompletionStreamOutput], patience: Patience, *, whole: bool
+    chunks: AsyncIterator[ChatCompletionStreamOutput], patience: StreamTimeouts, *, whole: bool
 ) -> ChatCompletionStreamOutput | None:
     """The next chunk, None after the last one. Once the reply is whole, only the token counts can be lost."""
     try:

@@ -28,7 +28,7 @@ from chatfeedback.errors import (
     ReplyEndless,
     StreamBroken,
 )
-from chatfeedback.inference import retry_after as coming_back
+from chatfeedback.inference.retry_after import humanize_delay, parse_retry_after
 from chatfeedback.inference.types import Endpoint
 
 # llama.cpp, OpenAI, vLLM, SGLang, text-generation-inference (TGI), LM Studio, Anthropic's and Gemini's layers.
@@ -55,7 +55,7 @@ _SECRET = re.compile(
 _QUOTED_CHARS = 200
 
 
-class Silence(TimeoutError):
+class StreamTimeout(TimeoutError):
     """Nothing came for as many seconds as `setting` allows."""
 
     def __init__(self, seconds: float, setting: str) -> None:
@@ -86,7 +86,7 @@ def translated(error: Exception, endpoint: Endpoint, *, begun: bool = False) -> 
             return _refused(_read_response(error.response), endpoint)
         case StreamedError() | hub.TextGenerationError():
             return _streamed(error, endpoint)
-        case Silence():
+        case StreamTimeout():
             return _silent(error, endpoint, begun)
         case TimeoutError() | httpx2.TimeoutException():
             return _too_late(endpoint)
@@ -129,7 +129,7 @@ def _read_response(response: httpx2.Response) -> _Refusal:
     code, words = _read_payload(payload)
     if not words and not response.headers.get("content-type", "").startswith("text/html"):
         words = "" if payload is not None or not response.is_stream_consumed else response.text
-    return _Refusal(response.status_code, code, words, coming_back.seconds(response.headers.get("retry-after")))
+    return _Refusal(response.status_code, code, words, parse_retry_after(response.headers.get("retry-after")))
 
 
 def _read_payload(payload: Any) -> tuple[str, str]:
@@ -179,7 +179,7 @@ def _refused(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
         return ModelFailed(f"{_name(endpoint)} sends elsewhere; set base_url to the address that it has now.")
     reported = f" with HTTP status {status}" if status else ""
     quoted = _quotable(refusal.words, endpoint)
-    advice = "try Retry" if refusal.retry_after is None else f"try again {coming_back.when(refusal.retry_after)}"
+    advice = "try Retry" if refusal.retry_after is None else f"try again {humanize_delay(refusal.retry_after)}"
     return ModelFailed(
         f"{_name(endpoint)} failed{reported}{f': “{quoted}”' if quoted else ''}; {advice}.",
         transient=status in _PASSING,
@@ -189,7 +189,7 @@ def _refused(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
 
 def _limited(refusal: _Refusal, endpoint: Endpoint) -> RateLimited:
     passing = refusal.status is None or refusal.status in _PASSING
-    when = coming_back.when(refusal.retry_after)
+    when = humanize_delay(refusal.retry_after)
     return RateLimited(
         f"{_name(endpoint)} takes no more requests, or its quota is used up; try again {when}.",
         transient=passing and not _USED_UP.search(f"{refusal.code} {refusal.words}"),
@@ -197,7 +197,7 @@ def _limited(refusal: _Refusal, endpoint: Endpoint) -> RateLimited:
     )
 
 
-def _silent(silence: Silence, endpoint: Endpoint, begun: bool) -> ModelTimeout:
+def _silent(silence: StreamTimeout, endpoint: Endpoint, begun: bool) -> ModelTimeout:
     after = f"{silence.seconds:g} seconds"
     happened = f"was silent for {after} in the middle of its reply" if begun else f"did not begin to answer in {after}"
     return ModelTimeout(f"{_name(endpoint)} {happened}; try Retry, or allow more with {silence.setting}.")
@@ -226,7 +226,7 @@ def _unknown(endpoint: Endpoint) -> ModelUnknown:
 
 
 def _too_late(endpoint: Endpoint, retry_after: float | None = None) -> ModelTimeout:
-    when = "" if retry_after is None else f" {coming_back.when(retry_after)}"
+    when = "" if retry_after is None else f" {humanize_delay(retry_after)}"
     sentence = f"{_name(endpoint)} took too long to answer; try again{when}."
     return ModelTimeout(sentence, transient=True, retry_after=retry_after)
 

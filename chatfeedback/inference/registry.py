@@ -20,7 +20,7 @@ from chatfeedback.inference.client import Endpoint, ModelClient, Sampling
 from chatfeedback.inference.local.process import DEFAULT_MODEL, LocalModel
 
 LOCAL_ENDPOINT = "local (llama.cpp)"
-ENDURED = ("first_token_seconds", "timeout_seconds", "max_reply_chars", "attempts")
+LIMIT_FIELDS = ("first_token_seconds", "timeout_seconds", "max_reply_chars", "attempts")
 """What an endpoint takes over from the settings of its model, under the same names."""
 
 
@@ -138,4 +138,4 @@ class Catalogue:
 
 
 def _endured(model: ModelSettings) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in ENDURED}
+    return {name: getattr(model, name) for name in LIMIT_FIELDS}

@@ -54,7 +54,7 @@ async def from_first_piece(
         if on_pause is not None and state.attempt_number > 1:
             on_pause(None)
 
-    asking = AsyncRetrying(
+    stream_with_retries = AsyncRetrying(
         before=begin,
         retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.transient),
         wait=_pause,
@@ -64,7 +64,7 @@ async def from_first_piece(
     )
     first: T
     pieces: AsyncGenerator[T, None]
-    first, pieces = await asking(_begin, ask)
+    first, pieces = await stream_with_retries(_begin, ask)
     async with aclosing(pieces):
         yield first
         async for piece in pieces:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
-def seconds(header: str | None) -> float | None:
+def parse_retry_after(header: str | None) -> float | None:
     """The seconds from now that the header asks for, as a number or as a date; None where it is neither."""
     if header is None:
         return None
@@ -23,7 +23,7 @@ def seconds(header: str | None) -> float | None:
         return None
 
 
-def when(wait: float | None) -> str:
+def humanize_delay(wait: float | None) -> str:
     """When to come back: "in 17 seconds", "in 3 hours"; "in a while" where nobody says."""
     if wait is None:
         return "in a while"

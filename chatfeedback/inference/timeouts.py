@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chatfeedback.inference.errors import Silence
+from chatfeedback.inference.errors import StreamTimeout
 from chatfeedback.inference.types import Endpoint
 
 # Token counts come in a chunk of their own after the last one of the reply; they are not waited for longer.
 USAGE_SECONDS = 5.0
 
 
-class Patience:
+class StreamTimeouts:
     """With one attempt at a reply, from now on."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -25,7 +25,7 @@ class Patience:
         self._between = endpoint.timeout_seconds
         self._until = asyncio.get_running_loop().time() + self._seconds
 
-    def renew(self, *, whole: bool) -> None:
+    def reset(self, *, whole: bool) -> None:
         """A piece has come. `whole`: nothing but the token counts is missing any more."""
         self._seconds, self._setting = self._between, "timeout_seconds"
         self._until = asyncio.get_running_loop().time() + (
@@ -40,5 +40,5 @@ class Patience:
                 yield
         except TimeoutError as error:
             if limit.expired():
-                raise Silence(self._seconds, self._setting) from error
+                raise StreamTimeout(self._seconds, self._setting) from error
             raise

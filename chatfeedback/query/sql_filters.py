@@ -22,7 +22,7 @@ OF_ASSIGNMENT = ("study", "condition", "external_id")
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
+def read_snapshot(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads, and sees one state of the database throughout. Raises StoreError."""
     with translating(), engine.connect() as connection:
         if connection.dialect.name == "postgresql":
@@ -30,19 +30,19 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def resolved(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filters:
+def resolve(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filters:
     """The filters with the annotator, given by name, id or pseudonym, by id.
 
     Raises NotFound for an annotator, a model, a study, a condition or an external id that the database lacks. Without
     `by_name` a name finds no annotator: a person who must not learn names could find out the pseudonym of a name.
     """
     if filters.model is not None:
-        with snapshot(engine) as connection:
+        with read_snapshot(engine) as connection:
             known = select(messages.c.message_id).where(messages.c.model == filters.model).limit(1)
             if connection.execute(known).first() is None:
                 raise NotFound(f"There is no reply by a model named {filters.model!r} in the database.")
     for name, value in assigned(filters).items():
-        with snapshot(engine) as connection:
+        with read_snapshot(engine) as connection:
             known = select(conversations.c.conversation_id).filter_by(**{name: value}).limit(1)
             if connection.execute(known).first() is None:
                 called = name.replace("_", " ")
@@ -97,15 +97,15 @@ def of_replies_without_text(filters: Filters, *figures: ColumnElement[Any]) -> S
     empty = select(messages.c.message_id).where(text(REPLY_WITHOUT_TEXT), in_time).subquery("empty")
     where = conditions(
         filters,
-        instant=unindexed(ratings.c.updated_at),
-        model=unindexed(ratings.c.model),
-        annotator=unindexed(ratings.c.annotator_id),
+        instant=without_index(ratings.c.updated_at),
+        model=without_index(ratings.c.model),
+        annotator=without_index(ratings.c.annotator_id),
     )
     joined = empty.join(ratings, ratings.c.message_id == empty.c.message_id)
     return select(*figures).select_from(joined).where(ratings.c.value.is_not(None), *where)
 
 
-def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The same value, but no column that a database would choose an index for.
 
     A figure that one index gives in the order that it needs would otherwise be read from another, whose rows must

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, Table
 from chatfeedback.store.schema import conversations
 
 Row = Sequence[Any]
-ROWS_AT_ONCE = 500
+ROW_BATCH = 500
 OF_CONVERSATION = ("consent_version", "study", "condition", "external_id")
 """Columns that a row has from its conversation."""
 
@@ -22,7 +22,7 @@ def streamed(
 
     Whoever leaves a stream before its end closes it while the connection is still open.
     """
-    with connection.execute(statement, parameters, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
+    with connection.execute(statement, parameters, execution_options={"yield_per": ROW_BATCH}) as result:
         yield from result
 
 

@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from sqlalchemy import Engine
 
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.auth import links
 from chatfeedback.config.settings import Settings
 from chatfeedback.domain.conversation.events import Assignment
 from chatfeedback.inference.registry import Catalogue
-from chatfeedback.server.authentication.setup import Door
+from chatfeedback.server.authentication.setup import AuthSetup
 from chatfeedback.server.conversation_version import following_routes
 from chatfeedback.server.downloads import downloads
 from chatfeedback.server.health import Health, health_routes
@@ -49,7 +49,7 @@ class _Parts:
     engine: Engine
     store: EventStore
     catalogue: Catalogue
-    door: Door
+    door: AuthSetup
     service: ChatService
 
     @contextlib.asynccontextmanager
@@ -80,8 +80,8 @@ def build_app(settings: Settings) -> FastAPI:
 def _put_together(settings: Settings) -> _Parts:
     metrics, catalogue = Metrics(), Catalogue(settings)
     engine = open_engine(settings.database_url, lock_seconds=LOCK_SECONDS)
-    store = EventStore(engine, open_writer(engine), metrics.committed)
-    door = Door(settings, engine, store.availability.failed)
+    store = EventStore(engine, open_writer(engine), metrics.record_commit)
+    door = AuthSetup(settings, engine, store.availability.failed)
     service = ChatService(
         store,
         catalogue.models,
@@ -89,7 +89,7 @@ def _put_together(settings: Settings) -> _Parts:
         longest_message=settings.max_message_chars,
         linger_seconds=settings.reply_linger_seconds,
         limits=Limits(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
-        refused=door.desk.refused,
+        refused=door.auth_service.refused,
     )
     metrics.watch(store, service)
     return _Parts(settings, metrics, engine, store, catalogue, door, service)
@@ -102,7 +102,7 @@ def _add_routes(app: FastAPI, parts: _Parts) -> None:
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     health = Health(parts.store, parts.service, parts.catalogue.states)
     app.include_router(health_routes(health, parts.metrics, token=token, is_open=settings.auth == "none"))
-    app.include_router(downloads(parts.engine, door.person, door.desk.exported))
+    app.include_router(downloads(parts.engine, door.person, door.auth_service.exported))
     app.include_router(following_routes(parts.service, door.person))
     app.include_router(door.routes())
 
@@ -118,13 +118,13 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
     settings, door = parts.settings, parts.door
     blocks = page.build_blocks(
         parts.service,
-        AnalyticsDesk(parts.engine, parts.store.conversation),
+        DashboardQueries(parts.engine, parts.store.conversation),
         Assignments(
-            secrets.secret(parts.engine, links.KEY),
+            secrets.get_or_create(parts.engine, links.KEY),
             Assignment(study=settings.study.name, condition=settings.study.condition),
         ),
         door.sign_in,
-        door.desk.refused,
+        door.auth_service.refused,
         title=settings.title,
         models=list(parts.catalogue.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
@@ -138,7 +138,7 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
         theme=page.theme(),
         css_paths=[ASSETS / name for name in STYLES],
         head=katex.meta() + "".join(f"<script>{script}</script>" for script in scripts),
-        auth_dependency=door.name_for_gradio,
+        auth_dependency=door.gradio_username,
         run_history=False,
         footer_links=[],
         ssr_mode=False,

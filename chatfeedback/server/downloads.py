@@ -24,13 +24,13 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from chatfeedback.domain.roles import Permission, Person
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, NotSignedIn, StoreUnavailable
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
 from chatfeedback.export.tables.log import KINDS
 from chatfeedback.query.filters import Filters, instant
-from chatfeedback.query.sql_filters import assigned, resolved
+from chatfeedback.query.sql_filters import assigned, resolve
 from chatfeedback.store.accounts import pseudonyms
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _chunks(
 ) -> Generator[bytes, None, None]:
     """The export. Nothing is asked of the database before the first chunk: that is for a thread to do."""
     called = pseudonyms.names(engine) if annotators == "names" else pseudonyms.pseudonyms(engine)
-    known = resolved(engine, filters, by_name=person.may(Permission.SEE_NAMES))
+    known = resolve(engine, filters, by_name=person.may(Permission.SEE_NAMES))
     filtered = {"annotator": known.annotator, "model": known.model, **assigned(known)}
     note(person, kind=kind, format=format, annotators=annotators, **filtered)
     yield from stream(engine, kind, format, known, called)
@@ -189,7 +189,7 @@ def _filters(query: Mapping[str, str]) -> Filters:
     """The filters in a query string. Raises InputError."""
     if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
-    since, until, *others = (storable(query.get(name, ""))[0] or None for name in _FILTERS)
+    since, until, *others = (sanitize(query.get(name, ""))[0] or None for name in _FILTERS)
     return Filters(instant(since) if since else None, instant(until) if until else None, *others)
 
 

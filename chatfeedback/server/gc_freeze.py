@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
+def frozen_startup() -> Iterator[None]:
     """What is there at the end of the block is never looked through again; during the block nothing is."""
     gc.disable()
     try:

@@ -50,7 +50,7 @@ class Metrics:
             registry=registry,
         )
 
-    def committed(self, events: Sequence[Event], seconds: float) -> None:
+    def record_commit(self, events: Sequence[Event], seconds: float) -> None:
         """Counts what was stored. May be told from any thread."""
         if events:
             self._commit.observe(seconds)

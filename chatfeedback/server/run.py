@@ -18,7 +18,7 @@ from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.server import logging as logs
 from chatfeedback.server.app import build_app
 from chatfeedback.server.authentication.setup import is_loopback
-from chatfeedback.server.gc_freeze import lasting
+from chatfeedback.server.gc_freeze import frozen_startup
 from chatfeedback.server.shutdown import Server
 from chatfeedback.store.database import file_lock, migrate
 
@@ -32,13 +32,13 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     Raises SettingsError when the port cannot be had, and for an open house: no sign-in, and not on this machine only.
     Raises StoreError when the database cannot be used, or another process serves its file.
     """
-    _must_be_private(settings)
+    _check_private(settings)
     logs.configure(settings.log_format, settings.log_level)
-    with file_lock.alone(settings.database_url):
+    with file_lock.exclusive(settings.database_url):
         migrate.ensure_ready(settings.database_url, migrate=settings.migrate)
         listening = _listen(settings.host, settings.port)
         port = listening.getsockname()[1]
-        with lasting():
+        with frozen_startup():
             app = build_app(settings)
         server = new_server(app, settings.shutdown_seconds, grace_seconds=GRACE_SECONDS)
         # uvicorn raises a SIGTERM once more when it is done, for whoever handled it before.
@@ -88,7 +88,7 @@ def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
     return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
-def _must_be_private(settings: Settings) -> None:
+def _check_private(settings: Settings) -> None:
     """Raises SettingsError where anybody who reaches this machine could do everything."""
     if settings.auth == "none" and not is_loopback(settings.host):
         raise SettingsError(

@@ -82,11 +82,11 @@ class Server(uvicorn.Server):
         os._exit(1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        draining, hurried = asyncio.create_task(self._service.drain()), asyncio.create_task(self._hurried.wait())
+        draining, warned_to_wait = asyncio.create_task(self._service.drain()), asyncio.create_task(self._hurried.wait())
         if writing := self._service.writing:
             log.info("ending; replies that may go on for %g seconds: %d", self._shutdown_seconds, writing)
-        await asyncio.wait({draining, hurried}, timeout=self._shutdown_seconds, return_when="FIRST_COMPLETED")
-        for task in (draining, hurried):
+        await asyncio.wait({draining, warned_to_wait}, timeout=self._shutdown_seconds, return_when="FIRST_COMPLETED")
+        for task in (draining, warned_to_wait):
             task.cancel()
         self._replies_over.set()
         if writing := self._service.writing:

@@ -1,7 +1,8 @@
 """The use cases of the chat: what a person can do, each as one coroutine.
 
-Nothing is appended but by `ChatService` and its `ReplyDesk`. Every command checks who asks, decides on the state in
-the store (never on what a page says), and returns after the commit. A prompt is stored before a model is asked.
+Nothing is appended but by `ChatService` and its `GenerationManager`. Every command checks who asks, decides on the
+state in the store (never on what a page says), and returns after the commit. A prompt is stored before a
+model is asked.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, Mess
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
 from chatfeedback.domain.feedback.decide import RatingChange, rate, set_aside
-from chatfeedback.domain.text import accepted_text, storable
+from chatfeedback.domain.text import sanitize, validate_prompt
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding
-from chatfeedback.generation.manager import ReplyDesk
+from chatfeedback.generation.manager import GenerationManager
 from chatfeedback.generation.running_reply import Progress
-from chatfeedback.generation.shielded import committed, to_its_end
+from chatfeedback.generation.shielded import await_commit, shielded
 from chatfeedback.inference.chat_model import ChatModel
 from chatfeedback.services.rate_limits import Limits
 from chatfeedback.store.log.event_store import NO_CONVERSATION, Command, Decision, EventStore
@@ -63,7 +64,7 @@ class ChatService:
         self._longest_comment = longest_comment
         self._limits = limits or Limits()
         self._refused = refused
-        self._replies = ReplyDesk(store, linger_seconds)
+        self._replies = GenerationManager(store, linger_seconds)
         self.ending = False
         """Whether this process is about to end, and asks no model any more."""
         self._sweeping: asyncio.Task[None] | None = None
@@ -74,7 +75,7 @@ class ChatService:
         """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
         ended = await self._replies.orphans.sweep()
         if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._replies.orphans.sweep_on())
+            self._sweeping = asyncio.create_task(self._replies.orphans.run_sweeper())
         return ended
 
     @property
@@ -100,12 +101,12 @@ class ChatService:
 
     async def conversation(self, annotator_id: str, conversation_id: str) -> Conversation:
         """One's own conversation. Raises NotFound, NotAllowed."""
-        _must_be_an_id(conversation_id)
+        _check_id(conversation_id)
         found = await asyncio.to_thread(self._store.conversation, conversation_id)
         if found is None:
             raise NotFound(NO_CONVERSATION)
         try:
-            _must_own(found, annotator_id)
+            _require_owner(found, annotator_id)
         except NotAllowed:
             await self.refuse(annotator_id, OF_ANOTHER)
             raise
@@ -113,7 +114,7 @@ class ChatService:
 
     async def version(self, annotator_id: str, conversation_id: str) -> int:
         """Return the version of one's own conversation, of which nothing else is read. Raises NotFound, NotAllowed."""
-        _must_be_an_id(conversation_id)
+        _check_id(conversation_id)
         found = await asyncio.to_thread(self._store.owner_and_version, conversation_id)
         if found is None:
             raise NotFound(NO_CONVERSATION)
@@ -188,11 +189,11 @@ class ChatService:
         """
         new = conversation_id is None
         if conversation_id is not None:
-            _must_be_an_id(conversation_id)
+            _check_id(conversation_id)
         prompt_id = prompt_id or prompts.new_page_id()
         conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
         event_id = prompts.event_id(annotator_id, conversation_id, prompt_id)
-        text, altered = accepted_text(text, longest=self._longest_message)
+        text, altered = validate_prompt(text, longest=self._longest_message)
         message_id, reply_id = new_id(), new_id()
         asked = self.model(model)
         return await self._reply(
@@ -267,12 +268,12 @@ class ChatService:
 
         Raises MessageRejected, Conflict, and InputError for a reply without text.
         """
-        text, altered = accepted_text(text, longest=self._longest_message)
+        text, altered = validate_prompt(text, longest=self._longest_message)
         edited_id, reply_id = new_id(), new_id()
         asked = self.model(model)
 
         def decide(conversation: Conversation) -> tuple[Body, ...]:
-            decisions.must_have_text(conversation, message_id)
+            decisions.check_has_text(conversation, message_id)
             return decisions.edit(
                 conversation,
                 text,
@@ -334,13 +335,13 @@ class ChatService:
         if comment is not None:
             if len(comment) > self._longest_comment:
                 raise MessageRejected(f"A comment can have at most {self._longest_comment:,} characters.")
-            comment, altered = storable(comment if comment.strip() else "")
+            comment, altered = sanitize(comment if comment.strip() else "")
         change = RatingChange(value, reasons or {}, comment, altered)
         dropped: frozenset[str] = frozenset()
 
         async def look() -> None:
             nonlocal dropped
-            if not storable(message_id)[1]:  # of others there is nothing to be found
+            if not sanitize(message_id)[1]:  # of others there is nothing to be found
                 said = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
                 dropped = set_aside(said)
 
@@ -394,7 +395,7 @@ class ChatService:
         def within() -> AbstractContextManager[None]:
             if self.ending:
                 raise ServerEnding
-            return self._limits.asking(annotator_id, self._replies.written_for(annotator_id))
+            return self._limits.slot(annotator_id, self._replies.written_for(annotator_id))
 
         return await self._execute(
             annotator_id, conversation_id, decide, begin, look=look, within=within, new=new, derived_ids=derived_ids
@@ -421,12 +422,12 @@ class ChatService:
         second must not overtake the first on another connection. Raises what the decision raises, NotFound unless the
         conversation is `new`, NotAllowed, StoreError.
         """
-        _must_be_an_id(conversation_id)
+        _check_id(conversation_id)
 
         def checked(conversation: Conversation) -> Sequence[Body]:
             if not new and not conversation.version:
                 raise NotFound(NO_CONVERSATION)
-            _must_own(conversation, annotator_id)
+            _require_owner(conversation, annotator_id)
             return decide(conversation)
 
         command = Command(conversation_id, annotator_id, checked, derived_ids=derived_ids or {})
@@ -437,7 +438,7 @@ class ChatService:
                 if look is not None and (done := await look()) is not None:
                     return done
                 with within():
-                    conversation = (await committed(self._store.execute(command))).conversation
+                    conversation = (await await_commit(self._store.execute(command))).conversation
                     if then is not None:
                         then(conversation)
                     return conversation
@@ -446,7 +447,7 @@ class ChatService:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
-            return await to_its_end(task)
+            return await shielded(task)
         except NotAllowed:
             await self.refuse(annotator_id, OF_ANOTHER)
             raise
@@ -459,12 +460,12 @@ class ChatService:
         await asyncio.to_thread(self._refused, annotator_id, what)
 
 
-def _must_own(conversation: Conversation, annotator_id: str) -> None:
+def _require_owner(conversation: Conversation, annotator_id: str) -> None:
     if conversation.version and conversation.annotator_id != annotator_id:
         raise NotAllowed(NOT_YOURS)
 
 
-def _must_be_an_id(conversation_id: str) -> None:
+def _check_id(conversation_id: str) -> None:
     """Raises NotFound for what no database can look for; addresses come from outside."""
-    if storable(conversation_id)[1]:
+    if sanitize(conversation_id)[1]:
         raise NotFound(NO_CONVERSATION)

@@ -27,7 +27,7 @@ class Limits:
         """Replies that are being asked for, and not yet written."""
 
     @contextmanager
-    def asking(self, annotator_id: str, written: int) -> Iterator[None]:
+    def slot(self, annotator_id: str, written: int) -> Iterator[None]:
         """Counts a reply that is asked for in the block, beside the `written` that are being written.
 
         Raises TooMany before the block for one too many; a reply that is refused for another reason counts all the

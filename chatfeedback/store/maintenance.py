@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatfeedback.store.database.engine import parse_url
-from chatfeedback.store.database.migrate import _head, _known, _must_be_there, _must_be_usable, _opened
+from chatfeedback.store.database.migrate import _check_exists, _check_usable, _head, _known, _opened
 from chatfeedback.store.projections.rebuild import rebuild_projections
-from chatfeedback.store.projections.verify import sentences
+from chatfeedback.store.projections.verify import find_problems
 
 
 def check(url: str) -> list[str]:
@@ -16,12 +16,12 @@ def check(url: str) -> list[str]:
     Looks at one state of the database, however much is written meanwhile, and holds one conversation at a time.
     """
     parsed = parse_url(url)
-    _must_be_there(parsed)
+    _check_exists(parsed)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision != _head():
             return [f"The schema is at revision {revision or 'none'}, this release needs {_head()}."]
-        return sentences(connection)
+        return find_problems(connection)
 
 
 def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
@@ -31,6 +31,6 @@ def rebuild(url: str, progress: Callable[[int, int], None]) -> int:
     rows until the commit. Raises StoreCorrupt for an event that cannot be read, and has then changed nothing.
     """
     parsed = parse_url(url)
-    _must_be_usable(parsed)
+    _check_usable(parsed)
     with _opened(parsed) as connection:
         return rebuild_projections(connection, progress)

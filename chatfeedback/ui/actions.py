@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatfeedback.domain.roles import Needs, Open, Permission
+from chatfeedback.domain.roles import Open, Permission, Requirement
 
-FUNCTIONS: dict[str, Needs] = {
+FUNCTIONS: dict[str, Requirement] = {
     "AccountHandlers.load": Open.PAGE,
     "AccountHandlers.begin_with_figures": Open.PAGE,
     # These two do nothing for somebody who may not chat.

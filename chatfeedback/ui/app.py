@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.account import AccountComponents, AccountHandlers, SignIn
@@ -17,12 +17,12 @@ from chatfeedback.ui.chat.feedback_panel import FeedbackHandlers
 from chatfeedback.ui.chat.handlers import ChatHandlers
 from chatfeedback.ui.chat.layout import Controls, lay_out_chat
 from chatfeedback.ui.chat.panel import Panel, Reason
-from chatfeedback.ui.chat.tab_state import Pages
-from chatfeedback.ui.chat.view import Components, Screen
-from chatfeedback.ui.error_reporting import TellingBlocks
+from chatfeedback.ui.chat.tab_state import TabStates
+from chatfeedback.ui.chat.view import ChatView, Components
+from chatfeedback.ui.error_reporting import ErrorReportingBlocks
 from chatfeedback.ui.event_defaults import CALLED
 
-MOST_EVENTS_AT_ONCE = 300
+MAX_CONCURRENT_EVENTS = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
 TYPED = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
@@ -56,7 +56,7 @@ def theme() -> gr.themes.Base:
 
 def build_blocks(
     service: ChatService,
-    analytics: AnalyticsDesk,
+    analytics: DashboardQueries,
     assignments: Assignments,
     sign_in: SignIn,
     refused: Callable[[str, str], None],
@@ -68,7 +68,7 @@ def build_blocks(
 ) -> gr.Blocks:
     """The whole page. `models`: names for the picker, the first is the default."""
     blocks: gr.Blocks
-    with TellingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
+    with ErrorReportingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
         # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
         account = gr.HTML(
             elem_id="account",
@@ -78,14 +78,14 @@ def build_blocks(
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
                 on, panel, controls = lay_out_chat(title, models, shown_messages)
-                screen = Screen(service, on)
-                chat = ChatHandlers(service, screen, on, Pages(), assignments, shown_messages)
+                view = ChatView(service, on)
+                chat = ChatHandlers(service, view, on, TabStates(), assignments, shown_messages)
                 _wire_chat(blocks, chat, on, controls)
                 _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
             with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
                 build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons}, refused)
         _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
-    blocks.max_threads = MOST_EVENTS_AT_ONCE
+    blocks.max_threads = MAX_CONCURRENT_EVENTS
     blocks.queue(default_concurrency_limit=None)
     return blocks
 
@@ -124,21 +124,21 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: 
     blocks.unload(chat.unload)
     controls.wake.click(wake, trigger_mode="multiple", **CALLED)
     # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
-    sent = [on.prompt, on.drawn, on.model, controls.prompt_id]
+    sent = [on.prompt, on.view, on.model, controls.prompt_id]
     listen(on.prompt.submit, chat.send, sent, js=NOTE_SENT, trigger_mode="multiple")
     on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
-    listen(on.prompt.stop, chat.stop, [on.drawn])
-    listen(on.chatbot.retry, chat.retry, [on.drawn, on.model])
-    listen(on.chatbot.undo, chat.undo, [on.prompt, on.drawn])
-    listen(on.chatbot.edit, chat.edit, [on.drawn, on.model], trigger_mode="multiple")
-    listen(on.chatbot.clear, chat.new, [on.drawn])
-    listen(controls.new.click, chat.new, [on.drawn])
-    listen(on.listed.select, chat.open, [on.drawn], trigger_mode="multiple")
+    listen(on.prompt.stop, chat.stop, [on.view])
+    listen(on.chatbot.retry, chat.retry, [on.view, on.model])
+    listen(on.chatbot.undo, chat.undo, [on.prompt, on.view])
+    listen(on.chatbot.edit, chat.edit, [on.view, on.model], trigger_mode="multiple")
+    listen(on.chatbot.clear, chat.new, [on.view])
+    listen(controls.new.click, chat.new, [on.view])
+    listen(on.listed.select, chat.open, [on.view], trigger_mode="multiple")
     # "multiple", for the same reason: a click on one that is still being answered would be dropped.
-    listen(on.earlier.click, chat.earlier, [on.drawn], trigger_mode="multiple")
-    listen(on.previous.click, chat.view_previous, [on.drawn], trigger_mode="multiple")
-    listen(on.following.click, chat.view_following, [on.drawn], trigger_mode="multiple")
-    listen(on.keep.click, chat.keep, [on.drawn])
+    listen(on.earlier.click, chat.earlier, [on.view], trigger_mode="multiple")
+    listen(on.previous.click, chat.view_previous, [on.view], trigger_mode="multiple")
+    listen(on.following.click, chat.view_following, [on.view], trigger_mode="multiple")
+    listen(on.keep.click, chat.keep, [on.view])
     listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
 
 
@@ -154,16 +154,16 @@ def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
         event(handler, inputs, painted, **called, **how)
 
-    listen(on.chatbot.like, feedback.like, [on.drawn, panel.about, panel.clicked], js=CLICKED)
-    panel.refused.change(feedback.take_back, [on.drawn], _components(on), **called)
-    listen(on.chatbot.select, feedback.select, [on.drawn, panel.about, panel.clicked], js=CLICKED)
-    listen(panel.open_last.click, feedback.open_last, [on.drawn])
+    listen(on.chatbot.like, feedback.like, [on.view, panel.about, panel.clicked], js=CLICKED)
+    panel.refused.change(feedback.take_back, [on.view], _components(on), **called)
+    listen(on.chatbot.select, feedback.select, [on.view, panel.about, panel.clicked], js=CLICKED)
+    listen(panel.open_last.click, feedback.open_last, [on.view])
     listen(panel.reasons.select, feedback.choose_reason, [panel.about])
     listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=TYPED)
     listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=LEFT)
     listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=LEFT)
-    listen(on.drawn.change, feedback.keep, [on.drawn, panel.about])
+    listen(on.view.change, feedback.keep, [on.view, panel.about])
     followed = [*_components(on), *_components(panel)]
-    on.version.select(feedback.follow, [on.drawn, panel.about], followed, **CALLED)
+    on.version.select(feedback.follow, [on.view, panel.about], followed, **CALLED)
     again = [*painted, on.put_back, on.undone]
-    panel.unsaved.select(feedback.send_again, [on.drawn, panel.about], again, **called)
+    panel.unsaved.select(feedback.send_again, [on.view, panel.about], again, **called)

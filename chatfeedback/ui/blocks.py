@@ -18,7 +18,7 @@ from gradio.blocks import Block
 from gradio.state_holder import SessionState
 
 
-class ThriftyBlocks(gr.Blocks):
+class SparseUpdateBlocks(gr.Blocks):
     """`gr.Blocks` for functions that return their updates by component."""
 
     def __init__(self, **how: Any) -> None:

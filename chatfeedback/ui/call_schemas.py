@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from chatfeedback.domain.roles import Needs
+from chatfeedback.domain.roles import Requirement
 from chatfeedback.ui.actions import FUNCTIONS
 
 Check = Callable[[Any], bool]
@@ -67,7 +67,7 @@ _INPUTS: Mapping[type, Check] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventSchema:
     """Keys that the data of an event has, and what their values are; `further` ones it may have."""
 
     keys: Mapping[str, Check]
@@ -89,45 +89,45 @@ def _nothing(data: Any) -> bool:
     return not isinstance(data, (dict, list)) or not data
 
 
-_MESSAGE = Told({"index": _is_index}, {"value": _is_said})
+_MESSAGE = EventSchema({"index": _is_index}, {"value": _is_said})
 _EVENTS: Mapping[tuple[type, str], Check] = {
     (gr.Chatbot, "retry"): _MESSAGE,
     (gr.Chatbot, "undo"): _MESSAGE,
-    (gr.Chatbot, "edit"): Told(
+    (gr.Chatbot, "edit"): EventSchema(
         {"index": _is_index, "value": _is_text}, {"previous_value": _is_said, "_dispatch_value": _anything}
     ),
-    (gr.Chatbot, "like"): Told(
+    (gr.Chatbot, "like"): EventSchema(
         {"index": _is_index, "value": _is_said, "liked": lambda liked: liked is True or liked is False or liked == ""},
         {},
     ),
-    (gr.Chatbot, "select"): Told(
+    (gr.Chatbot, "select"): EventSchema(
         {"index": _is_place},
         {"value": _is_said, "selected": _is_truth},
     ),
-    (gr.CheckboxGroup, "select"): Told({"index": _is_index, "value": _is_text, "selected": _is_truth}, {}),
+    (gr.CheckboxGroup, "select"): EventSchema({"index": _is_index, "value": _is_text, "selected": _is_truth}, {}),
     (gr.HTML, "select"): lambda data: any(
         form(data)
         for form in (
-            Told({"conversation": _is_text}, {}),
-            Told({"more": lambda value: value is True}, {}),
-            Told({"row": _is_index}, {}),
-            Told({"newer": lambda value: value is True}, {}),
-            Told(
+            EventSchema({"conversation": _is_text}, {}),
+            EventSchema({"more": lambda value: value is True}, {}),
+            EventSchema({"row": _is_index}, {}),
+            EventSchema({"newer": lambda value: value is True}, {}),
+            EventSchema(
                 {"about": _is_text},
                 {"value": _is_text, "reasons": _is_choice, "comment": _is_text, "edit": _is_text, "age": _is_number},
             ),
         )
     ),
-    (gr.Tab, "select"): Told({}, {"index": _is_index, "value": _is_text, "selected": _anything}),
+    (gr.Tab, "select"): EventSchema({}, {"index": _is_index, "value": _is_text, "selected": _anything}),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class HandlerSpec:
     """A function of the page: what it needs, and what a call of it looks like."""
 
     name: str
-    needs: Needs
+    needs: Requirement
     inputs: tuple[Check, ...]
     triggers: Mapping[int | None, Check]
     """By the id of the component that sets it off: what the event tells."""
@@ -145,7 +145,7 @@ class Function:
         return any(check(event_data) for check in ([self.triggers[trigger_id]] if known else self.triggers.values()))
 
 
-def functions(blocks: gr.Blocks) -> dict[int, Function]:
+def functions(blocks: gr.Blocks) -> dict[int, HandlerSpec]:
     """Every function that can be called, by its index; those that run in the browser only cannot.
 
     Raises AssertionError for one that no rule of `policy.py` is about, or whose inputs nobody knows how to check.
@@ -153,7 +153,7 @@ def functions(blocks: gr.Blocks) -> dict[int, Function]:
     return {index: _function(blocks, function) for index, function in blocks.fns.items() if function.fn is not None}
 
 
-def _function(blocks: gr.Blocks, function: Any) -> Function:
+def _function(blocks: gr.Blocks, function: Any) -> HandlerSpec:
     name = function.fn.__qualname__
     if name not in FUNCTIONS:
         raise AssertionError(f"server/authorization/policy.py says nothing about the function {name}")
@@ -164,4 +164,4 @@ def _function(blocks: gr.Blocks, function: Any) -> Function:
     for component, event in function.targets:
         block = blocks.blocks.get(component) if component is not None else None
         triggers[component] = _EVENTS.get((type(block), event), _nothing)
-    return Function(name, FUNCTIONS[name], tuple(_INPUTS[type(block)] for block in function.inputs), triggers)
+    return HandlerSpec(name, FUNCTIONS[name], tuple(_INPUTS[type(block)] for block in function.inputs), triggers)

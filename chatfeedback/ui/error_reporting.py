@@ -14,15 +14,15 @@ from typing import Any
 import gradio as gr
 from asgi_correlation_id import correlation_id
 
-from chatfeedback.ui.blocks import ThriftyBlocks
+from chatfeedback.ui.blocks import SparseUpdateBlocks
 
 log = logging.getLogger(__name__)
 
 SENTENCE = "Something went wrong here; try again, and reload the page if that does not help."
 
 
-class TellingBlocks(ThriftyBlocks):
-    """`ThriftyBlocks` that tell of faults, whatever kind of function it is and whatever it returned."""
+class ErrorReportingBlocks(SparseUpdateBlocks):
+    """`SparseUpdateBlocks` that tell of faults, whatever kind of function it is and whatever it returned."""
 
     async def process_api(self, block_fn: Any, *given: Any, **call: Any) -> dict[str, Any]:
         """One call of a function, or the next update of one that streams. Called by Gradio, with names."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from analytics.crowd import Crowd, enrol, store
-from analytics.naive import Record
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from analytics.load_users import Crowd, enrol, store
+from analytics.reference_figures import Record
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
 from chatfeedback.store.database.engine import open_engine
@@ -32,8 +32,8 @@ class Recorded:
     talks: dict[str, Conversation]
 
     @property
-    def desk(self) -> AnalyticsDesk:
-        return AnalyticsDesk(self.engine, self.talks.get)
+    def dashboard(self) -> DashboardQueries:
+        return DashboardQueries(self.engine, self.talks.get)
 
 
 @cache

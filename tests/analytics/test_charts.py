@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.markup import Element, parse
-from chatfeedback.analytics.statistics import Share
+from chatfeedback.analytics.statistics import Proportion
 from chatfeedback.ui.analytics import charts, timeline
 from chatfeedback.ui.analytics.feedback_table import feedback_table
 
@@ -24,7 +24,9 @@ def days(*counts: tuple[int, int, int], start: str = "2026-06-01") -> pd.DataFra
 
 
 def models(*rows: tuple[str, int, int]) -> pd.DataFrame:
-    found = [(name, likes, n - likes, n, likes / n, *(Share(likes, n).interval() or ())) for name, likes, n in rows]
+    found = [
+        (name, likes, n - likes, n, likes / n, *(Proportion(likes, n).interval() or ())) for name, likes, n in rows
+    ]
     return pd.DataFrame(found, columns=["model", "likes", "dislikes", "n", "like_rate", "low", "high"])
 
 
@@ -75,7 +77,7 @@ def test_the_chart_is_told_in_words_and_as_a_table() -> None:
 def test_many_days_are_added_up_until_they_can_be_read(number: int, period: str) -> None:
     page = parse(timeline.per_day(days(*[(2, 1, 1)] * number, start="2019-01-01")))
     _header, *rows = page.rows()
-    assert len(rows) == len(page.all("rect", "cf-like")) <= timeline.MOST_BARS
+    assert len(rows) == len(page.all("rect", "cf-like")) <= timeline.MAX_BARS
     assert [sum(int(row[column].replace(",", "")) for row in rows) for column in (1, 2, 3)] == [
         2 * number,
         number,
@@ -114,7 +116,7 @@ def test_a_single_day_is_a_bar_and_not_a_wall() -> None:
 
 def test_whiskers_reach_from_one_end_of_the_interval_to_the_other() -> None:
     page = parse(charts.by_model(models(("a", 8, 10), ("b", 0, 1))))
-    for row, share in zip(page.all(cls="cf-row"), (Share(8, 10), Share(0, 1)), strict=False):
+    for row, share in zip(page.all(cls="cf-row"), (Proportion(8, 10), Proportion(0, 1)), strict=False):
         low, high = share.interval() or (0, 0)
         (whisker,), (dot,) = row.all(cls="cf-whisker"), row.all(cls="cf-dot")
         assert whisker.style("left") == pytest.approx(100 * low, abs=0.01)
@@ -136,7 +138,7 @@ def test_names_of_models_are_text_and_nothing_else(name: str) -> None:
 
 def test_more_models_than_fit_are_left_to_the_table() -> None:
     page = parse(charts.by_model(models(*((f"m{n}", n, 100) for n in range(1, 31)))))
-    assert len(page.all(cls="cf-whisker")) == charts.MOST_ROWS
+    assert len(page.all(cls="cf-whisker")) == charts.MAX_ROWS
     assert len(page.rows()) == 31
     assert "the table has all 30" in page.text
 

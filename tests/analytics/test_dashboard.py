@@ -6,60 +6,60 @@ import pytest
 from sqlalchemy import Engine, text
 
 from analytics.conftest import Recorded, fill
-from analytics.crowd import Crowd
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from analytics.load_users import Crowd
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
 from chatfeedback.errors import NotFound, SchemaBehind
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import snapshot
+from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.engine import open_engine
 
 
 def test_an_overview_has_the_figures_and_the_head_of_the_table(recorded: Recorded) -> None:
     filters = Filters(model=recorded.crowd.model_names()[0])
-    found = recorded.desk.overview(filters, limit=5)
-    with snapshot(recorded.engine) as connection:
+    found = recorded.dashboard.overview(filters, limit=5)
+    with read_snapshot(recorded.engine) as connection:
         assert found.headline == headline(connection, filters)
         assert found.reasons.equals(feedback.reasons(connection, filters))
         assert found.latest.rows.equals(feedback.latest(connection, filters, 5))
         assert found.latest.total == feedback.count(connection, filters)
-    assert found.position == recorded.desk.position() == len(recorded.record.events)
+    assert found.position == recorded.dashboard.position() == len(recorded.record.events)
 
 
 def test_an_overview_is_of_one_state_while_others_write(recorded: Recorded) -> None:
     """What is committed between two figures of an overview is in neither."""
     late = replace(recorded.crowd, seed=2, until=recorded.crowd.until)
-    with snapshot(recorded.engine) as connection:
+    with read_snapshot(recorded.engine) as connection:
         before = headline(connection, Filters())
         others = open_engine(recorded.url)
         fill(others, replace(late, names_begin_with="late-"), 3)
         others.dispose()
         assert headline(connection, Filters()) == before
-    assert recorded.desk.overview(Filters()).headline.conversations == before.conversations + 3
+    assert recorded.dashboard.overview(Filters()).headline.conversations == before.conversations + 3
 
 
 def test_the_position_moves_with_every_event(engine: Engine) -> None:
-    desk = AnalyticsDesk(engine, lambda _: None)
-    assert desk.position() == 0
+    dashboard = DashboardQueries(engine, lambda _: None)
+    assert dashboard.position() == 0
     fill(engine, Crowd(), 1)
-    assert desk.position() > 0
+    assert dashboard.position() > 0
 
 
 def test_a_page_beyond_the_end_is_the_last_page(recorded: Recorded) -> None:
     total = len(recorded.record.judged)
-    page = recorded.desk.latest(Filters(), offset=10_000, limit=7)
+    page = recorded.dashboard.latest(Filters(), offset=10_000, limit=7)
     assert page.total == total
     assert page.offset == (total - 1) // 7 * 7
     assert len(page.rows) == total - page.offset
-    assert recorded.desk.latest(Filters(), offset=-7, limit=7).offset == 0
+    assert recorded.dashboard.latest(Filters(), offset=-7, limit=7).offset == 0
 
 
 def test_models_and_annotators_are_those_of_the_database(recorded: Recorded) -> None:
-    assert recorded.desk.models() == recorded.crowd.model_names()
-    assert recorded.desk.annotators() == recorded.crowd.names()
-    assert list(recorded.desk.annotators().values()) == sorted(recorded.crowd.names().values())
+    assert recorded.dashboard.models() == recorded.crowd.model_names()
+    assert recorded.dashboard.annotators() == recorded.crowd.names()
+    assert list(recorded.dashboard.annotators().values()) == sorted(recorded.crowd.names().values())
 
 
 def test_the_models_of_an_annotator_are_those_that_she_asked(recorded: Recorded) -> None:
@@ -69,31 +69,31 @@ def test_the_models_of_an_annotator_are_those_that_she_asked(recorded: Recorded)
         ).all()
     for annotator_id in recorded.crowd.names():
         hers = sorted(model for person, model in asked if person == annotator_id)
-        assert recorded.desk.models(annotator_id) == hers
-    assert recorded.desk.models("nobody") == []
+        assert recorded.dashboard.models(annotator_id) == hers
+    assert recorded.dashboard.models("nobody") == []
 
 
 def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(recorded: Recorded) -> None:
-    desk, called = recorded.desk, pseudonyms.pseudonyms(recorded.engine)
-    people = desk.annotators(names=False)
+    dashboard, called = recorded.dashboard, pseudonyms.pseudonyms(recorded.engine)
+    people = dashboard.annotators(names=False)
     assert people == {annotator_id: called(annotator_id) for annotator_id in recorded.crowd.names()}
     assert list(people.values()) == sorted(people.values())
-    named = desk.latest(Filters()).rows
+    named = dashboard.latest(Filters()).rows
     assert list(named["annotator"]) == [recorded.crowd.names()[one] for one in named["annotator_id"]] != []
-    for page in (desk.latest(Filters(), names=False), desk.overview(Filters(), names=False).latest):
+    for page in (dashboard.latest(Filters(), names=False), dashboard.overview(Filters(), names=False).latest):
         assert list(page.rows["annotator"]) == [people[annotator_id] for annotator_id in page.rows["annotator_id"]]
         assert page.rows.drop(columns="annotator").equals(named.drop(columns="annotator"))
 
 
 def test_a_conversation_that_is_not_there_is_not_found(recorded: Recorded) -> None:
     conversation_id, conversation = next(iter(recorded.talks.items()))
-    assert recorded.desk.conversation(conversation_id) is conversation
+    assert recorded.dashboard.conversation(conversation_id) is conversation
     with pytest.raises(NotFound):
-        recorded.desk.conversation("none")
+        recorded.dashboard.conversation("none")
 
 
 def test_a_database_without_the_schema_is_told_as_such(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
     with pytest.raises(SchemaBehind):
-        AnalyticsDesk(engine, lambda _: None).overview(Filters())
+        DashboardQueries(engine, lambda _: None).overview(Filters())
     engine.dispose()

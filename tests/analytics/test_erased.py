@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from analytics.conftest import Recorded
-from analytics.naive import Record
+from analytics.reference_figures import Record
 from chatfeedback.analytics.stats import stats
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.erasure import erasure

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Engine
 
 from analytics.conftest import Recorded
-from analytics.naive import Record
+from analytics.reference_figures import Record
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
-from chatfeedback.analytics.statistics import Share
+from chatfeedback.analytics.statistics import Proportion
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import snapshot
+from chatfeedback.query.sql_filters import read_snapshot
 
 SINCE = datetime(2026, 6, 25, 7, 30, tzinfo=UTC)
 UNTIL = datetime(2026, 6, 29, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def views(recorded: Recorded) -> Iterator[Record]:
 
 def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
     for naive in views(recorded):
-        with snapshot(recorded.engine) as connection:
+        with read_snapshot(recorded.engine) as connection:
             found = headline(connection, naive.filters)
         replies = naive.replies().values()
         assert found.conversations == naive.conversations(), naive.filters
@@ -55,26 +55,26 @@ def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
             naive.happened("message_edited"),
         ), naive.filters
         likes, thumbs = (sum(column) for column in zip((0, 0), *naive.by_model().values(), strict=True))
-        assert found.liked == Share(likes, thumbs), naive.filters
+        assert found.liked == Proportion(likes, thumbs), naive.filters
         assert found.without_text == naive.without_text(), naive.filters
 
 
 def test_the_rates_are_of_what_they_say(recorded: Recorded) -> None:
-    with snapshot(recorded.engine) as connection:
+    with read_snapshot(recorded.engine) as connection:
         found = headline(connection, Filters())
     ended = found.replies.asked - found.replies.writing
     assert 0 < ended < found.replies.asked
-    assert found.rated == Share(found.replies.rated, found.replies.with_text)
-    assert found.retried == Share(found.retries, found.replies.asked)
-    assert found.undone == Share(found.undos, found.replies.asked)
-    assert found.edited == Share(found.edits, found.messages)
-    assert found.stopped == Share(found.replies.stopped, ended)
-    assert found.failed == Share(found.replies.failed, ended)
+    assert found.rated == Proportion(found.replies.rated, found.replies.with_text)
+    assert found.retried == Proportion(found.retries, found.replies.asked)
+    assert found.undone == Proportion(found.undos, found.replies.asked)
+    assert found.edited == Proportion(found.edits, found.messages)
+    assert found.stopped == Proportion(found.replies.stopped, ended)
+    assert found.failed == Proportion(found.replies.failed, ended)
 
 
 def test_feedback_per_day_agrees_with_the_log_and_has_every_day(recorded: Recorded) -> None:
     for naive in views(recorded):
-        with snapshot(recorded.engine) as connection:
+        with read_snapshot(recorded.engine) as connection:
             found = feedback.per_day(connection, naive.filters)
         wanted, days = naive.per_day(), [day.date() for day in found["day"]]
         counts = found[["likes", "dislikes", "comments"]].to_numpy().tolist()
@@ -84,7 +84,7 @@ def test_feedback_per_day_agrees_with_the_log_and_has_every_day(recorded: Record
 
 
 def test_a_range_of_days_is_filled_to_both_ends(engine: Engine) -> None:
-    with snapshot(engine) as connection:
+    with read_snapshot(engine) as connection:
         found = feedback.per_day(connection, Filters(since=SINCE, until=UNTIL))
         upto_midnight = feedback.per_day(connection, Filters(since=SINCE, until=datetime(2026, 6, 29, tzinfo=UTC)))
     assert [f"{day:%m-%d}" for day in found["day"]] == ["06-25", "06-26", "06-27", "06-28", "06-29"]
@@ -94,12 +94,12 @@ def test_a_range_of_days_is_filled_to_both_ends(engine: Engine) -> None:
 
 def test_like_rates_by_model_agree_with_the_log(recorded: Recorded) -> None:
     for naive in views(recorded):
-        with snapshot(recorded.engine) as connection:
+        with read_snapshot(recorded.engine) as connection:
             found = feedback.by_model(connection, naive.filters)
         assert {row.model: (row.likes, row.n) for row in found.itertuples()} == naive.by_model(), naive.filters
         assert list(found["like_rate"]) == sorted(found["like_rate"], reverse=True)
         for row in found.itertuples():
-            share = Share(row.likes, row.n)
+            share = Proportion(row.likes, row.n)
             assert (row.dislikes, row.like_rate, row.low, row.high) == (
                 row.n - row.likes,
                 share.value,
@@ -112,7 +112,7 @@ def test_what_people_wrote_counts_for_no_model(recorded: Recorded) -> None:
         j for (message_id, _), j in recorded.record.judged.items() if recorded.record.said[message_id].model is None
     ]
     assert any(judged.value for judged in corrected)
-    with snapshot(recorded.engine) as connection:
+    with read_snapshot(recorded.engine) as connection:
         thumbs = feedback.per_day(connection, Filters())[["likes", "dislikes"]].to_numpy().sum()
         by_model = feedback.by_model(connection, Filters())["n"].sum()
         people = sum(judged.value is not None for judged in corrected)
@@ -122,7 +122,7 @@ def test_what_people_wrote_counts_for_no_model(recorded: Recorded) -> None:
 
 def test_reasons_agree_with_the_log(recorded: Recorded) -> None:
     for naive in views(recorded):
-        with snapshot(recorded.engine) as connection:
+        with read_snapshot(recorded.engine) as connection:
             found = feedback.reasons(connection, naive.filters)
         counts = {(value, reason): count for value, reason, count in found.itertuples(index=False)}
         assert counts == naive.reasons(), naive.filters
@@ -132,7 +132,7 @@ def test_reasons_agree_with_the_log(recorded: Recorded) -> None:
 def test_the_latest_feedback_agrees_with_the_log(recorded: Recorded) -> None:
     names = recorded.crowd.names()
     for naive in views(recorded):
-        with snapshot(recorded.engine) as connection:
+        with read_snapshot(recorded.engine) as connection:
             found = feedback.latest(connection, naive.filters, limit=10_000)
             assert feedback.count(connection, naive.filters) == len(found)
         rows = found.to_dict("records")
@@ -149,7 +149,7 @@ def test_the_latest_feedback_agrees_with_the_log(recorded: Recorded) -> None:
 
 @pytest.mark.parametrize("limit", [1, 7, 200])
 def test_the_pages_of_the_table_put_together_are_the_table(recorded: Recorded, limit: int) -> None:
-    with snapshot(recorded.engine) as connection:
+    with read_snapshot(recorded.engine) as connection:
         whole = feedback.latest(connection, Filters(), limit=10_000)
         some = whole if limit > 1 else whole[:20]
         pages = [feedback.latest(connection, Filters(), limit, offset) for offset in range(0, len(some), limit)]
@@ -157,7 +157,7 @@ def test_the_pages_of_the_table_put_together_are_the_table(recorded: Recorded, l
 
 
 def test_an_empty_database_has_figures_of_nothing(engine: Engine) -> None:
-    with snapshot(engine) as connection:
+    with read_snapshot(engine) as connection:
         found = headline(connection, Filters())
         frames = [figure(connection, Filters()) for figure in FRAMES]
     assert (found.conversations, found.messages, found.replies.asked) == (0, 0, 0)

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from analytics.conftest import fill
-from analytics.crowd import Crowd
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from analytics.load_users import Crowd
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import snapshot
+from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 
@@ -51,7 +51,7 @@ def plans(engine: Engine, figure: Callable[[Connection], Any]) -> list[str]:
         if statement != "BEGIN":
             statements.append((statement, parameters))
 
-    with snapshot(engine) as connection:
+    with read_snapshot(engine) as connection:
         event.listen(connection, "before_cursor_execute", keep)
         figure(connection)
         event.remove(connection, "before_cursor_execute", keep)
@@ -100,11 +100,11 @@ def test_the_latest_feedback_is_found_in_order_and_the_rest_is_left_alone(sqlite
 
 
 def test_the_models_are_found_without_looking_at_each_reply(sqlite: Engine) -> None:
-    desk = AnalyticsDesk(sqlite, lambda _: None)
+    dashboard = DashboardQueries(sqlite, lambda _: None)
     statements: list[str] = []
     event.listen(sqlite, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    assert desk.models() == CROWD.model_names()
-    with snapshot(sqlite) as connection:
+    assert dashboard.models() == CROWD.model_names()
+    with read_snapshot(sqlite) as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[-1]}")
         plan = [row[3] for row in rows]
     assert not [step for step in plan if "messages" in step and not step.startswith("SEARCH")], plan

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.analytics.statistics import Share, nearest_rank
+from chatfeedback.analytics.statistics import Proportion, nearest_rank
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ from chatfeedback.analytics.statistics import Share, nearest_rank
     ],
 )
 def test_the_wilson_interval_is_the_published_one(count: int, of: int, low: float, high: float) -> None:
-    assert Share(count, of).interval() == pytest.approx((low, high), abs=5e-5)
+    assert Proportion(count, of).interval() == pytest.approx((low, high), abs=5e-5)
 
 
 @given(of=st.integers(1, 10**6), part=st.fractions(0, 1), confidence=st.sampled_from([0.8, 0.95, 0.99]))
 def test_at_a_bound_the_observed_share_is_just_as_far_off_as_the_confidence_allows(
     of: int, part: Fraction, confidence: float
 ) -> None:
-    share = Share(int(part * of), of)
+    share = Proportion(int(part * of), of)
     bounds = share.interval(confidence)
     assert share.value is not None and bounds is not None
     assert 0 <= bounds[0] <= share.value <= bounds[1] <= 1
@@ -42,8 +42,8 @@ def test_at_a_bound_the_observed_share_is_just_as_far_off_as_the_confidence_allo
 
 
 def test_nothing_has_no_share_and_no_interval() -> None:
-    assert Share(0, 0).value is None
-    assert Share(0, 0).interval() is None
+    assert Proportion(0, 0).value is None
+    assert Proportion(0, 0).interval() is None
 
 
 @given(percent=st.integers(1, 100), n=st.integers(1, 1000))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from analytics.conftest import Recorded, fill
-from analytics.crowd import Crowd
+from analytics.load_users import Crowd
 from analytics.markup import parse
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
@@ -46,7 +46,7 @@ class Tab:
         self.names = {getattr(self.on, name): name for name in Components.__slots__}
         self.refused: list[tuple[str, str]] = []
         self.handlers = AnalyticsHandlers(
-            recorded.desk, self.on, {"clear": "Clear as day"}, lambda *what: self.refused.append(what)
+            recorded.dashboard, self.on, {"clear": "Clear as day"}, lambda *what: self.refused.append(what)
         )
         self.drawn: dict[str, Any] = {"shown": Shown()}
 
@@ -253,14 +253,14 @@ def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take
 
 @ON_SQLITE
 def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded) -> None:
-    nothing = recorded.desk.overview(Filters(model="none")).headline
+    nothing = recorded.dashboard.overview(Filters(model="none")).headline
     assert {card.value for card in cards(nothing)} == {"0", "–"}
     assert len({card.name for card in cards(nothing)}) == 12
 
 
 @ON_SQLITE
 def test_the_like_rate_says_how_many_ratings_of_empty_replies_it_leaves_out(recorded: Recorded) -> None:
-    found = recorded.desk.overview(Filters()).headline
+    found = recorded.dashboard.overview(Filters()).headline
     assert found.without_text > 0
     (like_rate,) = (card for card in cards(found) if card.name == "Like rate")
     assert like_rate.detail.endswith(f"{found.liked.of}; {found.without_text} on replies without text left out")

@@ -8,11 +8,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from auth.at_the_door import RIGHT
+from auth.auth_fixtures import RIGHT
 from auth.scripted_provider import SECRET, ScriptedProvider
 from chatfeedback.auth import passwords
 from chatfeedback.auth.oidc.client import OidcClient, ProviderSettings
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.store.accounts import users
 from chatfeedback.store.accounts.users import User
 from cheap_hashes import cheap_hashes
@@ -57,8 +57,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(engine: Engine, clock: Clock) -> AccessDesk:
-    return AccessDesk(engine, clock=clock)
+def auth_service(engine: Engine, clock: Clock) -> AuthService:
+    return AuthService(engine, clock=clock)
 
 
 @pytest.fixture

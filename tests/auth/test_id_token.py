@@ -13,10 +13,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from chatfeedback.auth.oidc.id_token import believed, usable_keys
+from chatfeedback.auth.oidc.id_token import signing_keys, verify_id_token
 
 KEY = ECKey.generate_key("P-256", {"kid": "k"})
-KEYS = usable_keys({"keys": [KEY.as_dict(private=False)]})
+KEYS = signing_keys({"keys": [KEY.as_dict(private=False)]})
 NAMES = ["iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "acr", "jti"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"])),
@@ -26,7 +26,7 @@ JSON = st.recursive(
 
 
 def read(token: str, keys: KeySet = KEYS) -> dict[str, Any]:
-    return believed(token, keys, issuer="https://i.example", client_id="site", nonce="n", access_token="a")
+    return verify_id_token(token, keys, issuer="https://i.example", client_id="site", nonce="n", access_token="a")
 
 
 def true_claims() -> dict[str, Any]:
@@ -83,9 +83,9 @@ def test_a_token_with_one_other_character_is_refused(at: int, further: int) -> N
 @given(st.dictionaries(st.sampled_from(["kty", "n", "e", "crv", "x", "y", "kid", "use", "alg", "k"]), JSON))
 def test_any_published_key_is_used_or_left_out(key: dict[str, Any]) -> None:
     kinds = [{**key, "kty": kind} for kind in ("RSA", "EC", "oct")]
-    usable = usable_keys({"keys": [*kinds, KEY.as_dict(private=False)]})
+    usable = signing_keys({"keys": [*kinds, KEY.as_dict(private=False)]})
     assert read(jwt.encode({"alg": "ES256", "kid": "k"}, true_claims(), KEY), usable)["sub"] == "ada"
 
 
 def test_a_key_that_is_a_secret_is_left_out() -> None:
-    assert not usable_keys({"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]})
+    assert not signing_keys({"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]})

@@ -10,15 +10,15 @@ import argon2
 import pytest
 from sqlalchemy import Engine
 
-from auth.at_the_door import CAFE, HOME, RIGHT, WRONG, person
+from auth.auth_fixtures import CAFE, HOME, RIGHT, WRONG, person
 from chatfeedback.auth import passwords
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.errors import InputError, SignInRefused, TooMany
 from chatfeedback.store.accounts import annotators, audit, users
 from chatfeedback.store.accounts.users import User
 from cheap_hashes import STRONG, hashing_with
 from clock import Clock
-from together import together
+from concurrently import together
 
 pytestmark = pytest.mark.usefixtures("cheap")
 
@@ -39,9 +39,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str]]:
     return seen
 
 
-def refusal(desk: AccessDesk, name: str, password: str, address: str = HOME) -> str:
+def refusal(auth_service: AuthService, name: str, password: str, address: str = HOME) -> str:
     with pytest.raises(SignInRefused) as refused:
-        desk.sign_in(name, password, address)
+        auth_service.sign_in(name, password, address)
     return str(refused.value)
 
 
@@ -52,13 +52,15 @@ def actions(engine: Engine) -> list[tuple[str, str | None, str | None]]:
 # Who is let in
 
 
-def test_the_right_password_lets_in_and_spaces_around_the_name_do_not_matter(desk: AccessDesk, ada: User) -> None:
+def test_the_right_password_lets_in_and_spaces_around_the_name_do_not_matter(
+    auth_service: AuthService, ada: User
+) -> None:
     for name in ("ada", " ada\t"):
-        assert person(desk, desk.sign_in(name, RIGHT, HOME)).annotator_id == ada.annotator_id
+        assert person(auth_service, auth_service.sign_in(name, RIGHT, HOME)).annotator_id == ada.annotator_id
 
 
 def test_whatever_was_wrong_the_answer_is_the_same_and_a_hash_was_compared(
-    desk: AccessDesk,
+    auth_service: AuthService,
     engine: Engine,
     ada: User,
     right_hash: str,
@@ -82,14 +84,14 @@ def test_whatever_was_wrong_the_answer_is_the_same_and_a_hash_was_compared(
         ("x" * 100_000, RIGHT, None),
     ]
     for name, password, _ in tries[:-2]:
-        assert refusal(desk, name, password) == REFUSAL
+        assert refusal(auth_service, name, password) == REFUSAL
     assert looked_at == [(stored, password) for _, password, stored in tries[:-2]]
-    assert refusal(desk, "x" * 100_000, RIGHT) == REFUSAL
+    assert refusal(auth_service, "x" * 100_000, RIGHT) == REFUSAL
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
-    desk: AccessDesk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    auth_service: AuthService, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[Any] = []
 
@@ -100,68 +102,70 @@ def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
 
     with hashing_with(Counting()):
         users.add(engine, "ada", "annotator", actor_id=None, password_hash=passwords.hashed(RIGHT, "ada"))
-        refusal(desk, "ada", WRONG)
-        refusal(desk, "nobody", WRONG)
+        refusal(auth_service, "ada", WRONG)
+        refusal(auth_service, "nobody", WRONG)
     assert len(compared) == 2
     assert compared[0] == compared[1]
 
 
-def test_an_id_is_no_name(desk: AccessDesk, ada: User) -> None:
-    assert refusal(desk, ada.annotator_id, RIGHT) == REFUSAL
+def test_an_id_is_no_name(auth_service: AuthService, ada: User) -> None:
+    assert refusal(auth_service, ada.annotator_id, RIGHT) == REFUSAL
 
 
 # Guessing
 
 
 def test_after_five_wrong_ones_the_right_password_is_not_even_looked_at(
-    desk: AccessDesk, ada: User, clock: Clock, looked_at: list[tuple[str | None, str]]
+    auth_service: AuthService, ada: User, clock: Clock, looked_at: list[tuple[str | None, str]]
 ) -> None:
     for _ in range(5):
-        refusal(desk, "ada", WRONG)
+        refusal(auth_service, "ada", WRONG)
     looked_at.clear()
     with pytest.raises(TooMany, match=r"Too many attempts to sign in; try again in 15 minutes\.") as refused:
-        desk.sign_in("ada", RIGHT, HOME)
+        auth_service.sign_in("ada", RIGHT, HOME)
     assert refused.value.retry_after == timedelta(minutes=15).total_seconds()
     assert looked_at == []
-    assert desk.sign_in("ada", RIGHT, CAFE)
+    assert auth_service.sign_in("ada", RIGHT, CAFE)
     clock += timedelta(minutes=14, seconds=30)
     with pytest.raises(TooMany, match=r"in 1 minute\."):
-        desk.sign_in("ada", RIGHT, HOME)
+        auth_service.sign_in("ada", RIGHT, HOME)
     clock += timedelta(seconds=30)
-    assert desk.sign_in("ada", RIGHT, HOME)
+    assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
-def test_names_that_nobody_has_are_counted_like_any_other(desk: AccessDesk) -> None:
+def test_names_that_nobody_has_are_counted_like_any_other(auth_service: AuthService) -> None:
     for _ in range(5):
-        refusal(desk, "nobody", WRONG)
+        refusal(auth_service, "nobody", WRONG)
     with pytest.raises(TooMany):
-        desk.sign_in("nobody", WRONG, HOME)
+        auth_service.sign_in("nobody", WRONG, HOME)
 
 
-def test_signing_in_clears_what_went_wrong_before(desk: AccessDesk, ada: User) -> None:
+def test_signing_in_clears_what_went_wrong_before(auth_service: AuthService, ada: User) -> None:
     for _ in range(3):
         for _ in range(4):
-            refusal(desk, "ada", WRONG)
-        assert desk.sign_in("ada", RIGHT, HOME)
+            refusal(auth_service, "ada", WRONG)
+        assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
 def test_guesses_at_the_same_moment_all_count(
-    desk: AccessDesk, ada: User, looked_at: list[tuple[str | None, str]]
+    auth_service: AuthService, ada: User, looked_at: list[tuple[str | None, str]]
 ) -> None:
-    done = together([lambda number=number: desk.sign_in("ada", f"{WRONG} {number}", HOME) for number in range(9)])
+    done = together(
+        [lambda number=number: auth_service.sign_in("ada", f"{WRONG} {number}", HOME) for number in range(9)]
+    )
     assert sorted(type(one).__name__ for one in done) == ["SignInRefused"] * 5 + ["TooMany"] * 4
     assert len(looked_at) == 5
 
 
-def test_guessing_ones_own_password_on_the_page_counts_as_well(desk: AccessDesk, ada: User) -> None:
-    here = person(desk, desk.sign_in("ada", RIGHT, HOME))
+def test_guessing_ones_own_password_on_the_page_counts_as_well(auth_service: AuthService, ada: User) -> None:
+    here = person(auth_service, auth_service.sign_in("ada", RIGHT, HOME))
     for _ in range(5):
         with pytest.raises(SignInRefused, match="not your password"):
-            desk.change_password(here, WRONG, "another long phrase", HOME)
+            auth_service.change_password(here, WRONG, "another long phrase", HOME)
     with pytest.raises(TooMany):
-        desk.change_password(here, RIGHT, "another long phrase", HOME)
+        auth_service.change_password(here, RIGHT, "another long phrase", HOME)
     with pytest.raises(TooMany):
-        desk.sign_in("ada", RIGHT, HOME)
+        auth_service.sign_in("ada", RIGHT, HOME)
 
 
 # While the account changes
@@ -169,7 +173,7 @@ def test_guessing_ones_own_password_on_the_page_counts_as_well(desk: AccessDesk,
 
 @pytest.mark.parametrize("change", ["password", "disabled"])
 def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
-    desk: AccessDesk, engine: Engine, ada: User, monkeypatch: pytest.MonkeyPatch, change: str
+    auth_service: AuthService, engine: Engine, ada: User, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     changes: dict[str, Callable[[], None]] = {
         "password": lambda: users.set_password(engine, "ada", "another hash", actor_id=None),
@@ -184,23 +188,23 @@ def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
 
     monkeypatch.setattr(passwords, "verified", verified)
     with pytest.raises(SignInRefused, match="changed at this moment; sign in again"):
-        desk.sign_in("ada", RIGHT, HOME)
+        auth_service.sign_in("ada", RIGHT, HOME)
     users.set_disabled(engine, "ada", False, actor_id=None)
     assert [listed.sessions for listed in users.listed(engine)] == [0]
 
 
-def test_an_old_hash_is_made_anew_at_sign_in(desk: AccessDesk, engine: Engine) -> None:
+def test_an_old_hash_is_made_anew_at_sign_in(auth_service: AuthService, engine: Engine) -> None:
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(RIGHT)
     users.add(engine, "ada", "annotator", actor_id=None, password_hash=old)
-    refusal(desk, "ada", WRONG)
+    refusal(auth_service, "ada", WRONG)
     assert users.named(engine, "ada").password_hash == old  # type: ignore[union-attr]
     with hashing_with(STRONG):
-        assert person(desk, desk.sign_in("ada", RIGHT, HOME)).name == "ada"
+        assert person(auth_service, auth_service.sign_in("ada", RIGHT, HOME)).name == "ada"
     kept = users.named(engine, "ada").password_hash  # type: ignore[union-attr]
     assert kept is not None
     assert argon2.extract_parameters(kept) == argon2.profiles.RFC_9106_LOW_MEMORY
     with hashing_with(STRONG):
-        assert desk.sign_in("ada", RIGHT, HOME)
+        assert auth_service.sign_in("ada", RIGHT, HOME)
     assert users.named(engine, "ada").password_hash == kept  # type: ignore[union-attr]
 
 
@@ -208,72 +212,76 @@ def test_an_old_hash_is_made_anew_at_sign_in(desk: AccessDesk, engine: Engine) -
 
 
 def test_a_session_is_noted_as_used_once_a_minute_at_most(
-    desk: AccessDesk, ada: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    auth_service: AuthService, ada: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = desk.sign_in("ada", RIGHT, HOME)
+    token = auth_service.sign_in("ada", RIGHT, HOME)
     touched: list[str] = []
-    touch = desk._sessions.touch
-    monkeypatch.setattr(desk._sessions, "touch", lambda session_id: (touched.append(session_id), touch(session_id)))
+    touch = auth_service._sessions.touch
+    monkeypatch.setattr(
+        auth_service._sessions, "touch", lambda session_id: (touched.append(session_id), touch(session_id))
+    )
     for _ in range(60):
-        person(desk, token)
+        person(auth_service, token)
         clock += timedelta(seconds=1)
     assert touched == []
     for _ in range(61):
         clock += timedelta(seconds=1)
-        person(desk, token)
+        person(auth_service, token)
     assert len(touched) == 1
-    assert desk._sessions.person(token, None)[1] == clock() - timedelta(seconds=60)  # type: ignore[index]
+    assert auth_service._sessions.person(token, None)[1] == clock() - timedelta(seconds=60)  # type: ignore[index]
 
 
 def test_who_comes_back_again_and_again_stays_signed_in_for_two_weeks(
-    desk: AccessDesk, ada: User, clock: Clock
+    auth_service: AuthService, ada: User, clock: Clock
 ) -> None:
-    token = desk.sign_in("ada", RIGHT, HOME)
+    token = auth_service.sign_in("ada", RIGHT, HOME)
     for _ in range(6):
         clock += timedelta(days=2)
-        assert person(desk, token).name == "ada"
+        assert person(auth_service, token).name == "ada"
     clock += timedelta(days=2)
-    assert desk.person(token) is None
+    assert auth_service.person(token) is None
 
 
-def test_another_password_ends_the_other_sessions(desk: AccessDesk, ada: User) -> None:
-    here, there = (desk.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
-    desk.change_password(person(desk, here), RIGHT, "another long phrase", HOME)
-    assert person(desk, here).name == "ada"
-    assert desk.person(there) is None
-    assert refusal(desk, "ada", RIGHT) == REFUSAL
-    assert desk.sign_in("ada", "another long phrase", HOME)
+def test_another_password_ends_the_other_sessions(auth_service: AuthService, ada: User) -> None:
+    here, there = (auth_service.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
+    auth_service.change_password(person(auth_service, here), RIGHT, "another long phrase", HOME)
+    assert person(auth_service, here).name == "ada"
+    assert auth_service.person(there) is None
+    assert refusal(auth_service, "ada", RIGHT) == REFUSAL
+    assert auth_service.sign_in("ada", "another long phrase", HOME)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("new", ["short", "adaadaadaadaada", "aaaaaaaaaaaaaaaaa"])
-def test_another_password_that_is_too_easy_changes_nothing(desk: AccessDesk, ada: User, new: str) -> None:
-    here, there = (desk.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
+def test_another_password_that_is_too_easy_changes_nothing(auth_service: AuthService, ada: User, new: str) -> None:
+    here, there = (auth_service.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
     with pytest.raises(InputError):
-        desk.change_password(person(desk, here), RIGHT, new, HOME)
-    assert person(desk, there).name == "ada"
-    assert desk.sign_in("ada", RIGHT, HOME)
+        auth_service.change_password(person(auth_service, here), RIGHT, new, HOME)
+    assert person(auth_service, there).name == "ada"
+    assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
-def test_signing_out_ends_this_session_only(desk: AccessDesk, ada: User) -> None:
-    here, there = (desk.sign_in("ada", RIGHT, HOME) for _ in range(2))
-    desk.sign_out(person(desk, here))
-    assert desk.person(here) is None
-    assert person(desk, there).name == "ada"
+def test_signing_out_ends_this_session_only(auth_service: AuthService, ada: User) -> None:
+    here, there = (auth_service.sign_in("ada", RIGHT, HOME) for _ in range(2))
+    auth_service.sign_out(person(auth_service, here))
+    assert auth_service.person(here) is None
+    assert person(auth_service, there).name == "ada"
 
 
 # The audit
 
 
-def test_what_happens_at_the_door_is_in_the_audit_without_a_word(desk: AccessDesk, engine: Engine, ada: User) -> None:
-    refusal(desk, "ada", WRONG)
-    refusal(desk, "no such person", WRONG)
-    token = desk.sign_in("ada", RIGHT, HOME)
-    here = person(desk, token)
-    desk.refused(here.annotator_id, "function")
-    desk.exported(here, kind="events")
-    desk.change_password(here, RIGHT, "another long phrase", HOME)
-    desk.sign_out(here)
+def test_what_happens_at_the_door_is_in_the_audit_without_a_word(
+    auth_service: AuthService, engine: Engine, ada: User
+) -> None:
+    refusal(auth_service, "ada", WRONG)
+    refusal(auth_service, "no such person", WRONG)
+    token = auth_service.sign_in("ada", RIGHT, HOME)
+    here = person(auth_service, token)
+    auth_service.refused(here.annotator_id, "function")
+    auth_service.exported(here, kind="events")
+    auth_service.change_password(here, RIGHT, "another long phrase", HOME)
+    auth_service.sign_out(here)
     assert actions(engine)[1:] == [
         ("sign_in_failed", None, ada.annotator_id),
         ("sign_in_failed", None, None),

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Page
 from sqlalchemy import Engine, text
 
-from browser.telling import told
+from browser.page_probe import told
 from chatfeedback.config.settings import Settings
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event

@@ -19,11 +19,11 @@ from openai_server import ScriptedServer
 pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
 
 from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.browser_context import Contexts, Watched  # noqa: E402
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.looks import SIZES  # noqa: E402
-from browser.people import PASSWORD, Visitor, add_user  # noqa: E402
-from browser.watched import Contexts, Watched  # noqa: E402
-from unforeseen import faults  # noqa: E402
+from browser.users import PASSWORD, Visitor, add_user  # noqa: E402
+from log_assertions import faults  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
 FLAGS = (

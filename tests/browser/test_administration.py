@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.looks import check_page
-from browser.people import Visitor
+from browser.users import Visitor
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import users
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 WORDS = "words of somebody who wants to be forgotten"
 Visits = Callable[..., Visitor]

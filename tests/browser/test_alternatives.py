@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from chatfeedback.ui.chat.view import Screen, Updates
+from chatfeedback.ui.chat.view import ChatView, Updates
 from openai_server import ScriptedServer
 
 TWO_REPLIES = [
@@ -64,14 +64,14 @@ def test_previous_counts_while_the_call_before_is_still_ending(
         chat.press("Retry")
         chat.shows("one", text)
     chat.idle()
-    show, released = Screen.show, threading.Event()
+    show, released = ChatView.render_and_stream, threading.Event()
 
     async def show_and_linger(*args: Any, **extra: Any) -> Updates:
         async for update in show(*args, **extra):
             yield update
         await asyncio.to_thread(released.wait)
 
-    monkeypatch.setattr(Screen, "show", show_and_linger)
+    monkeypatch.setattr(ChatView, "render_and_stream", show_and_linger)
     try:
         chat.previous.click()
         chat.shows("one", "second answer")

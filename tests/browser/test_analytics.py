@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 
 from browser.application import Application
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, SIZES, in_each_scheme
-from browser.watched import Watched
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.engine import open_engine
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 PEOPLE = {"ada": "like", "bob": "dislike", "cleo": "like"}
 

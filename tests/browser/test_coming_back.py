@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.telling import asked
-from browser.watched import Watched
+from browser.page_probe import asked
 from chatfeedback.store.accounts import audit
 from openai_server import ScriptedServer
 

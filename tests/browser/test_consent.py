@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.people import CONSENT, Visitor
-from browser.watched import Watched
+from browser.users import CONSENT, Visitor
 from chatfeedback.config.settings import Settings
 from openai_server import ScriptedServer
 

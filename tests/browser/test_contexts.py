@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from browser.application import Application
-from browser.watched import DESKTOP, Contexts
+from browser.browser_context import DESKTOP, Contexts
 
 STORE = """() => {
     document.cookie = "left=behind";

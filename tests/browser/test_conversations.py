@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import DESKTOP, PHONE, Watched
 from browser.chat_page import ChatPage
-from browser.telling import asked
-from browser.watched import DESKTOP, PHONE, Watched
+from browser.page_probe import asked
 from chatfeedback.store.accounts import annotators
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 
 @pytest.mark.parametrize("how", ["Clear", "New conversation"])

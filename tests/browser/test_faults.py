@@ -12,12 +12,12 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
-from browser.telling import asked
+from browser.page_probe import asked
 from chatfeedback.services.chat import ChatService
 from chatfeedback.store.database import engine
 from chatfeedback.ui.error_reporting import SENTENCE
+from log_assertions import faults
 from openai_server import ScriptedServer, delta
-from unforeseen import faults
 
 LONGEST = 50
 LONGEST_REPLY = 100

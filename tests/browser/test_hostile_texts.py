@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.hostile_texts import OF_EACH_KIND, Text, corpus, is_read
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 TEXTS = 3000
 ON_A_PAGE = 500

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.telling import asked
-from browser.watched import Watched
+from browser.page_probe import asked
 from openai_server import ScriptedServer
 
 Serve = Callable[..., Application]

@@ -11,8 +11,8 @@ from browser.application import Application
 from browser.chat_page import ChatPage
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.feedback.decide import RatingChange
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.application import Application
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, LAYOUT, SCHEMES, SIZES, in_each_scheme, keep_picture
-from browser.watched import Watched
 from openai_server import ScriptedServer
 
 PROMPT = "Is there a way to say it with code, a table and a list? " + "And a few words more. " * 4

@@ -19,8 +19,8 @@ import pytest
 from playwright.sync_api import Error, expect
 
 from browser.application import Application
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.watched import Watched
 from chatfeedback.config.models import LOCAL_MODEL_NAME
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.maintenance import check

@@ -10,11 +10,11 @@ from playwright.sync_api import expect
 from sqlalchemy import create_engine, make_url, text
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import SIZES, check_page, in_each_scheme, keep_picture
-from browser.people import Visitor
-from browser.telling import asked
-from browser.watched import Watched
+from browser.page_probe import asked
+from browser.users import Visitor
 from openai_server import ScriptedServer
 
 SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back."

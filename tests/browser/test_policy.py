@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application, eventually
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.traps import FOREIGN, Elsewhere, Traps
-from browser.watched import Watched
+from browser.xss_traps import FOREIGN, Elsewhere, Traps
 from openai_server import ScriptedServer
 
 RICH = r"""# A heading

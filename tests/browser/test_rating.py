@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, HeldCommits, endpoint, eventually
 from browser.chat_page import ChatPage
-from browser.telling import asked, told
+from browser.page_probe import asked, told
 from openai_server import ScriptedServer
 
 

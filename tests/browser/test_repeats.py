@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from browser.application import Application, endpoint, eventually
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.telling import asked, told
+from browser.page_probe import asked, told
 from browser.traffic import traffic
-from browser.watched import Watched
 from openai_server import ScriptedServer
 
 JOIN, ANSWERS = "**/queue/join?*", "**/queue/data?*"

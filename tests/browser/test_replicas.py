@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 
 import nginx
 from browser.application import endpoint
-from browser.people import Visitor
-from browser.telling import asked
-from browser.watched import Watched
+from browser.browser_context import Watched
+from browser.page_probe import asked
+from browser.users import Visitor
 from chatfeedback.domain.types import new_id
 from chatfeedback.store.accounts import users
 from openai_server import ScriptedServer

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from browser.telling import asked
+from browser.page_probe import asked
 from openai_server import ScriptedServer
 
 

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application
-from browser.people import Visitor, run, tabs
 from browser.test_analytics import Analytics
+from browser.users import Visitor, run, tabs
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import pseudonyms
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 FLASHES = """
 window.flashes = [];

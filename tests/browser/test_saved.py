@@ -14,16 +14,16 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from browser.application import Application, HeldCommits, endpoint, eventually
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import SIZES, in_each_scheme, keep_picture
-from browser.people import LOGIN, Visitor
-from browser.telling import asked
-from browser.watched import Watched
+from browser.page_probe import asked
+from browser.users import LOGIN, Visitor
 from chatfeedback.server import app
 from chatfeedback.services.chat import ChatService
 from chatfeedback.store.log.writer import open_writer
+from log_assertions import faults
 from openai_server import ScriptedServer
-from unforeseen import faults
 
 SAVED = "✓ Saved"
 SAVING = "Saving…"

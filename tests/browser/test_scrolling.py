@@ -6,10 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application
+from browser.browser_context import PHONE, Watched
 from browser.chat_page import ChatPage
-from browser.watched import PHONE, Watched
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 FROM_END = """() => {
     const box = document.querySelector('#chatbot .bubble-wrap');

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Route, expect
 
 from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
-from browser.telling import asked
+from browser.page_probe import asked
 from openai_server import ScriptedServer
 
 WATCH_LAST_REPLY = """() => {

@@ -9,8 +9,8 @@ from playwright.sync_api import BrowserContext, expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from browser.people import LOGIN, Visitor
-from browser.telling import asked
+from browser.page_probe import asked
+from browser.users import LOGIN, Visitor
 from chatfeedback.domain.feedback.decide import RatingChange
 from export.recording import TimedTalk
 

@@ -9,14 +9,14 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.people import LOGIN, PASSWORD, Visitor
-from browser.telling import asked
-from browser.watched import Watched
+from browser.page_probe import asked
+from browser.users import LOGIN, PASSWORD, Visitor
 from chatfeedback.store.accounts import users
 from chatfeedback.store.database.engine import open_engine
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 REFUSED = "This name and password do not go together, or the account is disabled."
 Visits = Callable[..., Visitor]

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.looks import CONTRAST, LAYOUT, SIZES, check_page, in_each_scheme, keep_picture
-from browser.people import CONSENT, PASSWORD, Visitor
 from browser.test_analytics import Analytics
 from browser.test_look import STACK, TEXTS
-from browser.watched import Watched
+from browser.users import CONSENT, PASSWORD, Visitor
 from openai_server import ScriptedServer
 
 LONG_NAME = "A person with quite a long name and no place to break it: " + "x" * 40

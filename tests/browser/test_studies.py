@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from browser.application import Application
 from browser.chat_page import ChatPage
-from browser.people import Visitor
+from browser.users import Visitor
 from chatfeedback.auth.links import links
 from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, ConversationStarted
 

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 
 from browser.chat_page import ChatPage
 from browser.looks import SIZES, check_page, in_each_scheme, keep_picture
-from browser.people import LOGIN, Visitor
-from browser.telling import asked
+from browser.page_probe import asked
+from browser.users import LOGIN, Visitor
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import NotRateable
 from chatfeedback.services.chat import ChatService

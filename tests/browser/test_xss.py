@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from browser.application import Application, endpoint
+from browser.browser_context import Watched
 from browser.chat_page import ChatPage
-from browser.traps import Elsewhere, Traps
-from browser.watched import Watched
 from browser.xss_corpus import ALL, HTML, LATEX, LINKS, MARKDOWN, MERMAID, PICTURES, armed
+from browser.xss_traps import Elsewhere, Traps
 from chatfeedback.domain.feedback.decide import RatingChange
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from talking import StoredTalk
 
 NAMED = "<img src=x onerror=parent.sprung(9000)>"
 BATCH = 33

@@ -23,8 +23,8 @@ from chatfeedback.store.erasure import purge
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
-from talking import StoredTalk
-from traces import traces
+from conversation_builder import StoredTalk
+from leak_scan import traces
 
 
 @pytest.fixture

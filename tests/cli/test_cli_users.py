@@ -184,7 +184,7 @@ def test_who_is_there_already_is_not_added_again(engine: Engine) -> None:
 def test_everybody_is_listed_for_people_and_for_programs(engine: Engine) -> None:
     done("add", "Ada", "--password-stdin", given=PASSWORD)
     done("add", "Bob [red]", "--no-password", "--role", "researcher")
-    Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1)).begin(find(engine, "Ada").annotator_id, "oidc")
+    Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1)).begin(find(engine, "Ada").annotator_id, "oidc")
     done("disable", "Bob [red]")
     told = json.loads(done("list", "--format", "json"))
     ada, bob = told
@@ -235,7 +235,7 @@ def test_somebody_is_locked_out_and_let_in_again(engine: Engine) -> None:
 
 def test_another_password_signs_out_everywhere(engine: Engine) -> None:
     done("add", "Ada", "--password-stdin", given=PASSWORD)
-    kept = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    kept = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     token = kept.begin(find(engine, "Ada").annotator_id, "password")
     refused("password", "Ada", "--password-stdin", given="short")
     assert kept.person(token, None) is not None
@@ -249,7 +249,7 @@ def test_another_password_signs_out_everywhere(engine: Engine) -> None:
 def test_sessions_are_shown_and_ended(engine: Engine) -> None:
     for name in ("Ada", "Bob"):
         done("add", name, "--no-password")
-    kept = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    kept = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     tokens = [kept.begin(find(engine, name).annotator_id, "password") for name in ("Ada", "Ada", "Bob")]
     everybodys, adas = done("sessions"), done("sessions", "Ada")
     assert (everybodys.count("Ada"), everybodys.count("Bob")) == (2, 1)

@@ -12,7 +12,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.domain.types import FinalStatus
-from talking import PROVENANCE, FoldedTalk
+from conversation_builder import PROVENANCE, FoldedTalk
 
 
 @pytest.fixture

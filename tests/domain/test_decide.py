@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chatfeedback.domain.feedback.decide import RatingChange, rate, set_aside
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
-from chatfeedback.domain.text import accepted_text, storable
+from chatfeedback.domain.text import sanitize, validate_prompt
 from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotRateable, ReplyRunning
-from talking import REASONS, FoldedTalk
+from conversation_builder import REASONS, FoldedTalk
 
 
 @pytest.fixture
@@ -245,11 +245,11 @@ def test_a_rating_of_a_text_by_a_human_names_no_model(talk: FoldedTalk) -> None:
 
 @given(st.text(st.characters()))
 def test_what_no_database_keeps_becomes_a_replacement_character(text: str) -> None:
-    clean, altered = storable(text)
+    clean, altered = sanitize(text)
     clean.encode()  # no lone surrogate is left
     assert "\0" not in clean
     assert altered == (clean != text)
-    assert storable(clean) == (clean, False)
+    assert sanitize(clean) == (clean, False)
     if not any(0xD800 <= ord(character) <= 0xDFFF for character in text):
         assert clean == text.replace("\0", "\ufffd")
 
@@ -266,19 +266,19 @@ def test_what_no_database_keeps_becomes_a_replacement_character(text: str) -> No
     ],
 )
 def test_everything_else_is_kept(text: str, clean: str) -> None:
-    assert storable(text)[0] == clean
+    assert sanitize(text)[0] == clean
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\x07\x1b", "\u200b\u2060", "\0"])
 def test_a_message_without_anything_to_read_is_rejected(text: str) -> None:
     with pytest.raises(MessageRejected, match="nothing to send"):
-        accepted_text(text, longest=100)
+        validate_prompt(text, longest=100)
 
 
 def test_a_message_may_be_exactly_as_long_as_allowed() -> None:
-    assert accepted_text("a" * 100, longest=100) == ("a" * 100, False)
+    assert validate_prompt("a" * 100, longest=100) == ("a" * 100, False)
     with pytest.raises(MessageRejected, match="101 characters"):
-        accepted_text("a" * 101, longest=100)
+        validate_prompt("a" * 101, longest=100)
 
 
 @pytest.mark.parametrize("status", ["complete", "stopped", "interrupted"])

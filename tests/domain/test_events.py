@@ -41,7 +41,7 @@ def made(kind: type[Any]) -> st.SearchStrategy[Any]:
 
 
 def values(hint: Any) -> st.SearchStrategy[Any]:
-    storable: dict[Any, st.SearchStrategy[Any]] = {
+    sanitize: dict[Any, st.SearchStrategy[Any]] = {
         float: NUMBERS,
         float | None: st.none() | NUMBERS,
         int: INTEGERS,
@@ -49,7 +49,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     }
     if hint in (Generation, Provenance):
         return made(hint)
-    return storable[hint] if hint in storable else st.from_type(hint)
+    return sanitize[hint] if hint in sanitize else st.from_type(hint)
 
 
 def stored(body: Body) -> tuple[str, int, str | None, str]:

@@ -15,15 +15,15 @@ from chatfeedback.domain.conversation.events import (
     ConversationStarted,
     MessageSent,
 )
-from chatfeedback.domain.conversation.evolve import evolved, fold
+from chatfeedback.domain.conversation.evolve import evolve, fold
 from chatfeedback.domain.conversation.state import Conversation, Message
 from chatfeedback.domain.events import BODIES, KINDS, SCHEMA_VERSION, Body, Event, body_from, payload_text
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import InputError
+from conversation_builder import FoldedTalk
 from domain.test_events import made
-from talking import FoldedTalk
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -145,7 +145,7 @@ def event(version: int, body: Body, actor: str = "ada") -> Event:
 def test_the_receipt_of_an_erased_conversation_stands_for_all_its_events() -> None:
     after = fold("c", [event(8, ConversationErased(events=7))])
     assert (after.erased, after.version, after.messages, after.annotator_id) == (True, 8, {}, "ada")
-    assert evolved(after, [])[0].erased
+    assert evolve(after, [])[0].erased
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,6 @@ def test_the_receipt_of_a_redaction_changes_nothing_but_the_version() -> None:
     receipt = replace(
         event(before.version + 1, AnnotatorRedacted(events=2), "bob"), conversation_id=before.conversation_id
     )
-    after, changes = evolved(before, [receipt])
+    after, changes = evolve(before, [receipt])
     assert after == replace(before, version=before.version + 1)
     assert not (changes.added or changes.moved or changes.finished or changes.rated)

@@ -12,7 +12,7 @@ from chatfeedback.domain.events import Body
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import Conflict, ReplyRunning
-from talking import FoldedTalk, plan
+from conversation_builder import FoldedTalk, plan
 
 SINCE: dict[str, Callable[[FoldedTalk, str], object]] = {
     "nothing": lambda talk, reply: None,

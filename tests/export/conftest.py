@@ -13,12 +13,12 @@ from chatfeedback.export.stream import stream
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts import pseudonyms as naming
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
+from conversation_builder import People
 from export.recording import Export, Read, Rows, TimedTalk
-from talking import People
 
 
 @pytest.fixture
@@ -42,20 +42,20 @@ def talk(store: EventStore, people: People) -> TimedTalk:
 
 
 @pytest.fixture
-def pseudonyms(engine: Engine) -> Naming:
+def pseudonyms(engine: Engine) -> DisplayNames:
     return naming.pseudonyms(engine)
 
 
 @pytest.fixture
-def called(people: People, pseudonyms: Naming) -> People:
+def called(people: People, pseudonyms: DisplayNames) -> People:
     """The three people by the pseudonyms that they have in exports."""
     return People(*map(pseudonyms, people))
 
 
 @pytest.fixture
-def export(engine: Engine, pseudonyms: Naming) -> Export:
+def export(engine: Engine, pseudonyms: DisplayNames) -> Export:
 
-    def whole(kind: str, format: str = "csv", naming: Naming = pseudonyms, **filters: Any) -> bytes:
+    def whole(kind: str, format: str = "csv", naming: DisplayNames = pseudonyms, **filters: Any) -> bytes:
         return b"".join(stream(engine, kind, format, Filters(**filters), naming))
 
     return whole

@@ -12,10 +12,10 @@ from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, Generation
 from chatfeedback.domain.events import Event
 from chatfeedback.domain.feedback.decide import RatingChange
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.domain.types import FinalStatus, new_id
 from chatfeedback.store.log.event_store import Command, Decision, EventStore
-from talking import People, StoredTalk, ending, plan
+from conversation_builder import People, StoredTalk, ending, plan
 
 Rows = list[dict[str, Any]]
 Export = Callable[..., bytes]
@@ -50,7 +50,7 @@ class TimedTalk(StoredTalk):
     ) -> str:
         """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
         ids = {"message_id": new_id(), "reply_id": new_id()}
-        kept, altered = storable(text)
+        kept, altered = sanitize(text)
         self.do(
             lambda c: decisions.send(
                 c,

@@ -20,8 +20,8 @@ from chatfeedback.domain.events import BODIES
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.tables.log import KINDS
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, gather
-from talking import People
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
 HARD = [

@@ -25,8 +25,8 @@ from chatfeedback.server.downloads import downloads
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import START, Export, TimedTalk, gather
-from talking import People
 
 
 def who(request: Request) -> Person:

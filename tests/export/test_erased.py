@@ -8,8 +8,8 @@ from chatfeedback.export.tables.log import KINDS
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import Read, Rows, TimedTalk, gather
-from talking import People
 
 
 def test_an_erased_conversation_is_a_receipt_among_the_events_and_nowhere_else(

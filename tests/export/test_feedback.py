@@ -6,8 +6,8 @@ import pytest
 
 from chatfeedback.domain.types import FinalStatus
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import Read, TimedTalk, at
-from talking import People
 
 
 def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, people: People, called: People) -> None:

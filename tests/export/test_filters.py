@@ -9,8 +9,8 @@ import pytest
 from chatfeedback.domain.conversation.events import Assignment
 from chatfeedback.errors import NotFound
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import MODELS, START, Read, TimedTalk, gather
-from talking import People
 
 DAY = timedelta(days=1)
 KINDS = ("events", "messages", "feedback")

@@ -12,8 +12,8 @@ from chatfeedback.export.tables.log import KINDS
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts import pseudonyms as naming
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, gather
-from talking import People
 
 # No text that is recorded, and no pseudonym, has one of these in it by chance.
 NAMES = People("Ada Countess of Lovelace", "=Robert Tables", "Cydonia!")

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.export.columns import Column
-from chatfeedback.export.formats.lines import csv_lines, neutralised, spreadsheet_lines
+from chatfeedback.export.formats.lines import csv_lines, escape_formula, spreadsheet_lines
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import Export, TimedTalk, gather
 from export.test_formats import texts
-from talking import People
 
 SIGNS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 BREAKS = ("\t", "\r", "\n")
@@ -80,7 +80,7 @@ def test_what_is_no_formula_is_as_in_the_faithful_csv(table: Table) -> None:
 def test_texts_that_only_quotes_tell_apart_stay_apart(text: str) -> None:
     bare = text.lstrip("'")
     alike = ["'" * quotes + bare for quotes in range(4)]
-    assert len(set(map(neutralised, alike))) == len(alike)
+    assert len(set(map(escape_formula, alike))) == len(alike)
 
 
 @pytest.mark.parametrize(

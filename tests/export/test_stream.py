@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
-from analytics.crowd import Crowd, enrol
-from analytics.crowd import store as store_talks
+from analytics.load_users import Crowd, enrol
+from analytics.load_users import store as store_talks
 from chatfeedback.errors import NotFound, SchemaBehind
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
 from chatfeedback.export.tables.log import KINDS
 from chatfeedback.query.filters import Filters
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
+from conversation_builder import People
 from export.recording import START, Export, TimedTalk, gather
-from talking import People
 
 EVERY = [(kind, format) for kind in KINDS for format in FORMATS]
 
@@ -50,7 +50,7 @@ def test_what_is_recorded_meanwhile_is_not_seen(
     store: EventStore,
     people: People,
     engine: Engine,
-    pseudonyms: Naming,
+    pseudonyms: DisplayNames,
     export: Export,
 ) -> None:
     talk_much(store, people, 30)

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, select
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import events
+from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, at, gather
-from talking import People
 
 # Events
 

@@ -28,9 +28,9 @@ from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
-from closed import read_only, reading_url, write_only
+from conversation_builder import People
 from export.recording import Export, TimedTalk, gather
-from talking import People
+from readonly_dirs import read_only, reading_url, write_only
 
 Run = Callable[..., None]
 

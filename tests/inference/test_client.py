@@ -12,7 +12,7 @@ from huggingface_hub.inference._providers import CONVERSATIONAL_AUTO_ROUTER
 
 from chatfeedback.errors import KeyRefused, ModelUnreachable
 from chatfeedback.inference.client import ChatMessage, Delta, Endpoint, Finish, ModelClient
-from inference.asking import SHORT_SECONDS, asking, failure, reply, reply_from
+from inference.client_calls import SHORT_SECONDS, asking, failure, reply, reply_from
 from openai_server import ScriptedServer, delta
 
 # What is asked

@@ -21,7 +21,7 @@ from chatfeedback.errors import (
     StreamBroken,
 )
 from chatfeedback.inference.client import Endpoint, Finish, ModelClient
-from inference.asking import SHORT_SECONDS, asking, failure, pieces_before_failure, reply, reply_from
+from inference.client_calls import SHORT_SECONDS, asking, failure, pieces_before_failure, reply, reply_from
 from openai_server import Event, ScriptedServer, delta
 
 LONG_SECONDS = 60

@@ -9,7 +9,7 @@ import pytest
 
 from chatfeedback.errors import SettingsError
 from chatfeedback.inference.client import Endpoint
-from inference.asking import reply_from
+from inference.client_calls import reply_from
 from openai_server import ScriptedServer
 
 

@@ -21,7 +21,7 @@ from chatfeedback.errors import ContextExceeded, KeyRefused
 from chatfeedback.inference.client import Endpoint, Finish, ModelClient, Sampling
 from chatfeedback.inference.context_window import estimate_tokens
 from chatfeedback.inference.local.process import LocalModel, find_weights
-from inference.asking import asking, reply_from
+from inference.client_calls import asking, reply_from
 
 SHORT = Sampling(temperature=0.0, top_p=1.0, max_tokens=24)
 

@@ -14,7 +14,7 @@ from chatfeedback.domain.conversation.events import Provenance
 from chatfeedback.errors import ModelError
 from chatfeedback.inference import provenance
 from chatfeedback.inference.client import Endpoint, ModelClient
-from inference.asking import SAMPLING, asking, reply
+from inference.client_calls import SAMPLING, asking, reply
 from openai_server import ScriptedServer, delta
 
 SENT = Provenance(

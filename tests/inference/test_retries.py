@@ -17,7 +17,7 @@ from tenacity import wait_fixed, wait_none
 from chatfeedback.errors import ContextExceeded, ModelFailed, RateLimited, StreamBroken
 from chatfeedback.inference import retries
 from chatfeedback.inference.client import Endpoint, Finish, ModelClient
-from inference.asking import SHORT_SECONDS, asking, failure, pieces_before_failure, reply_from
+from inference.client_calls import SHORT_SECONDS, asking, failure, pieces_before_failure, reply_from
 from openai_server import ScriptedServer, delta
 
 PATIENCE_SECONDS = 10

@@ -17,7 +17,7 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.inference.client import Sampling
 from chatfeedback.inference.local import process
 from chatfeedback.inference.local.process import LocalModel, find_weights
-from inference.asking import asking, reply_from
+from inference.client_calls import asking, reply_from
 
 
 def damaged(weights: Path, kind: str) -> bytes:

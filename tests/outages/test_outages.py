@@ -25,9 +25,9 @@ from browser.application import Application, endpoint
 from chatfeedback.store.database import engine, migrate
 from chatfeedback.store.maintenance import check
 from openai_server import ScriptedServer
-from outages.crowd import PATIENCE, Crowd, crowd
-from people import settle
+from outages.load_users import PATIENCE, Crowd, crowd
 from serving import served
+from users import settle
 
 # Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")

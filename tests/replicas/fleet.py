@@ -24,7 +24,7 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import Engine, text
 
-from browser.telling import told
+from browser.page_probe import told
 from chatfeedback.store.accounts import users
 from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.database.engine import open_engine
@@ -32,7 +32,7 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from gradio_pages import Site
 from ports import free_port
-from replicas.front import Nginx
+from replicas.proxy import Nginx
 
 T = TypeVar("T")
 COOKIE = "__Host-chatfeedback_session"
@@ -174,7 +174,7 @@ class Fleet:
     def person(self) -> Person:
         """A new annotator, signed in."""
         user = users.add(self.engine, f"annotator {uuid4()}", "annotator", actor_id=None)
-        sessions = Sessions(self.engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+        sessions = Sessions(self.engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
         return Person(user.annotator_id, {COOKIE: sessions.begin(user.annotator_id, "password")})
 
     def client(self, person: Person | None = None, **how: Any) -> httpx.Client:

@@ -13,9 +13,9 @@ import pytest
 
 from chatfeedback.config.settings import Settings
 from ports import free_port
-from replicas.behind import Behind
 from replicas.fleet import eventually
-from replicas.front import Nginx
+from replicas.proxy import Nginx
+from replicas.upstream_stub import Behind
 
 pytestmark = pytest.mark.process
 
@@ -138,7 +138,9 @@ def test_whoever_does_not_find_her_replica_goes_to_the_other_with_all_that_she_s
     assert place.front.served("/config").upstreams == [place.behind[1].port], "it is known by now"
 
 
-def test_a_request_that_may_have_changed_something_is_not_sent_again_by_nginx_nor_by_the_page(place: Place) -> None:
+def test_a_request_that_may_have_changed_something_is_not_sent_again_by_nginx_nor_by_the_page(
+    place: Place,
+) -> None:
     session = place.session_at(0)
     place.behind[0].drops = True
     with place.client(session) as client:

@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from browser.application import Application, endpoint
 from cheap_hashes import cheap_hashes
+from log_assertions import faults
 from openai_server import ScriptedServer
-from people import Somebody, house
-from server.visiting import MOST, Visitor, settle
-from unforeseen import faults
+from server.http_client import MOST, Visitor, settle
+from users import Somebody, house
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

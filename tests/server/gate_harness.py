@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.config.settings import Settings
-from chatfeedback.server.authentication.authenticators import LocalPerson, SignedIn
+from chatfeedback.server.authentication.authenticators import SessionAuth, SingleUserAuth
 from chatfeedback.server.authentication.setup import allowed_hosts
-from chatfeedback.server.authorization.middleware import Gate, House
+from chatfeedback.server.authorization.middleware import AccessConfig, AccessMiddleware
 from chatfeedback.store.database.availability import logged
 
 LET_IN = "let in"
@@ -31,10 +31,10 @@ async def _behind(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(LET_IN)(scope, receive, send)
 
 
-def build_gate(engine: Engine, settings: Settings) -> Gate:
-    """Build the gate that `Door` puts around the application, with no function and no file behind it."""
-    desk = AccessDesk(engine)
-    house = House(
+def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
+    """Build the gate that `AuthSetup` puts around the application, with no function and no file behind it."""
+    auth_service = AuthService(engine)
+    config = AccessConfig(
         functions={},
         files=frozenset(),
         scripts=(),
@@ -44,12 +44,12 @@ def build_gate(engine: Engine, settings: Settings) -> Gate:
         consent_version=None,
         max_request_bytes=settings.max_request_bytes,
     )
-    identify = LocalPerson(desk.local("ada")) if settings.auth == "none" else SignedIn(desk)
-    return Gate(_behind, house=house, identify=identify, desk=desk, store_failed=logged)
+    identify = SingleUserAuth(auth_service.local("ada")) if settings.auth == "none" else SessionAuth(auth_service)
+    return AccessMiddleware(_behind, config=config, identify=identify, auth_service=auth_service, store_failed=logged)
 
 
 async def ask(
-    gate: Gate, method: str, path: str, *headers: str, host: str | None = "127.0.0.1", scheme: str = "http"
+    gate: AccessMiddleware, method: str, path: str, *headers: str, host: str | None = "127.0.0.1", scheme: str = "http"
 ) -> Answer:
     """Return the answer to a request without a body. `headers`: lines of the form "Name: value"."""
     lines = [line.partition(": ") for line in ([] if host is None else [f"Host: {host}"]) + list(headers)]

@@ -11,7 +11,7 @@ import pytest
 
 from browser.application import Application
 from chatfeedback.store.accounts import audit, users
-from people import PLAIN, Somebody
+from users import PLAIN, Somebody
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from browser.application import Application
-from browser.telling import told
+from browser.page_probe import told
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.services.chat import ChatService
-from people import Somebody, Tab
-from server.visiting import ON_SQLITE
-from talking import StoredTalk
+from conversation_builder import StoredTalk
+from server.http_client import ON_SQLITE
+from users import Somebody, Tab
 
 pytestmark = ON_SQLITE
 

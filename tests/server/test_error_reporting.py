@@ -10,13 +10,13 @@ import gradio as gr
 import pytest
 
 from browser.application import Application, endpoint
-from chatfeedback.analytics.dashboard import AnalyticsDesk
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.server.logging import RequestId
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.error_reporting import SENTENCE
 from openai_server import ScriptedServer
-from people import Somebody, Tab, house
+from users import Somebody, Tab, house
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -77,7 +77,7 @@ def assert_logged_once(records: list[logging.LogRecord], handler: str, error: ty
     [
         pytest.param("ChatHandlers.send", ["precious", None, None, ""], ChatService, "send", id="an async generator"),
         pytest.param("FeedbackHandlers.leave_comment", ["a b", "precious", 1], ChatService, "rate", id="a coroutine"),
-        pytest.param("AnalyticsHandlers.refresh", [""] * 4, AnalyticsDesk, "overview", id="a function"),
+        pytest.param("AnalyticsHandlers.refresh", [""] * 4, DashboardQueries, "overview", id="a function"),
         pytest.param("ChatHandlers.put_back", ["precious", None], rendering, "quoted", id="one without a request"),
     ],
 )

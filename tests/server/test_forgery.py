@@ -15,8 +15,8 @@ import pytest
 
 from browser.application import Application
 from chatfeedback.store.accounts import audit
-from people import Somebody, Tab
-from server.visiting import ON_SQLITE
+from server.http_client import ON_SQLITE
+from users import Somebody, Tab
 
 pytestmark = ON_SQLITE
 

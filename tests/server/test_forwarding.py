@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from browser.application import Application
-from people import house
-from server.visiting import FORM, PASSWORD, SESSION, Visitor, logout_token, request, sent, set_cookies, settle
+from server.http_client import FORM, PASSWORD, SESSION, Visitor, logout_token, request, sent, set_cookies, settle
+from users import house
 
 WRONG = "wrong, and long enough"
 HTTPS = {"x-forwarded-proto": "https"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatfeedback.server.gc_freeze import lasting
+from chatfeedback.server.gc_freeze import frozen_startup
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ class Ring:
 
 def test_what_is_made_at_the_start_is_never_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ring, "found", 0)
-    with lasting():
+    with frozen_startup():
         assert not gc.isenabled()
         Ring()
     assert gc.isenabled()
@@ -44,6 +44,6 @@ def test_what_is_made_at_the_start_is_never_looked_through_again(monkeypatch: py
 
 
 def test_a_start_that_fails_leaves_the_search_on() -> None:
-    with pytest.raises(OSError, match="no port"), lasting():
+    with pytest.raises(OSError, match="no port"), frozen_startup():
         raise OSError("no port")
     assert gc.isenabled()

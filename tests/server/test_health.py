@@ -19,8 +19,8 @@ from browser.application import Application, endpoint, eventually
 from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.server import health
 from openai_server import ScriptedServer
-from people import PLAIN, Somebody, house
-from server.visiting import ON_SQLITE
+from server.http_client import ON_SQLITE
+from users import PLAIN, Somebody, house
 
 TOKEN = "a-token-for-the-metrics"
 

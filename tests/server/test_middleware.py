@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from chatfeedback.config.settings import Settings
 from chatfeedback.server.authentication.authenticators import name_in
 from chatfeedback.server.authentication.setup import LOOPBACK, allowed_hosts
-from chatfeedback.server.authorization.middleware import Gate
+from chatfeedback.server.authorization.middleware import AccessMiddleware
 from chatfeedback.store.database.engine import open_engine
 from server.gate_harness import LET_IN, ask, build_gate
 
@@ -68,12 +68,12 @@ def engine(new_sqlite: Callable[[], str]) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def gate_without_auth(engine: Engine) -> Gate:
+def gate_without_auth(engine: Engine) -> AccessMiddleware:
     return build_gate(engine, Settings(auth="none"))
 
 
 @pytest.fixture(scope="module")
-def gate_with_auth(engine: Engine) -> Gate:
+def gate_with_auth(engine: Engine) -> AccessMiddleware:
     return build_gate(engine, Settings(auth="password"))
 
 
@@ -113,12 +113,14 @@ def test_allowed_hosts_are_those_of_the_settings(settings: dict[str, str], names
 
 
 @pytest.mark.parametrize("host", OWN_NAMES)
-async def test_host_check_accepts_names_of_this_machine_without_auth(gate_without_auth: Gate, host: str) -> None:
+async def test_host_check_accepts_names_of_this_machine_without_auth(
+    gate_without_auth: AccessMiddleware, host: str
+) -> None:
     assert await ask(gate_without_auth, "GET", "/config", host=host) == (200, LET_IN)
 
 
 @pytest.mark.parametrize("host", STRANGE)
-async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: Gate, host: str) -> None:
+async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: AccessMiddleware, host: str) -> None:
     """A site elsewhere may have its own name resolved to this machine, and would be the same site to the browser."""
     for method, path in REQUESTS:
         answer = await ask(gate_without_auth, method, path, host=host)
@@ -126,18 +128,18 @@ async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: 
         assert "not called by that name" in answer.text
 
 
-async def test_host_check_rejects_requests_without_a_host_or_with_two(gate_without_auth: Gate) -> None:
+async def test_host_check_rejects_requests_without_a_host_or_with_two(gate_without_auth: AccessMiddleware) -> None:
     for host, headers in ((None, ()), ("127.0.0.1", ("Host: evil.example",)), ("127.0.0.1", ("Host: 127.0.0.1",))):
         assert (await ask(gate_without_auth, "GET", "/config", *headers, host=host)).status == 421
 
 
-async def test_host_check_is_left_out_for_probes(gate_without_auth: Gate) -> None:
+async def test_host_check_is_left_out_for_probes(gate_without_auth: AccessMiddleware) -> None:
     for path in ("/healthz", "/readyz"):
         assert await ask(gate_without_auth, "GET", path, host="172.30.86.11:7861") == (200, LET_IN)
 
 
 @pytest.mark.parametrize("host", STRANGE)
-async def test_host_check_accepts_any_host_with_auth(gate_with_auth: Gate, host: str) -> None:
+async def test_host_check_accepts_any_host_with_auth(gate_with_auth: AccessMiddleware, host: str) -> None:
     answer = await ask(gate_with_auth, "GET", "/config", host=host)
     assert (answer.status, answer.text[:14]) == (401, "Sign in first:")
 
@@ -187,7 +189,7 @@ async def test_host_check_accepts_the_name_of_the_public_url(
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_origin_check_rejects_pages_of_other_sites(
-    gate_with_auth: Gate, gate_without_auth: Gate, headers: tuple[str, ...], method: str
+    gate_with_auth: AccessMiddleware, gate_without_auth: AccessMiddleware, headers: tuple[str, ...], method: str
 ) -> None:
     for gate in (gate_with_auth, gate_without_auth):
         for path in ("/login", "/logout", "/gradio_api/queue/join", "/admin/users", "/nowhere"):
@@ -205,7 +207,7 @@ async def test_origin_check_rejects_pages_of_other_sites(
         ("Sec-Fetch-Site: none",),
     ],
 )
-async def test_origin_check_accepts_own_pages(gate_with_auth: Gate, headers: tuple[str, ...]) -> None:
+async def test_origin_check_accepts_own_pages(gate_with_auth: AccessMiddleware, headers: tuple[str, ...]) -> None:
     assert await ask(gate_with_auth, "POST", "/login", *headers) == (200, LET_IN)
 
 
@@ -215,7 +217,7 @@ async def test_origin_check_accepts_pages_of_the_public_url(engine: Engine) -> N
         assert (await ask(gate, "POST", "/login", f"Origin: {origin}")).status == status, origin
 
 
-async def test_origin_check_is_left_out_for_requests_that_only_read(gate_with_auth: Gate) -> None:
+async def test_origin_check_is_left_out_for_requests_that_only_read(gate_with_auth: AccessMiddleware) -> None:
     for method in ("GET", "HEAD"):
         answer = await ask(
             gate_with_auth, method, "/login", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"
@@ -223,7 +225,7 @@ async def test_origin_check_is_left_out_for_requests_that_only_read(gate_with_au
         assert answer.status == 200
 
 
-async def test_origin_check_knows_the_scheme_of_the_connection(gate_with_auth: Gate) -> None:
+async def test_origin_check_knows_the_scheme_of_the_connection(gate_with_auth: AccessMiddleware) -> None:
     for origin, status in (("https://127.0.0.1", 200), ("http://127.0.0.1", 403)):
         answer = await ask(gate_with_auth, "POST", "/login", f"Origin: {origin}", scheme="https")
         assert answer.status == status

@@ -17,10 +17,10 @@ from auth.scripted_provider import SECRET, ScriptedProvider
 from browser.application import Application
 from chatfeedback.server.authentication import oidc_routes
 from chatfeedback.store.accounts import audit, users
+from leak_scan import traces
 from oidc_provider import OidcProvider, declined, signed_in
-from people import house
-from server.visiting import SESSION, Visitor, logout_token, set_cookies
-from traces import traces
+from server.http_client import SESSION, Visitor, logout_token, set_cookies
+from users import house
 
 pytestmark = pytest.mark.process  # the provider
 

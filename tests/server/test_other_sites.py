@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from browser.application import Application
-from people import Somebody, house
-from server.visiting import request, sent
+from server.http_client import request, sent
+from users import Somebody, house
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from browser.application import Application
-from people import Somebody
-from server.visiting import request, sent
+from server.http_client import request, sent
+from users import Somebody
 
 NO = range(400, 500)
 

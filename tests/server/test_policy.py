@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import Mount, Route
 
 from browser.application import Application
-from people import NOBODY, ROLES, Somebody, blocks_of
-from server.visiting import ON_SQLITE
+from server.http_client import ON_SQLITE
+from users import NOBODY, ROLES, Somebody, blocks_of
 
 pytestmark = ON_SQLITE
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from browser.application import Application
-from browser.telling import asked, told
+from browser.page_probe import asked, told
 from chatfeedback.domain import prompts
-from people import Somebody, Tab
-from server.visiting import ON_SQLITE
+from server.http_client import ON_SQLITE
+from users import Somebody, Tab
 
 pytestmark = ON_SQLITE
 

@@ -8,8 +8,8 @@ import pytest
 
 from browser.application import Application
 from chatfeedback.store.accounts import audit, users
-from people import Somebody, house
-from server.visiting import request, sent
+from server.http_client import request, sent
+from users import Somebody, house
 
 HEADER = "Remote-User"
 

@@ -7,9 +7,9 @@ from sqlalchemy import text
 from starlette.types import Message, Receive, Scope
 
 from browser.application import Application
-from chatfeedback.server.authorization.request_body import Refused, bounded, replayed, whole
-from people import Somebody
-from server.visiting import MOST, PASSWORD, Visitor, request, sent
+from chatfeedback.server.authorization.request_body import RequestRejected, bounded, replayed, whole
+from server.http_client import MOST, PASSWORD, Visitor, request, sent
+from users import Somebody
 
 
 @pytest.fixture
@@ -165,14 +165,14 @@ def piece(body: bytes, more_body: bool = True) -> Message:
 
 async def test_whole_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
     assert await whole(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
-    with pytest.raises(Refused, match="broke off") as refused:
+    with pytest.raises(RequestRejected, match="broke off") as refused:
         await whole(receiving(piece(b"ab"), {"type": "http.disconnect"}))
     assert (refused.value.status, refused.value.code) == (400, "malformed")
 
 
 async def test_bounded_rejects_the_first_byte_too_many() -> None:
     assert await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRejected) as refused:
         await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 3))
     assert (refused.value.status, refused.value.code) == (413, "too_large")
 

@@ -14,9 +14,9 @@ import pytest
 
 from browser.application import Application, endpoint
 from openai_server import ScriptedServer
-from people import NOBODY, PLAIN, Somebody, house
-from server.visiting import ON_SQLITE
+from server.http_client import ON_SQLITE
 from serving import ROOT
+from users import NOBODY, PLAIN, Somebody, house
 
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from browser.application import Application, endpoint
 from chatfeedback.store.accounts import audit
 from openai_server import ScriptedServer
-from people import Somebody, Tab, house
-from server.visiting import PASSWORD, SESSION, Visitor, logout_token, settle
+from server.http_client import PASSWORD, SESSION, Visitor, logout_token, settle
+from users import Somebody, Tab, house
 
 SAID = (
     "marked-prompt",

@@ -11,7 +11,7 @@ import pytest
 from chatfeedback.config.settings import Settings
 from chatfeedback.server import security_headers
 from chatfeedback.server.app import build_app
-from people import UNUSED_MODELS
+from users import UNUSED_MODELS
 
 ASKED = [
     *(("GET", path) for path in ("/", "/config", "/theme.css", "/healthz", "/favicon.ico", "/manifest.json")),

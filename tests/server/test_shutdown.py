@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import clusters
-from browser.telling import told
+from browser.page_probe import told
 from chatfeedback.server.shutdown import STORE_SECONDS
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
@@ -23,7 +23,7 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from clusters import Cluster
 from forked_server import ForkedServer, ShutdownLimits, forked_server
-from gradio_pages import Page, Site, Told
+from gradio_pages import EventSchema, Page, Site
 from openai_server import ScriptedServer
 from serving import Served, served
 
@@ -73,7 +73,7 @@ def log_of(database_url: str, conversation_id: str) -> list[str]:
 class Talk:
     """A prompt whose reply is being written."""
 
-    def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[Told]) -> None:
+    def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[EventSchema]) -> None:
         self.site, self.page, self.conversation_id, self.rest = site, page, conversation_id, rest
 
 
@@ -84,7 +84,7 @@ async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Tal
         page = site.page()
         seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        async def follow() -> Told:
+        async def follow() -> EventSchema:
             conversation_id = ""
             async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
                 if isinstance(one.painted.get("address"), str):

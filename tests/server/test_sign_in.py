@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from browser.application import Application
-from server.visiting import FORM, ON_SQLITE, PASSWORD, SESSION, Visitor, set_cookies
+from server.http_client import FORM, ON_SQLITE, PASSWORD, SESSION, Visitor, set_cookies
 
 
 @pytest.fixture

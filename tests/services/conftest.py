@@ -9,19 +9,19 @@ import pytest
 from chatfeedback.generation import checkpoints, manager, recovery, throttle
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.log import writer
+from conversation_builder import People
 from openai_server import ScriptedServer
-from services.room import Room, new_people, open_room
-from talking import People
+from services.service_harness import Room, new_people, open_room
 
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.02)
     monkeypatch.setattr(throttle, "SCREEN_SECONDS", 0.005)
-    monkeypatch.setattr(recovery, "RENEWED_SECONDS", 0.05)
+    monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 0.05)
     monkeypatch.setattr(manager, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(manager, "STORE_RETRY_SECONDS", (0.01,))
-    monkeypatch.setattr(writer, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(writer, "RETRY_DELAYS", (0.0, 0.01))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sqlite3
 from sqlalchemy import create_engine, event, make_url, text
 
 from chatfeedback.errors import StoreUnavailable
-from services.room import PATIENCE_SECONDS, Room
+from services.service_harness import PATIENCE_SECONDS, Room
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
 

@@ -14,7 +14,7 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.log import event_store
 from openai_server import ScriptedServer
-from services.room import Room, held, last, texts
+from services.service_harness import Room, held, last, texts
 
 HOUR = timedelta(hours=1)
 STORY = "Once upon a time there was a story"
@@ -63,7 +63,7 @@ async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the
 async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "RENEWED_SECONDS", 3600)
+    monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send("Tell me a story")
     await room.draft_says(conversation, "Once")

@@ -15,13 +15,13 @@ import pytest
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.types import new_id
 from chatfeedback.generation import checkpoints
-from chatfeedback.generation.shielded import committed
+from chatfeedback.generation.shielded import await_commit
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.event_store import now
+from conversation_builder import People
 from openai_server import ScriptedServer
-from services.room import Room, held, last, open_room, pass_time, texts, until
-from talking import People
+from services.service_harness import Room, held, last, open_room, pass_time, texts, until
 
 TESTS = Path(__file__).parent.parent
 STORY = "Once upon a time there was a story"
@@ -36,7 +36,7 @@ async def survivor(database_url: str, people: People, endpoint: Endpoint) -> Asy
 
 @contextmanager
 def process(database_url: str, people: People, server: ScriptedServer) -> Iterator[subprocess.Popen[str]]:
-    arguments = [sys.executable, str(TESTS / "services" / "dying.py"), database_url, server.url, people.ada]
+    arguments = [sys.executable, str(TESTS / "services" / "dying_process.py"), database_url, server.url, people.ada]
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
@@ -173,7 +173,7 @@ async def test_a_service_looks_for_dead_replies_again_and_again(
 async def test_a_draft_that_belongs_to_no_reply_is_dropped(survivor: Room) -> None:
     begun_at = now() - 2 * reply_leases.LEASE
     nowhere = new_id()
-    await committed(survivor.store.writer.submit(lambda tx: reply_leases.begin(tx, nowhere, nowhere, "dead", begun_at)))
+    await await_commit(survivor.store.writer.submit(lambda tx: reply_leases.begin(tx, nowhere, nowhere, "dead", begun_at)))
 
     async def is_dropped() -> bool:
         await survivor.service.start()

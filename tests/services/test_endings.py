@@ -16,9 +16,9 @@ from chatfeedback.inference.chat_model import Pieces
 from chatfeedback.inference.client import Delta, Endpoint, ModelClient, ReplyRequest
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.statements import Transaction
+from conversation_builder import People
 from openai_server import Body, ScriptedServer, delta
-from services.room import LINGER_SECONDS, Room, escaped, held, last, open_room, pass_time, texts, until
-from talking import People
+from services.service_harness import LINGER_SECONDS, Room, escaped, held, last, open_room, pass_time, texts, until
 
 pytestmark = pytest.mark.sqlite
 

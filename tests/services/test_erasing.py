@@ -16,9 +16,9 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import now
 from chatfeedback.store.maintenance import check
+from leak_scan import traces
 from openai_server import ScriptedServer
-from services.room import Room, held, pass_time, until
-from traces import traces
+from services.service_harness import Room, held, pass_time, until
 
 STORY = "Zanzibar quinces are the best there are"
 MARKED = ("Tell me of quinces", "Zanzibar qui", STORY)

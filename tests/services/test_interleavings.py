@@ -17,9 +17,9 @@ from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.projections import conversation as projections
 from chatfeedback.store.schema import reply_drafts
+from conversation_builder import People
 from openai_server import Body, ScriptedServer
-from services.room import Room, open_room
-from talking import People
+from services.service_harness import Room, open_room
 
 EXAMPLES = 25
 VALUES = (None, "", "like", "dislike")

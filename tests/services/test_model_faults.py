@@ -14,9 +14,9 @@ from tenacity import wait_none
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.inference import retries
 from chatfeedback.inference.client import Endpoint
+from conversation_builder import People
 from openai_server import ScriptedServer, delta
-from services.room import PATIENCE_SECONDS, Room, escaped, held, last, open_room, texts
-from talking import People
+from services.service_harness import PATIENCE_SECONDS, Room, escaped, held, last, open_room, texts
 
 pytestmark = pytest.mark.sqlite
 

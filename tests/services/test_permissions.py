@@ -10,7 +10,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import NotAllowed, NotFound
 from openai_server import ScriptedServer
-from services.room import Room, held, texts
+from services.service_harness import Room, held, texts
 
 pytestmark = pytest.mark.sqlite
 

@@ -14,7 +14,7 @@ from chatfeedback.domain.conversation.state import Conversation, Rating
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 from chatfeedback.errors import InputError, MessageRejected, NotRateable
 from openai_server import ScriptedServer
-from services.room import LONGEST_COMMENT, Room, held, last
+from services.service_harness import MAX_COMMENT_CHARS, Room, held, last
 
 pytestmark = pytest.mark.sqlite
 
@@ -158,9 +158,9 @@ async def test_replies_that_are_not_shown_and_those_by_humans_can_be_rated(room:
 
 async def test_a_comment_has_a_longest_length(room: Room) -> None:
     conversation = await room.ask()
-    after = await room.rate(conversation, conversation.head_id, comment="ж" * LONGEST_COMMENT)
+    after = await room.rate(conversation, conversation.head_id, comment="ж" * MAX_COMMENT_CHARS)
     with pytest.raises(MessageRejected, match="at most 100 characters"):
-        await room.rate(conversation, conversation.head_id, value="like", comment="ж" * (LONGEST_COMMENT + 1))
+        await room.rate(conversation, conversation.head_id, value="like", comment="ж" * (MAX_COMMENT_CHARS + 1))
     assert await room.now(conversation) == after
 
 

@@ -18,7 +18,7 @@ from chatfeedback.services.chat import NEW_CONVERSATION
 from chatfeedback.services.rate_limits import Limits
 from chatfeedback.store.erasure.erasure import erase_conversation
 from openai_server import ScriptedServer
-from services.room import Room, last, open_room, texts, until
+from services.service_harness import Room, last, open_room, texts, until
 
 ONCE = ["conversation_started", "message_sent", "reply_started"]
 

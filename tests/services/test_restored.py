@@ -11,7 +11,7 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database import backup
 from chatfeedback.store.maintenance import check
 from openai_server import ScriptedServer
-from services.room import Room, held, last, open_room, pass_time, texts
+from services.service_harness import Room, held, last, open_room, pass_time, texts
 
 STORY = "Once upon a time there was a story"
 

@@ -8,9 +8,9 @@ from chatfeedback.domain.conversation.events import MessageEdited, ReplyFinished
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import Conflict, InputError, NotFound, ReplyRunning
 from chatfeedback.inference.client import Endpoint
+from conversation_builder import People
 from openai_server import ScriptedServer
-from services.room import Room, held, last, open_room, texts
-from talking import People
+from services.service_harness import Room, held, last, open_room, texts
 
 pytestmark = pytest.mark.sqlite
 

@@ -12,9 +12,9 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import Conflict, MessageRejected, NotFound, ReplyRunning
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.schema import metadata
+from conversation_builder import People
 from openai_server import Body, ScriptedServer
-from services.room import LONGEST_MESSAGE, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
-from talking import People
+from services.service_harness import LONGEST_MESSAGE, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
 
 pytestmark = pytest.mark.sqlite
 

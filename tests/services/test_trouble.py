@@ -17,11 +17,11 @@ from chatfeedback.generation.running_reply import NOT_READ_YET, NOT_STORED_YET
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.writer import Work
+from conversation_builder import People
 from openai_server import ScriptedServer
 from services.outage import TERMINATE, Outage, on_server
-from services.room import PATIENCE_SECONDS, Room, held, last, open_room, pass_time, texts, until
-from services.watching import next_of, stuck_writes
-from talking import People
+from services.reply_watcher import next_of, stuck_writes
+from services.service_harness import PATIENCE_SECONDS, Room, held, last, open_room, pass_time, texts, until
 
 T = TypeVar("T")
 STORY = "Once upon a time"

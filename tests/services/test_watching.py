@@ -20,7 +20,7 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.log.writer import Work
 from openai_server import ScriptedServer, delta
-from services.room import (
+from services.service_harness import (
     LINGER_SECONDS,
     PATIENCE_SECONDS,
     Room,

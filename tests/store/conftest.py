@@ -11,7 +11,7 @@ from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
-from talking import People, StoredTalk
+from conversation_builder import People, StoredTalk
 
 
 @pytest.fixture

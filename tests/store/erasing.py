@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import metadata
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 Rows = dict[str, list[tuple[Any, ...]]]
 

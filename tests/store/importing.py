@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from chatfeedback.domain.conversation.events import ConversationStarted, MessageSent
 from chatfeedback.domain.events import Body, Event
 from chatfeedback.domain.types import new_id
-from talking import People
+from conversation_builder import People
 
 LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

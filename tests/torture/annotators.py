@@ -12,10 +12,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gradio_pages import Function, Gone, Refused, Site
+from gradio_pages import Gone, HandlerSpec, RequestRejected, Site
 from torture.feedback import Unsure
 from torture.ledger import Ledger
-from torture.sitting import Sitting
+from torture.torture_session import Sitting
 
 COOKIE = "chatfeedback_session"
 LONGEST = 12
@@ -24,7 +24,7 @@ ENDINGS = ("", "\n  and a second line, indented", " – “naïve”, 日本語 
 """Of what is typed, so that not every text is plain."""
 
 
-class Gate:
+class AccessMiddleware:
     """Lets annotators act, or keeps them waiting."""
 
     def __init__(self) -> None:
@@ -71,8 +71,8 @@ class Annotator:
         address: str,
         seed: str,
         kept: Ledger,
-        gate: Gate,
-        functions: dict[tuple[str, str], Function],
+        gate: AccessMiddleware,
+        functions: dict[tuple[str, str], HandlerSpec],
     ) -> None:
         self._name = name
         self._address = address
@@ -93,8 +93,8 @@ class Annotator:
             try:
                 async with self._opened() as site:
                     await self._visit(site)
-            except (Gone, Refused, Unsure) as error:
-                if isinstance(error, Refused):
+            except (Gone, RequestRejected, Unsure) as error:
+                if isinstance(error, RequestRejected):
                     self._ledger.refusals[f"status {error.args[0]}"] += 1
                 await asyncio.sleep(self._random.uniform(0.1, 0.5))  # as long as it takes to press F5
 

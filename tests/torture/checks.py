@@ -25,8 +25,8 @@ from chatfeedback.store.log.event_store import EventStore, event_from
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import conversations, events, messages, reply_drafts
+from torture.event_groups import half_applied, untrue_replies
 from torture.ledger import Deed, Ledger, deeds_in
-from torture.wholeness import half_applied, untrue_replies
 
 CHEAP_SECONDS = 1.0
 """A check of the whole database that costs more is made in every tenth round only."""

@@ -20,9 +20,9 @@ from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database import migrate
 from clusters import Cluster
-from gradio_pages import Function, Site
-from torture import server as servers
-from torture.annotators import COOKIE, Annotator, Gate
+from gradio_pages import HandlerSpec, Site
+from torture import server
+from torture.annotators import COOKIE, AccessMiddleware, Annotator
 from torture.checks import Checks
 from torture.ledger import Ledger
 from torture.model import Parrot
@@ -48,7 +48,7 @@ class Plan:
     annotators: int = 8
     fresh: bool = False
     longest_delay: float = DELAYS[1]
-    target: Callable[[str, str], None] = servers.run
+    target: Callable[[str, str], None] = server.run
 
     def targets(self, rng: random.Random) -> list[Target]:
         """What each kill is of: with Postgres half of them of the database server."""
@@ -70,10 +70,10 @@ class Run:
         self.ledger = ledger
         self.checks = Checks(url, ledger, model.sent)
         self.killed: Counter[Target] = Counter()
-        self._gate = Gate()
+        self._gate = AccessMiddleware()
         self.server = Server(folder, url, model.url, fresh=plan.fresh, target=plan.target)
         self._tokens = _people(url, plan.annotators)
-        functions: dict[tuple[str, str], Function] = {}
+        functions: dict[tuple[str, str], HandlerSpec] = {}
         self._annotators = [
             Annotator(f"annotator{number}", token, self.server.address, plan.seed, ledger, self._gate, functions)
             for number, token in enumerate(self._tokens.values(), 1)
@@ -184,7 +184,7 @@ def _people(url: str, count: int) -> dict[str, str]:
     """A new database with so many annotators who are signed in: their ids, and the tokens of their sessions."""
     migrate.upgrade(url)
     with migrate.opened(url) as engine:
-        sessions = Sessions(engine, lasting=DAY, idle=DAY)
+        sessions = Sessions(engine, lifetime=DAY, idle=DAY)
         ids = [
             users.add(engine, f"annotator{number}", "annotator", actor_id=None).annotator_id
             for number in range(1, count + 1)

@@ -22,7 +22,7 @@ from chatfeedback.store.database.transactions import writing
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.schema import messages
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 from torture import broken, ledger
 from torture.checks import Checks
 from torture.command import made

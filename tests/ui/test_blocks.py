@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from chatfeedback.ui.blocks import ThriftyBlocks
+from chatfeedback.ui.blocks import SparseUpdateBlocks
 
 Update = Callable[["App"], Any]
 """From the components of an app to what its function returns."""
@@ -56,7 +56,7 @@ MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "  Hello"}]}]
 
 @pytest.fixture
 async def app() -> App:
-    return App(ThriftyBlocks)
+    return App(SparseUpdateBlocks)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from chatfeedback.config.settings import Settings
 from chatfeedback.server.app import build_app
 from chatfeedback.ui.actions import FUNCTIONS
-from chatfeedback.ui.call_schemas import Function, functions
-from people import UNUSED_MODELS, blocks_in
+from chatfeedback.ui.call_schemas import HandlerSpec, functions
+from users import UNUSED_MODELS, blocks_in
 
 OTHER_TRIGGER = 1_000_000
 """The id of no component, as that of a page which was drawn before the server was started again."""
@@ -37,12 +37,12 @@ def blocks(new_sqlite: Callable[[], str]) -> gr.Blocks:
 
 
 @pytest.fixture(scope="module")
-def handlers(blocks: gr.Blocks) -> dict[str, Function]:
+def handlers(blocks: gr.Blocks) -> dict[str, HandlerSpec]:
     """Functions of the page by the name of the handler."""
     return {function.name: function for function in reversed(functions(blocks).values())}
 
 
-def accepts(function: Function, data: list[Any], event_data: Any) -> set[bool]:
+def accepts(function: HandlerSpec, data: list[Any], event_data: Any) -> set[bool]:
     """Return the answers for each trigger of the function, for none, and for one that is unknown."""
     return {function.accepts(data, trigger, event_data) for trigger in (*function.triggers, None, OTHER_TRIGGER)}
 
@@ -146,23 +146,23 @@ CALLS: list[tuple[str, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_function_rejects_malformed_call(handlers: dict[str, Function], name: str) -> None:
+def test_function_rejects_malformed_call(handlers: dict[str, HandlerSpec], name: str) -> None:
     function, data, event_data = MALFORMED[name]
     assert accepts(handlers[function], data, event_data) == {False}
 
 
-def test_function_accepts_each_call_of_the_page(handlers: dict[str, Function]) -> None:
+def test_function_accepts_each_call_of_the_page(handlers: dict[str, HandlerSpec]) -> None:
     rejected = [call for call in CALLS if accepts(handlers[call[0]], *call[1:]) != {True}]
     assert rejected == []
 
 
 @pytest.mark.parametrize("trigger", ["1", 1.0, True, [1], {}])
-def test_function_rejects_trigger_that_is_no_number(handlers: dict[str, Function], trigger: Any) -> None:
+def test_function_rejects_trigger_that_is_no_number(handlers: dict[str, HandlerSpec], trigger: Any) -> None:
     assert not handlers[SEND].accepts(["Hi", None, None, ""], trigger, None)
 
 
 def test_function_checks_event_of_its_trigger_only() -> None:
-    function = Function(SEND, FUNCTIONS[SEND], (), {1: lambda data: data == "one", 2: lambda data: data == "two"})
+    function = HandlerSpec(SEND, FUNCTIONS[SEND], (), {1: lambda data: data == "one", 2: lambda data: data == "two"})
     answers = {trigger: function.accepts([], trigger, "two") for trigger in (1, 2, None, OTHER_TRIGGER)}
     assert answers == {1: False, 2: True, None: True, OTHER_TRIGGER: True}
 
@@ -177,7 +177,9 @@ KEYS = st.sampled_from(["index", "value", "liked", "selected", "conversation", "
 
 @settings(max_examples=40)
 @given(st.lists(JSON, max_size=5), JSON, JSON | st.dictionaries(KEYS, JSON, max_size=4))
-def test_function_answers_for_any_json(handlers: dict[str, Function], data: Any, trigger: Any, event_data: Any) -> None:
+def test_function_answers_for_any_json(
+    handlers: dict[str, HandlerSpec], data: Any, trigger: Any, event_data: Any
+) -> None:
     for name, function in handlers.items():
         accepted = function.accepts(data, trigger, event_data)
         assert type(accepted) is bool, name
@@ -185,18 +187,18 @@ def test_function_answers_for_any_json(handlers: dict[str, Function], data: Any,
 
 
 @given(JSON.filter(lambda value: value is not None))
-def test_state_accepts_nothing_from_the_browser(handlers: dict[str, Function], value: Any) -> None:
+def test_state_accepts_nothing_from_the_browser(handlers: dict[str, HandlerSpec], value: Any) -> None:
     assert accepts(handlers[SEND], ["Hi", value, None, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: value is not None and not isinstance(value, str)))
-def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, Function], value: Any) -> None:
+def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, HandlerSpec], value: Any) -> None:
     assert accepts(handlers[SEND], [value, None, None, ""], None) == {False}
     assert accepts(handlers[SEND], ["Hi", None, value, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: type(value) is not int or value < 0))
-def test_index_accepts_natural_numbers_only(handlers: dict[str, Function], value: Any) -> None:
+def test_index_accepts_natural_numbers_only(handlers: dict[str, HandlerSpec], value: Any) -> None:
     assert accepts(handlers[LIKE], [None, ""], like(value)) == {False}
     assert accepts(handlers[ROW], [None], {"row": value}) == {False}
 

@@ -9,7 +9,7 @@ import pytest
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.errors import InputError
 from chatfeedback.ui.chat import rendering
-from talking import FoldedTalk
+from conversation_builder import FoldedTalk
 
 
 def talked(turns: int) -> FoldedTalk:
@@ -25,10 +25,10 @@ def texts(bubbles: list[rendering.Bubble]) -> list[str]:
 
 def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() -> None:
     conversation = talked(5).conversation
-    drawn = rendering.rendered(conversation, most=4)
-    assert texts(rendering.bubbles(conversation, drawn)) == ["Question 3", "Answer 3", "Question 4", "Answer 4"]
-    assert rendering.earlier_count(conversation, drawn) == 6
-    assert conversation.messages[drawn.message_id(1)].text == "Answer 3"
+    view = rendering.view_state(conversation, limit=4)
+    assert texts(rendering.bubbles(conversation, view)) == ["Question 3", "Answer 3", "Question 4", "Answer 4"]
+    assert rendering.earlier_count(conversation, view) == 6
+    assert conversation.messages[view.message_id(1)].text == "Answer 3"
 
 
 def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_failure() -> None:
@@ -37,29 +37,29 @@ def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_fail
     conversation = talk.conversation
     for message in conversation.shown():
         conversation.messages[message.message_id] = replace(message, text="")
-    drawn = rendering.rendered(conversation, most=4)
-    assert texts(rendering.bubbles(conversation, drawn)) == ["What stood here was erased."] * 2
+    view = rendering.view_state(conversation, limit=4)
+    assert texts(rendering.bubbles(conversation, view)) == ["What stood here was erased."] * 2
 
 
 def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_meaning() -> None:
     talk = talked(5)
-    before = rendering.rendered(talk.conversation, most=4)
+    before = rendering.view_state(talk.conversation, limit=4)
     talk.ask("Question 5", "Answer 5")
-    after = rendering.rendered(talk.conversation, 4, before)
+    after = rendering.view_state(talk.conversation, 4, before)
     assert after.ids[:4] == before.ids
     assert len(after.ids) == 6
-    longer = rendering.rendered(talk.conversation, 8, after)
+    longer = rendering.view_state(talk.conversation, 8, after)
     assert len(longer.ids) == 8, "who asks for more gets more"
     elsewhere = talked(3).conversation
-    assert len(rendering.rendered(elsewhere, 4, after).ids) == 4
+    assert len(rendering.view_state(elsewhere, 4, after).ids) == 4
     talk.edit(talk.conversation.shown()[0].message_id, "Begin anew")
-    assert len(rendering.rendered(talk.conversation, 4, after).ids) == 2, "what it began with is gone"
+    assert len(rendering.view_state(talk.conversation, 4, after).ids) == 2, "what it began with is gone"
 
 
 @pytest.mark.parametrize("index", [4, -1, True, "1", None, 1.0, [1, 0]])
 def test_an_index_that_was_not_drawn_is_refused(index: object) -> None:
     with pytest.raises(InputError):
-        rendering.rendered(talked(2).conversation, most=50).message_id(index)
+        rendering.view_state(talked(2).conversation, limit=50).message_id(index)
 
 
 @pytest.mark.parametrize("liked", ["Like", "like", 1, 0, None, "Harmful", [], {}])
@@ -76,7 +76,7 @@ def test_leading_spaces_and_blank_lines_of_a_message_are_drawn_as_they_are() -> 
     talk = FoldedTalk()
     talk.ask("    indented\n\n\n", "  answer\n")
     conversation = talk.conversation
-    assert texts(rendering.bubbles(conversation, rendering.rendered(conversation, 50))) == [
+    assert texts(rendering.bubbles(conversation, rendering.view_state(conversation, 50))) == [
         "    indented\n\n\n",
         "  answer\n",
     ]
@@ -86,10 +86,10 @@ def test_votes_on_their_way_are_shown_before_they_are_stored() -> None:
     talk = talked(2)
     first, second = (message.message_id for message in talk.conversation.shown() if message.role == "assistant")
     talk.rate(first, "ada", RatingChange(value="like"))
-    drawn = rendering.rendered(talk.conversation, 50)
+    view = rendering.view_state(talk.conversation, 50)
 
     def thumbs(in_flight: dict[str, str]) -> list[str | None]:
-        return rendering.feedback_values(talk.conversation, drawn, "ada", in_flight)
+        return rendering.feedback_values(talk.conversation, view, "ada", in_flight)
 
     assert thumbs({}) == ["Like", None]
     assert thumbs({first: "", second: "dislike"}) == [None, "Dislike"]
@@ -100,7 +100,7 @@ def test_a_reply_without_text_says_why_and_what_to_do() -> None:
     for status in ("failed", "stopped", "left", "interrupted"):
         talk.finish(talk.send("Hello"), "", status)  # type: ignore[arg-type]
     conversation = talk.conversation
-    shown = texts(rendering.bubbles(conversation, rendering.rendered(conversation, 50)))
+    shown = texts(rendering.bubbles(conversation, rendering.view_state(conversation, 50)))
     assert shown[1] == "⚠️ The model failed."
     assert all("Retry" in text for text in shown[3::2])
 
@@ -129,10 +129,10 @@ def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
     assert message.outcome is not None
     failed = replace(message, outcome=replace(message.outcome, error="The model 'a' at http://10.0.0.1/v1 failed."))
     conversation = replace(talk.conversation, messages={**talk.conversation.messages, reply: failed})
-    drawn = rendering.rendered(conversation, 50)
-    assert texts(rendering.bubbles(conversation, drawn))[1] == "⚠️ The model 'a' failed."
+    view = rendering.view_state(conversation, 50)
+    assert texts(rendering.bubbles(conversation, view))[1] == "⚠️ The model 'a' failed."
     assert (
-        texts(rendering.bubbles(conversation, drawn, addresses=True))[1]
+        texts(rendering.bubbles(conversation, view, addresses=True))[1]
         == "⚠️ The model 'a' at http://10.0.0.1/v1 failed."
     )
 

@@ -5,39 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from chatfeedback.ui.chat.tab_state import Page, Pages, until
+from chatfeedback.ui.chat.tab_state import TabState, TabStates, until
 
 
 async def test_a_new_turn_ends_the_old_one_and_waits_for_its_last_stroke() -> None:
-    page, strokes = Page(), []
+    page, strokes = TabState(), []
     began = asyncio.Event()
 
     async def old() -> None:
-        async with page.painting() as painting:
+        async with page.render_turn() as painting:
             began.set()
-            await painting.over.wait()
+            await painting.cancelled.wait()
             strokes.append("old")
 
     painting = asyncio.create_task(old())
     await began.wait()
-    async with page.painting():
+    async with page.render_turn():
         strokes.append("new")
     await painting
     assert strokes == ["old", "new"]
 
 
 async def test_items_end_when_the_turn_is_over_even_while_none_come() -> None:
-    over, seen, closed = asyncio.Event(), [], asyncio.Event()
+    cancelled, seen, closed = asyncio.Event(), [], asyncio.Event()
 
     async def items() -> AsyncIterator[int]:
         try:
             yield 1
-            over.set()
+            cancelled.set()
             await asyncio.Event().wait()
         finally:
             closed.set()
 
-    async for item in until(over, items()):
+    async for item in until(cancelled, items()):
         seen.append(item)
     assert seen == [1]
     assert closed.is_set()
@@ -52,6 +52,6 @@ async def test_items_that_end_by_themselves_end_the_iteration() -> None:
 
 
 def test_the_page_of_one_annotator_is_out_of_reach_for_another_with_the_same_session() -> None:
-    pages = Pages()
+    pages = TabStates()
     assert pages.of("alice", "session") is pages.of("alice", "session")
     assert pages.of("alice", "session") is not pages.of("bob", "session")

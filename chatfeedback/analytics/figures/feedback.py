@@ -11,16 +11,16 @@ from datetime import date, timedelta
 import pandas as pd
 from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select
 
-from chatfeedback.analytics.statistics import Share
+from chatfeedback.analytics.statistics import Proportion
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import conditions, of_replies_without_text, unindexed
+from chatfeedback.query.sql_filters import conditions, of_replies_without_text, without_index
 from chatfeedback.store.schema import annotators, messages, rating_reasons, ratings
 
 PAGE = 200
 """Rows of `latest` at once."""
 _DAY = 86_400_000_000
 """In microseconds; `updated_at // _DAY` counts the days of UTC since 1970."""
-_MOST_DAYS = 3660
+_MAX_DAYS = 3660
 """That are filled up with days without feedback."""
 _EPOCH = date(1970, 1, 1)
 _OF_MODEL = dict.fromkeys(("likes", "dislikes", "n"), "int64") | dict.fromkeys(("like_rate", "low", "high"), "float64")
@@ -40,7 +40,7 @@ def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
         for number, likes, dislikes in connection.execute(select(day, *thumbs).where(*where).group_by(day))
     }
     # Comments are few, and have an index of their own.
-    where = conditions(filters, instant=at, model=unindexed(model), annotator=annotator)
+    where = conditions(filters, instant=at, model=without_index(model), annotator=annotator)
     commented = select(day, func.count()).where(ratings.c.comment.is_not(None), *where).group_by(day)
     for number, comments in connection.execute(commented):
         found[number][2] = comments
@@ -57,7 +57,7 @@ def _days(filters: Filters, found: list[int]) -> range:
         return range(0)
     first = found[0] if filters.since is None else (filters.since.date() - _EPOCH).days
     last = found[-1] if filters.until is None else ((filters.until - timedelta(microseconds=1)).date() - _EPOCH).days
-    if last - first > _MOST_DAYS:  # nobody looks at centuries without feedback
+    if last - first > _MAX_DAYS:  # nobody looks at centuries without feedback
         first, last = (max(first, found[0]), min(last, found[-1])) if found else (first, first - 1)
     return range(first, last + 1)
 
@@ -69,7 +69,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
     dislike are left out, and so is what people wrote.
     """
     where = conditions(
-        filters, instant=unindexed(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
+        filters, instant=without_index(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
     )
     thumbs = func.count().filter(ratings.c.value == "like"), func.count()
     query = (
@@ -77,7 +77,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
         .where(ratings.c.model.is_not(None), ratings.c.value.is_not(None), *where)
         .group_by(ratings.c.model)
     )
-    name = unindexed(ratings.c.model)
+    name = without_index(ratings.c.model)
     without_text = of_replies_without_text(filters, name, *thumbs).group_by(name)
     empty = {model: (likes, n) for model, likes, n in connection.execute(without_text)}
     rows = []
@@ -86,7 +86,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
         likes, n = likes - empty_likes, n - empty_n
         if not n:
             continue
-        liked = Share(likes, n)
+        liked = Proportion(likes, n)
         rows.append((model, likes, n - likes, n, liked.value, *(liked.interval() or ())))
     frame = pd.DataFrame(rows, columns=["model", *_OF_MODEL]).astype(_OF_MODEL)
     return frame.sort_values(["like_rate", "model"], ascending=[False, True], ignore_index=True)
@@ -163,6 +163,6 @@ def _latest_conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return conditions(
         filters,
         instant=ratings.c.updated_at,
-        model=unindexed(ratings.c.model),
+        model=without_index(ratings.c.model),
         annotator=ratings.c.annotator_id,
     )

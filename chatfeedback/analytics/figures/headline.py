@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Select, exists, func, select, text
 
-from chatfeedback.analytics.statistics import Share, nearest_rank
+from chatfeedback.analytics.statistics import Proportion, nearest_rank
 from chatfeedback.domain.conversation.events import MessageEdited, ReplyRetried, TurnUndone
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import EARLIEST, conditions, of_replies_without_text, unindexed
+from chatfeedback.query.sql_filters import EARLIEST, conditions, of_replies_without_text, without_index
 from chatfeedback.store.schema import (
     REPLY_WITH_TEXT,
     REPLY_WITHOUT_TEXT,
@@ -49,7 +49,7 @@ class Headline:
     conversations: int
     messages: int
     replies: Replies
-    liked: Share
+    liked: Proportion
     """Likes, of the likes and dislikes of texts by models."""
     without_text: int
     """Likes and dislikes of replies by models that have no text."""
@@ -58,34 +58,34 @@ class Headline:
     edits: int
 
     @property
-    def rated(self) -> Share:
+    def rated(self) -> Proportion:
         """Of the replies that have a text."""
-        return Share(self.replies.rated, self.replies.with_text)
+        return Proportion(self.replies.rated, self.replies.with_text)
 
     @property
-    def retried(self) -> Share:
+    def retried(self) -> Proportion:
         """Retries, per reply that was asked for."""
-        return Share(self.retries, self.replies.asked)
+        return Proportion(self.retries, self.replies.asked)
 
     @property
-    def undone(self) -> Share:
+    def undone(self) -> Proportion:
         """Undos, per reply that was asked for."""
-        return Share(self.undos, self.replies.asked)
+        return Proportion(self.undos, self.replies.asked)
 
     @property
-    def edited(self) -> Share:
+    def edited(self) -> Proportion:
         """Edits of prompts and replies, per message."""
-        return Share(self.edits, self.messages)
+        return Proportion(self.edits, self.messages)
 
     @property
-    def stopped(self) -> Share:
+    def stopped(self) -> Proportion:
         """Replies that the person stopped, of those that ended."""
-        return Share(self.replies.stopped, self.replies.asked - self.replies.writing)
+        return Proportion(self.replies.stopped, self.replies.asked - self.replies.writing)
 
     @property
-    def failed(self) -> Share:
+    def failed(self) -> Proportion:
         """Replies that the model failed to finish, of those that ended."""
-        return Share(self.replies.failed, self.replies.asked - self.replies.writing)
+        return Proportion(self.replies.failed, self.replies.asked - self.replies.writing)
 
 
 def headline(connection: Connection, filters: Filters) -> Headline:
@@ -111,7 +111,7 @@ def replies(connection: Connection, filters: Filters) -> Replies:
     # Bounded in time even where the filter is open: SQLite then reads the index by time, which has all that it takes.
     bounded = replace(filters, since=filters.since or EARLIEST)
     where = conditions(
-        bounded, instant=messages.c.created_at, model=unindexed(messages.c.model), annotator=messages.c.annotator_id
+        bounded, instant=messages.c.created_at, model=without_index(messages.c.model), annotator=messages.c.annotator_id
     )
     endings = (
         func.count().label("made"),
@@ -149,9 +149,9 @@ def _first_token(connection: Connection, filters: Filters, timed: int, percent: 
     column = messages.c.time_to_first_token
     where = conditions(
         filters,
-        instant=unindexed(messages.c.created_at),
-        model=unindexed(messages.c.model),
-        annotator=unindexed(messages.c.annotator_id),
+        instant=without_index(messages.c.created_at),
+        model=without_index(messages.c.model),
+        annotator=without_index(messages.c.annotator_id),
     )
     # Counted from the nearer end of the index that has the times in order.
     order, before = (column, rank - 1) if 2 * rank <= timed else (column.desc(), timed - rank)
@@ -175,16 +175,16 @@ def _messages(connection: Connection, filters: Filters) -> int:
     return _counted(connection, select(func.count()).select_from(messages).where(*where))
 
 
-def _liked(connection: Connection, filters: Filters) -> tuple[Share, int]:
+def _liked(connection: Connection, filters: Filters) -> tuple[Proportion, int]:
     """The like rate of replies with text, and how many thumbs those without have."""
     where = conditions(
-        filters, instant=unindexed(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
+        filters, instant=without_index(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
     )
     thumbs = func.count().filter(ratings.c.value == "like"), func.count(ratings.c.value)
     likes, rated = connection.execute(select(*thumbs).where(ratings.c.model.is_not(None), *where)).one()
     # Taken off, and not left out above: they are few, and that index has all that it takes.
     empty_likes, empty = connection.execute(of_replies_without_text(filters, *thumbs)).one()
-    return Share(likes - empty_likes, rated - empty), empty
+    return Proportion(likes - empty_likes, rated - empty), empty
 
 
 def _happened(connection: Connection, filters: Filters) -> dict[str, int]:

@@ -20,16 +20,16 @@ from typing import Any
 from authlib.integrations.httpx_client import OAuthError
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 
-from chatfeedback.auth.oidc.id_token import believed, same
+from chatfeedback.auth.oidc.id_token import same, verify_id_token
 from chatfeedback.auth.oidc.provider import Provider, ProviderSettings
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import ProviderUnavailable, SignInRefused
 
-__all__ = ["Begun", "Identity", "OidcClient", "Pending", "ProviderSettings"]
+__all__ = ["AuthorizationRequest", "Identity", "OidcClient", "Pending", "ProviderSettings"]
 
 log = logging.getLogger(__name__)
 
-LONGEST_NAME = 200
+MAX_NAME_CHARS = 200
 _PASSING = ("server_error", "temporarily_unavailable")
 _CODE = re.compile(r"[\x20-\x7e]{1,4096}")
 _ERROR = re.compile(r"[a-z_]{1,40}")
@@ -46,7 +46,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class AuthorizationRequest:
     """`address`: where to send the browser. `pending`: what `finish` needs."""
 
     address: str = field(repr=False)
@@ -72,13 +72,13 @@ class OidcClient:
         self.settings = settings
         self._provider = Provider(settings, timeout=timeout)
 
-    async def begin(self, redirect_uri: str) -> Begun:
+    async def begin(self, redirect_uri: str) -> AuthorizationRequest:
         """Begins a sign-in after which the browser comes back to `redirect_uri`. Raises ProviderUnavailable."""
         pending = Pending(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48), redirect_uri)
         address = await self._provider.sign_in_address(
             redirect_uri=redirect_uri, state=pending.state, nonce=pending.nonce, code_verifier=pending.verifier
         )
-        return Begun(address, pending)
+        return AuthorizationRequest(address, pending)
 
     async def finish(self, pending: Pending, query: Mapping[str, str]) -> Identity:
         """Who signed in, by the query of the address that the browser came back to.
@@ -90,7 +90,7 @@ class OidcClient:
         tokens = await self._tokens(code, pending)
         id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
         if not isinstance(id_token, str) or not isinstance(access_token, str):
-            raise self._provider.nonsense("it sends no ID token or no access token")
+            raise self._provider.invalid_response("it sends no ID token or no access token")
         claims = await self._claims(id_token, access_token, pending)
         return Identity(self.settings.issuer, claims["sub"], await self._name(claims, access_token))
 
@@ -147,7 +147,7 @@ class OidcClient:
         keys, new = await self._provider.keys()
         while True:
             try:
-                return believed(
+                return verify_id_token(
                     id_token,
                     keys,
                     issuer=self.settings.issuer,
@@ -180,4 +180,4 @@ class OidcClient:
 
 def _readable(name: object) -> str:
     """The name as it can be stored and shown; empty when there is none."""
-    return storable(name)[0].strip()[:LONGEST_NAME].strip() if isinstance(name, str) else ""
+    return sanitize(name)[0].strip()[:MAX_NAME_CHARS].strip() if isinstance(name, str) else ""

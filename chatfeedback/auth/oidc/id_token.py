@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 LEEWAY_SECONDS = 60  # how far the provider's clock and ours may be apart
 _KEY_TYPES = ("RSA", "EC")
-_LONGEST_SUBJECT = 255
-_LONGEST_HEADER = 8192
+_MAX_SUBJECT_CHARS = 255
+_MAX_HEADER_CHARS = 8192
 
 
-def usable_keys(document: dict[str, Any]) -> KeySet:
+def signing_keys(document: dict[str, Any]) -> KeySet:
     """The keys of a JWK set that can check a signature. Raises ValueError when it is not a set of keys.
 
     Keys of another kind are left out, as RFC 7517 wants it: providers publish new kinds beside the old ones.
@@ -46,7 +46,7 @@ def usable_keys(document: dict[str, Any]) -> KeySet:
     return KeySet(keys)
 
 
-def believed(
+def verify_id_token(
     token: str, keys: KeySet, *, issuer: str, client_id: str, nonce: str, access_token: str | None
 ) -> dict[str, Any]:
     """The claims of an ID token that passes every check; `sub` is a printable text of 1 to 255 characters.
@@ -55,7 +55,7 @@ def believed(
     InvalidKeyIdError for a key that is not in `keys`, BadSignatureError for another signature than the key's.
     """
     registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
-    registry.max_header_length = _LONGEST_HEADER  # some providers put the key's certificates there
+    registry.max_header_length = _MAX_HEADER_CHARS  # some providers put the key's certificates there
     options = {
         "iss": {"essential": True, "value": issuer},
         "aud": {"essential": True, "value": client_id},
@@ -73,7 +73,7 @@ def believed(
     if not named or not isinstance(named, str) or not same(named, nonce):
         raise InvalidClaimError("nonce")
     subject = claims["sub"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_CHARS or not subject.isprintable():
         raise InvalidClaimError("sub")
     return dict(claims)
 

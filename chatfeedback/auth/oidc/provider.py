@@ -1,7 +1,7 @@
 """One OpenID Connect provider: its settings, what it publishes about itself, and the exchange of messages with it.
 
 Its configuration and its keys are asked for when they are needed first, and kept for an hour. Whatever it answers is
-read up to `_LONGEST_ANSWER` bytes and within a set time. Nothing leaves for an address that is not https, except on
+read up to `_MAX_RESPONSE_BYTES` bytes and within a set time. Nothing leaves for an address that is not https, except on
 this machine. What goes wrong is ProviderUnavailable; a refusal by the provider is its OAuthError.
 """
 
@@ -23,10 +23,10 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.jwk import KeySet
 from pydantic import SecretStr
 
-from chatfeedback.auth.oidc.id_token import usable_keys
+from chatfeedback.auth.oidc.id_token import signing_keys
 from chatfeedback.errors import ProviderUnavailable, SettingsError
 
-_LONGEST_ANSWER = 512 * 1024
+_MAX_RESPONSE_BYTES = 512 * 1024
 _KEPT_SECONDS = 3600.0
 
 
@@ -116,9 +116,9 @@ class Provider:
             return self._keys[1], False
         published = await self._get((await self.metadata()).jwks_uri, "its keys")
         try:
-            keys = usable_keys(published)
+            keys = signing_keys(published)
         except ValueError as error:
-            raise self.nonsense("its keys are not a set of keys") from error
+            raise self.invalid_response("its keys are not a set of keys") from error
         self._keys = time.monotonic() + _KEPT_SECONDS, keys
         return keys, True
 
@@ -128,7 +128,7 @@ class Provider:
         try:
             address, _ = self._http.create_authorization_url(metadata.authorization_endpoint, **parameters)
         except ValueError as error:  # a query in the endpoint that is none
-            raise self.nonsense("its authorization_endpoint is not an address") from error
+            raise self.invalid_response("its authorization_endpoint is not an address") from error
         return str(address)
 
     async def exchange(self, code: str, verifier: str, redirect_uri: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Provider:
                         auth=self._authentication(metadata),
                     )
             except (TypeError, OverflowError) as error:  # Authlib reckons with an `expires_in` that may be anything
-                raise self.nonsense("the tokens cannot be read") from error
+                raise self.invalid_response("the tokens cannot be read") from error
         self._http.token = None  # the client is shared by everybody who signs in
         return dict(tokens)
 
@@ -161,7 +161,7 @@ class Provider:
     def unreachable(self) -> ProviderUnavailable:
         return ProviderUnavailable(f"The sign-in service at {self.settings.host} cannot be reached; try again later.")
 
-    def nonsense(self, what: str) -> ProviderUnavailable:
+    def invalid_response(self, what: str) -> ProviderUnavailable:
         """`what` ends the sentence that a person reads, and holds nothing that was sent."""
         return ProviderUnavailable(
             f"The sign-in service at {self.settings.host} does not answer as it should ({what}); try again later."
@@ -183,10 +183,10 @@ class Provider:
                     "GET", address, headers={"accept": "application/json", **(headers or {})}, withhold_token=True
                 )
             if response.status_code != 200:
-                raise self.nonsense(f"HTTP status {response.status_code} for {what}")
+                raise self.invalid_response(f"HTTP status {response.status_code} for {what}")
             document = json.loads(response.content)
         if not isinstance(document, dict):
-            raise self.nonsense(f"{what} cannot be read")
+            raise self.invalid_response(f"{what} cannot be read")
         return document
 
     @contextmanager
@@ -195,29 +195,29 @@ class Provider:
         try:
             yield
         except httpx2.HTTPStatusError as error:
-            raise self.nonsense(f"HTTP status {error.response.status_code} for {what}") from error
+            raise self.invalid_response(f"HTTP status {error.response.status_code} for {what}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # a timeout is an OSError too
             raise self.unreachable() from error
         except (ValueError, RecursionError) as error:
-            raise self.nonsense(f"{what} cannot be read") from error
+            raise self.invalid_response(f"{what} cannot be read") from error
 
     async def _bound(self, response: httpx2.Response) -> None:
         """Called before the body is read. One that is packed could be far larger than it looks."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise self.nonsense("its answer is packed")
+            raise self.invalid_response("its answer is packed")
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - for the type checker
-        response.stream = _Bounded(response.stream, self.nonsense("its answer is too long"))
+        response.stream = _Bounded(response.stream, self.invalid_response("its answer is too long"))
 
     def _read_metadata(self, published: dict[str, Any]) -> Metadata:
         # The issuer says whose tokens are believed: a configuration of somebody else must not be taken for this one's.
         if published.get("issuer") != self.settings.issuer:
-            raise self.nonsense("it calls itself by another issuer than the one that is set here")
+            raise self.invalid_response("it calls itself by another issuer than the one that is set here")
         endpoints = {name: published.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
         endpoints["userinfo_endpoint"] = published.get("userinfo_endpoint")
         for name, address in endpoints.items():
             optional = name == "userinfo_endpoint" and address is None
             if not optional and not _is_safe(address, loopback=_is_loopback(self.settings.issuer)):
-                raise self.nonsense(f"its {name} is not an https address")
+                raise self.invalid_response(f"its {name} is not an https address")
         methods = published.get("token_endpoint_auth_methods_supported")
         offered = methods if isinstance(methods, list) else ["client_secret_basic"]
         return Metadata(
@@ -228,7 +228,7 @@ class Provider:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that raises `error` in place of what lies beyond `_LONGEST_ANSWER`."""
+    """A body that raises `error` in place of what lies beyond `_MAX_RESPONSE_BYTES`."""
 
     def __init__(self, body: httpx2.AsyncByteStream, error: ProviderUnavailable) -> None:
         self._body = body
@@ -238,7 +238,7 @@ class _Bounded(httpx2.AsyncByteStream):
         read = 0
         async for chunk in self._body:
             read += len(chunk)
-            if read > _LONGEST_ANSWER:
+            if read > _MAX_RESPONSE_BYTES:
                 raise self._error
             yield chunk
 

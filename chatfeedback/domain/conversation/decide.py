@@ -170,7 +170,7 @@ def edit(
     return (*chosen, edited, _reply(new_id, plan(thread), reply_id))
 
 
-def must_have_text(conversation: Conversation, message_id: str) -> None:
+def check_has_text(conversation: Conversation, message_id: str) -> None:
     """Raise InputError for a reply of a model without text: a sentence of ours stands in its place."""
     message = message_of(conversation, message_id)
     if not message.text and message.author_id is None:

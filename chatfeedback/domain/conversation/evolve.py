@@ -1,6 +1,6 @@
 """The fold: what events add up to. The only place where the meaning of an event is written down.
 
-A conversation is a value here: `evolved` returns a new one and leaves the old one as it was.
+A conversation is a value here: `evolve` returns a new one and leaves the old one as it was.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Changes:
     rated: set[tuple[str, str]] = field(default_factory=set)
 
 
-def evolved(before: Conversation, events: Iterable[Event]) -> tuple[Conversation, Changes]:
+def evolve(before: Conversation, events: Iterable[Event]) -> tuple[Conversation, Changes]:
     """The conversation after `events`, and what they touched; `before` stays as it was.
 
     Raises ValueError when the events do not continue at the next version.
@@ -71,7 +71,7 @@ def evolved(before: Conversation, events: Iterable[Event]) -> tuple[Conversation
 
 def fold(conversation_id: str, events: Iterable[Event]) -> Conversation:
     """The conversation that these events, oldest first, add up to."""
-    return evolved(Conversation(conversation_id), events)[0]
+    return evolve(Conversation(conversation_id), events)[0]
 
 
 def _apply(state: Conversation, event: Event, changes: Changes) -> None:
@@ -217,7 +217,7 @@ def _show(state: Conversation, head_id: str | None, changes: Changes) -> None:
 
 def _place(state: Conversation, message: Message, shown: bool, child: str | None, changes: Changes) -> None:
     if message.shown != shown or message.active_child_id != child:
-        state.messages[message.message_id] = Message(  # by hand, as in `evolved`: two for each prompt
+        state.messages[message.message_id] = Message(  # by hand, as in `evolve`: two for each prompt
             message.message_id,
             message.version,
             message.role,

@@ -21,14 +21,14 @@ import orjson
 
 from chatfeedback.export.columns import Column, Type
 from chatfeedback.query.streaming import Row
-from chatfeedback.store.accounts.pseudonyms import Naming
+from chatfeedback.store.accounts.pseudonyms import DisplayNames
 
 _CHUNK = 1 << 18
 _EPOCH = datetime(1970, 1, 1)  # naive: it stands for UTC
 
 Cell = Callable[[Any], Any]
 """How a value is written; never called with None."""
-Cells = Mapping[Type, Cell]
+CellWriters = Mapping[Type, Cell]
 """The cells of each type. Annotators have none of their own: what they are called is written as text."""
 
 _ANNOTATORS_AT_HAND = 4096
@@ -56,7 +56,7 @@ def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def neutralised(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text, with a single quote before it if a spreadsheet would take it for a formula.
 
     Such a text that has quotes before it already gets one more, so that to take one away always gives back the text.
@@ -64,7 +64,7 @@ def neutralised(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-FAITHFUL: Cells = {
+FAITHFUL: CellWriters = {
     "text": quoted,
     "json": quoted,
     "integer": str,
@@ -76,13 +76,13 @@ FAITHFUL: Cells = {
 
 
 def _neutralised_cell(text: str) -> str:
-    return quoted(neutralised(text))
+    return quoted(escape_formula(text))
 
 
-SPREADSHEET: Cells = {**FAITHFUL, "text": _neutralised_cell, "json": _neutralised_cell}
+SPREADSHEET: CellWriters = {**FAITHFUL, "text": _neutralised_cell, "json": _neutralised_cell}
 """Cells of CSV of which none is a formula. Numbers stay numbers, negative ones too."""
 
-_JSON_CELLS: Cells = {
+_JSON_CELLS: CellWriters = {
     "text": str,
     "json": orjson.Fragment,
     "integer": int,
@@ -93,7 +93,7 @@ _JSON_CELLS: Cells = {
 
 
 def csv_lines(
-    columns: Sequence[Column], rows: Iterable[Row], naming: Naming, cells: Cells = FAITHFUL
+    columns: Sequence[Column], rows: Iterable[Row], naming: DisplayNames, cells: CellWriters = FAITHFUL
 ) -> Iterator[bytes]:
     """A header of the names and a line for each row."""
     written = _written(columns, naming, cells)
@@ -103,13 +103,13 @@ def csv_lines(
         yield (",".join(fields) + "\n").encode()
 
 
-def spreadsheet_lines(columns: Sequence[Column], rows: Iterable[Row], naming: Naming) -> Iterator[bytes]:
+def spreadsheet_lines(columns: Sequence[Column], rows: Iterable[Row], naming: DisplayNames) -> Iterator[bytes]:
     """The lines of a CSV for spreadsheets, after a byte order mark."""
     yield _BYTE_ORDER_MARK
     yield from csv_lines(columns, rows, naming, SPREADSHEET)
 
 
-def json_lines(columns: Sequence[Column], rows: Iterable[Row], naming: Naming) -> Iterator[bytes]:
+def json_lines(columns: Sequence[Column], rows: Iterable[Row], naming: DisplayNames) -> Iterator[bytes]:
     """An object for each row, its keys in the order of the columns, every key in every object."""
     written = list(zip((column.name for column in columns), _written(columns, naming, _JSON_CELLS), strict=True))
     for row in rows:
@@ -117,7 +117,7 @@ def json_lines(columns: Sequence[Column], rows: Iterable[Row], naming: Naming) -
         yield orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _written(columns: Sequence[Column], naming: Naming, cells: Cells) -> list[Cell]:
+def _written(columns: Sequence[Column], naming: DisplayNames, cells: CellWriters) -> list[Cell]:
     """How each column is written. An annotator comes up in many rows, and is written once."""
     text = cells["text"]
     annotator = lru_cache(_ANNOTATORS_AT_HAND)(lambda annotator_id: text(naming(annotator_id)))
@@ -130,7 +130,7 @@ class Format(NamedTuple):
     suffix: str
     """Of the files, without a dot before it."""
     media_type: str
-    lines: Callable[[Sequence[Column], Iterable[Row], Naming], Iterator[bytes]]
+    lines: Callable[[Sequence[Column], Iterable[Row], DisplayNames], Iterator[bytes]]
 
 
 FORMATS: Mapping[str, Format] = {

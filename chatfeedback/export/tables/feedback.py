@@ -18,7 +18,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 from chatfeedback.export.columns import Column
-from chatfeedback.query.sql_filters import unindexed
+from chatfeedback.query.sql_filters import without_index
 from chatfeedback.query.streaming import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, rating_reasons, ratings
 
@@ -49,7 +49,7 @@ COLUMNS = (
     *(Column(name) for name in OF_CONVERSATION[1:]),
 )
 
-CONVERSATIONS_AT_ONCE = 100
+CONVERSATION_BATCH = 100
 """That one statement asks for."""
 
 _CHOSEN: BindParameter[list[str]] = bindparam("chosen", expanding=True)
@@ -109,7 +109,9 @@ _REASONS = (
 _CLICKS = (
     select(events.c.conversation_id, events.c.message_id, events.c.actor_id, events.c.event_id)
     # The index on kinds would lead through all ratings that there are.
-    .where(events.c.conversation_id.in_(_CHOSEN), unindexed(events.c.kind).in_((MessageRated.KIND, RatingCleared.KIND)))
+    .where(
+        events.c.conversation_id.in_(_CHOSEN), without_index(events.c.kind).in_((MessageRated.KIND, RatingCleared.KIND))
+    )
     .order_by(events.c.conversation_id, events.c.version)
 )
 
@@ -122,7 +124,7 @@ def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, 
     with closing(streamed(connection, statement)) as stored:
         groups = groupby(map(_Rating._make, stored), itemgetter(0))
         listed = ((conversation_id, list(group)) for conversation_id, group in groups)
-        while batch := list(islice(listed, CONVERSATIONS_AT_ONCE)):
+        while batch := list(islice(listed, CONVERSATION_BATCH)):
             yield from _of_conversations(connection, batch)
 
 
@@ -133,7 +135,7 @@ def _of_conversations(connection: Connection, batch: list[tuple[str, list[_Ratin
         closing(streamed(connection, _REASONS, chosen)) as given,
         closing(streamed(connection, _CLICKS, chosen)) as made,
     ):
-        threads, reasons, clicks = _Runs(told), _Runs(given), _Runs(made)
+        threads, reasons, clicks = GroupedCursor(told), GroupedCursor(given), GroupedCursor(made)
         for conversation_id, rated in batch:
             known = {message.message_id: message for message in map(_Message._make, threads.take(conversation_id))}
             codes = _by_rating(reasons.take(conversation_id))
@@ -144,7 +146,7 @@ def _of_conversations(connection: Connection, batch: list[tuple[str, list[_Ratin
                 yield _row(rating, known, sorted(codes.get(key, ())), event_ids[key])
 
 
-class _Runs:
+class GroupedCursor:
     """A stream in the order of the conversations, taken a conversation at a time."""
 
     def __init__(self, stream: Iterable[Row]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 from chatfeedback.export.columns import Column
 from chatfeedback.export.tables import feedback
 from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import conditions, unindexed
+from chatfeedback.query.sql_filters import conditions, without_index
 from chatfeedback.query.streaming import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, ratings
 
@@ -98,9 +98,9 @@ class Kind(NamedTuple):
         return select().where(
             *conditions(
                 filters,
-                instant=unindexed(found[self.instant]),
-                model=unindexed(found["model"]),
-                annotator=unindexed(found[self.annotator]),
+                instant=without_index(found[self.instant]),
+                model=without_index(found["model"]),
+                annotator=without_index(found[self.annotator]),
                 conversation=found["conversation_id"],
             )
         )

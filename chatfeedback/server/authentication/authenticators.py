@@ -18,7 +18,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotAllowed
 
@@ -27,7 +27,7 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\\\s]+))(?::[0-9]*)?")
 _FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-request-id")
 
 
-class Identify(Protocol):
+class Authenticator(Protocol):
     """Finds out who sent a request. Raises NotAllowed for whoever is known and may not come in, StoreError."""
 
     async def __call__(self, scope: Scope) -> Person | None: ...
@@ -69,7 +69,7 @@ def cookie_name(name: str, scope: Scope) -> str:
     return f"__Host-{name}" if is_secure(scope) else name
 
 
-class LocalPerson:
+class SingleUserAuth:
     """There is no sign-in: it is always the same person."""
 
     def __init__(self, person: Callable[[], Person]) -> None:
@@ -79,30 +79,30 @@ class LocalPerson:
         return self._person()
 
 
-class SignedIn:
+class SessionAuth:
     """Whose session the cookie names."""
 
-    def __init__(self, desk: AccessDesk) -> None:
-        self._desk = desk
+    def __init__(self, auth_service: AuthService) -> None:
+        self._auth_service = auth_service
 
     async def __call__(self, scope: Scope) -> Person | None:
         token = cookie(scope, cookie_name(COOKIE, scope))
         unattended = bool(scope.get("state", {}).get("unattended"))
-        return await asyncio.to_thread(self._desk.person, token, unattended=unattended) if token else None
+        return await asyncio.to_thread(self._auth_service.person, token, unattended=unattended) if token else None
 
 
-class Vouched:
+class ProxyHeaderAuth:
     """Whom the proxy names in a header."""
 
-    def __init__(self, desk: AccessDesk, name: str) -> None:
-        self._desk = desk
+    def __init__(self, auth_service: AuthService, name: str) -> None:
+        self._auth_service = auth_service
         self._header = name
 
     async def __call__(self, scope: Scope) -> Person | None:
         if not scope.get("state", {}).get("from_proxy"):
             raise NotAllowed("This server is reached through its proxy only.")
         subject = _utf8(header(scope, self._header) or "").strip()
-        return await asyncio.to_thread(self._desk.vouched, subject) if subject else None
+        return await asyncio.to_thread(self._auth_service.vouched, subject) if subject else None
 
 
 def _utf8(value: str) -> str:
@@ -113,7 +113,7 @@ def _utf8(value: str) -> str:
         return value
 
 
-class Forwarding:
+class TrustedProxyMiddleware:
     """Believes `X-Forwarded-For`, `-Proto` and `X-Request-ID` of trusted proxies; takes them off all other requests.
 
     Who asks for the host of an https `origin`, the address that people use, speaks TLS with whatever is in front of

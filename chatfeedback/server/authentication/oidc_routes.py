@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from chatfeedback.auth.oidc.client import OidcClient, Pending
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.errors import ChatFeedbackError, SignInRefused
 from chatfeedback.server.authentication.authenticators import cookie, cookie_name
 from chatfeedback.server.authentication.csrf import ENDED, drop_cookie, next_address, set_cookie
@@ -35,7 +35,7 @@ CALLBACK = "/login/oidc/callback"
 
 
 def oidc_routes(
-    desk: AccessDesk, client: OidcClient, *, key: bytes, label: str, public_url: str, session_seconds: float
+    auth_service: AuthService, client: OidcClient, *, key: bytes, label: str, public_url: str, session_seconds: float
 ) -> APIRouter:
     """GET `/login`, and `/login/oidc` with its callback. `label`: what the button says. `key`: for the cookie."""
     router = APIRouter(include_in_schema=False)
@@ -73,7 +73,7 @@ def oidc_routes(
             kept = cookie(request.scope, cookie_name(PENDING_COOKIE, request.scope))
             pending, address = _opened(key, kept or "")
             identity = await client.finish(pending, dict(request.query_params))
-            token = await asyncio.to_thread(desk.sign_in_with, identity.issuer, identity.subject, identity.name)
+            token = await asyncio.to_thread(auth_service.sign_in_with, identity.issuer, identity.subject, identity.name)
         except ChatFeedbackError as error:
             log.warning("a sign-in was refused: %s", error)
             response = login_page(request, error)

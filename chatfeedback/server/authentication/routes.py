@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import (
     ChatFeedbackError,
@@ -72,7 +72,7 @@ def begin_session(request: Request, token: str, address: str, seconds: float) ->
     return response  # the cookie of the form stays: another tab may still show the same one
 
 
-def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -> APIRouter:
+def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds: float) -> APIRouter:
     """GET and POST `/login` for accounts of our own, and `/password` to change one's."""
     router = APIRouter(include_in_schema=False)
 
@@ -107,7 +107,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
             form = await forms.sent(request, "login")
             name, asked = text_field(form, "name"), text_field(form, "next")
             address = request.client.host if request.client else ""
-            token = await asyncio.to_thread(desk.sign_in, name, text_field(form, "password"), address)
+            token = await asyncio.to_thread(auth_service.sign_in, name, text_field(form, "password"), address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
                 log.warning("too many attempts to sign in; the last ones were not looked at")
@@ -131,7 +131,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
                 raise InputError("The new password was not the same both times.")
             address = request.client.host if request.client else ""
             before, after = text_field(form, "old"), text_field(form, "new")
-            await asyncio.to_thread(desk.change_password, request.state.person, before, after, address)
+            await asyncio.to_thread(auth_service.change_password, request.state.person, before, after, address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             return password_page(request, error=error)
         return password_page(request, done=True)
@@ -139,7 +139,7 @@ def password_routes(desk: AccessDesk, forms: Forms, *, session_seconds: float) -
     return router
 
 
-def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, signs_in: bool) -> APIRouter:
+def session_routes(auth_service: AuthService, forms: Forms, consent: Consent | None, *, signs_in: bool) -> APIRouter:
     """POST `/logout`, and `/consent`. `signs_in`: whether there are sessions to end."""
     router = APIRouter(include_in_schema=False)
 
@@ -147,7 +147,7 @@ def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, s
     async def sign_out(request: Request) -> Response:
         try:
             await forms.sent(request, "logout")
-            await asyncio.to_thread(desk.sign_out, request.state.person)
+            await asyncio.to_thread(auth_service.sign_out, request.state.person)
         except (InputError, StoreError) as error:
             return render("refused.html", status=status_of(error), sentence=str(error), code=status_of(error))
         response = RedirectResponse("/login" if signs_in else "/", status_code=303)
@@ -156,11 +156,11 @@ def session_routes(desk: AccessDesk, forms: Forms, consent: Consent | None, *, s
         return response
 
     if consent is not None:
-        _add_consent(router, desk, forms, consent)
+        _add_consent(router, auth_service, forms, consent)
     return router
 
 
-def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Consent) -> None:
+def _add_consent(router: APIRouter, auth_service: AuthService, forms: Forms, consent: Consent) -> None:
     def page(request: Request, asked: object, error: ChatFeedbackError | None = None) -> Response:
         person: Person = request.state.person
         return render(
@@ -183,7 +183,7 @@ def _add_consent(router: APIRouter, desk: AccessDesk, forms: Forms, consent: Con
         try:
             form = await forms.sent(request, "consent")
             asked = text_field(form, "next")
-            await asyncio.to_thread(desk.consent, request.state.person, text_field(form, "version"))
+            await asyncio.to_thread(auth_service.consent, request.state.person, text_field(form, "version"))
         except ChatFeedbackError as error:
             return page(request, asked, error)
         return RedirectResponse(next_address(asked), status_code=303)

@@ -19,16 +19,22 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from chatfeedback.auth.current_user import person_in
-from chatfeedback.auth.service import AccessDesk
+from chatfeedback.auth.service import AuthService
 from chatfeedback.config.settings import Settings
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.server import templates
 from chatfeedback.server.admin import Administration
-from chatfeedback.server.authentication.authenticators import Forwarding, Identify, LocalPerson, SignedIn, Vouched
+from chatfeedback.server.authentication.authenticators import (
+    Authenticator,
+    ProxyHeaderAuth,
+    SessionAuth,
+    SingleUserAuth,
+    TrustedProxyMiddleware,
+)
 from chatfeedback.server.authentication.csrf import Forms
 from chatfeedback.server.authentication.routes import Consent, password_routes, session_routes
-from chatfeedback.server.authorization.middleware import Gate, House
+from chatfeedback.server.authorization.middleware import AccessConfig, AccessMiddleware
 from chatfeedback.server.error_responses import broken, refusal
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database.availability import StoreFailed
@@ -43,7 +49,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGE_FILES = ("pages.css", "model.svg")
 
 
-class Door:
+class AuthSetup:
     """Lets people in, in the way that the settings name."""
 
     def __init__(self, settings: Settings, engine: Engine, store_failed: StoreFailed) -> None:
@@ -52,10 +58,10 @@ class Door:
         self._engine = engine
         self._store_failed = store_failed
         self._consent = Consent(consent.version, consent.read()) if consent else None
-        self._forms = Forms(secrets.secret(engine, "forms"))
-        self.desk = AccessDesk(
+        self._forms = Forms(secrets.get_or_create(engine, "forms"))
+        self.auth_service = AuthService(
             engine,
-            lasting=timedelta(hours=settings.session_hours),
+            lifetime=timedelta(hours=settings.session_hours),
             idle=timedelta(hours=settings.session_idle_hours),
             consent_version=consent.version if consent else None,
             sign_up=settings.sign_up,
@@ -84,7 +90,7 @@ class Door:
         return person
 
     @staticmethod
-    def name_for_gradio(request: Request) -> str | None:
+    def gradio_username(request: Request) -> str | None:
         """What Gradio takes for the user's name: an id, and nothing for whom the gate has not let in."""
         person = person_in(request.scope)
         return person.annotator_id if person else None
@@ -95,14 +101,14 @@ class Door:
         router = APIRouter(include_in_schema=False)
         seconds = settings.session_hours * 3600
         if settings.auth == "password":
-            router.include_router(password_routes(self.desk, self._forms, session_seconds=seconds))
+            router.include_router(password_routes(self.auth_service, self._forms, session_seconds=seconds))
         if self._provider is not None and settings.oidc is not None and settings.public_url is not None:
             from chatfeedback.server.authentication.oidc_routes import oidc_routes
 
-            key = secrets.secret(self._engine, "oidc")
+            key = secrets.get_or_create(self._engine, "oidc")
             router.include_router(
                 oidc_routes(
-                    self.desk,
+                    self.auth_service,
                     self._provider,
                     key=key,
                     label=settings.oidc.label,
@@ -111,7 +117,7 @@ class Door:
                 )
             )
         signs_in = self.sign_in.signs_in
-        router.include_router(session_routes(self.desk, self._forms, self._consent, signs_in=signs_in))
+        router.include_router(session_routes(self.auth_service, self._forms, self._consent, signs_in=signs_in))
 
         if not signs_in:
 
@@ -139,7 +145,7 @@ class Door:
     def close_around(self, app: FastAPI, blocks: gr.Blocks, scripts: Iterable[str]) -> None:
         """Puts the gate around the application. Raises AssertionError for a function that no rule is about."""
         settings = self._settings
-        house = House(
+        config = AccessConfig(
             functions=functions(blocks),
             files=frozenset(_files(blocks.config)),
             scripts=tuple(scripts),
@@ -151,19 +157,23 @@ class Door:
             max_request_bytes=settings.max_request_bytes,
         )
         app.add_middleware(
-            Gate, house=house, identify=self._identify(), desk=self.desk, store_failed=self._store_failed
+            AccessMiddleware,
+            config=config,
+            identify=self._identify(),
+            auth_service=self.auth_service,
+            store_failed=self._store_failed,
         )
         app.add_middleware(CorrelationIdMiddleware)
         app.add_exception_handler(Exception, broken)
-        app.add_middleware(Forwarding, networks=settings.trusted_proxies, origin=settings.public_url)
+        app.add_middleware(TrustedProxyMiddleware, networks=settings.trusted_proxies, origin=settings.public_url)
 
-    def _identify(self) -> Identify:
+    def _identify(self) -> Authenticator:
         settings = self._settings
         if settings.auth == "none":
-            return LocalPerson(self.desk.local(settings.annotator))
+            return SingleUserAuth(self.auth_service.local(settings.annotator))
         if settings.auth == "proxy":
-            return Vouched(self.desk, settings.proxy_header)
-        return SignedIn(self.desk)
+            return ProxyHeaderAuth(self.auth_service, settings.proxy_header)
+        return SessionAuth(self.auth_service)
 
     def _token_for(self, request: gr.Request, purpose: str) -> str:
         asked: Any = request.request

@@ -22,19 +22,19 @@ import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatfeedback.auth.service import AccessDesk
-from chatfeedback.domain.roles import Needs, Open, Person
+from chatfeedback.auth.service import AuthService
+from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
 from chatfeedback.server import security_headers
-from chatfeedback.server.authentication.authenticators import Identify, header, headers, is_secure, name_in
+from chatfeedback.server.authentication.authenticators import Authenticator, header, headers, is_secure, name_in
 from chatfeedback.server.authorization.policy import rule_for
-from chatfeedback.server.authorization.request_body import Refused, bounded, replayed, whole
+from chatfeedback.server.authorization.request_body import RequestRejected, bounded, replayed, whole
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
-from chatfeedback.ui.call_schemas import Function
+from chatfeedback.ui.call_schemas import HandlerSpec
 
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MOST_PAGES = 100_000
+MAX_PAGES = 100_000
 """Names of pages that are remembered; Gradio itself keeps the state of the last 10,000 and the streams of 2,000."""
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
@@ -42,10 +42,10 @@ _FILE = "/gradio_api/file="
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class AccessConfig:
     """What the gate knows of what is behind it."""
 
-    functions: Mapping[int, Function]
+    functions: Mapping[int, HandlerSpec]
     """Of Gradio's function table, by index."""
     files: Collection[str]
     """Paths that the page itself shows, and nothing else of `/gradio_api/file=`."""
@@ -61,16 +61,22 @@ class House:
     max_request_bytes: int
 
 
-class Gate:
+class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, *, house: House, identify: Identify, desk: AccessDesk, store_failed: StoreFailed
+        self,
+        app: ASGIApp,
+        *,
+        config: AccessConfig,
+        identify: Authenticator,
+        auth_service: AuthService,
+        store_failed: StoreFailed,
     ) -> None:
         self._app = app
-        self._house = house
+        self._config = config
         self._identify = identify
-        self._desk = desk
+        self._auth_service = auth_service
         self._store_failed = store_failed
         self._pages: OrderedDict[str, str] = OrderedDict()
 
@@ -79,20 +85,20 @@ class Gate:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":  # there are no web sockets here
             return await send({"type": "websocket.close", "code": 1008})
-        answer = _Answer(self._house, scope, send)
+        answer = _Answer(self._config, scope, send)
         person: Person | None = None
         try:
-            self._must_be_ours(scope)
-            self._must_be_small(scope)
+            self._check_origin(scope)
+            self._check_size(scope)
             rule = rule_for(scope["method"], scope["path"])
             if rule is None or rule.needs is not Open.ANYBODY:
                 scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
                 person = await self._identify(scope)
-                self._must_be_let_in(person, rule.needs if rule else None)
+                self._check_access(person, rule.needs if rule else None)
             scope.setdefault("state", {})["person"] = person
-            checked = await self._checked(scope, bounded(receive, self._house.max_request_bytes), person)
+            checked = await self._checked(scope, bounded(receive, self._config.max_request_bytes), person)
             await self._app(scope, checked, answer)
-        except Refused as error:
+        except RequestRejected as error:
             if answer.begun:
                 raise
             await self._note(person, error)
@@ -107,42 +113,42 @@ class Gate:
                 self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, answer)
 
-    def _must_be_ours(self, scope: Scope) -> None:
+    def _check_origin(self, scope: Scope) -> None:
         """For this host, and not sent by a page of another site."""
         host = header(scope, "host") or ""
-        hosts = None if scope["path"] in self._house.at_any_name else self._house.hosts
+        hosts = None if scope["path"] in self._config.at_any_name else self._config.hosts
         if hosts is not None and name_in(host) not in hosts:
-            raise Refused(421, "This server is not called by that name; set public_url to have it so.", "host")
+            raise RequestRejected(421, "This server is not called by that name; set public_url to have it so.", "host")
         if scope["method"] in ("GET", "HEAD"):
             return
-        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._house.origin}
+        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._config.origin}
         origins, sites = headers(scope, "origin"), headers(scope, "sec-fetch-site")
         if any(origin.lower() not in own for origin in origins) or not {"same-origin", "none"}.issuperset(sites):
-            raise Refused(403, "This was sent by a page of another site.", "other_site")
+            raise RequestRejected(403, "This was sent by a page of another site.", "other_site")
 
-    def _must_be_small(self, scope: Scope) -> None:
+    def _check_size(self, scope: Scope) -> None:
         length = header(scope, "content-length")
         if scope["method"] in ("GET", "HEAD") and (length not in (None, "0") or header(scope, "transfer-encoding")):
-            raise Refused(400, "Whoever only looks sends nothing along.", "malformed")
-        if length is not None and (not length.isdecimal() or int(length) > self._house.max_request_bytes):
-            raise Refused(413, "This is too large to be sent.", "too_large")
+            raise RequestRejected(400, "Whoever only looks sends nothing along.", "malformed")
+        if length is not None and (not length.isdecimal() or int(length) > self._config.max_request_bytes):
+            raise RequestRejected(413, "This is too large to be sent.", "too_large")
 
-    def _must_be_let_in(self, person: Person | None, needs: Needs | None) -> None:
+    def _check_access(self, person: Person | None, needs: Requirement | None) -> None:
         if person is None:
-            raise Refused(401, str(NotSignedIn()), "not_signed_in")
+            raise RequestRejected(401, str(NotSignedIn()), "not_signed_in")
         if needs is None:
-            raise Refused(404, "There is nothing here.", "no_such_address")
+            raise RequestRejected(404, "There is nothing here.", "no_such_address")
         if needs is Open.SIGNED_IN:
             return
-        wanted = self._house.consent_version
+        wanted = self._config.consent_version
         if wanted is not None and person.consent_version != wanted:
-            raise Refused(403, "Read and agree to the consent text first.", NO_CONSENT)
-        self._must_have(person, needs, "address")
+            raise RequestRejected(403, "Read and agree to the consent text first.", NO_CONSENT)
+        self._require_permission(person, needs, "address")
 
     @staticmethod
-    def _must_have(person: Person, needs: Needs, what: str) -> None:
+    def _require_permission(person: Person, needs: Requirement, what: str) -> None:
         if not isinstance(needs, Open) and not person.may(needs):
-            raise Refused(403, "Your role does not allow this.", what)
+            raise RequestRejected(403, "Your role does not allow this.", what)
 
     async def _checked(self, scope: Scope, receive: Receive, person: Person | None) -> Receive:
         """What a request to Gradio itself asks for."""
@@ -151,49 +157,49 @@ class Gate:
             return receive
         if path == _JOIN:
             return await self._join(scope, receive, person)
-        if path.startswith(_FILE) and path.removeprefix(_FILE) not in self._house.files:
-            raise Refused(404, "There is no such file.", "file")
+        if path.startswith(_FILE) and path.removeprefix(_FILE) not in self._config.files:
+            raise RequestRejected(404, "There is no such file.", "file")
         if path == "/gradio_api/queue/data":
             named = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
-            self._must_own_page(person, named[0] if len(named) == 1 else None)
+            self._require_page_owner(person, named[0] if len(named) == 1 else None)
         if path.startswith("/gradio_api/heartbeat/"):
-            self._must_own_page(person, path.rpartition("/")[2])
+            self._require_page_owner(person, path.rpartition("/")[2])
         return receive
 
     async def _join(self, scope: Scope, receive: Receive, person: Person) -> Receive:
         """A call of a function. Gradio gets what was checked, not what was sent."""
         if (header(scope, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
-            raise Refused(415, "Send this as application/json.", "malformed")
+            raise RequestRejected(415, "Send this as application/json.", "malformed")
         try:
             body = orjson.loads(await whole(receive))
         except orjson.JSONDecodeError:
-            raise Refused(400, "This is not JSON.", "malformed") from None
+            raise RequestRejected(400, "This is not JSON.", "malformed") from None
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
-            raise Refused(400, "This is no call of a function of this page.", "malformed")
+            raise RequestRejected(400, "This is no call of a function of this page.", "malformed")
         index = body.get("fn_index")
-        function = self._house.functions.get(index) if type(index) is int else None
+        function = self._config.functions.get(index) if type(index) is int else None
         if function is None:
-            raise Refused(404, "There is no such function.", "no_such_function")
-        self._must_have(person, function.needs, "function")
+            raise RequestRejected(404, "There is no such function.", "no_such_function")
+        self._require_permission(person, function.needs, "function")
         if not function.accepts(body["data"], body.get("trigger_id"), body.get("event_data")):
-            raise Refused(400, "This is no call that the page makes.", "malformed")
-        self._must_own_page(person, body.get("session_hash"))
+            raise RequestRejected(400, "This is no call that the page makes.", "malformed")
+        self._require_page_owner(person, body.get("session_hash"))
         return replayed(scope, orjson.dumps(body), receive)
 
-    def _must_own_page(self, person: Person, session_hash: Any) -> None:
+    def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
-            raise Refused(400, "A call names the page that it comes from.", "malformed")
+            raise RequestRejected(400, "A call names the page that it comes from.", "malformed")
         owner = self._pages.setdefault(session_hash, person.annotator_id)
         if owner != person.annotator_id:
-            raise Refused(403, "This page belongs to another person.", "page_of_another")
+            raise RequestRejected(403, "This page belongs to another person.", "page_of_another")
         self._pages.move_to_end(session_hash)
-        while len(self._pages) > MOST_PAGES:
+        while len(self._pages) > MAX_PAGES:
             self._pages.popitem(last=False)
 
-    async def _note(self, person: Person | None, error: Refused) -> None:
+    async def _note(self, person: Person | None, error: RequestRejected) -> None:
         if person is None or error.code == NO_CONSENT:
             return
-        await asyncio.to_thread(self._desk.refused, person.annotator_id, error.code)
+        await asyncio.to_thread(self._auth_service.refused, person.annotator_id, error.code)
 
 
 class _Answer:
@@ -202,8 +208,8 @@ class _Answer:
     Gradio's page is held back until it is whole: its policy depends on the scripts that are in it.
     """
 
-    def __init__(self, house: House, scope: Scope, send: Send) -> None:
-        self._house = house
+    def __init__(self, config: AccessConfig, scope: Scope, send: Send) -> None:
+        self._config = config
         self._scope = scope
         self._send = send
         self._start: Message | None = None
@@ -226,7 +232,7 @@ class _Answer:
             self._page += message.get("body", b"")
             if message.get("more_body"):
                 return
-            policy = security_headers.page_policy(bytes(self._page), self._house.scripts)
+            policy = security_headers.page_policy(bytes(self._page), self._config.scripts)
             MutableHeaders(scope=self._start)["content-security-policy"] = policy
             await self._send(self._start)
             message = {"type": "http.response.body", "body": bytes(self._page)}

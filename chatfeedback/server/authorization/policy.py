@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from chatfeedback.domain.roles import Needs, Open, Permission
+from chatfeedback.domain.roles import Open, Permission, Requirement
 
 
 class Rule(NamedTuple):
@@ -17,7 +17,7 @@ class Rule(NamedTuple):
 
     methods: frozenset[str]
     address: str
-    needs: Needs
+    needs: Requirement
     unattended: bool = False
     """True for what pages ask by themselves: it does not keep a session alive."""
 

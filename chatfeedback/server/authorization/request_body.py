@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import Message, Receive, Scope
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """A status and a sentence. `code`: for the audit."""
 
     def __init__(self, status: int, sentence: str, code: str) -> None:
@@ -24,7 +24,7 @@ def bounded(receive: Receive, most: int) -> Receive:
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             if seen > most:
-                raise Refused(413, "This is too large to be sent.", "too_large")
+                raise RequestRejected(413, "This is too large to be sent.", "too_large")
         return message
 
     return limited
@@ -36,7 +36,7 @@ async def whole(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise Refused(400, "The request broke off.", "malformed")
+            raise RequestRejected(400, "The request broke off.", "malformed")
         body += message.get("body", b"")
         if not message.get("more_body"):
             return bytes(body)

@@ -22,13 +22,13 @@ from chatfeedback.store.database.transactions import writing
 from chatfeedback.store.schema import from_micros, sign_in_failures, to_micros
 
 WINDOW = timedelta(minutes=15)
-MOST_OF_BOTH, MOST_OF_NAME, MOST_OF_ADDRESS = 5, 50, 100
+MAX_PER_NAME_AND_ADDRESS, MAX_PER_NAME, MAX_PER_ADDRESS = 5, 50, 100
 """Failures within the window. The limit of a name alone is wide, lest anybody lock somebody else out."""
 
 _failures = sign_in_failures.c
 
 
-class Attempts:
+class LoginThrottle:
     """Counts attempts to sign in. `key`: a secret of this database."""
 
     def __init__(self, engine: Engine, key: bytes, *, clock: Clock = now) -> None:
@@ -41,9 +41,9 @@ class Attempts:
         attempt_id, now = new_id(), self._clock()
         address = _place(address)
         limits = {
-            self._hashed("both", name.casefold(), address): MOST_OF_BOTH,
-            self._hashed("name", name.casefold()): MOST_OF_NAME,
-            self._hashed("address", address): MOST_OF_ADDRESS,
+            self._hashed("both", name.casefold(), address): MAX_PER_NAME_AND_ADDRESS,
+            self._hashed("name", name.casefold()): MAX_PER_NAME,
+            self._hashed("address", address): MAX_PER_ADDRESS,
         }
         with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":

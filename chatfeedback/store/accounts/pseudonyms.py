@@ -19,7 +19,7 @@ from chatfeedback.store.accounts.annotators import Annotator
 
 KEY = "pseudonyms"
 """The name of the key in the database."""
-Naming = Callable[[str], str]
+DisplayNames = Callable[[str], str]
 """From an annotator's id to what is shown for it."""
 
 _PREFIX = "annotator-"
@@ -32,13 +32,13 @@ def pseudonym(key: bytes, annotator_id: str) -> str:
     return _PREFIX + b32encode(digest[:_HASH_BYTES]).decode().lower()
 
 
-def pseudonyms(engine: Engine) -> Naming:
-    """Everybody by their pseudonym. Makes the key at first need: raises what `keys.secret` raises."""
-    key = secrets.secret(engine, KEY)
+def pseudonyms(engine: Engine) -> DisplayNames:
+    """Everybody by their pseudonym. Makes the key at first need: raises what `keys.get_or_create` raises."""
+    key = secrets.get_or_create(engine, KEY)
     return partial(pseudonym, key)
 
 
-def names(engine: Engine) -> Naming:
+def names(engine: Engine) -> DisplayNames:
     """Everybody by their name of now, and by their id who has none. Raises StoreError, also when it is called."""
     known = annotators.names(engine)
 

@@ -25,13 +25,13 @@ def find(engine: Engine, name: str) -> bytes | None:
         return _stored(connection, name)
 
 
-def secret(engine: Engine, name: str) -> bytes:
+def get_or_create(engine: Engine, name: str) -> bytes:
     """The secret of this name, 32 bytes, made at first need; whoever asks at the same moment gets the same.
 
     Raises StoreUnavailable when it is yet to be made in a database that can only be read, and StoreError.
     """
     try:
-        return find(engine, name) or _made(engine, name)
+        return find(engine, name) or _create(engine, name)
     except StoreUnavailable as error:
         if error.__cause__ is None or not only_reads(error.__cause__):
             raise
@@ -40,7 +40,7 @@ def secret(engine: Engine, name: str) -> bytes:
         ) from error
 
 
-def _made(engine: Engine, name: str) -> bytes:
+def _create(engine: Engine, name: str) -> bytes:
     row = {"name": name, "secret": secrets.token_hex(_BYTES), "created_at": to_micros(now())}
     with writing(engine) as connection:
         # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.

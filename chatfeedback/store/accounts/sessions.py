@@ -62,11 +62,11 @@ class Session(NamedTuple):
 
 
 class Sessions:
-    """The sessions of a database. `lasting`: at most; `idle`: without being used. Every method may raise StoreError."""
+    """The sessions of a database. `lifetime`: at most; `idle`: unused. Every method may raise StoreError."""
 
-    def __init__(self, engine: Engine, *, lasting: timedelta, idle: timedelta, clock: Clock = now) -> None:
+    def __init__(self, engine: Engine, *, lifetime: timedelta, idle: timedelta, clock: Clock = now) -> None:
         self._engine = engine
-        self._lasting = lasting
+        self._lifetime = lifetime
         self._idle = idle
         self._clock = clock
         self._statements = Statements(engine.dialect)
@@ -85,7 +85,7 @@ class Sessions:
             "method": method,
             "created_at": to_micros(now),
             "seen_at": to_micros(now),
-            "expires_at": to_micros(now + min(self._lasting, self._idle)),
+            "expires_at": to_micros(now + min(self._lifetime, self._idle)),
         }
         unchanged = select(users.c.annotator_id).where(
             users.c.annotator_id == annotator_id, users.c.disabled_at.is_(None)
@@ -122,7 +122,7 @@ class Sessions:
             mine = (sessions.c.session_id == session_id) & (sessions.c.expires_at > to_micros(now))
             created = connection.scalar(select(sessions.c.created_at).where(mine))
             if created is not None:
-                until = min(from_micros(created) + self._lasting, now + self._idle)
+                until = min(from_micros(created) + self._lifetime, now + self._idle)
                 values = {"seen_at": to_micros(now), "expires_at": to_micros(until)}
                 connection.execute(update(sessions).where(mine).values(**values))
 

@@ -142,7 +142,7 @@ def set_role(engine: Engine, name: str, role: Role, *, actor_id: str | None) -> 
         if user.role == role:
             return
         if user.role == "admin":
-            _must_not_be_the_last(connection, user)
+            _check_not_last(connection, user)
         connection.execute(update(users).where(users.c.annotator_id == user.annotator_id).values(role=role))
         audit.record(
             connection, "role_changed", actor_id=actor_id, subject_id=user.annotator_id, before=user.role, after=role
@@ -155,7 +155,7 @@ def set_disabled(engine: Engine, name: str, disabled: bool, *, actor_id: str | N
         if bool(user.disabled_at) == disabled:
             return
         if disabled and user.role == "admin":
-            _must_not_be_the_last(connection, user)
+            _check_not_last(connection, user)
         at = to_micros(now()) if disabled else None
         connection.execute(update(users).where(users.c.annotator_id == user.annotator_id).values(disabled_at=at))
         if disabled:
@@ -215,7 +215,7 @@ def _changing(engine: Engine, name: str) -> Iterator[tuple[Connection, User]]:
         yield connection, user
 
 
-def _must_not_be_the_last(connection: Connection, user: User) -> None:
+def _check_not_last(connection: Connection, user: User) -> None:
     others = select(func.count()).select_from(users)
     others = others.where(
         users.c.role == "admin", users.c.disabled_at.is_(None), users.c.annotator_id != user.annotator_id

@@ -55,7 +55,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LeaseSignals:
     """What other processes ask of the owner of a draft, and at which version the conversation is that it is in.
 
     `saved`: whether the text was; not while somebody else holds the draft.
@@ -88,7 +88,7 @@ def end(tx: Transaction, message_id: str) -> None:
     tx.run(_DELETE, {"of_message": message_id})
 
 
-def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -> dict[str, Wishes]:
+def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -> dict[str, LeaseSignals]:
     """Stores the texts so far, by the ids of their messages, and renews the leases; what is wished of each draft.
 
     A draft that is not the owner's any more is left alone, and left out of what is returned. One that somebody else
@@ -99,7 +99,7 @@ def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -
     rows = ((message_id, text) for message_id, text in sorted(texts.items()) if message_id in free)
     tx.run_many(_SAVE, ({"of_message": of, "text": text, "lease_until": until} for of, text in rows))
     return {
-        message_id: Wishes(bool(stop_requested), from_micros(watched_at), version, message_id in free)
+        message_id: LeaseSignals(bool(stop_requested), from_micros(watched_at), version, message_id in free)
         for message_id, stop_requested, watched_at, version in tx.all(_WISHES, {"of_owner": owner})
         if message_id in texts
     }

@@ -27,7 +27,7 @@ from chatfeedback.store.database.errors import translating
 
 Progress = Callable[[int, int], None]
 """Told how many pages of the file are copied, and how many there are."""
-_PAGES_AT_ONCE = 1024
+_PAGE_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def back_up(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
     if target.exists() and not overwrite:
         raise SettingsError(f"{file} is there already; name another file, or pass --overwrite.")
     with _explained(f"No backup was made at {file}"), replacing(target) as part:
-        _must_be_closed(target)
+        _check_unused(target)
         if left := [path for path in beside(target) if path.exists()]:  # somebody has deleted the file alone
             raise SettingsError(
                 f"{left[0]} would be taken for a part of the backup; move it away, or name another file."
@@ -94,7 +94,7 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
             _as_private_as(file, part.name)
         events = _copied(source, Path(part.name), progress)
         os.fsync(part.fileno())  # what takes its time comes before the last look at who uses the database
-        _must_be_closed(database)
+        _check_unused(database)
         return Copied(events, revision, _set_aside(database))
 
 
@@ -139,7 +139,7 @@ def _copied(url: str, copy: Path, progress: Progress) -> int:
                 source = connection.connection.driver_connection
                 assert isinstance(source, sqlite3.Connection)  # noqa: S101 - for the type checker
                 source.backup(
-                    target, pages=_PAGES_AT_ONCE, progress=lambda _status, left, total: progress(total - left, total)
+                    target, pages=_PAGE_BATCH, progress=lambda _status, left, total: progress(total - left, total)
                 )
             target.execute("PRAGMA journal_mode=DELETE")  # all of it in the one file
             (found,) = target.execute("PRAGMA integrity_check(1)").fetchone()
@@ -159,12 +159,12 @@ def _copied(url: str, copy: Path, progress: Progress) -> int:
 @contextmanager
 def _unused(url: str, database: Path) -> Iterator[None]:
     """Nobody begins to serve the file meanwhile. Raises StoreUnavailable while another program uses it."""
-    with file_lock.alone(url):
-        _must_be_closed(database)
+    with file_lock.exclusive(url):
+        _check_unused(database)
         yield
 
 
-def _must_be_closed(database: Path) -> None:
+def _check_unused(database: Path) -> None:
     """Brings what is still in the write-ahead log into the file, which nobody else may have open for that."""
     if not database.exists():
         return

@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from chatfeedback.errors import SettingsError, StoreUnavailable
 
 BUSY_SECONDS = 10.0
-PATIENCE = {
+LIBPQ_TIMEOUTS = {
     "connect_timeout": 10,
     # A server that vanishes with its machine, or the network, says nothing: it is given up after half a minute.
     "keepalives_idle": 10,
@@ -32,7 +32,7 @@ PATIENCE = {
     "tcp_user_timeout": 30_000,
 }
 """Of libpq, in seconds, the last one in milliseconds; what the URL says goes before."""
-SESSION = {
+SERVER_PARAMETERS = {
     "timezone": "UTC",
     # The server, too, gives up who vanished: until then it keeps the rows that a half-done transaction holds.
     "tcp_keepalives_idle": 10,
@@ -108,7 +108,11 @@ def _close_late_connections(engine: Engine) -> None:
 
 
 def _postgres_engine(parsed: URL, lock_seconds: float | None) -> Engine:
-    settings = SESSION if lock_seconds is None else {**SESSION, "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+    settings = (
+        SERVER_PARAMETERS
+        if lock_seconds is None
+        else {**SERVER_PARAMETERS, "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+    )
     session = (f"-c {name}={value}" for name, value in settings.items())
     return create_engine(
         parsed.difference_update_query(["options"]),
@@ -118,7 +122,7 @@ def _postgres_engine(parsed: URL, lock_seconds: float | None) -> Engine:
         hide_parameters=True,
         connect_args={
             "options": " ".join([_joined(parsed.query.get("options", "")), *session]).strip(),
-            **{name: value for name, value in PATIENCE.items() if name not in parsed.query},
+            **{name: value for name, value in LIBPQ_TIMEOUTS.items() if name not in parsed.query},
         },
     )
 
@@ -137,10 +141,10 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         **({"creator": lambda: _reading(file)} if read_only else {}),
     )
-    place = Place(Path(url.database or "").absolute())
+    place = FileIdentity(Path(url.database or "").absolute())
     engine.update_execution_options(place=place)
     for moment in ("do_connect", "checkout"):
-        event.listen(engine, moment, lambda *_: place.must_be_kept())
+        event.listen(engine, moment, lambda *_: place.check())
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -156,7 +160,7 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     return engine
 
 
-class Place:
+class FileIdentity:
     """Where the file of an engine lies, from the first time that it is used.
 
     A file that is moved, deleted or replaced is written on by whoever has it open: all would go well, and be lost. And
@@ -167,7 +171,7 @@ class Place:
         self._path = path
         self._file: tuple[int, int] | None = None
 
-    def must_be_kept(self) -> None:
+    def check(self) -> None:
         """Raises StoreUnavailable while another file, or none, is in its place."""
         try:
             found = self._path.stat()

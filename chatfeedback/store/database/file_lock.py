@@ -17,7 +17,7 @@ from chatfeedback.store.database.engine import file_of, parse_url
 
 
 @contextmanager
-def alone(url: str) -> Iterator[None]:
+def exclusive(url: str) -> Iterator[None]:
     """Holds the lock to the end of the block.
 
     Raises StoreUnavailable when another process serves the file, SettingsError where its folder does not exist.

@@ -59,7 +59,7 @@ def revision_of(url: str) -> str:
     Raises StoreError for a database of a newer release, and for one of something else.
     """
     parsed = parse_url(url)
-    _must_be_there(parsed)
+    _check_exists(parsed)
     with _opened(parsed, read_only=True) as connection:
         revision = _known(connection)
         if revision is None:
@@ -72,7 +72,7 @@ def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
     parsed = parse_url(url)
     if revision == "base":
         raise SettingsError("An upgrade goes up; `chatfeedback db downgrade base` goes back.")
-    _must_be_a_revision(revision)
+    _check_revision(revision)
     with _opened(parsed) as connection:
         # The tables first: whoever migrates at the same moment commits them together with the revision.
         found = _tables(connection)
@@ -95,9 +95,9 @@ def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str 
     SQLite file that is being served.
     """
     parsed = parse_url(url)
-    _must_be_a_revision(revision)
-    _must_be_there(parsed)
-    with file_lock.alone(url), _opened(parsed) as connection:
+    _check_revision(revision)
+    _check_exists(parsed)
+    with file_lock.exclusive(url), _opened(parsed) as connection:
         before = _known(connection)
         _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
         return before, _current(connection).revision
@@ -140,7 +140,7 @@ def opened(url: str, *, read_only: bool = False, otherwise: str = _UPGRADE_MAKES
     Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is. `otherwise`
     says what to do when there is none.
     """
-    _must_be_usable(parse_url(url), otherwise)
+    _check_usable(parse_url(url), otherwise)
     engine = open_engine(url, read_only=read_only)
     try:
         yield engine
@@ -182,14 +182,14 @@ def _shown(url: URL) -> str:
     return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
 
-def _must_be_usable(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
+def _check_usable(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
     """Whatever a command is going to do: a database that is refused is left as it is."""
-    _must_be_there(url, otherwise)
+    _check_exists(url, otherwise)
     with _opened(url, read_only=True) as connection:
-        _must_be_newest(connection)
+        _check_newest(connection)
 
 
-def _must_be_there(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
+def _check_exists(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
     """Raises SettingsError for an embedded file that does not exist."""
     if _is_absent(url):
         raise SettingsError(f"There is no database at {url.database}; {otherwise}.")
@@ -234,12 +234,12 @@ def _known(connection: Connection) -> str | None:
     return revision
 
 
-def _must_be_newest(connection: Connection) -> None:
+def _check_newest(connection: Connection) -> None:
     if _known(connection) != _head():
         raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
 
 
-def _must_be_a_revision(revision: str) -> None:
+def _check_revision(revision: str) -> None:
     """Raises SettingsError."""
     try:
         known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}

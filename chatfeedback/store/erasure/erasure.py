@@ -116,7 +116,7 @@ def erase_conversation(engine: Engine, conversation_id: str, actor_id: str | Non
     could be erased or when the files could not be cleaned: the sentence says which.
     """
     plan = _erase(engine, lambda connection: _conversation(connection, conversation_id), actor_id)
-    purge.clean(engine, f"--conversation {conversation_id}")
+    purge.vacuum(engine, f"--conversation {conversation_id}")
     return plan.extent
 
 
@@ -133,7 +133,7 @@ def erase_annotator(engine: Engine, annotator_id: str, actor_id: str | None) -> 
         return _annotator(connection, annotator_id)
 
     plan = _erase(engine, planned, actor_id)
-    purge.clean(engine, f"--annotator {annotator_id}")
+    purge.vacuum(engine, f"--annotator {annotator_id}")
     return plan.extent
 
 
@@ -219,7 +219,7 @@ def _erase(engine: Engine, planned: Callable[[Connection], _Plan], actor_id: str
     with (
         translating(),
         engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection,
-        purge.leaving_no_trace(connection),
+        purge.secure_delete(connection),
         connection.begin(),
     ):
         if connection.dialect.name == "postgresql":

@@ -24,14 +24,14 @@ _TABLES = (
     "events, conversations, messages, ratings, rating_reasons, reply_drafts,"
     " annotators, users, identities, sessions, consents"
 )
-_REMNANTS = (
+_INCOMPLETE_PURGE = (
     "All of it is erased, but remnants may still lie in the database's files ({why}); run"
     " `chatfeedback erase {again}` once more to remove them."
 )
 
 
 @contextmanager
-def leaving_no_trace(connection: Connection) -> Iterator[None]:
+def secure_delete(connection: Connection) -> Iterator[None]:
     """Lets SQLite overwrite with zeros what the block deletes; the connection is not used again afterwards."""
     if connection.dialect.name == "sqlite":
         _driver(connection).execute("PRAGMA secure_delete=ON")
@@ -41,7 +41,7 @@ def leaving_no_trace(connection: Connection) -> Iterator[None]:
         connection.invalidate()
 
 
-def clean(engine: Engine, again: str) -> None:
+def vacuum(engine: Engine, again: str) -> None:
     """Removes what is left of rows that are gone. `again`: the flags of the command that would do it once more.
 
     Raises StoreUnavailable, with a sentence that says so, when something is in the way.
@@ -49,13 +49,13 @@ def clean(engine: Engine, again: str) -> None:
     try:
         with translating(), engine.connect() as connection:
             if connection.dialect.name == "sqlite":
-                with leaving_no_trace(connection):
+                with secure_delete(connection):
                     _clean_sqlite(_driver(connection))
             else:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
                 connection.exec_driver_sql(f"VACUUM (ANALYZE) {_TABLES}")
     except StoreError as error:
-        raise StoreUnavailable(_REMNANTS.format(why=reason(error), again=again)) from error
+        raise StoreUnavailable(_INCOMPLETE_PURGE.format(why=reason(error), again=again)) from error
 
 
 def _clean_sqlite(connection: Any) -> None:

@@ -89,7 +89,7 @@ def lifted(connection: Connection) -> Iterator[None]:
     Must lie in a transaction, which is undone with the guards where they were if anything is raised. Raises
     StoreCorrupt when a guard is not as it must be, before the block or after it.
     """
-    _must_be_whole(connection)
+    _check_installed(connection)
     if connection.dialect.name == "sqlite":
         names = _on_change("events")
         off = [f"DROP TRIGGER {name}" for name in names]
@@ -102,10 +102,10 @@ def lifted(connection: Connection) -> Iterator[None]:
     yield
     for statement in on:
         connection.exec_driver_sql(statement)
-    _must_be_whole(connection)
+    _check_installed(connection)
 
 
-def _must_be_whole(connection: Connection) -> None:
+def _check_installed(connection: Connection) -> None:
     if found := problems(connection):
         raise StoreCorrupt(found[0])
 

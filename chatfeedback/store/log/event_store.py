@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, bindparam, insert, select
 
 from chatfeedback.domain.conversation.events import ConversationErased
-from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, payload_text
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
@@ -38,7 +38,7 @@ from chatfeedback.store.schema import events, from_micros, to_micros
 
 T = TypeVar("T")
 Decision = Callable[[Conversation], Sequence[Body]]
-MOST_EVENTS = 4
+MAX_EVENTS_PER_COMMAND = 4
 """That one decision may return."""
 NO_CONVERSATION = "There is no such conversation."
 
@@ -70,7 +70,7 @@ class Command:
     actor_id: str
     decide: Decision
     occurred_at: datetime = field(default_factory=now)
-    event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MOST_EVENTS)))
+    event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MAX_EVENTS_PER_COMMAND)))
     derived_ids: Mapping[str, str] = field(default_factory=dict)
     """By kind: the id of an event that is derived from what the caller sent, in the place of a new one."""
 
@@ -146,7 +146,7 @@ class EventStore:
                 )
             )
             if len(new) != len(bodies):
-                raise AssertionError(f"a decision returned more than {MOST_EVENTS} events")
+                raise AssertionError(f"a decision returned more than {MAX_EVENTS_PER_COMMAND} events")
             return self._append(tx, before, new)
 
         return self._submit(work)
@@ -235,7 +235,7 @@ class EventStore:
                     recorded_at,
                 )
             )
-        after, changes = evolved(before, stored)
+        after, changes = evolve(before, stored)
         projections.write(tx, before, after, changes)
         for message_id in changes.added:
             if after.messages[message_id].status == "writing":

@@ -31,9 +31,9 @@ Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
 Outcome = tuple[Any, BaseException | None]
 """Of a piece of work: its result, or why it was refused."""
 GROUP_SIZE = 256
-PAUSES = (0.0, 0.1, 0.4)
+RETRY_DELAYS = (0.0, 0.1, 0.4)
 """Seconds before another attempt after a transient fault; as many attempts as pauses, and one before the first."""
-LEFT_TO_READERS = 3
+RESERVED_FOR_READS = 3
 """Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""
 
 _CLOSED = "The store is closed; start chatfeedback again."
@@ -88,7 +88,7 @@ class SQLiteWriter:
             try:
                 if pooled is None:
                     pooled = self._engine.raw_connection()
-                self._engine.get_execution_options()["place"].must_be_kept()
+                self._engine.get_execution_options()["place"].check()
                 self._commit_group(Transaction(pooled.driver_connection, self._statements), group)
             except BaseException as error:  # noqa: BLE001 - the thread must outlive any fault; the callers get it
                 self._fail(group, error)
@@ -179,7 +179,7 @@ class PostgresWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._statements = Statements(engine.dialect)
-        threads = engine.pool.size() - LEFT_TO_READERS  # type: ignore[attr-defined]
+        threads = engine.pool.size() - RESERVED_FOR_READS  # type: ignore[attr-defined]
         self._executor = ThreadPoolExecutor(threads, "chatfeedback-writer")
         # All threads start now. An executor that cannot start one when it is given work refuses it, and does it later.
         started = threading.Event()
@@ -200,7 +200,7 @@ class PostgresWriter:
 
     def _attempt(self, work: Work[T]) -> T:
         unanswered: Exception | None = None
-        for pause in (*PAUSES, None):
+        for pause in (*RETRY_DELAYS, None):
             try:
                 return self._once(work)
             except CommitUnanswered as lost:

@@ -20,7 +20,7 @@ from chatfeedback.store.schema import PROJECTIONS, conversations, events, messag
 
 LOCK = "LOCK TABLE conversations, events, messages, ratings, rating_reasons IN EXCLUSIVE MODE"
 """On Postgres, for whoever keeps appends out for a while."""
-_ROWS_AT_ONCE = 1000
+_ROW_BATCH = 1000
 
 
 def rebuild_projections(connection: Connection, progress: Callable[[int, int], None]) -> int:
@@ -48,7 +48,7 @@ def rebuild_in_transaction(connection: Connection, progress: Callable[[int, int]
             done += 1 if conversation.erased else conversation.version
             for table, rows in projections.rows_of(conversation).items():
                 waiting[table] += rows
-            if sum(map(len, waiting.values())) >= _ROWS_AT_ONCE:
+            if sum(map(len, waiting.values())) >= _ROW_BATCH:
                 _insert(connection, waiting)
                 progress(done, total)
     _insert(connection, waiting)

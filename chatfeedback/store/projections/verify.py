@@ -32,12 +32,12 @@ from chatfeedback.store.schema import (
     reply_drafts,
 )
 
-MOST_SENTENCES = 50
-_CONVERSATIONS_AT_ONCE = 100
+MAX_PROBLEMS = 50
+_CONVERSATION_BATCH = 100
 _INDEXES = {index.name for table in metadata.tables.values() for index in table.indexes}
 
 
-def sentences(connection: Connection) -> list[str]:
+def find_problems(connection: Connection) -> list[str]:
     """One sentence for each problem, at most MOST_SENTENCES and one that says how many more there are."""
     if connection.dialect.name == "postgresql":
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -45,7 +45,7 @@ def sentences(connection: Connection) -> list[str]:
         schema = list(_schema(connection))
         # With other tables than ours there is no telling what their rows would mean.
         problems = chain(schema, append_only.problems(connection), () if schema else _problems(connection))
-        found = list(islice(problems, MOST_SENTENCES))
+        found = list(islice(problems, MAX_PROBLEMS))
         if more := sum(1 for _ in problems):
             found.append(f"There are {more:,} more problems.")
         return found
@@ -58,7 +58,7 @@ def _problems(connection: Connection) -> Iterator[str]:
             yield str(conversation)
             continue
         batch.append(conversation)
-        if len(batch) == _CONVERSATIONS_AT_ONCE:
+        if len(batch) == _CONVERSATION_BATCH:
             yield from _differences(connection, batch)
             batch.clear()
     yield from _differences(connection, batch)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 NOTHING = "–"
-MOST_ROWS = 20
+MAX_ROWS = 20
 """Of a chart with names; its table has all."""
 _RATINGS = {"like": "Likes", "dislike": "Dislikes", None: "Without a thumb"}
 
@@ -71,8 +71,8 @@ def by_model(models: pd.DataFrame) -> str:
         )
     ticks = "".join(f'<span style="left:{tick}%">{tick}%</span>' for tick in (0, 25, 50, 75, 100))
     chart = (
-        f'<div class="cf-rates" role="img" aria-label="{escape("; ".join(spoken[:MOST_ROWS]))}">'
-        f'{"".join(rows[:MOST_ROWS])}<div class="cf-row cf-axis" aria-hidden="true"><div class="cf-track">{ticks}</div>'
+        f'<div class="cf-rates" role="img" aria-label="{escape("; ".join(spoken[:MAX_ROWS]))}">'
+        f'{"".join(rows[:MAX_ROWS])}<div class="cf-row cf-axis" aria-hidden="true"><div class="cf-track">{ticks}</div>'
         "</div></div>"
     )
     note = f"Likes among likes and dislikes, with the 95% Wilson interval.{_cut(len(rows))}"
@@ -93,9 +93,9 @@ def reasons(given: pd.DataFrame, labels: Mapping[str, str]) -> str:
     groups, spoken, cells = [], [], []
     for value, found in counts.items():
         if found:
-            rows = "".join(_reason(label, count, most, value) for label, _, count in found[:MOST_ROWS])
+            rows = "".join(_reason(label, count, most, value) for label, _, count in found[:MAX_ROWS])
             groups.append(f'<section class="cf-reasons"><h4>{_RATINGS[value]}</h4>{rows}</section>')
-            listed = ", ".join(f"{label} {number(count)}" for label, _, count in found[:MOST_ROWS])
+            listed = ", ".join(f"{label} {number(count)}" for label, _, count in found[:MAX_ROWS])
             spoken.append(f"{_RATINGS[value]}: {listed}")
             cells += [(_RATINGS[value], label, code, number(count)) for label, code, count in found]
     chart = f'<div role="img" aria-label="{escape("; ".join(spoken))}">{"".join(groups)}</div>'
@@ -112,7 +112,7 @@ def _reason(label: str, count: int, most: int, value: str | None) -> str:
 
 
 def _cut(rows: int) -> str:
-    return f" The first {MOST_ROWS}; the table has all {number(rows)}." if rows > MOST_ROWS else ""
+    return f" The first {MAX_ROWS}; the table has all {number(rows)}." if rows > MAX_ROWS else ""
 
 
 # What all charts are made of

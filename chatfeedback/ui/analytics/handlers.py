@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from chatfeedback.analytics.dashboard import AnalyticsDesk, FeedbackPage
+from chatfeedback.analytics.dashboard import DashboardQueries, FeedbackPage
 from chatfeedback.analytics.figures.headline import Headline
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Permission, Person
@@ -29,7 +29,7 @@ from chatfeedback.ui.analytics.filter_inputs import filters_from, scoped
 from chatfeedback.ui.analytics.layout import ALL_MODELS, EVERYBODY, Components, Shown, lay_out_analytics
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.drawings import Drawings
-from chatfeedback.ui.chat.rendering import Rendered
+from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.event_defaults import CALLED
 
 EXPORT_PATH = "/export/feedback"
@@ -57,10 +57,14 @@ class AnalyticsHandlers:
     """What happens when something on the Analytics tab is used. `labels` of the reasons by code."""
 
     def __init__(
-        self, desk: AnalyticsDesk, on: Components, labels: Mapping[str, str], refused: Callable[[str, str], None]
+        self,
+        dashboard: DashboardQueries,
+        components: Components,
+        labels: Mapping[str, str],
+        refused: Callable[[str, str], None],
     ) -> None:
-        self._desk = desk
-        self._on = on
+        self._dashboard = dashboard
+        self._components = components
         self._labels = labels
         self._refused = refused
 
@@ -72,11 +76,11 @@ class AnalyticsHandlers:
         def act(person: Person) -> Update:
             filters = scoped(person, filters_from(since, until, model, annotator))
             sees_all = person.may(Permission.SEE_ALL)
-            models = self._desk.models(None if sees_all else person.annotator_id)
-            people = self._desk.annotators(names=_names(person)) if sees_all else {}
+            models = self._dashboard.models(None if sees_all else person.annotator_id)
+            people = self._dashboard.annotators(names=_names(person)) if sees_all else {}
             return {
-                self._on.model: gr.Dropdown(choices=[ALL_MODELS, *((name, name) for name in models)]),
-                self._on.annotator: gr.Dropdown(
+                self._components.model: gr.Dropdown(choices=[ALL_MODELS, *((name, name) for name in models)]),
+                self._components.annotator: gr.Dropdown(
                     choices=[EVERYBODY, *((name, key) for key, name in people.items())], visible=sees_all
                 ),
                 **self._draw(person, filters),
@@ -88,7 +92,7 @@ class AnalyticsHandlers:
         """Draws again if anything has happened since."""
 
         def act(person: Person) -> Update:
-            if self._desk.position() == shown.position:
+            if self._dashboard.position() == shown.position:
                 return {}
             return self._draw(person, scoped(person, shown.filters), shown.offset)
 
@@ -96,7 +100,7 @@ class AnalyticsHandlers:
 
     def watch(self, live: bool, request: gr.Request) -> Update:
         """Looks for something new from time to time, or no longer."""
-        return self._answer(request, lambda _person: {self._on.timer: gr.Timer(active=bool(live))})
+        return self._answer(request, lambda _person: {self._components.timer: gr.Timer(active=bool(live))})
 
     def newer(self, shown: Shown, request: gr.Request) -> Update:
         """Shows the part of the table before this one."""
@@ -114,25 +118,29 @@ class AnalyticsHandlers:
             if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(shown.rows):
                 raise NotOffered("This row is not on the screen any more; press Refresh.")
             conversation_id, message_id, annotator_id = shown.rows[row]
-            conversation = self._desk.conversation(conversation_id)
+            conversation = self._dashboard.conversation(conversation_id)
             if not person.may(Permission.SEE_ALL) and conversation.annotator_id != person.annotator_id:
                 raise NotAllowed("This conversation belongs to another person.")
             thread = conversation.thread(conversation.tip(message_id))
             ids = tuple(message.message_id for message in thread)
-            before = rendering.bubbles(conversation, Rendered(ids=ids[: ids.index(message_id)]))
-            bubbles = rendering.bubbles(conversation, Rendered(ids=ids), addresses=person.may(Permission.SEE_ALL))
+            before = rendering.bubbles(conversation, ViewState(ids=ids[: ids.index(message_id)]))
+            bubbles = rendering.bubbles(conversation, ViewState(ids=ids), addresses=person.may(Permission.SEE_ALL))
             return {
-                self._on.side: gr.Column(visible=True),
-                self._on.about: self._about(person, conversation, message_id, annotator_id, len(before)),
-                self._on.chatbot: rendering.stored_texts(bubbles),
-                self._on.messages: rendering.drawn_texts(bubbles, Drawings()),
+                self._components.side: gr.Column(visible=True),
+                self._components.about: self._about(person, conversation, message_id, annotator_id, len(before)),
+                self._components.chatbot: rendering.stored_texts(bubbles),
+                self._components.messages: rendering.drawn_texts(bubbles, Drawings()),
             }
 
         return self._answer(request, act)
 
     def close(self, request: gr.Request) -> Update:
         """Closes the conversation."""
-        nothing: Update = {self._on.side: gr.Column(visible=False), self._on.chatbot: [], self._on.messages: []}
+        nothing: Update = {
+            self._components.side: gr.Column(visible=False),
+            self._components.chatbot: [],
+            self._components.messages: [],
+        }
         return self._answer(request, lambda _person: nothing)
 
     def _answer(self, request: gr.Request, act: Act) -> Update:
@@ -141,7 +149,7 @@ class AnalyticsHandlers:
         except ChatFeedbackError as error:
             gr.Warning(html.escape(str(error), quote=False))
             update = {}
-        return update or {self._on.drawn_at: gr.skip()}  # Gradio takes an empty answer for a value
+        return update or {self._components.drawn_at: gr.skip()}  # Gradio takes an empty answer for a value
 
     def _done(self, person: Person, act: Act) -> Update:
         if not person.may(Permission.SEE_OWN):
@@ -155,7 +163,7 @@ class AnalyticsHandlers:
     def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
         def act(person: Person) -> Update:
             filters = scoped(person, shown.filters)
-            page = self._desk.latest(filters, shown.offset + rows, ROWS, names=_names(person))
+            page = self._dashboard.latest(filters, shown.offset + rows, ROWS, names=_names(person))
             return self._table(page, filters, shown.position)
 
         return self._answer(request, act)
@@ -163,15 +171,15 @@ class AnalyticsHandlers:
     # Drawing
 
     def _draw(self, person: Person, filters: Filters, offset: int = 0) -> Update:
-        found = self._desk.overview(filters, offset, ROWS, names=_names(person))
+        found = self._dashboard.overview(filters, offset, ROWS, names=_names(person))
         now = datetime.now(UTC)
         return {
-            self._on.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
-            self._on.download: self._downloads(person, filters),
-            self._on.cards: charts.cards(cards(found.headline)),
-            self._on.per_day: timeline.per_day(found.per_day),
-            self._on.by_model: charts.by_model(found.by_model),
-            self._on.reasons: charts.reasons(found.reasons, self._labels),
+            self._components.drawn_at: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
+            self._components.download: self._downloads(person, filters),
+            self._components.cards: charts.cards(cards(found.headline)),
+            self._components.per_day: timeline.per_day(found.per_day),
+            self._components.by_model: charts.by_model(found.by_model),
+            self._components.reasons: charts.reasons(found.reasons, self._labels),
             **self._table(found.latest, filters, found.position),
         }
 
@@ -183,18 +191,20 @@ class AnalyticsHandlers:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
         end = page.offset + len(page.rows)
         return {
-            self._on.table: feedback_table(page.rows, self._labels),
-            self._on.pages: gr.Row(visible=page.total > ROWS),
-            self._on.newer: gr.Button(interactive=page.offset > 0),
-            self._on.range: f"{number(page.offset + 1)}–{number(end)} of {number(page.total)}",
-            self._on.older: gr.Button(interactive=end < page.total),
-            self._on.shown: Shown(filters, position, page.offset, tuple(keys.itertuples(index=False, name=None))),
+            self._components.table: feedback_table(page.rows, self._labels),
+            self._components.pages: gr.Row(visible=page.total > ROWS),
+            self._components.newer: gr.Button(interactive=page.offset > 0),
+            self._components.range: f"{number(page.offset + 1)}–{number(end)} of {number(page.total)}",
+            self._components.older: gr.Button(interactive=end < page.total),
+            self._components.shown: Shown(
+                filters, position, page.offset, tuple(keys.itertuples(index=False, name=None))
+            ),
         }
 
     def _about(self, person: Person, conversation: Conversation, message_id: str, annotator_id: str, row: int) -> str:
         """Who says what of which bubble; marks that bubble, the `row`-th."""
         rating = conversation.ratings.get((message_id, annotator_id))
-        name = html.escape(self._desk.annotators(names=_names(person)).get(annotator_id, annotator_id))
+        name = html.escape(self._dashboard.annotators(names=_names(person)).get(annotator_id, annotator_id))
         said = "took this rating back."
         if rating is not None:
             codes = ", ".join(charts.reason_label(code, self._labels) for code in rating.reasons)
@@ -277,23 +287,32 @@ def _counted(count: int, one: str, more: str) -> str:
 
 
 def build_analytics(
-    tab: gr.Tab, desk: AnalyticsDesk, reason_labels: Mapping[str, str], refused: Callable[[str, str], None]
+    tab: gr.Tab, dashboard: DashboardQueries, reason_labels: Mapping[str, str], refused: Callable[[str, str], None]
 ) -> None:
     """Fills the tab, within whose context it is called. `reason_labels`: what codes of reasons are called."""
-    on = lay_out_analytics()
-    handlers = AnalyticsHandlers(desk, on, reason_labels, refused)
-    drawn = [getattr(on, name) for name in Components.__slots__ if name != "live"]
-    chosen = [on.since, on.until, on.model, on.annotator]
+    components = lay_out_analytics()
+    handlers = AnalyticsHandlers(dashboard, components, reason_labels, refused)
+    drawn = [getattr(components, name) for name in Components.__slots__ if name != "live"]
+    chosen = [components.since, components.until, components.model, components.annotator]
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> Any:
         return event(handler, inputs, drawn, **CALLED, **how)
 
-    for event in (tab.select, on.refresh.click, on.since.input, on.until.input, on.model.input, on.annotator.input):
+    for event in (
+        tab.select,
+        components.refresh.click,
+        components.since.input,
+        components.until.input,
+        components.model.input,
+        components.annotator.input,
+    ):
         # Of several changes at once, the last one must win.
         listen(event, handlers.refresh, chosen, trigger_mode="always_last")
-    listen(on.live.change, handlers.watch, [on.live], trigger_mode="always_last")
-    listen(on.timer.tick, handlers.tick, [on.shown])
-    listen(on.newer.click, handlers.newer, [on.shown])
-    listen(on.older.click, handlers.older, [on.shown])
-    listen(on.table.select, handlers.open, [on.shown], trigger_mode="always_last").then(None, js=SHOW_RATED)
-    listen(on.close.click, handlers.close, []).then(None, js=GO_BACK)
+    listen(components.live.change, handlers.watch, [components.live], trigger_mode="always_last")
+    listen(components.timer.tick, handlers.tick, [components.shown])
+    listen(components.newer.click, handlers.newer, [components.shown])
+    listen(components.older.click, handlers.older, [components.shown])
+    listen(components.table.select, handlers.open, [components.shown], trigger_mode="always_last").then(
+        None, js=SHOW_RATED
+    )
+    listen(components.close.click, handlers.close, []).then(None, js=GO_BACK)

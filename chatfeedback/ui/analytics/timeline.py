@@ -10,7 +10,7 @@ import pandas as pd
 
 from chatfeedback.ui.analytics.charts import figure, nothing, number, table
 
-MOST_BARS = 92
+MAX_BARS = 92
 """That stay legible on a phone; a longer time is drawn in weeks, months or years."""
 _SLOTS = 14
 """A chart of few bars leaves room for as many, so that one day is a bar and not a wall."""
@@ -70,7 +70,7 @@ def _added_up(days: pd.DataFrame) -> tuple[_Period, pd.DataFrame]:
     for period in _PERIODS:
         starts = days["day"].dt.to_period(period.code).dt.start_time
         frame = days.drop(columns="day").groupby(starts).sum().reset_index()
-        if len(frame) <= MOST_BARS:
+        if len(frame) <= MAX_BARS:
             break
     return period, frame
 

@@ -28,8 +28,8 @@ class _Drawing:
 class Drawings:
     """The HTML of the messages that were drawn last, by their ids. For one thread: that of the event loop."""
 
-    def __init__(self, most: int = MAX_CHARACTERS) -> None:
-        self._most = most
+    def __init__(self, limit: int = MAX_CHARACTERS) -> None:
+        self._limit = limit
         self._characters = 0
         self._drawn: OrderedDict[str, _Drawing] = OrderedDict()
 
@@ -51,7 +51,7 @@ class Drawings:
             self._characters -= len(before.text)
         self._drawn[message_id] = drawing
         self._characters += len(drawing.text)
-        while self._characters > self._most and len(self._drawn) > 1:
+        while self._characters > self._limit and len(self._drawn) > 1:
             _id, oldest = self._drawn.popitem(last=False)
             self._characters -= len(oldest.text)
 

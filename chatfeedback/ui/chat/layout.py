@@ -11,7 +11,7 @@ import gradio as gr
 from chatfeedback.ui.assets import ASSETS
 from chatfeedback.ui.chat.messages import lay_out_messages
 from chatfeedback.ui.chat.panel import Panel, build_panel
-from chatfeedback.ui.chat.rendering import Rendered
+from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.view import Components
 
 FOLLOW = """
@@ -59,8 +59,8 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     # Its first value is none that is ever drawn, so that the first drawing is a change, to "" as well.
     address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
     version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=FOLLOW)
-    on = Components(
-        drawn=gr.State(Rendered(most=shown_messages)),
+    components = Components(
+        view=gr.State(ViewState(limit=shown_messages)),
         chatbot=chatbot,
         messages=messages,
         prompt=prompt,
@@ -87,7 +87,7 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         prompt_id=gr.Textbox(visible=False),
         wide=gr.Checkbox(visible=False),
     )
-    return on, panel, controls
+    return components, panel, controls
 
 
 def _head(title: str, models: Sequence[str]) -> gr.Dropdown:

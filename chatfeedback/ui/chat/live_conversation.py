@@ -17,7 +17,7 @@ from chatfeedback.services.chat import ChatService
 ASKED_EVERY_SECONDS = 1.0
 
 
-class Newest:
+class LiveConversation:
     """Of one conversation, for its annotator. `conversation` has just been read."""
 
     def __init__(self, service: ChatService, annotator_id: str, conversation: Conversation) -> None:
@@ -28,7 +28,7 @@ class Newest:
         self.trouble = ""
         """What there is to say about the last time that the database was asked; "" when it answered."""
 
-    async def look(self) -> Conversation:
+    async def refresh(self) -> Conversation:
         """The newest state that is known."""
         self._conversation = self._service.last_known(self._conversation)
         due = time.monotonic() - self._asked >= ASKED_EVERY_SECONDS

@@ -93,8 +93,8 @@ def _tag(state: StateInline, silent: bool) -> bool:
     if opening is None:
         return False
     name = opening[1].lower()
-    most = min(state.posMax, opening.end() + MAX_CHARACTERS)
-    closing = _CLOSING_TAGS[name].search(state.src, opening.end(), most)
+    limit = min(state.posMax, opening.end() + MAX_CHARACTERS)
+    closing = _CLOSING_TAGS[name].search(state.src, opening.end(), limit)
     if closing is None:
         return False
     if not silent:

@@ -41,11 +41,11 @@ def lay_out_messages(elem_id: str, **chatbot: Any) -> tuple[gr.Chatbot, gr.HTML]
     )
     # A component that was not to be seen begins with its value.
     draw = f"const draw = () => chatfeedback.messages.draw({json.dumps(f'#{elem_id}')}, props.value);"
-    drawn = gr.HTML(
+    text = gr.HTML(
         [],
         html_template="",
         js_on_load=f'{draw} draw(); watch("value", draw);',
         visible="hidden",
         elem_id=f"{elem_id}-drawn",
     )
-    return messages, drawn
+    return messages, text

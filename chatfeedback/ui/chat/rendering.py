@@ -1,7 +1,7 @@
 """A conversation as Gradio shows it, and back from an index to a message. Pure: no service, no components.
 
 Messages are given to the chatbot as lists of content, because Gradio strips the indentation of plain strings. What
-was drawn is remembered as `Rendered`; an index that a page sends means something only together with that.
+was drawn is remembered as `ViewState`; an index that a page sends means something only together with that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from html import escape
 from typing import Any
 
 from chatfeedback.domain.conversation.state import Conversation, Message
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import NotOffered
 from chatfeedback.ui.chat import markdown
 from chatfeedback.ui.chat.drawings import Drawings
@@ -25,13 +25,13 @@ FEEDBACK = {"like": "Like", "dislike": "Dislike"}
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class ViewState:
     """What a page shows: which messages of which conversation, at which version of its tree."""
 
     conversation_id: str | None = None
     tree_version: int = 0
     ids: tuple[str, ...] = ()
-    most: int = 50
+    limit: int = 50
     """The longest stretch of messages to show."""
     rateable: bool = False
     """Whether the last message is a reply that has a text, or may get one."""
@@ -43,7 +43,7 @@ class Rendered:
         """Whether an earlier process of the server drew the page, so that only its address is known."""
         return self.conversation_id is not None and self.tree_version == 0
 
-    def found(self, address: str | None) -> Rendered:
+    def found(self, address: str | None) -> ViewState:
         """This, or all that is known of a page without anything drawn whose address names a conversation."""
         return self if self.conversation_id else replace(self, conversation_id=address or None)
 
@@ -54,10 +54,10 @@ class Rendered:
         raise NotOffered("This message is not on the screen any more; reload the page.")
 
 
-def rendered(
-    conversation: Conversation, most: int, before: Rendered | None = None, viewed_id: str | None = None
-) -> Rendered:
-    """What a page shows of this conversation when it shows the newest `most` messages.
+def view_state(
+    conversation: Conversation, limit: int, before: ViewState | None = None, viewed_id: str | None = None
+) -> ViewState:
+    """What a page shows of this conversation when it shows the newest `limit` messages.
 
     A page that shows it already (`before`) goes on to begin where it begins: were the window to slide with each new
     message, a click on what is still on the screen would come with the index of another message. `viewed_id`: the
@@ -65,15 +65,15 @@ def rendered(
     """
     messages, viewed_id = _on_view(conversation, viewed_id)
     shown = [message.message_id for message in messages]
-    start = max(len(shown) - most, 0)
-    if before and before.conversation_id == conversation.conversation_id and before.most == most and before.ids:
+    start = max(len(shown) - limit, 0)
+    if before and before.conversation_id == conversation.conversation_id and before.limit == limit and before.ids:
         start = shown.index(before.ids[0]) if before.ids[0] in shown else start
     last = messages[-1] if messages else None
-    return Rendered(
+    return ViewState(
         conversation.conversation_id,
         conversation.tree_version,
         tuple(shown[start:]),
-        most,
+        limit,
         last is not None and last.role == "assistant" and (bool(last.text) or last.status == "writing"),
         viewed_id,
     )
@@ -99,15 +99,15 @@ class Bubble:
 
 
 def bubbles(
-    conversation: Conversation, drawn: Rendered, text_so_far: str = "", *, addresses: bool = False
+    conversation: Conversation, view: ViewState, text_so_far: str = "", *, addresses: bool = False
 ) -> list[Bubble]:
-    """Return the messages to be shown, in the order of `drawn.ids`.
+    """Return the messages to be shown, in the order of `view.ids`.
 
     A reply that is being written shows its text so far; until there is any, Gradio shows its own dots. `addresses`:
     whether the reader may see those of model servers.
     """
     entries = []
-    for message_id in drawn.ids:
+    for message_id in view.ids:
         message = conversation.messages[message_id]
         text = text_so_far if message.status == "writing" else message.text
         if text or message.status != "writing":
@@ -157,11 +157,11 @@ def _instead(message: Message, *, addresses: bool = False) -> str:
 
 
 def feedback_values(
-    conversation: Conversation, drawn: Rendered, annotator_id: str, in_flight: Mapping[str, str]
+    conversation: Conversation, view: ViewState, annotator_id: str, in_flight: Mapping[str, str]
 ) -> list[str | None]:
     """The highlighted thumbs: one entry an assistant bubble. `in_flight`: votes on their way into the store."""
     values = []
-    for message_id in drawn.ids:
+    for message_id in view.ids:
         if conversation.messages[message_id].role != "assistant":
             continue
         rating = conversation.ratings.get((message_id, annotator_id))
@@ -179,9 +179,9 @@ def wanted_value(liked: object) -> str:
     raise NotOffered("A rating is like, dislike or nothing.")
 
 
-def earlier_count(conversation: Conversation, drawn: Rendered) -> int:
+def earlier_count(conversation: Conversation, view: ViewState) -> int:
     """How many messages there are before the first one drawn."""
-    return len(_on_view(conversation, drawn.viewed_id)[0]) - len(drawn.ids)
+    return len(_on_view(conversation, view.viewed_id)[0]) - len(view.ids)
 
 
 def status_line(conversation: Conversation, viewed_id: str | None = None) -> str:
@@ -212,7 +212,7 @@ def accepted(conversation: Conversation, prompt: str) -> str:
 
     Another value for each prompt, in letters that no HTML is made of; what cannot be stored is replaced (docs/data.md).
     """
-    return f"{conversation.head_id} {base64.b64encode(storable(prompt)[0].encode()).decode()}"
+    return f"{conversation.head_id} {base64.b64encode(sanitize(prompt)[0].encode()).decode()}"
 
 
 def about_retry(conversation: Conversation) -> str:

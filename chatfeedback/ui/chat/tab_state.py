@@ -13,7 +13,7 @@ from math import inf
 from time import monotonic
 from typing import TypeVar
 
-from chatfeedback.ui.chat.rendering import Rendered
+from chatfeedback.ui.chat.rendering import ViewState
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
@@ -22,22 +22,22 @@ REACTION_SECONDS = 1.0
 LISTED_STEP = 100
 
 
-class Painting:
+class RenderTurn:
     """The right to paint a page, until the next painting asks for it."""
 
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self.over = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.started = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.done = asyncio.Event()
 
 
-class Page:
+class TabState:
     """One open page of one annotator."""
 
     def __init__(self) -> None:
         self.loaded = False
         """Whether it has asked what to draw first."""
-        self.drawn: Rendered | None = None
+        self.view: ViewState | None = None
         """What was painted last. A handler may have started before that and hold an older `gr.State`."""
         self.version = 0
         """Of the conversation that is drawn: up to it, everything is painted."""
@@ -45,7 +45,7 @@ class Page:
         """Whether that ended with a reply that is being written; the page follows it."""
         self.sending: str | None = None
         """The id of the prompt that is on its way into the store, and not painted yet."""
-        self.hurried = False
+        self.warned_to_wait = False
         """Whether she was told to wait for the reply; that is taken back when it has ended."""
         self.prompted = False
         """A prompt was stored since the feedback panel was opened: the panel is about an earlier reply."""
@@ -65,14 +65,14 @@ class Page:
         """How many conversations the list shows."""
         self.typed = 0.0
         """The stamp of the newest comment, so that only the last one of a burst is stored."""
-        self._painting: Painting | None = None
+        self._turn: RenderTurn | None = None
         self._next = asyncio.Event()
 
-    def shows(self, drawn: Rendered, *, version: int = 0, writing: bool = False) -> None:
+    def shows(self, view: ViewState, *, version: int = 0, writing: bool = False) -> None:
         """Notes what is being painted."""
-        self.drawn, self.version, self.writing, self.sending = drawn, version, writing, None
-        if self._painting is not None:
-            self._painting.begun.set()
+        self.view, self.version, self.writing, self.sending = view, version, writing, None
+        if self._turn is not None:
+            self._turn.started.set()
         self._next.set()
         self._next = asyncio.Event()
 
@@ -81,17 +81,17 @@ class Page:
 
         What others have stored in between is still to be painted.
         """
-        if self.drawn is not None and self.drawn.conversation_id == conversation_id and self.version == before:
+        if self.view is not None and self.view.conversation_id == conversation_id and self.version == before:
             self.version = after
 
     @property
-    def painted(self) -> str:
+    def rendered_version(self) -> str:
         """The conversation on the screen and the version up to which it is painted, for the page; "" without one."""
-        drawn = self.drawn
-        return f"{drawn.conversation_id} {self.version}" if drawn and drawn.conversation_id and self.version else ""
+        view = self.view
+        return f"{view.conversation_id} {self.version}" if view and view.conversation_id and self.version else ""
 
     @property
-    def next_painting(self) -> asyncio.Event:
+    def next_render(self) -> asyncio.Event:
         """Set when something else is painted than now."""
         return self._next
 
@@ -112,61 +112,61 @@ class Page:
     @property
     def acting(self) -> bool:
         """Whether something is being done that is not painted yet."""
-        return self._painting is not None and not self._painting.begun.is_set()
+        return self._turn is not None and not self._turn.started.is_set()
 
-    def moved_on(self, drawn: Rendered) -> bool:
-        """Whether something else was painted since, so that an answer about `drawn` comes too late to be painted."""
-        return self.drawn is not None and self.drawn != drawn
+    def moved_on(self, view: ViewState) -> bool:
+        """Whether something else was painted since, so that an answer about `view` comes too late to be painted."""
+        return self.view is not None and self.view != view
 
     @contextlib.asynccontextmanager
-    async def painting(self) -> AsyncGenerator[Painting, None]:
+    async def render_turn(self) -> AsyncGenerator[RenderTurn, None]:
         """Waits until nothing else paints this page, and holds the right to."""
-        mine, before = Painting(), self._painting
-        self._painting = mine
+        mine, before = RenderTurn(), self._turn
+        self._turn = mine
         if before is not None:
-            before.over.set()
+            before.cancelled.set()
             # The painting of a connection that went away may never come to its end.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(before.ended.wait(), PATIENCE_SECONDS)
+                await asyncio.wait_for(before.done.wait(), PATIENCE_SECONDS)
         try:
             yield mine
         finally:
-            mine.begun.set()
-            mine.ended.set()
-            if self._painting is mine:
-                self._painting = None
+            mine.started.set()
+            mine.done.set()
+            if self._turn is mine:
+                self._turn = None
 
     def close(self) -> None:
         """Ends the painting: Gradio itself would notice that the page is gone only at the next thing to paint."""
-        if self._painting is not None:
-            self._painting.over.set()
+        if self._turn is not None:
+            self._turn.cancelled.set()
 
 
-class Pages:
+class TabStates:
     """The open pages, by annotator and by the id that the browser gave its page."""
 
     def __init__(self) -> None:
-        self._pages: dict[tuple[str, str], Page] = {}
+        self._tabs: dict[tuple[str, str], TabState] = {}
 
-    def of(self, annotator_id: str, session: str) -> Page:
+    def of(self, annotator_id: str, session: str) -> TabState:
         """The page, made at first sight. Another annotator's page is out of reach whatever the browser sends."""
-        return self._pages.setdefault((annotator_id, session), Page())
+        return self._tabs.setdefault((annotator_id, session), TabState())
 
     def forget(self, annotator_id: str, session: str) -> None:
         """The page was closed."""
-        page = self._pages.pop((annotator_id, session), None)
-        if page is not None:
-            page.close()
+        tab = self._tabs.pop((annotator_id, session), None)
+        if tab is not None:
+            tab.close()
 
 
-async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """The items until they end or `over` is set, whichever comes first."""
-    ended = asyncio.create_task(over.wait())
+async def until(cancelled: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """The items until they end or `cancelled` is set, whichever comes first."""
+    done = asyncio.create_task(cancelled.wait())
     try:
-        while not over.is_set():
+        while not cancelled.is_set():
             step = asyncio.ensure_future(anext(items))
             try:
-                await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({step, done}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if not step.done():
                     step.cancel()
@@ -179,4 +179,4 @@ async def until(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[
                 return
             yield item
     finally:
-        ended.cancel()
+        done.cancel()

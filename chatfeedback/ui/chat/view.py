@@ -1,7 +1,7 @@
 """The Chat tab's components, and how a conversation is painted on them.
 
-Whatever a handler does, it ends in `Screen.draw`: the whole tab follows from the conversation in the store and from
-nothing else. While a reply is written, `Screen.follow` repaints the messages alone.
+Whatever a handler does, it ends in `ChatView.render`: the whole tab follows from the conversation in the store and from
+nothing else. While a reply is written, `ChatView.follow` repaints the messages alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.drawings import Drawings
-from chatfeedback.ui.chat.live_conversation import Newest
-from chatfeedback.ui.chat.rendering import Rendered
-from chatfeedback.ui.chat.tab_state import Page, Painting, until
+from chatfeedback.ui.chat.live_conversation import LiveConversation
+from chatfeedback.ui.chat.rendering import ViewState
+from chatfeedback.ui.chat.tab_state import RenderTurn, TabState, until
 
 Update = dict[Any, Any]
 """Component -> its new value or properties."""
@@ -34,8 +34,8 @@ Updates = AsyncGenerator[Update, None]
 class Components:
     """Everything on the Chat tab that a conversation changes."""
 
-    drawn: gr.State
-    """A `Rendered`; written only by handlers that load or stream a conversation."""
+    view: gr.State
+    """A `ViewState`; written only by handlers that load or stream a conversation."""
     chatbot: gr.Chatbot
     messages: gr.HTML
     """The HTML of the chatbot's messages (chatfeedback.ui.chat.messages)."""
@@ -58,7 +58,7 @@ class Components:
     """The prompt that Undo took off the screen and could not put into the box."""
     address: gr.HTML
     version: gr.HTML
-    """`Page.painted`. It tells when the page has heard of a newer one (assets/following.js)."""
+    """`TabState.rendered_version`. It tells when the page has heard of a newer one (assets/following.js)."""
     listed: gr.HTML
 
 
@@ -76,159 +76,160 @@ def _status(sentence: str) -> str:
     return f'<span role="status">{html.escape(sentence)}</span>' if sentence else ""
 
 
-class Screen:
+class ChatView:
     """Paints conversations on the components of one Chat tab."""
 
-    def __init__(self, service: ChatService, on: Components) -> None:
+    def __init__(self, service: ChatService, components: Components) -> None:
         self._service = service
-        self._on = on
+        self._components = components
         self._drawings = Drawings()
 
-    def messages(self, page: Page, annotator_id: str, conversation: Conversation, drawn: Rendered, text: str) -> Update:
+    def chatbot_update(
+        self, tab: TabState, annotator_id: str, conversation: Conversation, view: ViewState, text: str
+    ) -> Update:
         """The update of the messages, thumbs included."""
-        shown = rendering.bubbles(conversation, drawn, text)
+        shown = rendering.bubbles(conversation, view, text)
         return {
-            self._on.chatbot: gr.Chatbot(
+            self._components.chatbot: gr.Chatbot(
                 value=rendering.stored_texts(shown),  # type: ignore[arg-type]
-                feedback_value=rendering.feedback_values(conversation, drawn, annotator_id, page.votes),
+                feedback_value=rendering.feedback_values(conversation, view, annotator_id, tab.votes),
             ),
-            self._on.messages: rendering.drawn_texts(shown, self._drawings),
+            self._components.messages: rendering.drawn_texts(shown, self._drawings),
         }
 
-    def draw(
+    def render(
         self,
-        page: Page,
+        tab: TabState,
         annotator_id: str,
         conversation: Conversation,
-        most: int,
+        limit: int,
         text: str = "",
         *,
         viewed_id: str | None = None,
     ) -> Update:
         """The whole tab for this conversation; `viewed_id`: the alternative of its last reply to be looked at."""
-        on = self._on
-        drawn = rendering.rendered(conversation, most, page.drawn, viewed_id)
+        components = self._components
+        view = rendering.view_state(conversation, limit, tab.view, viewed_id)
         writing = conversation.writing_id is not None
-        page.shows(drawn, version=conversation.version, writing=writing)
-        alternatives, shown = rendering.alternatives_of_last(conversation, drawn.viewed_id)
-        hidden = rendering.earlier_count(conversation, drawn)
+        tab.shows(view, version=conversation.version, writing=writing)
+        alternatives, shown = rendering.alternatives_of_last(conversation, view.viewed_id)
+        hidden = rendering.earlier_count(conversation, view)
         return {
-            on.drawn: drawn,
-            **self.messages(page, annotator_id, conversation, drawn, text),
-            on.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
-            on.notice: "",
-            on.status: _status(rendering.status_line(conversation, drawn.viewed_id)),
-            on.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
-            on.alternatives: gr.Row(visible=len(alternatives) > 1),
-            on.position: f"Reply {shown + 1} of {len(alternatives)}",
-            on.previous: gr.Button(interactive=shown > 0),
-            on.following: gr.Button(interactive=shown + 1 < len(alternatives)),
-            on.keep: gr.Button(visible=drawn.viewed_id is not None),
-            on.put_back: gr.Button(visible=False),
-            on.address: conversation.conversation_id,
-            on.version: page.painted,
+            components.view: view,
+            **self.chatbot_update(tab, annotator_id, conversation, view, text),
+            components.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
+            components.notice: "",
+            components.status: _status(rendering.status_line(conversation, view.viewed_id)),
+            components.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
+            components.alternatives: gr.Row(visible=len(alternatives) > 1),
+            components.position: f"Reply {shown + 1} of {len(alternatives)}",
+            components.previous: gr.Button(interactive=shown > 0),
+            components.following: gr.Button(interactive=shown + 1 < len(alternatives)),
+            components.keep: gr.Button(visible=view.viewed_id is not None),
+            components.put_back: gr.Button(visible=False),
+            components.address: conversation.conversation_id,
+            components.version: tab.rendered_version,
         }
 
-    def draw_new(self, page: Page, most: int) -> Update:
+    def render_new(self, tab: TabState, limit: int) -> Update:
         """The whole tab for a conversation in which nothing has happened."""
-        on = self._on
-        drawn = Rendered(most=most)
-        page.shows(drawn)
+        components = self._components
+        view = ViewState(limit=limit)
+        tab.shows(view)
         return {
-            on.drawn: drawn,
-            on.chatbot: gr.Chatbot(value=[], feedback_value=[]),
-            on.messages: [],
-            on.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
-            on.notice: "",
-            on.status: "",
-            on.earlier: gr.Button(visible=False),
-            on.alternatives: gr.Row(visible=False),
-            on.put_back: gr.Button(visible=False),
-            on.address: "",
-            on.version: page.painted,
+            components.view: view,
+            components.chatbot: gr.Chatbot(value=[], feedback_value=[]),
+            components.messages: [],
+            components.prompt: gr.Textbox(submit_btn=True, stop_btn=False),
+            components.notice: "",
+            components.status: "",
+            components.earlier: gr.Button(visible=False),
+            components.alternatives: gr.Row(visible=False),
+            components.put_back: gr.Button(visible=False),
+            components.address: "",
+            components.version: tab.rendered_version,
         }
 
-    async def show(
+    async def render_and_stream(
         self,
-        page: Page,
-        painting: Painting,
+        tab: TabState,
+        turn: RenderTurn,
         annotator_id: str,
         conversation: Conversation,
-        most: int,
+        limit: int,
         *,
         viewed_id: str | None = None,
         **extra: Any,
     ) -> Updates:
         """Draws the conversation and, while a reply is written, follows it to its end.
 
-        `viewed_id`: see `draw`. `extra`: values for components, by their names in `Components`, that go with the first
-        drawing.
+        `viewed_id`: see `render`. `extra`: values for components, by their names in `Components`, of the first drawing.
         """
-        first = {getattr(self._on, name): value for name, value in extra.items()}
-        drawn = self.draw(page, annotator_id, conversation, most, viewed_id=viewed_id)
-        yield {**drawn, **first, **await self.listing(page, annotator_id)}
+        first = {getattr(self._components, name): value for name, value in extra.items()}
+        view = self.render(tab, annotator_id, conversation, limit, viewed_id=viewed_id)
+        yield {**view, **first, **await self.listing(tab, annotator_id)}
         if conversation.writing_id is not None:
             # Gradio sends what has changed since the last update, and a busy page takes properties that are not
             # there any more out of the last update, which it may not have drawn yet. So they stay in all of them.
-            lasting = {component: update for component, update in drawn.items() if isinstance(update, Block)}
-            following = self._follow(page, painting, annotator_id, conversation, most)
+            lasting = {component: update for component, update in view.items() if isinstance(update, Block)}
+            following = self._stream(tab, turn, annotator_id, conversation, limit)
             async with contextlib.aclosing(following) as updates:
                 async for update in updates:
                     lasting |= {component: new for component, new in update.items() if isinstance(new, Block)}
                     yield {**update, **lasting}
 
-    async def _follow(
-        self, page: Page, painting: Painting, annotator_id: str, conversation: Conversation, most: int
+    async def _stream(
+        self, tab: TabState, turn: RenderTurn, annotator_id: str, conversation: Conversation, limit: int
     ) -> Updates:
         """Repaints the messages until the reply has ended; trouble on the way is said, and taken back when it is over.
 
         What was said when the reply began stays.
         """
         assert conversation.writing_id is not None  # noqa: S101 - the callers have asked
-        drawn, on, trouble = rendering.rendered(conversation, most, page.drawn), self._on, ""
-        newest = Newest(self._service, annotator_id, conversation)
+        view, components, trouble = rendering.view_state(conversation, limit, tab.view), self._components, ""
+        newest = LiveConversation(self._service, annotator_id, conversation)
         watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
         try:
             async with (
                 contextlib.aclosing(watching) as progress,
-                contextlib.aclosing(until(painting.over, progress)) as seen,
+                contextlib.aclosing(until(turn.cancelled, progress)) as seen,
             ):
                 async for now in seen:
                     if now.conversation is not None:
-                        last = self.draw(page, annotator_id, now.conversation, most)
-                        if not trouble and not page.hurried:
-                            del last[on.notice]
-                        page.hurried = False
+                        last = self.render(tab, annotator_id, now.conversation, limit)
+                        if not trouble and not tab.warned_to_wait:
+                            del last[components.notice]
+                        tab.warned_to_wait = False
                         yield last
                         return
-                    update, conversation = {}, await newest.look()
-                    if painting.over.is_set():
+                    update, conversation = {}, await newest.refresh()
+                    if turn.cancelled.is_set():
                         return
                     if (said := rendering.without_addresses(now.notice or "") or newest.trouble) != trouble:
-                        trouble, update = said, {on.notice: alert(said)}
-                    yield {**self.messages(page, annotator_id, conversation, drawn, now.text), **update}
+                        trouble, update = said, {components.notice: alert(said)}
+                    yield {**self.chatbot_update(tab, annotator_id, conversation, view, now.text), **update}
         except ChatFeedbackError as error:
-            yield {on.notice: alert(str(error)), on.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
+            yield {components.notice: alert(str(error)), components.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
         finally:
-            page.writing = False
+            tab.writing = False
 
-    async def listing(self, page: Page, annotator_id: str) -> Update:
+    async def listing(self, tab: TabState, annotator_id: str) -> Update:
         """The list of conversations, newest first, as long as this page has asked for."""
         try:
-            found = await self._service.conversations(annotator_id, page.listed + 1)
+            found = await self._service.conversations(annotator_id, tab.listed + 1)
         except ChatFeedbackError as error:
-            return {self._on.listed: alert(str(error))}
+            return {self._components.listed: alert(str(error))}
         lines = (
             f'<li><button type="button" class="cf-open" data-conversation="{html.escape(one.conversation_id)}">'
             f'<span class="cf-title">{html.escape(one.title)}</span>'
             f'<time datetime="{one.updated_at:%Y-%m-%dT%H:%M:%SZ}">{one.updated_at:%d %b %Y, %H:%M} UTC</time>'
             "</button></li>"
-            for one in found[: page.listed]
+            for one in found[: tab.listed]
         )
         listed = "".join(lines)
-        if len(found) > page.listed:
+        if len(found) > tab.listed:
             listed += (
                 '<li><button type="button" class="cf-open cf-more" data-more>Show older conversations</button></li>'
             )
         empty = '<p class="cf-empty">Nothing here yet. Send a message to begin.</p>'
-        return {self._on.listed: f'<ul class="cf-list">{listed}</ul>' if listed else empty}
+        return {self._components.listed: f'<ul class="cf-list">{listed}</ul>' if listed else empty}

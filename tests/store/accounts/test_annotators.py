@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from chatfeedback.domain.types import new_id
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts.annotators import Annotator
-from talking import People
+from conversation_builder import People
 
 
 def test_a_person_is_made_at_first_sight_and_known_from_then_on(engine: Engine) -> None:

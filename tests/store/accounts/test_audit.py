@@ -26,7 +26,7 @@ def test_whatever_is_done_to_people_is_recorded_with_who_did_it(engine: Engine) 
     ada = users.add(
         engine, NAME, "annotator", actor_id=eve, password_hash=HASH, identity=("https://one.example", SUBJECT)
     ).annotator_id
-    kept = Sessions(engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    kept = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     tokens = [kept.begin(ada, method) for method in ("password", "oidc")]
     found = kept.person(tokens[0], None)
     assert found is not None

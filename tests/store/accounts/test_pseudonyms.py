@@ -19,7 +19,7 @@ from chatfeedback.store.accounts.annotators import Annotator
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.schema import annotators as people_table
-from talking import People
+from conversation_builder import People
 
 
 @given(key=st.binary(min_size=32, max_size=32), annotator_id=st.uuids().map(str))

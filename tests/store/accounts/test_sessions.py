@@ -14,7 +14,7 @@ from chatfeedback.store.accounts import sessions, users
 from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.accounts.users import User
 from clock import Clock
-from traces import traces
+from leak_scan import traces
 
 LASTING, IDLE = timedelta(days=14), timedelta(days=3)
 
@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def kept(engine: Engine, clock: Clock) -> Sessions:
-    return Sessions(engine, lasting=LASTING, idle=IDLE, clock=clock)
+    return Sessions(engine, lifetime=LASTING, idle=IDLE, clock=clock)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_signing_out_ends_this_session_and_no_other(kept: Sessions, ada: User) -
 
 
 def test_all_sessions_of_one_person_end_at_once(engine: Engine, ada: User) -> None:
-    kept = Sessions(engine, lasting=LASTING, idle=IDLE)
+    kept = Sessions(engine, lifetime=LASTING, idle=IDLE)
     bob = users.add(engine, "bob", "annotator", actor_id=None)
     tokens = [kept.begin(ada.annotator_id, "password") for _ in range(3)]
     theirs = kept.begin(bob.annotator_id, "oidc")

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from chatfeedback.errors import Conflict, NotFound
 from chatfeedback.store.accounts import annotators, users
 from chatfeedback.store.accounts.users import User
-from together import together
+from concurrently import together
 
 
 def add(engine: Engine, name: str, role: users.Role = "annotator") -> User:

@@ -11,14 +11,14 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import Work
 from chatfeedback.store.schema import reply_drafts
-from talking import People, StoredTalk
+from conversation_builder import People, StoredTalk
 
 
 def do(store: EventStore, work: Work[object]) -> object:
     return store.writer.submit(work).result()
 
 
-def save(store: EventStore, texts: dict[str, str], owner: str | None = None) -> dict[str, reply_leases.Wishes]:
+def save(store: EventStore, texts: dict[str, str], owner: str | None = None) -> dict[str, reply_leases.LeaseSignals]:
     saved = store.writer.submit(lambda tx: reply_leases.save(tx, owner or store.owner, texts, now()))
     return saved.result(20)
 
@@ -47,7 +47,7 @@ def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk)
     later = now() + timedelta(minutes=1)
     do(store, lambda tx: reply_leases.note_watched(tx, reply, later))
     version = talk.conversation.version
-    assert save(store, {reply: "Hi there"}) == {reply: reply_leases.Wishes(True, later, version, saved=True)}
+    assert save(store, {reply: "Hi there"}) == {reply: reply_leases.LeaseSignals(True, later, version, saved=True)}
     found = draft(store, reply)
     assert found is not None
     assert found.text == "Hi there"

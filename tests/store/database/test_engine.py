@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from chatfeedback.errors import SettingsError
-from chatfeedback.store.database.engine import PATIENCE, parse_url
+from chatfeedback.store.database.engine import LIBPQ_TIMEOUTS, parse_url
 from chatfeedback.store.schema import from_micros, to_micros
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -38,7 +38,9 @@ def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(eng
         driver = connection.connection.driver_connection
         assert driver is not None
         parameters = driver.info.get_parameters()
-    assert {name: parameters.get(name) for name in PATIENCE} == {name: str(value) for name, value in PATIENCE.items()}
+    assert {name: parameters.get(name) for name in LIBPQ_TIMEOUTS} == {
+        name: str(value) for name, value in LIBPQ_TIMEOUTS.items()
+    }
 
 
 def test_engine_closes_connections_that_are_given_back_after_it_was_disposed_of(engine: Engine) -> None:

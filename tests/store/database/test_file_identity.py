@@ -11,7 +11,7 @@ import pytest
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 SENTENCE = r"^The database .*\.db was moved, deleted or replaced, so nothing was stored; put it back, or start"

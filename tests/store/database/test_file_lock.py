@@ -53,11 +53,11 @@ def test_a_server_that_was_killed_holds_nothing(new_sqlite: Callable[[], str]) -
         [sys.executable, "-c", HOLDING, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=paths
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"), file_lock.alone(url):
+        with pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"), file_lock.exclusive(url):
             pass
         holder.kill()
         holder.wait()
-    with file_lock.alone(url):
+    with file_lock.exclusive(url):
         pass
 
 
@@ -69,7 +69,7 @@ def test_a_backup_is_not_put_in_the_place_of_a_file_that_is_served(
     link = tmp_path / "link.db"
     link.symlink_to(url.removeprefix("sqlite:///"))
     with (
-        file_lock.alone(f"sqlite:///{link}"),
+        file_lock.exclusive(f"sqlite:///{link}"),
         pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"),
     ):
         restore(url, backup, True, lambda _done, _all: None)
@@ -77,7 +77,7 @@ def test_a_backup_is_not_put_in_the_place_of_a_file_that_is_served(
 
 def test_the_lock_is_no_lock_of_the_database(new_sqlite: Callable[[], str]) -> None:
     url = new_sqlite()
-    with file_lock.alone(url), closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+    with file_lock.exclusive(url), closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         connection.execute("CREATE TABLE other (x)")
         connection.commit()
 
@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "chatfeedback.db.lock").mkdir()  # whoever runs the tests may write everywhere
     with (
         pytest.raises(StoreUnavailable, match="cannot be written"),
-        file_lock.alone(f"sqlite:///{tmp_path}/chatfeedback.db"),
+        file_lock.exclusive(f"sqlite:///{tmp_path}/chatfeedback.db"),
     ):
         pass
 
@@ -98,6 +98,6 @@ def test_a_folder_that_does_not_exist_is_said_and_not_made(tmp_path: Path) -> No
         assert refused.ended() == 2
         assert refused.log == f"chatfeedback: {sentence}\n"
     (tmp_path / "link.db").symlink_to(tmp_path / "no/such/chat.db")
-    with pytest.raises(SettingsError, match=sentence), file_lock.alone(f"sqlite:///{tmp_path}/link.db"):
+    with pytest.raises(SettingsError, match=sentence), file_lock.exclusive(f"sqlite:///{tmp_path}/link.db"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["link.db"]

@@ -29,8 +29,8 @@ from chatfeedback.store.log.event_store import Appended, Command, EventStore
 from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.log.writer import CommitUnanswered, PostgresWriter
 from chatfeedback.store.schema import to_micros
+from conversation_builder import REASONS, People, StoredTalk, plan
 from store.importing import imported, stored
-from talking import REASONS, People, StoredTalk, plan
 
 pytestmark = pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 

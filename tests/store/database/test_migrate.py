@@ -15,7 +15,7 @@ from chatfeedback.errors import SchemaBehind, SettingsError, StoreCorrupt, Store
 from chatfeedback.store.database import file_lock, migrate
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.maintenance import check, rebuild
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 
 def test_the_file_is_made_or_migrated_when_it_is_needed(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, task: str) ->
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_schema_of_a_file_that_is_served_is_not_taken_back(database_url: str, engine: Engine) -> None:
     engine.dispose()
-    with file_lock.alone(database_url), pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"):
+    with file_lock.exclusive(database_url), pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"):
         migrate.downgrade(database_url, "base", destroy_data=True)
     assert check(database_url) == []
 

@@ -22,7 +22,7 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log import append_only
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import metadata
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 REVISIONS = [

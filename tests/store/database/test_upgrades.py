@@ -23,8 +23,8 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.schema import PROJECTIONS
+from conversation_builder import StoredTalk
 from schemas import NEWEST, REVISIONS, Schema, schemas
-from talking import StoredTalk
 
 every_schema = pytest.mark.parametrize("schema", schemas(), ids=str)
 

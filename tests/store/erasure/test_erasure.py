@@ -26,8 +26,8 @@ from chatfeedback.store.erasure.erasure import Erased
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.schema import consents, events, identities, sessions, users
+from conversation_builder import People, StoredTalk
 from store.erasing import ids_of, kinds, rows, without
-from talking import People, StoredTalk
 
 # A conversation
 

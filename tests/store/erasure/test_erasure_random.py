@@ -14,8 +14,8 @@ from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.schema import PROJECTIONS
+from conversation_builder import StoredTalk
 from store.erasing import ids_of, kinds, must_refuse, rows, without
-from talking import StoredTalk
 
 steps = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 1), st.sampled_from(["ask", "edit", "retry", "rate", "undo", "clear"])),

@@ -15,8 +15,8 @@ from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log import append_only
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
+from conversation_builder import People, StoredTalk
 from store.erasing import must_refuse, rows
-from talking import People, StoredTalk
 
 
 class Crashed(Exception):

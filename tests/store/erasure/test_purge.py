@@ -26,8 +26,8 @@ from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import consents, identities, sessions, users
-from talking import People, StoredTalk, ending, plan
-from traces import traces
+from conversation_builder import People, StoredTalk, ending, plan
+from leak_scan import traces
 
 NAME = "Ada-Augusta-King"
 HERS = (

@@ -18,15 +18,15 @@ from chatfeedback.domain.conversation.evolve import fold
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import UPCASTERS, Body
 from chatfeedback.domain.feedback.decide import RatingChange, rate
-from chatfeedback.domain.text import storable
+from chatfeedback.domain.text import sanitize
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTaken
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import Appended, Command, EventStore
 from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.log.writer import open_writer
+from conversation_builder import REASONS, People, StoredTalk
 from store.importing import LONG_AGO, imported, stored
-from talking import REASONS, People, StoredTalk
 
 # What comes back
 
@@ -69,7 +69,7 @@ def test_a_decision_without_events_writes_nothing(talk: StoredTalk) -> None:
 def test_any_text_from_outside_comes_back_as_the_door_let_it_in(
     store: EventStore, people: People, text_from_outside: str
 ) -> None:
-    clean, altered = storable(text_from_outside)
+    clean, altered = sanitize(text_from_outside)
     conversation_id = new_id()
 
     def say(_: Conversation) -> list[Body]:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from chatfeedback.domain.feedback.decide import RatingChange
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 COLUMNS = (
     "event_id, conversation_id, version, kind, schema_version, message_id, actor_id, occurred_at, recorded_at, "

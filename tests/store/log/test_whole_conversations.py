@@ -20,8 +20,8 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.projections import conversation as projections
 from chatfeedback.store.schema import PROJECTIONS
-from paper import Paper
-from talking import REASONS, People, StoredTalk
+from conversation_builder import REASONS, People, StoredTalk
+from docs_snippets import Paper
 
 STATUSES: list[FinalStatus] = ["complete", "stopped", "left", "interrupted", "failed"]
 texts = st.sampled_from(["Hello", "What is a river?", "Grüße, 日本 😀", "a" * 100])

@@ -27,12 +27,12 @@ from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import POOL_SIZE, open_engine
 from chatfeedback.store.log.event_store import Command, EventStore
 from chatfeedback.store.log.statements import Transaction
-from chatfeedback.store.log.writer import LEFT_TO_READERS, PAUSES, PostgresWriter, Writer, open_writer
+from chatfeedback.store.log.writer import RESERVED_FOR_READS, RETRY_DELAYS, PostgresWriter, Writer, open_writer
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import annotators as people_table
 from chatfeedback.store.schema import conversations
-from closed import read_only
-from talking import StoredTalk
+from conversation_builder import StoredTalk
+from readonly_dirs import read_only
 
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 POSTGRES = pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
@@ -69,7 +69,7 @@ def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: Non
         busy.release()
         release.wait()
 
-    threads = POOL_SIZE - LEFT_TO_READERS if isinstance(writer, PostgresWriter) else 1
+    threads = POOL_SIZE - RESERVED_FOR_READS if isinstance(writer, PostgresWriter) else 1
     futures = [writer.submit(occupy) for _ in range(threads)]
     for _ in futures:
         busy.acquire()
@@ -269,7 +269,7 @@ def test_others_that_are_in_the_way_all_the_time_are_said_and_are_no_outage(stor
 
     with pytest.raises(StoreError, match=r"^Others were writing the same .*, so nothing was stored; try again\.$"):
         store.submit(work).result(60)
-    assert attempts == len(PAUSES) + 1
+    assert attempts == len(RETRY_DELAYS) + 1
     assert (store.availability.outages, store.availability.trouble) == (0, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.projections import listing
-from talking import People, StoredTalk
+from conversation_builder import People, StoredTalk
 
 
 def test_the_list_has_ones_own_conversations_newest_first(store: EventStore, people: People) -> None:

@@ -17,9 +17,9 @@ from chatfeedback.domain.types import new_id
 from chatfeedback.errors import ChatFeedbackError, StoreCorrupt
 from chatfeedback.store.log.event_store import Command, EventStore
 from chatfeedback.store.maintenance import check, rebuild
-from chatfeedback.store.projections.verify import MOST_SENTENCES
+from chatfeedback.store.projections.verify import MAX_PROBLEMS
 from chatfeedback.store.schema import PROJECTIONS
-from talking import People, StoredTalk
+from conversation_builder import People, StoredTalk
 
 FOREIGN_KEYS_OFF = {"sqlite": "PRAGMA foreign_keys=OFF", "postgresql": "SET session_replication_role = replica"}
 
@@ -185,11 +185,11 @@ def test_an_index_or_a_table_of_somebody_else_is_no_problem(database_url: str, l
 
 
 def test_check_says_how_many_more_problems_there_are(database_url: str, talk: StoredTalk) -> None:
-    for number in range(MOST_SENTENCES // 2 + 5):
+    for number in range(MAX_PROBLEMS // 2 + 5):
         talk.ask(f"Question {number}", "Answer")
     by_hand(talk.store.engine, "UPDATE messages SET text = 'x'")
     problems = check(database_url)
-    assert len(problems) == MOST_SENTENCES + 1
+    assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1] == "There are 10 more problems."
 
 

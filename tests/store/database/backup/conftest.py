@@ -10,7 +10,7 @@ import pytest
 
 from chatfeedback.store.database import backup
 from chatfeedback.store.database.backup import Copied
-from store.database.backup.looking import BackUp, Restore, silent, url_of
+from store.database.backup.backup_helpers import BackUp, Restore, silent, url_of
 
 
 @pytest.fixture

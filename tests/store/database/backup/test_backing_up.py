@@ -12,11 +12,11 @@ from chatfeedback.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from chatfeedback.store.database import backup, migrate
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
-from closed import read_only
+from conversation_builder import People, StoredTalk
+from readonly_dirs import read_only
 from schemas import REVISIONS, schemas
-from store.database.backup.looking import BackUp, command, damage, names, rows, silent, url_of, write_much
+from store.database.backup.backup_helpers import BackUp, command, damage, names, rows, silent, url_of, write_much
 from store.database.backup.under_load import load, must_hold
-from talking import People, StoredTalk
 
 
 def test_a_backup_holds_every_row_in_one_private_file(

@@ -28,9 +28,9 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
 from clusters import Cluster
-from store.database.backup.looking import command, rows, silent
+from conversation_builder import People, StoredTalk
+from store.database.backup.backup_helpers import command, rows, silent
 from store.database.backup.under_load import load, must_hold
-from talking import People, StoredTalk
 
 SESSION = timedelta(days=1)
 
@@ -137,12 +137,12 @@ def test_people_sessions_exports_and_figures_come_along_in_a_dump(
 ) -> None:
     talk.ask("Hello", "Hi")
     users.add(engine, "ada", "admin", actor_id=None, password_hash="$argon2id$made$up")
-    token = Sessions(engine, lasting=SESSION, idle=SESSION).begin(people.ada, "password")
+    token = Sessions(engine, lifetime=SESSION, idle=SESSION).begin(people.ada, "password")
     exported = command("export", "feedback", "--format", "jsonl", "--database-url", database_url)  # makes the key
     dumped(server, database_url, tmp_path / "monday.dump")
     restored(elsewhere, new_url, tmp_path / "monday.dump")
     assert rows(new_url) == rows(database_url)
-    found = Sessions(on_new, lasting=SESSION, idle=SESSION).person(token, None)
+    found = Sessions(on_new, lifetime=SESSION, idle=SESSION).person(token, None)
     assert found is not None
     assert (found[0].annotator_id, found[0].role) == (people.ada, "admin")
     users.add(on_new, "new", "annotator", actor_id=people.ada)

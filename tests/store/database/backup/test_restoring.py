@@ -16,9 +16,9 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from conversation_builder import StoredTalk
 from schemas import NEWEST, REVISIONS, schemas
-from store.database.backup.looking import BackUp, Restore, command, damage, names, rows, silent, url_of
-from talking import StoredTalk
+from store.database.backup.backup_helpers import BackUp, Restore, command, damage, names, rows, silent, url_of
 
 
 def test_a_restored_database_is_the_one_that_was_backed_up_and_goes_on(

@@ -14,7 +14,7 @@ from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import Decision, EventStore
 from chatfeedback.store.maintenance import check
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 THREADS = 4
 

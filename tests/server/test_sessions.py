@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from browser.application import Application
 from chatfeedback.store.accounts import users
-from server.visiting import ON_SQLITE, PASSWORD, SESSION, Visitor, logout_token, set_cookies, settle
+from server.http_client import ON_SQLITE, PASSWORD, SESSION, Visitor, logout_token, set_cookies, settle
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from chatfeedback.errors import StoreUnavailable
 from chatfeedback.generation import manager
 from chatfeedback.generation.running_reply import NOT_READ_YET
 from chatfeedback.ui.chat import live_conversation
-from chatfeedback.ui.chat.live_conversation import Newest
+from chatfeedback.ui.chat.live_conversation import LiveConversation
 from openai_server import ScriptedServer
-from services.room import Room, last, until
+from services.service_harness import Room, last, until
 
 pytestmark = pytest.mark.sqlite
 
@@ -27,16 +27,16 @@ async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it
     conversation = await room.ended(await room.send("Hello"))
     reply_id = last(conversation).message_id
     monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 3600)
-    seen = Newest(room.service, room.ada, conversation)
+    seen = LiveConversation(room.service, room.ada, conversation)
 
     await room.service.rate(room.ada, conversation.conversation_id, reply_id, value="like")
-    state = await seen.look()
+    state = await seen.refresh()
     assert rated(state) == "like"
     await neighbour.service.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
-    state = await seen.look()
+    state = await seen.refresh()
     assert rated(state) == "like", "nobody has asked the database"
     monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 0)
-    state = await seen.look()
+    state = await seen.refresh()
     assert (rated(state), seen.trouble) == ("dislike", "")
 
 
@@ -56,19 +56,19 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
         return asked[-1]
 
     monkeypatch.setattr(room.service, "conversation", noted)
-    seen = Newest(room.service, room.ada, conversation)
-    assert [await seen.look() for _ in range(3)] == [conversation] * 3
+    seen = LiveConversation(room.service, room.ada, conversation)
+    assert [await seen.refresh() for _ in range(3)] == [conversation] * 3
     assert asked == []
     reply_id = last(first).message_id
     await neighbour.service.rate(room.ada, first.conversation_id, reply_id, value="like")
 
     async def heard() -> bool:
-        return rated(await seen.look()) == "like"
+        return rated(await seen.refresh()) == "like"
 
     await until(heard)
     assert len(asked) == 1
     monkeypatch.setattr(manager, "HEARD_SECONDS", -1)
-    await seen.look()
+    await seen.refresh()
     assert len(asked) == 2, "what was heard too long ago does not count"
     script.release()
     await room.ended(conversation)
@@ -85,13 +85,13 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
     async def refused(_annotator_id: str, _conversation_id: str) -> Conversation:
         raise StoreUnavailable("The database is busy.")
 
-    seen = Newest(room.service, room.ada, conversation)
+    seen = LiveConversation(room.service, room.ada, conversation)
     with monkeypatch.context() as patched:
         patched.setattr(manager, "HEARD_SECONDS", -1)
         patched.setattr(room.service, "conversation", refused)
-        await seen.look()
+        await seen.refresh()
     assert seen.trouble == NOT_READ_YET
-    await seen.look()
+    await seen.refresh()
     assert seen.trouble == ""
     script.release()
     await room.ended(conversation)

@@ -29,14 +29,14 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import open_writer
+from conversation_builder import REASONS, People
 from openai_server import Script, delta
-from talking import REASONS, People
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 30
 LINGER_SECONDS = 60
 LONGEST_MESSAGE = 200
-LONGEST_COMMENT = 100
+MAX_COMMENT_CHARS = 100
 SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=16)
 SYSTEM_PROMPT = "You are a friendly chatbot"
 
@@ -212,7 +212,7 @@ async def open_room(
         models,
         REASONS,
         longest_message=LONGEST_MESSAGE,
-        longest_comment=LONGEST_COMMENT,
+        longest_comment=MAX_COMMENT_CHARS,
         linger_seconds=LINGER_SECONDS,
     )
     try:

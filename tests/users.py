@@ -138,7 +138,7 @@ def blocks_in(app: FastAPI) -> gr.Blocks:
 
 def settle(application: Application) -> dict[str, Somebody]:
     """Makes everybody of ROLES, signs them in, and adds nobody."""
-    sessions = Sessions(application.engine, lasting=timedelta(days=1), idle=timedelta(days=1))
+    sessions = Sessions(application.engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     people = {NOBODY: Somebody(application, NOBODY, None, None)}
     for name, role in ROLES.items():
         user = users.add(application.engine, name, role, actor_id=None)

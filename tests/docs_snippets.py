@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from talking import REASONS
+from conversation_builder import REASONS
 
 Screen = tuple[str, ...]
 """Ids of messages, oldest first."""

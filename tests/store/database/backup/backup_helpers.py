@@ -15,7 +15,7 @@ from sqlalchemy import select
 from chatfeedback.store.database.backup import Copied
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.schema import metadata
-from talking import StoredTalk
+from conversation_builder import StoredTalk
 
 BackUp = Callable[..., Copied]
 """`back_up(overwrite, to, progress)`"""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chatfeedback.generation import throttle
-from chatfeedback.generation.throttle import Pace
+from chatfeedback.generation.throttle import UpdateThrottle
 
 
 class LateLoop:
@@ -16,7 +16,7 @@ class LateLoop:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._now = 0.0
         monkeypatch.setattr(throttle, "time", self)
-        self.pace = Pace()
+        self.pace = UpdateThrottle()
         self._reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def monotonic(self) -> float:
@@ -40,16 +40,16 @@ async def loop(monkeypatch: pytest.MonkeyPatch) -> LateLoop:
 
 async def test_pauses_grow_while_the_loop_is_late_and_shrink_again(loop: LateLoop) -> None:
     shortest = loop.pace.seconds
-    seen = [await loop.paused(late=5 * throttle.LATE_SECONDS) for _ in range(20)]
+    seen = [await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)]
     assert seen == sorted(seen)
-    assert seen[-1] == throttle.MOST_STRETCH * shortest, "there is an end to it"
+    assert seen[-1] == throttle.MAX_FACTOR * shortest, "there is an end to it"
     seen = [await loop.paused(late=0) for _ in range(60)]
     assert seen[-1] == shortest
 
 
 async def test_a_loop_that_is_late_once_is_no_reason(loop: LateLoop) -> None:
     shortest = loop.pace.seconds
-    assert await loop.paused(late=4 * throttle.LATE_SECONDS) == shortest
+    assert await loop.paused(late=4 * throttle.MAX_LAG_SECONDS) == shortest
 
 
 async def test_the_pauses_change_step_by_step_however_many_replies_there_are(
@@ -57,4 +57,4 @@ async def test_the_pauses_change_step_by_step_however_many_replies_there_are(
 ) -> None:
     monkeypatch.setattr(throttle, "STEP_SECONDS", 3600)
     shortest = loop.pace.seconds
-    assert {await loop.paused(late=5 * throttle.LATE_SECONDS) for _ in range(20)} == {shortest}
+    assert {await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)} == {shortest}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from browser.application import Application
-from browser.telling import asked, told
+from browser.page_probe import asked, told
 from chatfeedback.domain.conversation.decide import CHANGED_ELSEWHERE
 from chatfeedback.ui.chat import feedback_panel
+from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
-from people import Somebody, Tab
-from server.visiting import ON_SQLITE
-from talking import StoredTalk
+from server.http_client import ON_SQLITE
+from users import Somebody, Tab
 
 pytestmark = ON_SQLITE
 

@@ -19,7 +19,7 @@ from sqlalchemy import insert
 
 from chatfeedback.domain.conversation import decide as decisions
 from chatfeedback.domain.conversation.events import Generation, ReplyFinished
-from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, payload_text
 from chatfeedback.domain.feedback.decide import RatingChange, rate
@@ -109,7 +109,7 @@ class _Talk:
             for version, body in enumerate(bodies, self.conversation.version + 1)
         ]
         self.events += new
-        self.conversation, _ = evolved(self.conversation, new)
+        self.conversation, _ = evolve(self.conversation, new)
 
     def _plan(self, thread: Any) -> Generation:
         return Generation(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from chatfeedback.domain.conversation import decide as decisions
 from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import UNKNOWN, Generation, Provenance, ReplyFinished
-from chatfeedback.domain.conversation.evolve import evolved
+from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
 from chatfeedback.domain.feedback.decide import RatingChange, rate
@@ -153,7 +153,7 @@ class FoldedTalk(Talk):
             Event(new_id(), before.conversation_id, version, actor or self._actor, self._clock, body)
             for version, body in enumerate(decide(before), before.version + 1)
         )
-        self._conversation, _ = evolved(before, new)
+        self._conversation, _ = evolve(before, new)
         self.events += new
         return new
 

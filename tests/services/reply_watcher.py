@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from sqlalchemy import text
 
 from chatfeedback.generation.running_reply import Progress
-from services.room import PATIENCE_SECONDS, Room
+from services.service_harness import PATIENCE_SECONDS, Room
 
 
 @contextlib.contextmanager

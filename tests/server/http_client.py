@@ -22,7 +22,7 @@ from chatfeedback.auth import passwords
 from chatfeedback.domain.roles import Role
 from chatfeedback.store.accounts import users
 from chatfeedback.store.accounts.users import User
-from people import PLAIN, Somebody
+from users import PLAIN, Somebody
 
 PASSWORD = "four words nobody guesses"
 MOST = 20_000

@@ -56,7 +56,7 @@ class Visitor:
 
     def comes_in(self, conversation_id: str | None = None) -> ChatPage:
         """Open the page with a session of theirs; who signs in by hand does it in `signs_in`."""
-        sessions = Sessions(self.application.engine, lasting=DAY, idle=DAY)
+        sessions = Sessions(self.application.engine, lifetime=DAY, idle=DAY)
         address = self.application.address
         name = cookie_name(COOKIE, {"scheme": urlsplit(address).scheme})
         token = sessions.begin(self.user.annotator_id, "password")

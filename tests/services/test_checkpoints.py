@@ -17,8 +17,8 @@ from chatfeedback.generation.running_reply import NOT_STORED_YET, RunningReply
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.statements import Transaction
 from openai_server import ScriptedServer
-from services.room import Room, held, last, until
-from services.watching import next_of, stuck_writes
+from services.reply_watcher import next_of, stuck_writes
+from services.service_harness import Room, held, last, until
 
 STORY = "Once upon a time"
 
@@ -78,11 +78,11 @@ async def test_the_log_of_keeping_a_reply_is_not_that_of_the_request_with_which_
     correlation_id.set("of the first request")
     conversation = await room.send()
     told: list[str | None] = []
-    heed = room.service._replies._keeper._heed
+    apply_signals = room.service._replies._keeper._heed
 
     def noticed(*given: Any) -> None:
         told.append(correlation_id.get())
-        heed(*given)
+        apply_signals(*given)
 
     monkeypatch.setattr(room.service._replies._keeper, "_heed", noticed)
     await until(lambda: told)
@@ -96,8 +96,8 @@ async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_be
 ) -> None:
     def refusing(
         tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime
-    ) -> dict[str, reply_leases.Wishes]:
-        if any("Refused" in told for told in texts.values()):
+    ) -> dict[str, reply_leases.LeaseSignals]:
+        if any("RequestRejected" in told for told in texts.values()):
             raise StoreError("This cannot be stored.")
         return save(tx, owner, texts, now)
 

@@ -15,7 +15,7 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.log.statements import Transaction
 from openai_server import ScriptedServer
 from services.outage import Outage
-from services.room import Room, held, last, pass_time, until
+from services.service_harness import Room, held, last, pass_time, until
 
 STORY = "Once upon a time there was a story"
 
@@ -41,7 +41,7 @@ async def is_being_written(room: Room, conversation: Conversation) -> bool:
 async def test_a_lease_that_is_over_proves_no_death_until_it_was_seen_for_a_while(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "RENEWED_SECONDS", 3600)
+    monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
     conversation = await hanging(room, server, monkeypatch)
     watching = neighbour.service.watch(conversation.conversation_id, str(conversation.writing_id))
     await anext(watching)
@@ -56,7 +56,7 @@ async def test_a_lease_that_is_over_proves_no_death_until_it_was_seen_for_a_whil
 async def test_what_was_seen_before_an_outage_proves_nothing_after_it(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "RENEWED_SECONDS", 3600)
+    monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
     conversation = await hanging(room, server, monkeypatch)
     outage = Outage(neighbour)
     assert await neighbour.service.start() == 0

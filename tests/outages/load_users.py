@@ -17,7 +17,7 @@ from typing import Any
 from browser.application import Application
 from chatfeedback.domain.conversation.events import MessageSent
 from gradio_pages import Gone, Page, Site
-from gradio_pages import Refused as NotAnswered
+from gradio_pages import RequestRejected as NotAnswered
 
 PATIENCE = 90.0
 

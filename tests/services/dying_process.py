@@ -6,8 +6,8 @@ import asyncio
 import sys
 
 from chatfeedback.inference.client import Endpoint
-from services.room import open_room
-from talking import People
+from conversation_builder import People
+from services.service_harness import open_room
 
 
 async def main(database_url: str, model_url: str, annotator_id: str) -> None:
