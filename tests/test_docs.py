@@ -24,8 +24,10 @@ from chatfeedback.config.operations import OperationSettings
 from chatfeedback.config.settings import DEFAULT_REASONS, ReasonSettings, Settings
 from chatfeedback.config.sources import ENV_PREFIX
 from chatfeedback.domain.roles import PERMISSIONS, ROLES, Open, Requirement
+from chatfeedback.server.app import build_app
 from chatfeedback.server.authorization.policy import ROUTES
-from chatfeedback.ui.actions import FUNCTIONS
+from chatfeedback.ui.gradio_internals import actions_in
+from users import UNUSED_MODELS, blocks_in
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -155,14 +157,17 @@ def who_may_open() -> str:
     return table(("Method", "Address", "nobody", *ROLES), *rows)
 
 
-def who_may_call() -> str:
-    rows = [(f"`{name}`", *may(needs)[1:]) for name, needs in FUNCTIONS.items()]
-    return table(("Function", *ROLES), *rows)
+def test_security_page_has_the_routes_of_the_policy() -> None:
+    assert who_may_open() in SECURITY, f"docs/security.md should have this table:\n{who_may_open()}"
 
 
-@pytest.mark.parametrize("made", [who_may_open, who_may_call])
-def test_the_tables_of_who_may_call_what_are_those_of_the_code(made: Callable[[], str]) -> None:
-    assert made() in SECURITY, f"docs/security.md should have this table:\n{made()}"
+async def test_security_page_has_the_actions_that_handlers_declare(new_sqlite: Callable[[], str]) -> None:
+    app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
+    async with app.router.lifespan_context(app):
+        actions = {action.name: action for action in actions_in(blocks_in(app)).values()}
+    rows = [(f"`{name}`", *may(action.requirement)[1:]) for name, action in sorted(actions.items())]
+    expected = table(("Function", *ROLES), *rows)
+    assert expected in SECURITY, f"docs/security.md should have this table:\n{expected}"
 
 
 @pytest.mark.parametrize("called", commands())

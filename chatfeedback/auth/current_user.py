@@ -13,4 +13,9 @@ def person_in(scope: Scope) -> Person | None:
     return person if isinstance(person, Person) else None
 
 
+def set_person(scope: Scope, person: Person | None) -> None:
+    """Set the person of a request; None for a request that needs none."""
+    scope.setdefault("state", {})["person"] = person
+
+
 TOKEN = "csrf"  # noqa: S105 - the name of a field

@@ -36,9 +36,6 @@ from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.ui.assets import ASSETS
 
-SCRIPTS = ("outage.js", "session.js", "stream.js", "unsaved.js", "messages.js", "page.js", "scroll.js", "following.js")
-STYLES = ("chat.css", "messages.css", "analytics.css")
-
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -108,15 +105,12 @@ def _add_routes(app: FastAPI, parts: _Parts) -> None:
 
 
 def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
-    """The application with the page at its root, behind the door."""
-    import gradio as gr
-
-    from chatfeedback.ui import app as page
-    from chatfeedback.ui.chat import katex
+    """Return the application with the page at its root, behind the access middleware."""
+    from chatfeedback.ui.app import build_page
     from chatfeedback.ui.chat.panel import Reason
 
     settings, door = parts.settings, parts.door
-    blocks = page.build_blocks(
+    page = build_page(
         parts.service,
         DashboardQueries(parts.engine, parts.store.conversation),
         Assignments(
@@ -130,19 +124,6 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
     )
-    scripts = [(ASSETS / name).read_text() for name in SCRIPTS]
-    mounted: FastAPI = gr.mount_gradio_app(
-        app,
-        blocks,
-        path="",
-        theme=page.theme(),
-        css_paths=[ASSETS / name for name in STYLES],
-        head=katex.meta() + "".join(f"<script>{script}</script>" for script in scripts),
-        auth_dependency=door.gradio_username,
-        run_history=False,
-        footer_links=[],
-        ssr_mode=False,
-        show_error=False,
-    )
-    door.close_around(mounted, blocks, scripts)
+    mounted = page.mount(app, door.gradio_username)
+    door.wrap(mounted, page)
     return mounted

@@ -8,17 +8,19 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
+from starlette.requests import Request
 
 from chatfeedback.auth.current_user import TOKEN, person_in
-from chatfeedback.domain.roles import Permission, Person
+from chatfeedback.domain.roles import Open, Permission, Person
 from chatfeedback.errors import NotSignedIn
+from chatfeedback.ui.actions import action
 
 Who = Callable[[gr.Request], Person]
 """The person who sent a request; raises NotSignedIn."""
-TokenFor = Callable[[gr.Request, str], str]
+TokenFor = Callable[[Request, str], str]
 """The token of a form of this purpose, for the person who sent a request."""
 ROLE_NAMES = {"annotator": "Annotator", "researcher": "Researcher", "admin": "Admin"}
 
@@ -60,10 +62,12 @@ class AccountHandlers:
         self._on = on
         self._sign_in = sign_in
 
+    @action(Open.PAGE)
     def load(self, request: gr.Request) -> str:
         """Draw who is signed in."""
         return self._account(who(request), request)
 
+    @action(Open.PAGE)
     def begin_with_figures(self, request: gr.Request) -> dict[Any, Any]:
         """Show Analytics alone to a person who may not chat."""
         if who(request).may(Permission.CHAT):
@@ -83,7 +87,7 @@ class AccountHandlers:
         if sign_in.passwords:
             parts.append('<a href="/password">Password</a>')
         if sign_in.signs_in:
-            token = html.escape(sign_in.token_for(request, "logout"))
+            token = html.escape(sign_in.token_for(cast(Request, request.request), "logout"))
             parts.append(
                 f'<form method="post" action="/logout"><input type="hidden" name="{TOKEN}" value="{token}">'
                 '<button type="submit">Sign out</button></form>'

@@ -1,47 +1,69 @@
-"""Actions: what each function of the page needs."""
+"""Actions: each handler declares the permission that it requires and the shape of what a browser sends to it.
+
+    @action(Permission.CHAT, STATE, TEXT, event=Shape(EditEvent))
+    async def edit(self, view: ViewState, model: str | None, data: gr.EditData, request: gr.Request) -> Updates: …
+
+Two places check a declaration: the access middleware, before Gradio reads the call, and `ActionBlocks`, when Gradio
+makes it. A page with a handler that declares nothing is refused when it is built, so that no server starts with it.
+"""
 
 from __future__ import annotations
 
-from chatfeedback.domain.roles import Open, Permission, Requirement
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-FUNCTIONS: dict[str, Requirement] = {
-    "AccountHandlers.load": Open.PAGE,
-    "AccountHandlers.begin_with_figures": Open.PAGE,
-    # These two do nothing for somebody who may not chat.
-    "ChatHandlers.load": Open.PAGE,
-    "ChatHandlers.unload": Open.PAGE,
-    "open_sidebar": Open.PAGE,
-    "wake": Open.PAGE,
-    "ChatHandlers.send": Permission.CHAT,
-    "ChatHandlers.stop": Permission.CHAT,
-    "ChatHandlers.retry": Permission.CHAT,
-    "ChatHandlers.undo": Permission.CHAT,
-    "ChatHandlers.edit": Permission.CHAT,
-    "ChatHandlers.new": Permission.CHAT,
-    "ChatHandlers.open": Permission.CHAT,
-    "ChatHandlers.earlier": Permission.CHAT,
-    "ChatHandlers.view_previous": Permission.CHAT,
-    "ChatHandlers.view_following": Permission.CHAT,
-    "ChatHandlers.keep": Permission.CHAT,
-    "ChatHandlers.put_back": Permission.CHAT,
-    "FeedbackHandlers.like": Permission.CHAT,
-    "FeedbackHandlers.take_back": Permission.CHAT,
-    "FeedbackHandlers.select": Permission.CHAT,
-    "FeedbackHandlers.open_last": Permission.CHAT,
-    "FeedbackHandlers.choose_reason": Permission.CHAT,
-    "FeedbackHandlers.type_comment": Permission.CHAT,
-    "FeedbackHandlers.leave_comment": Permission.CHAT,
-    "FeedbackHandlers.close": Permission.CHAT,
-    "FeedbackHandlers.keep": Permission.CHAT,
-    "FeedbackHandlers.send_again": Permission.CHAT,
-    "FeedbackHandlers.follow": Permission.CHAT,
-    # Of everybody for those who may see all, else of oneself.
-    "AnalyticsHandlers.refresh": Permission.SEE_OWN,
-    "AnalyticsHandlers.watch": Permission.SEE_OWN,
-    "AnalyticsHandlers.tick": Permission.SEE_OWN,
-    "AnalyticsHandlers.newer": Permission.SEE_OWN,
-    "AnalyticsHandlers.older": Permission.SEE_OWN,
-    "AnalyticsHandlers.open": Permission.SEE_OWN,
-    "AnalyticsHandlers.close": Permission.SEE_OWN,
-}
-"""By the qualified name of the handler."""
+import gradio as gr
+
+from chatfeedback.domain.roles import Open, Person, Requirement
+from chatfeedback.ui.shapes import NO_EVENT, STATE, Shape
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The declaration of a handler."""
+
+    name: str
+    requirement: Requirement
+    inputs: tuple[Shape, ...]
+    event: Shape
+
+    def permits(self, person: Person) -> bool:
+        """Return True if the role of `person` meets the requirement."""
+        return isinstance(self.requirement, Open) or person.may(self.requirement)
+
+    def accepts(self, inputs: list[Any], event_data: Any) -> bool:
+        """Return True if the page could have sent these inputs and this event."""
+        return (
+            len(inputs) == len(self.inputs)
+            and all(shape.accepts(value) for shape, value in zip(self.inputs, inputs, strict=True))
+            and self.event.accepts(event_data)
+        )
+
+
+def action(requirement: Requirement, *inputs: Shape, event: Shape = NO_EVENT) -> Callable[[Handler], Handler]:
+    """Declare a handler: the requirement, the shapes of its inputs in their order, and that of its event."""
+
+    def declare(handler: Handler) -> Handler:
+        handler.action = Action(handler.__qualname__, requirement, inputs, event)  # type: ignore[attr-defined]
+        return handler
+
+    return declare
+
+
+def declared_action(function: Any) -> Action:
+    """Return the action of a function of Gradio's table.
+
+    Raises:
+        AssertionError: Its handler declares no action, or other inputs than it is wired to.
+    """
+    name = function.fn.__qualname__
+    declared = getattr(function.fn, "action", None)
+    if not isinstance(declared, Action):
+        raise AssertionError(f"The handler {name} declares no action; decorate it with @action (ui/actions.py).")
+    wired = [isinstance(block, gr.State) for block in function.inputs]
+    if wired != [shape is STATE for shape in declared.inputs]:
+        raise AssertionError(f"The handler {name} is wired to other inputs than its @action declares.")
+    return declared

@@ -1,16 +1,21 @@
-"""The Blocks: two tabs, and which handler answers to what."""
+"""The page: two tabs, which handler answers to which event, and how a FastAPI application mounts it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
+from starlette.requests import Request
 
 from chatfeedback.analytics.dashboard import DashboardQueries
+from chatfeedback.domain.roles import Open
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.account import AccountComponents, AccountHandlers, SignIn
+from chatfeedback.ui.actions import Action, action
 from chatfeedback.ui.analytics.handlers import build_analytics
 from chatfeedback.ui.assets import ASSETS
 from chatfeedback.ui.chat.feedback_panel import FeedbackHandlers
@@ -19,9 +24,12 @@ from chatfeedback.ui.chat.layout import Controls, lay_out_chat
 from chatfeedback.ui.chat.panel import Panel, Reason
 from chatfeedback.ui.chat.tab_state import TabStates
 from chatfeedback.ui.chat.view import ChatView, Components
-from chatfeedback.ui.error_reporting import ErrorReportingBlocks
 from chatfeedback.ui.event_defaults import CALLED
+from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, files_in, katex_element
+from chatfeedback.ui.shapes import FLAG
 
+SCRIPTS = ("transport.js", "outage.js", "session.js", "unsaved.js", "messages.js", "page.js", "scroll.js", "following.js")
+STYLES = ("chat.css", "messages.css", "analytics.css")
 MAX_CONCURRENT_EVENTS = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""
 KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
@@ -54,7 +62,41 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_blocks(
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page, and what an application around it needs to know to guard it."""
+
+    blocks: gr.Blocks
+    actions: Mapping[int, Action]
+    """Of Gradio's function table, by index."""
+    files: frozenset[str]
+    """Paths of the files that the page shows."""
+    scripts: tuple[str, ...]
+    """Inline scripts of its head."""
+
+    def mount(self, app: FastAPI, username: Callable[[Request], str | None]) -> FastAPI:
+        """Return `app` with the page at its root.
+
+        A middleware of `app` sets the person of each request (`chatfeedback.auth.current_user.set_person`); a request
+        without one is refused. `username`: the name under which Gradio knows the person of a request; None refuses it.
+        """
+        mounted: FastAPI = gr.mount_gradio_app(
+            app,
+            self.blocks,
+            path="",
+            theme=theme(),
+            css_paths=[ASSETS / name for name in STYLES],
+            head=katex_element() + "".join(f"<script>{script}</script>" for script in self.scripts),
+            auth_dependency=username,
+            run_history=False,
+            footer_links=[],
+            ssr_mode=False,
+            show_error=False,
+        )
+        return mounted
+
+
+def build_page(
     service: ChatService,
     analytics: DashboardQueries,
     assignments: Assignments,
@@ -65,10 +107,17 @@ def build_blocks(
     models: Sequence[str],
     reasons: Sequence[Reason],
     shown_messages: int,
-) -> gr.Blocks:
-    """The whole page. `models`: names for the picker, the first is the default."""
-    blocks: gr.Blocks
-    with ErrorReportingBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
+) -> Page:
+    """Build the page.
+
+    Args:
+        models: Names for the picker; the first is the default.
+        refused: Called with an annotator's id and the code of a refusal.
+
+    Raises:
+        AssertionError: A handler declares no action.
+    """
+    with ActionBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
         # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
         account = gr.HTML(
             elem_id="account",
@@ -87,7 +136,8 @@ def build_blocks(
         _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
     blocks.max_threads = MAX_CONCURRENT_EVENTS
     blocks.queue(default_concurrency_limit=None)
-    return blocks
+    scripts = tuple((ASSETS / name).read_text() for name in SCRIPTS)
+    return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts)
 
 
 def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
@@ -98,11 +148,13 @@ def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> 
     on.account.click(handlers.begin_with_figures, [], [on.tabs, on.chat], **CALLED)
 
 
+@action(Open.PAGE, FLAG)
 def open_sidebar(wide: bool) -> gr.Sidebar:
     """The list of conversations is open where there is room for it."""
     return gr.Sidebar(open=wide)
 
 
+@action(Open.PAGE)
 def wake() -> None:
     """Does nothing, which has the page fetch the answers that wait for it."""
 

@@ -15,7 +15,7 @@ from browser.chat_page import ChatPage
 from browser.page_probe import asked
 from chatfeedback.services.chat import ChatService
 from chatfeedback.store.database import engine
-from chatfeedback.ui.error_reporting import SENTENCE
+from chatfeedback.ui.gradio_internals import FAULT
 from log_assertions import faults
 from openai_server import ScriptedServer, delta
 
@@ -208,11 +208,11 @@ def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
         bug.setattr(ChatService, "rate", broken)
         chat.prompt.fill("precious prompt")
         chat.prompt.press("Enter")
-        expect(toast).to_contain_text(SENTENCE)
+        expect(toast).to_contain_text(FAULT)
         toast.get_by_test_id("toast-close").click()
         expect(toast).to_have_count(0)
         chat.comment.fill("precious comment")
-        expect(toast).to_contain_text(SENTENCE)
+        expect(toast).to_contain_text(FAULT)
         expect(chat.comment).to_have_value("precious comment")
         expect(chat.prompt).to_have_value("precious prompt")
     assert len(faults(caplog)) == 2

@@ -35,7 +35,7 @@ def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
     """Build the gate that `AuthSetup` puts around the application, with no function and no file behind it."""
     auth_service = AuthService(engine)
     config = AccessConfig(
-        functions={},
+        actions={},
         files=frozenset(),
         scripts=(),
         hosts=allowed_hosts(settings),

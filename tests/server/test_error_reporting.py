@@ -14,7 +14,7 @@ from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.server.logging import RequestId
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.chat import rendering
-from chatfeedback.ui.error_reporting import SENTENCE
+from chatfeedback.ui.gradio_internals import FAULT
 from openai_server import ScriptedServer
 from users import Somebody, Tab, house
 
@@ -57,7 +57,7 @@ def called(tab: Tab, name: str, data: list[Any] | None = None, **more: Any) -> l
 
 def assert_told_once(told: list[dict[str, Any]]) -> None:
     """One sentence, and nothing on the page is changed, nor covered by Gradio's own error."""
-    assert [message["log"] for message in told if message["msg"] == "log"] == [SENTENCE]
+    assert [message["log"] for message in told if message["msg"] == "log"] == [FAULT]
     assert told[-1]["success"]
     parts = told[-1]["output"]["data"]
     assert [part for part in parts if part not in (None, {"__type__": "update"})] == []
@@ -65,7 +65,7 @@ def assert_told_once(told: list[dict[str, Any]]) -> None:
 
 def assert_logged_once(records: list[logging.LogRecord], handler: str, error: type[Exception] = Bug) -> None:
     (record,) = records
-    assert (record.levelname, record.name) == ("ERROR", "chatfeedback.ui.error_reporting")
+    assert (record.levelname, record.name) == ("ERROR", "chatfeedback.ui.gradio_internals")
     assert record.getMessage() == f"the handler {handler} failed"
     assert record.request_id == ID
     assert record.exc_info is not None

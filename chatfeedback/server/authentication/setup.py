@@ -6,12 +6,10 @@ Whatever the way of signing in, the rest of the application sees one thing: the 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import gradio as gr
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
@@ -39,8 +37,8 @@ from chatfeedback.server.error_responses import broken, refusal
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database.availability import StoreFailed
 from chatfeedback.ui.account import SignIn
+from chatfeedback.ui.app import Page
 from chatfeedback.ui.assets import ASSETS
-from chatfeedback.ui.call_schemas import functions
 
 if TYPE_CHECKING:  # loaded where somebody signs in with it
     from chatfeedback.auth.oidc.client import OidcClient
@@ -142,13 +140,13 @@ class AuthSetup:
 
         return router
 
-    def close_around(self, app: FastAPI, blocks: gr.Blocks, scripts: Iterable[str]) -> None:
-        """Puts the gate around the application. Raises AssertionError for a function that no rule is about."""
+    def wrap(self, app: FastAPI, page: Page) -> None:
+        """Add the middleware of authentication and authorization to the application."""
         settings = self._settings
         config = AccessConfig(
-            functions=functions(blocks),
-            files=frozenset(_files(blocks.config)),
-            scripts=tuple(scripts),
+            actions=page.actions,
+            files=page.files,
+            scripts=page.scripts,
             hosts=allowed_hosts(settings),
             # Without a token, a site elsewhere that has itself resolved to us could read the metrics.
             at_any_name={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
@@ -175,9 +173,8 @@ class AuthSetup:
             return ProxyHeaderAuth(self.auth_service, settings.proxy_header)
         return SessionAuth(self.auth_service)
 
-    def _token_for(self, request: gr.Request, purpose: str) -> str:
-        asked: Any = request.request
-        return self._forms.token(asked, purpose)
+    def _token_for(self, request: Request, purpose: str) -> str:
+        return self._forms.token(request, purpose)
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
@@ -214,15 +211,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _files(config: Any) -> Iterator[str]:
-    """The paths of the files that components of the page show."""
-    if isinstance(config, dict):
-        if isinstance(config.get("path"), str) and config.get("meta", {}).get("_type") == "gradio.FileData":
-            yield config["path"]
-        for value in config.values():
-            yield from _files(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _files(value)

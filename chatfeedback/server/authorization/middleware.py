@@ -22,6 +22,7 @@ import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chatfeedback.auth.current_user import set_person
 from chatfeedback.auth.service import AuthService
 from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
@@ -31,7 +32,7 @@ from chatfeedback.server.authorization.policy import rule_for
 from chatfeedback.server.authorization.request_body import RequestRejected, bounded, replayed, whole
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
-from chatfeedback.ui.call_schemas import HandlerSpec
+from chatfeedback.ui.actions import Action
 
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_PAGES = 100_000
@@ -45,7 +46,7 @@ _FILE = "/gradio_api/file="
 class AccessConfig:
     """What the gate knows of what is behind it."""
 
-    functions: Mapping[int, HandlerSpec]
+    actions: Mapping[int, Action]
     """Of Gradio's function table, by index."""
     files: Collection[str]
     """Paths that the page itself shows, and nothing else of `/gradio_api/file=`."""
@@ -95,7 +96,7 @@ class AccessMiddleware:
                 scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
                 person = await self._identify(scope)
                 self._check_access(person, rule.needs if rule else None)
-            scope.setdefault("state", {})["person"] = person
+            set_person(scope, person)
             checked = await self._checked(scope, bounded(receive, self._config.max_request_bytes), person)
             await self._app(scope, checked, answer)
         except RequestRejected as error:
@@ -177,11 +178,14 @@ class AccessMiddleware:
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
             raise RequestRejected(400, "This is no call of a function of this page.", "malformed")
         index = body.get("fn_index")
-        function = self._config.functions.get(index) if type(index) is int else None
-        if function is None:
+        action = self._config.actions.get(index) if type(index) is int else None
+        if action is None:
             raise RequestRejected(404, "There is no such function.", "no_such_function")
-        self._require_permission(person, function.needs, "function")
-        if not function.accepts(body["data"], body.get("trigger_id"), body.get("event_data")):
+        self._require_permission(person, action.requirement, "function")
+        trigger_id = body.get("trigger_id")
+        if trigger_id is not None and type(trigger_id) is not int:
+            raise RequestRejected(400, "This is no call that the page makes.", "malformed")
+        if not action.accepts(body["data"], body.get("event_data")):
             raise RequestRejected(400, "This is no call that the page makes.", "malformed")
         self._require_page_owner(person, body.get("session_hash"))
         return replayed(scope, orjson.dumps(body), receive)

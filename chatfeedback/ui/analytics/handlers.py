@@ -22,6 +22,7 @@ from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
 from chatfeedback.query.filters import Filters
 from chatfeedback.services.chat import NOT_OFFERED, OF_ANOTHER
 from chatfeedback.ui.account import who
+from chatfeedback.ui.actions import action
 from chatfeedback.ui.analytics import charts, timeline
 from chatfeedback.ui.analytics.charts import Card, number, percent, seconds
 from chatfeedback.ui.analytics.feedback_table import badge, feedback_table
@@ -31,6 +32,7 @@ from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.drawings import Drawings
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.event_defaults import CALLED
+from chatfeedback.ui.shapes import FLAG, STATE, TAB_SELECTED_OR_NO_EVENT, TEXT, RowSelected, Shape
 
 EXPORT_PATH = "/export/feedback"
 ROWS = 50
@@ -68,6 +70,7 @@ class AnalyticsHandlers:
         self._labels = labels
         self._refused = refused
 
+    @action(Permission.SEE_OWN, TEXT, TEXT, TEXT, TEXT, event=TAB_SELECTED_OR_NO_EVENT)
     def refresh(
         self, since: str | None, until: str | None, model: str | None, annotator: str | None, request: gr.Request
     ) -> Update:
@@ -88,6 +91,7 @@ class AnalyticsHandlers:
 
         return self._answer(request, act)
 
+    @action(Permission.SEE_OWN, STATE)
     def tick(self, shown: Shown, request: gr.Request) -> Update:
         """Draws again if anything has happened since."""
 
@@ -98,18 +102,22 @@ class AnalyticsHandlers:
 
         return self._answer(request, act)
 
+    @action(Permission.SEE_OWN, FLAG)
     def watch(self, live: bool, request: gr.Request) -> Update:
         """Looks for something new from time to time, or no longer."""
         return self._answer(request, lambda _person: {self._components.timer: gr.Timer(active=bool(live))})
 
+    @action(Permission.SEE_OWN, STATE)
     def newer(self, shown: Shown, request: gr.Request) -> Update:
         """Shows the part of the table before this one."""
         return self._turn(shown, -ROWS, request)
 
+    @action(Permission.SEE_OWN, STATE)
     def older(self, shown: Shown, request: gr.Request) -> Update:
         """Shows the part of the table after this one."""
         return self._turn(shown, ROWS, request)
 
+    @action(Permission.SEE_OWN, STATE, event=Shape(RowSelected))
     def open(self, shown: Shown, data: gr.EventData, request: gr.Request) -> Update:
         """Shows the conversation of a row."""
 
@@ -134,6 +142,7 @@ class AnalyticsHandlers:
 
         return self._answer(request, act)
 
+    @action(Permission.SEE_OWN)
     def close(self, request: gr.Request) -> Update:
         """Closes the conversation."""
         nothing: Update = {

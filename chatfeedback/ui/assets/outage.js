@@ -2,17 +2,17 @@
 // waits here until the database is back, and is then sent again, one call after the other in the order of the clicks;
 // the person is told meanwhile. The same call twice in a row, because somebody pressed Enter again, is sent once.
 (() => {
-  const fetchAsEver = window.fetch;
-  const AWAY = 503, WORK = /\/gradio_api\/(queue\/|heartbeat\/|app_id$)/, CALL = /\/gradio_api\/queue\/join$/;
+  const { network, isCall, isWork, isHeartbeat } = chatfeedback.transport;
+  const AWAY = 503;
   const SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back.";
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const isBack = () => fetchAsEver(new URL("readyz", document.baseURI)).then((answer) => answer.ok, () => false);
+  const isBack = () => network(new URL("readyz", document.baseURI)).then((answer) => answer.ok, () => false);
   let comingBack = null; // all who wait for it share the questions
   const comeBack = () => comingBack ??= (async () => {
     do await pause(1000); while (!(await isBack()));
     comingBack = null;
   })();
-  window.chatfeedback = { comeBack };
+  Object.assign(window.chatfeedback, { comeBack });
   const calls = []; // that are not answered yet, in the order of the clicks
   let away = null; // from the first refusal until the last call that was held is answered
 
@@ -35,7 +35,7 @@
       const call = calls[0];
       if (!(await call.refused)) continue; // it was on its way, and is answered
       try {
-        const answer = await fetchAsEver(call.resource, call.options);
+        const answer = await network(call.resource, call.options);
         if (answer.status === AWAY) await comeBack();
         else answered(call, call.resolve, answer);
       } catch (error) {
@@ -47,7 +47,7 @@
   };
   const send = async (call) => {
     try {
-      const answer = await fetchAsEver(call.resource, call.options);
+      const answer = await network(call.resource, call.options);
       if (answer.status === AWAY) {
         away ??= wait();
         return true;
@@ -69,17 +69,16 @@
     call.refused = before ? before.then(sent) : Promise.resolve(sent());
     return answer;
   };
-  window.fetch = async (resource, options) => {
-    const url = new URL(resource.url ?? String(resource), document.baseURI);
+  chatfeedback.transport.use("outage", async (resource, options, next) => {
     // What has no body can be sent again as it is; Gradio opens the stream of answers by such a Request.
     const again = !(resource instanceof Request) || resource.method === "GET";
-    const ours = url.origin === window.location.origin && WORK.test(url.pathname) && again;
-    if (ours && CALL.test(url.pathname)) return called(resource, options);
+    const waits = isWork(resource) || isHeartbeat(resource);
+    if (isCall(resource) && again) return called(resource, options);
     for (;;) {
-      const answer = await fetchAsEver(resource, options);
-      if (answer.status !== AWAY || !ours) return answer;
+      const answer = await next(resource, options);
+      if (answer.status !== AWAY || !waits || !again) return answer;
       away ??= wait();
       await comeBack();
     }
-  };
+  });
 })();

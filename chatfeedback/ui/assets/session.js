@@ -4,29 +4,27 @@
 // said. One that may not do what it offers, because the person, their role or the consent text has changed, is loaded
 // again.
 (() => {
-  const fetchAsEver = window.fetch;
+  const { isOwn, isCall, isWork, use } = chatfeedback.transport;
   const NOT_SIGNED_IN = 401, NOT_ALLOWED = 403;
-  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // the latter is how Gradio asks whether a lost server is back
   const left = () => new Promise(() => {}); // the page is being left: no error has to be shown any more
-  window.fetch = async (resource, options) => {
-    const answer = await fetchAsEver(resource, options);
-    const url = new URL(resource.url ?? String(resource), document.baseURI);
-    if (url.origin !== window.location.origin) return answer;
+  use("session", async (resource, options, next) => {
+    const answer = await next(resource, options);
+    if (!isOwn(resource)) return answer;
     if (answer.status === NOT_SIGNED_IN) {
       const here = window.location.pathname + window.location.search;
-      chatfeedback.unsaved.leave(url.pathname.endsWith("/queue/join") ? options?.body : "");
-      window.addEventListener("pagehide", () => chatfeedback.unsaved.leave("")); // with what was typed since
+      chatfeedback.unsaved.leave(isCall(resource) ? options : null);
+      window.addEventListener("pagehide", () => chatfeedback.unsaved.leave(null)); // with what was typed since
       window.location.assign(`/login?next=${encodeURIComponent(here)}&ended`);
       return left();
     }
     const last = Number(sessionStorage.getItem("chatfeedback:refused"));
-    if (answer.status === NOT_ALLOWED && WORK.test(url.pathname) && Date.now() - last > 10_000) {
+    if (answer.status === NOT_ALLOWED && isWork(resource) && Date.now() - last > 10_000) {
       sessionStorage.setItem("chatfeedback:refused", Date.now()); // where it does not help: not again and again
       window.location.reload();
       return left();
     }
     return answer;
-  };
+  });
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") window.fetch("/gradio_api/app_id").catch(() => {}); // the answer says nothing
   });

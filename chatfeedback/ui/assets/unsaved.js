@@ -7,10 +7,10 @@
 (() => {
   const KEY = "chatfeedback:unsaved";
   const REASON = "reason "; // a part of a rating for each code
-  const JOIN = /\/gradio_api\/queue\/join$/, LOST = 500; // from this status on, a call may be sent again
+  const { isCall, readCall, use } = chatfeedback.transport;
+  const LOST = 500; // from this status on, a call may be sent again
   const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
   const LONGEST_PAUSE = 30_000;
-  const fetchAsEver = window.fetch;
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that takes every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
@@ -86,9 +86,8 @@
   });
 
   // Return what a call of a function says of a reply: which one, and what is wanted of the parts of its rating.
-  const read = ({ trigger_id: trigger, data, event_data: told }) => {
-    const component = window.gradio_config?.components.find(({ id }) => id === trigger);
-    switch (component?.props.elem_id) {
+  const read = ({ source, data, event: told }) => {
+    switch (source) {
       case "chatbot": {
         const message = told?.liked === undefined ? null : data[2];
         const value = { true: "like", false: "dislike" }[told?.liked] ?? "";
@@ -150,12 +149,11 @@
   };
   const broken = () => lose((one) => one.event);
 
-  window.fetch = async (resource, options) => {
-    const url = new URL(resource.url ?? String(resource), document.baseURI);
-    const feedback = JOIN.test(url.pathname) && options?.body ? read(JSON.parse(options.body)) : null;
-    if (!feedback) return fetchAsEver(resource, options);
+  use("unsaved", async (resource, options, next) => {
+    const feedback = isCall(resource) && options?.body ? read(readCall(options)) : null;
+    if (!feedback) return next(resource, options);
     const call = note(feedback);
-    const answer = await fetchAsEver(resource, options).catch(() => null);
+    const answer = await next(resource, options).catch(() => null);
     if (!answer || answer.status >= LOST) {
       lose((one) => one.call === call);
       return never();
@@ -171,12 +169,12 @@
     if (answers.has(event)) answered(event, answers.get(event));
     answers.delete(event);
     return answer;
-  };
+  });
 
   // The text of an edit that was refused, or of a box for editing that is left open. It cannot be sent again by itself:
   // what it would replace may be another message by then.
-  const leave = (body) => {
-    const { event_data: told } = JSON.parse(body || "{}");
+  const leave = (call) => {
+    const { event: told } = readCall(call);
     const box = document.querySelector("#chatbot textarea.edit-textarea");
     const isChanged = box?.value !== box?.dataset.opened;
     const text = told?.previous_value === undefined ? isChanged && box.value : told.value;

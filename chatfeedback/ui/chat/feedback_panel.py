@@ -16,10 +16,12 @@ from typing import Any
 import gradio as gr
 
 from chatfeedback.domain.conversation.state import Conversation, Rating
+from chatfeedback.domain.roles import Permission
 from chatfeedback.domain.text import sanitize
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import ChatFeedbackError, Conflict, NotRateable
 from chatfeedback.services.chat import ChatService
+from chatfeedback.ui.actions import action
 from chatfeedback.ui.chat import panel as panels
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.handlers import ChatHandlers
@@ -27,6 +29,17 @@ from chatfeedback.ui.chat.panel import Panel, Reason
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.tab_state import TabState
 from chatfeedback.ui.chat.view import Components, Update, Updates, alert
+from chatfeedback.ui.shapes import (
+    NUMBER,
+    STATE,
+    TEXT,
+    LikeEvent,
+    MessageSelected,
+    NewerVersion,
+    ReasonSelected,
+    Shape,
+    UnsavedFeedback,
+)
 
 TYPING_PAUSE_SECONDS = 0.8
 QUIET_SECONDS = 0.25
@@ -50,6 +63,7 @@ class FeedbackHandlers:
         self._panel = panel
         self._reasons = tuple(reasons)
 
+    @action(Permission.CHAT, STATE, TEXT, TEXT, event=Shape(LikeEvent))
     async def like(
         self, view: ViewState, about: str, clicked: str | None, data: gr.LikeData, request: gr.Request
     ) -> Update:
@@ -121,6 +135,7 @@ class FeedbackHandlers:
         """Why a click was refused; the page then asks for what is to be seen instead (`take_back`)."""
         return {self._components.notice: alert(sentence or str(error)), self._panel.refused: new_id()}
 
+    @action(Permission.CHAT, STATE)
     async def take_back(self, view: ViewState, request: gr.Request) -> Updates:
         """Paints the thumbs as they are stored, after a click that was not; all that is stored, where nothing is known.
 
@@ -141,6 +156,7 @@ class FeedbackHandlers:
         async for update in self._chat.show_again(tab, annotator_id, conversation, view.limit):
             yield update
 
+    @action(Permission.CHAT, STATE, TEXT, TEXT, event=Shape(MessageSelected))
     async def select(
         self, view: ViewState, about: str, clicked: str | None, data: gr.SelectData, request: gr.Request
     ) -> Update:
@@ -158,6 +174,7 @@ class FeedbackHandlers:
             return {self._components.notice: gr.skip()}
         return self._open(tab, conversation, annotator_id, message_id)
 
+    @action(Permission.CHAT, STATE)
     async def open_last(self, view: ViewState, request: gr.Request) -> Update:
         """Opens the panel for the last reply."""
         tab, annotator_id = self._chat.tab(request)
@@ -171,6 +188,7 @@ class FeedbackHandlers:
             return self._refusal(error)
         return self._open(tab, conversation, annotator_id, view.ids[-1])
 
+    @action(Permission.CHAT, TEXT, event=Shape(ReasonSelected))
     async def choose_reason(self, about: str, data: gr.SelectData, request: gr.Request) -> Update:
         """Store a click on a reason at once, and show the reasons that are stored if the page does not know them all.
 
@@ -192,6 +210,7 @@ class FeedbackHandlers:
             said[self._panel.reasons] = panels.offered(self._reasons, rating)
         return said
 
+    @action(Permission.CHAT, TEXT, TEXT, NUMBER)
     async def type_comment(self, about: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """The comment changed: stored when nothing more was typed for a moment."""
         tab, _annotator_id = self._chat.tab(request)
@@ -201,6 +220,7 @@ class FeedbackHandlers:
             return {self._panel.saved: gr.skip()}
         return (await self._save(about, request, comment=comment))[0]
 
+    @action(Permission.CHAT, TEXT, TEXT, NUMBER)
     async def leave_comment(self, about: str, comment: str | None, stamp: float, request: gr.Request) -> Update:
         """Store what was typed into the box that is left. None if nothing was: then it may hold an old comment."""
         if comment is None:
@@ -209,6 +229,7 @@ class FeedbackHandlers:
         tab.typed = max(tab.typed, stamp)
         return (await self._save(about, request, comment=comment))[0]
 
+    @action(Permission.CHAT, TEXT, TEXT, NUMBER)
     async def close(self, about: str, comment: str | None, stamp: float, request: gr.Request) -> Update:
         """Closes the panel, its comment stored."""
         tab, _annotator_id = self._chat.tab(request)
@@ -216,6 +237,7 @@ class FeedbackHandlers:
         failed = self._components.notice in said
         return said if failed else {**said, **self._closed(tab)}
 
+    @action(Permission.CHAT, STATE, TEXT, event=Shape(UnsavedFeedback))
     async def send_again(self, view: ViewState, about: str, data: gr.EventData, request: gr.Request) -> Update:
         """Store what an earlier page of this tab sent in vain, and show it; what cannot be stored is given back.
 
@@ -250,6 +272,7 @@ class FeedbackHandlers:
         said |= self._open(tab, conversation, annotator_id, message_id, keep_comment=tab.panel_of == target)
         return said
 
+    @action(Permission.CHAT, STATE, TEXT, event=Shape(NewerVersion))
     async def follow(self, view: ViewState, about: str, data: gr.EventData, request: gr.Request) -> Updates:
         """Repaint what another page has changed: thumbs and the open panel, or everything if messages changed too.
 
@@ -295,6 +318,7 @@ class FeedbackHandlers:
         del update[self._panel.box], update[self._panel.about]
         return {**update, self._panel.saved: panels.saved(about, rating, with_comment=True)}
 
+    @action(Permission.CHAT, STATE, TEXT)
     def keep(self, view: ViewState, about: str, request: gr.Request) -> Update:
         """Close the panel when its reply is not on the screen any more, or a prompt was sent since it was opened.
 

@@ -17,15 +17,17 @@ from chatfeedback.domain import prompts
 from chatfeedback.domain.conversation.decide import CHANGED_ELSEWHERE
 from chatfeedback.domain.conversation.events import UNASSIGNED
 from chatfeedback.domain.conversation.state import Conversation
-from chatfeedback.domain.roles import Permission
+from chatfeedback.domain.roles import Open, Permission
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import NEW_CONVERSATION, NOT_OFFERED, ChatService
 from chatfeedback.ui.account import who
+from chatfeedback.ui.actions import action
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.tab_state import LISTED_STEP, RenderTurn, TabState, TabStates
 from chatfeedback.ui.chat.view import ChatView, Components, Update, Updates, alert
+from chatfeedback.ui.shapes import CLICK, STATE, TEXT, ConversationSelected, EditEvent, MoreRequested, Shape
 
 Act = Callable[[str, ViewState], Awaitable[Conversation]]
 EARLIER_STEP = 50
@@ -80,6 +82,7 @@ class ChatHandlers:
             await self._service.refuse(annotator_id, NOT_OFFERED)
             raise
 
+    @action(Open.PAGE)
     async def load(self, request: gr.Request) -> Updates:
         """Draws the conversation that the address names; nothing for somebody who may not chat.
 
@@ -114,10 +117,12 @@ class ChatHandlers:
             async for update in self._render_anew(tab, turn, annotator_id, conversation):
                 yield update
 
+    @action(Open.PAGE)
     async def unload(self, request: gr.Request) -> None:
         """The page was closed."""
         self._tabs.forget(who(request).annotator_id, str(request.session_hash))
 
+    @action(Permission.CHAT, TEXT, STATE, TEXT, TEXT)
     async def send(
         self, text: str, view: ViewState, model: str | None, prompt_id: str | None, request: gr.Request
     ) -> Updates:
@@ -171,6 +176,7 @@ class ChatHandlers:
             return True  # whatever is wrong, it is said when the prompt is sent
         return repeated is not None or not tab.writing
 
+    @action(Permission.CHAT, STATE, TEXT, event=CLICK)
     async def retry(self, view: ViewState, model: str | None, request: gr.Request) -> Updates:
         """Streams another reply beside the last one."""
 
@@ -183,6 +189,7 @@ class ChatHandlers:
         async for update in self._act(act, view, request, note=rendering.about_retry):
             yield update
 
+    @action(Permission.CHAT, STATE, TEXT, event=Shape(EditEvent))
     async def edit(self, view: ViewState, model: str | None, data: gr.EditData, request: gr.Request) -> Updates:
         """Stores a new version of a prompt or a reply."""
 
@@ -200,6 +207,7 @@ class ChatHandlers:
         async for update in self._act(act, view, request, text=str(data.value)):
             yield update
 
+    @action(Permission.CHAT, TEXT, STATE, event=CLICK)
     async def undo(self, text: str, view: ViewState, request: gr.Request) -> Updates:
         """Takes the last exchange off the screen; its prompt goes into the box, or is offered."""
         undone = ""
@@ -221,6 +229,7 @@ class ChatHandlers:
             first = False
             yield update
 
+    @action(Permission.CHAT, TEXT, STATE)
     def put_back(self, text: str, undone: str) -> Update:
         """Exchanges what is in the box for the prompt that was undone, and offers that in turn."""
         return {self._components.prompt: undone, **self.offer(text)}
@@ -230,11 +239,13 @@ class ChatHandlers:
         button = gr.Button(f"Put back: “{rendering.quoted(undone, 60)}”", visible=bool(undone.strip()))
         return {self._components.put_back: button, self._components.undone: undone}
 
+    @action(Permission.CHAT, STATE)
     async def view_previous(self, view: ViewState, request: gr.Request) -> Updates:
         """Shows the alternative before the one on view. To look is not to choose: nothing is stored."""
         async for update in self._view(-1, view, request):
             yield update
 
+    @action(Permission.CHAT, STATE)
     async def view_following(self, view: ViewState, request: gr.Request) -> Updates:
         """Shows the alternative after the one on view."""
         async for update in self._view(+1, view, request):
@@ -256,6 +267,7 @@ class ChatHandlers:
     async def _look(self, annotator_id: str, view: ViewState) -> Conversation:
         return await self._service.conversation(annotator_id, _open(view))
 
+    @action(Permission.CHAT, STATE)
     async def keep(self, view: ViewState, request: gr.Request) -> Updates:
         """Makes the alternative on view the one to go on from."""
 
@@ -266,6 +278,7 @@ class ChatHandlers:
         async for update in self._act(act, view, request):
             yield update
 
+    @action(Permission.CHAT, STATE)
     async def stop(self, view: ViewState, request: gr.Request) -> Update:
         """Stops the reply that is being written; whoever follows it paints the end."""
         _page, annotator_id = self.tab(request)
@@ -273,6 +286,7 @@ class ChatHandlers:
             await self._service.stop(annotator_id, _open(self.found(view, request)))
         return said
 
+    @action(Permission.CHAT, STATE)
     async def new(self, view: ViewState, request: gr.Request) -> Updates:
         """Starts a new conversation; the one on the screen is kept."""
         tab, annotator_id = self.tab(request)
@@ -288,6 +302,7 @@ class ChatHandlers:
                 return
             yield {**self._chat_view.render_new(tab, self._limit), **await self._chat_view.listing(tab, annotator_id)}
 
+    @action(Permission.CHAT, STATE, event=Shape(ConversationSelected | MoreRequested))
     async def open(self, data: gr.EventData, view: ViewState, request: gr.Request) -> Updates:
         """Opens a conversation from the list, or shows more of the list."""
         tab, annotator_id = self.tab(request)
@@ -305,6 +320,7 @@ class ChatHandlers:
             async for update in self._render_anew(tab, turn, annotator_id, conversation):
                 yield update
 
+    @action(Permission.CHAT, STATE)
     async def earlier(self, view: ViewState, request: gr.Request) -> Updates:
         """Shows a longer stretch of the conversation."""
 

@@ -1,4 +1,4 @@
-"""What a call of a function may carry: `calls.functions` of the real page, asked directly."""
+"""Actions: what the declarations of the real page accept, asked directly."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatfeedback.config.settings import Settings
+from chatfeedback.domain.roles import Permission
 from chatfeedback.server.app import build_app
-from chatfeedback.ui.actions import FUNCTIONS
-from chatfeedback.ui.call_schemas import HandlerSpec, functions
+from chatfeedback.ui.actions import Action, action
+from chatfeedback.ui.gradio_internals import actions_in
+from chatfeedback.ui.shapes import STATE, TEXT, Shape
 from users import UNUSED_MODELS, blocks_in
 
-OTHER_TRIGGER = 1_000_000
-"""The id of no component, as that of a page which was drawn before the server was started again."""
 MOST_HELD = 15
 """Components that a container may hold which an event of the chat changes."""
 
@@ -37,14 +37,13 @@ def blocks(new_sqlite: Callable[[], str]) -> gr.Blocks:
 
 
 @pytest.fixture(scope="module")
-def handlers(blocks: gr.Blocks) -> dict[str, HandlerSpec]:
+def handlers(blocks: gr.Blocks) -> dict[str, Action]:
     """Functions of the page by the name of the handler."""
-    return {function.name: function for function in reversed(functions(blocks).values())}
+    return {function.name: function for function in reversed(actions_in(blocks).values())}
 
 
-def accepts(function: HandlerSpec, data: list[Any], event_data: Any) -> set[bool]:
-    """Return the answers for each trigger of the function, for none, and for one that is unknown."""
-    return {function.accepts(data, trigger, event_data) for trigger in (*function.triggers, None, OTHER_TRIGGER)}
+def accepts(function: Action, data: list[Any], event_data: Any) -> set[bool]:
+    return {function.accepts(data, event_data)}
 
 
 def held(container: BlockContext) -> int:
@@ -146,25 +145,14 @@ CALLS: list[tuple[str, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_function_rejects_malformed_call(handlers: dict[str, HandlerSpec], name: str) -> None:
+def test_function_rejects_malformed_call(handlers: dict[str, Action], name: str) -> None:
     function, data, event_data = MALFORMED[name]
     assert accepts(handlers[function], data, event_data) == {False}
 
 
-def test_function_accepts_each_call_of_the_page(handlers: dict[str, HandlerSpec]) -> None:
+def test_function_accepts_each_call_of_the_page(handlers: dict[str, Action]) -> None:
     rejected = [call for call in CALLS if accepts(handlers[call[0]], *call[1:]) != {True}]
     assert rejected == []
-
-
-@pytest.mark.parametrize("trigger", ["1", 1.0, True, [1], {}])
-def test_function_rejects_trigger_that_is_no_number(handlers: dict[str, HandlerSpec], trigger: Any) -> None:
-    assert not handlers[SEND].accepts(["Hi", None, None, ""], trigger, None)
-
-
-def test_function_checks_event_of_its_trigger_only() -> None:
-    function = HandlerSpec(SEND, FUNCTIONS[SEND], (), {1: lambda data: data == "one", 2: lambda data: data == "two"})
-    answers = {trigger: function.accepts([], trigger, "two") for trigger in (1, 2, None, OTHER_TRIGGER)}
-    assert answers == {1: False, 2: True, None: True, OTHER_TRIGGER: True}
 
 
 JSON = st.recursive(
@@ -176,29 +164,27 @@ KEYS = st.sampled_from(["index", "value", "liked", "selected", "conversation", "
 
 
 @settings(max_examples=40)
-@given(st.lists(JSON, max_size=5), JSON, JSON | st.dictionaries(KEYS, JSON, max_size=4))
-def test_function_answers_for_any_json(
-    handlers: dict[str, HandlerSpec], data: Any, trigger: Any, event_data: Any
-) -> None:
+@given(st.lists(JSON, max_size=5), JSON | st.dictionaries(KEYS, JSON, max_size=4))
+def test_function_answers_for_any_json(handlers: dict[str, Action], data: Any, event_data: Any) -> None:
     for name, function in handlers.items():
-        accepted = function.accepts(data, trigger, event_data)
+        accepted = function.accepts(data, event_data)
         assert type(accepted) is bool, name
         assert not accepted or len(data) == len(function.inputs), name
 
 
 @given(JSON.filter(lambda value: value is not None))
-def test_state_accepts_nothing_from_the_browser(handlers: dict[str, HandlerSpec], value: Any) -> None:
+def test_state_accepts_nothing_from_the_browser(handlers: dict[str, Action], value: Any) -> None:
     assert accepts(handlers[SEND], ["Hi", value, None, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: value is not None and not isinstance(value, str)))
-def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, HandlerSpec], value: Any) -> None:
+def test_textbox_and_dropdown_accept_text_only(handlers: dict[str, Action], value: Any) -> None:
     assert accepts(handlers[SEND], [value, None, None, ""], None) == {False}
     assert accepts(handlers[SEND], ["Hi", None, value, ""], None) == {False}
 
 
 @given(JSON.filter(lambda value: type(value) is not int or value < 0))
-def test_index_accepts_natural_numbers_only(handlers: dict[str, HandlerSpec], value: Any) -> None:
+def test_index_accepts_natural_numbers_only(handlers: dict[str, Action], value: Any) -> None:
     assert accepts(handlers[LIKE], [None, ""], like(value)) == {False}
     assert accepts(handlers[ROW], [None], {"row": value}) == {False}
 
@@ -217,19 +203,21 @@ def test_no_event_of_the_chat_changes_a_container_of_many_components(blocks: gr.
     assert {name: count for name, count in containers.items() if count > MOST_HELD} == {}
 
 
-async def test_functions_refuses_handler_without_rule() -> None:
+def event_of(handler: Callable[..., Any], *inputs: Any) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as blocks:
-        gr.Button().click(lambda: None)
-    with pytest.raises(AssertionError, match=r"policy\.py says nothing about the function .*lambda"):
-        functions(blocks)
+        gr.Button().click(handler, list(inputs))
+    return blocks
 
 
-async def test_functions_refuses_input_of_unknown_type() -> None:
-    def wake(_file: Any) -> None:
-        """Named as a function that there is a rule for."""
+async def test_actions_in_refuses_handler_without_declaration() -> None:
+    with pytest.raises(AssertionError, match=r"The handler .*lambda.* declares no action; decorate it"):
+        actions_in(event_of(lambda: None))
 
-    wake.__qualname__ = "wake"
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        gr.Button().click(wake, [gr.File()])
-    with pytest.raises(AssertionError, match=r"does not know what \{'File'\} of wake may hold"):
-        functions(blocks)
+
+@pytest.mark.parametrize("declared", [(), (TEXT,), (STATE, TEXT), (TEXT, STATE, STATE)])
+async def test_actions_in_refuses_handler_wired_to_other_inputs(declared: tuple[Shape, ...]) -> None:
+    @action(Permission.CHAT, *declared)
+    def handler(*_inputs: Any) -> None: ...
+
+    with pytest.raises(AssertionError, match=r"handler is wired to other inputs than its @action declares"):
+        actions_in(event_of(handler, gr.Textbox(), gr.State()))

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from chatfeedback.ui.blocks import SparseUpdateBlocks
+from chatfeedback.ui.gradio_internals import SparseUpdateBlocks
 
 Update = Callable[["App"], Any]
 """From the components of an app to what its function returns."""

@@ -1,3 +1,9 @@
+// The transport: the one wrapper of `window.fetch`, and all that the page's scripts know of Gradio's protocol.
+//
+// Requests pass four layers, whatever the order in which the scripts register them: feedback that is not saved yet
+// (unsaved.js), the stream of answers (below), the session (session.js), the outage of the database (outage.js). A layer
+// is a function of a resource, its options, and the next layer, and returns a promise of the response, as fetch does.
+//
 // The stream over which Gradio 6.31 sends all answers to a page, as the page and the server need it.
 //
 // The server ends the stream when nothing is left to be answered, and says so; the page then opens another one with the
@@ -17,7 +23,37 @@
 // And the page shows a click on a thumb by itself. What an earlier click leads to, and comes after it, would take it
 // back, and a third click would mean something else than what was seen: so it is taken out too.
 (() => {
-  const fetchAsEver = window.fetch;
+  const LAYERS = ["unsaved", "stream", "session", "outage"]; // from the page to the network
+  const network = window.fetch.bind(window);
+  const layers = new Map();
+  const through = (index) => (resource, options) => {
+    const name = LAYERS[index];
+    if (name === undefined) return network(resource, options);
+    const next = through(index + 1);
+    return layers.has(name) ? layers.get(name)(resource, options, next) : next(resource, options);
+  };
+  window.fetch = through(0);
+  const use = (name, layer) => {
+    if (!LAYERS.includes(name)) throw new Error(`The transport has no layer ${name}.`);
+    layers.set(name, layer);
+  };
+
+  const JOIN = /\/gradio_api\/queue\/join$/, DATA = /\/gradio_api\/queue\/data$/;
+  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // by the latter Gradio asks whether a lost server is back
+  const HEARTBEAT = /\/gradio_api\/heartbeat\//;
+  const url = (resource) => new URL(resource.url ?? String(resource), document.baseURI);
+  const isOwn = (resource) => url(resource).origin === window.location.origin;
+  const isCall = (resource) => isOwn(resource) && JOIN.test(url(resource).pathname);
+  const isWork = (resource) => isOwn(resource) && WORK.test(url(resource).pathname);
+  const isHeartbeat = (resource) => isOwn(resource) && HEARTBEAT.test(url(resource).pathname);
+  // Return what a call carries: the `elem_id` of the component that it comes from, its inputs and its event.
+  const readCall = (options) => {
+    const { trigger_id: trigger, data, event_data: event } = JSON.parse(options?.body || "{}");
+    const component = window.gradio_config?.components.find(({ id }) => id === trigger);
+    return { source: component?.props.elem_id, data, event };
+  };
+  window.chatfeedback = { transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
+
   const wake = () => document.querySelector("#wake")?.click();
   const LONGEST_END = 5000; // milliseconds that the server may take to end a stream that it has said it ends
   const END = 'data: {"msg": "close_stream"}\n\n';
@@ -43,7 +79,7 @@
     if (!message.startsWith("data: ")) return message;
     const told = JSON.parse(message.slice("data: ".length));
     if (told.msg === "process_completed" && !waiting.delete(told.event_id)) answered.add(told.event_id);
-    if (told.msg === "log" && told.level === "warning") failed.add(told.event_id); // ui/error_reporting.py
+    if (told.msg === "log" && told.level === "warning") failed.add(told.event_id); // ui/gradio_internals.py
     if (told.msg === "process_completed") {
       chatfeedback.unsaved.answered(told.event_id, failed.delete(told.event_id) || !told.success);
     }
@@ -101,7 +137,7 @@
     return new Response(body.pipeThrough(new TextEncoderStream()), { status: answer.status, headers: answer.headers });
   };
 
-  const open = async (resource, options) => {
+  const open = async (resource, options, next) => {
     const connection = new AbortController();
     const left = options?.signal ?? resource.signal;
     const before = new Set(waiting);
@@ -109,7 +145,7 @@
       if ([...waiting].some((event) => !before.has(event))) wake();
     });
     if (!waiting.size) return saying(END);
-    const answer = await fetchAsEver(resource, { ...options, signal: connection.signal }).catch(() => null);
+    const answer = await next(resource, { ...options, signal: connection.signal }).catch(() => null);
     if (answer?.ok) return apart(answer, left, connection);
     if (answer?.status !== 404) {
       chatfeedback.unsaved.broken();
@@ -123,20 +159,19 @@
   };
 
   // The page gets the answer when it is noted here: what it does next may be to open a stream.
-  const join = async (resource, options) => {
-    const isClick = JSON.parse(options?.body ?? "{}").event_data?.liked !== undefined;
+  const join = async (resource, options, next) => {
+    const isClick = readCall(options).event?.liked !== undefined;
     const click = isClick ? ++clicks : 0;
-    const answer = await fetchAsEver(resource, options);
+    const answer = await next(resource, options);
     const { event_id: event } = await answer.clone().json().catch(() => ({}));
     if (event && isClick) clicked.set(event, click);
     if (event && !answered.delete(event)) waiting.add(event);
     return answer;
   };
 
-  window.fetch = (resource, options) => {
-    const url = resource.url ?? String(resource);
-    if (url.includes("/queue/data")) return open(resource, options);
-    if (url.includes("/queue/join")) return join(resource, options);
-    return fetchAsEver(resource, options);
-  };
+  use("stream", (resource, options, next) => {
+    if (isOwn(resource) && DATA.test(url(resource).pathname)) return open(resource, options, next);
+    if (isCall(resource)) return join(resource, options, next);
+    return next(resource, options);
+  });
 })();
