@@ -73,13 +73,13 @@ class _NoTransaction:
         """There is nothing."""
 
     def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        if statement in (reply_leases._EXPIRED, reply_leases._AHEAD, reply_leases._FREE):
+        if statement in (reply_leases._EXPIRED, reply_leases._AHEAD, reply_leases._SELECT_UNLOCKED):
             return []
-        if statement is reply_leases._WISHES:
+        if statement is reply_leases._SIGNALS:
             seen = to_micros(now())
             return [(one.writing_id, False, seen, one.version) for one in self._held.values() if one.writing_id]
         assert statement is listing._LATEST
-        newest = list(reversed(self._held.values()))[: parameters["most"]]
+        newest = list(reversed(self._held.values()))[: parameters["max_rows"]]
         return [(one.conversation_id, one.title, to_micros(one.updated_at)) for one in newest if one.updated_at]
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require_equal
 from benchmarks._stores import open_raw, populated, url_of
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 
 FEW, MANY = 100_000, 1_000_000
 TABLES = {"events": "events", "messages": "messages", "feedback": "ratings"}
@@ -61,7 +61,7 @@ def measure(run: Run) -> list[Figure]:
             f"{few:,} events",
             at_most=1.2,
         )
-        for kind in KINDS
+        for kind in DATASETS
     ]
     programs: dict[str, Program] = {
         "export": lambda target: _peak_kibibytes(large, "events", target),

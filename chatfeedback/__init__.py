@@ -1,6 +1,6 @@
-"""chatfeedback: a chat platform that keeps everything people say about a model's replies.
+"""chatfeedback: a chat platform that stores all human feedback on a model's replies.
 
-Importing the package imports nothing heavy; every room is imported where it is used.
+Importing the package imports nothing heavy: submodules are imported where they are used.
 """
 
 __version__ = "0.1.0"

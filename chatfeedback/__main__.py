@@ -1,4 +1,4 @@
-"""`python -m chatfeedback` is the command `chatfeedback`."""
+"""Entry point of `python -m chatfeedback`: the command `chatfeedback`."""
 
 from chatfeedback.cli import main
 

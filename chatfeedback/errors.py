@@ -1,40 +1,40 @@
-"""Every error that chatfeedback raises on purpose.
+"""The error tree: every error that chatfeedback raises on purpose.
 
     ChatFeedbackError
-    ├── SettingsError            a setting, flag or file cannot be used as it stands
-    ├── InputError               what a person typed or chose cannot be accepted
+    ├── SettingsError            a setting, flag or file that cannot be used
+    ├── InputError               input that cannot be accepted
     │   ├── MessageRejected      an empty, over-long or unprintable message
-    │   ├── NotRateable          a rating for something that is not a reply with text
-    │   └── NotOffered           an index or an option that was not there to be chosen
+    │   ├── NotRateable          a rating of something that is not a reply with text
+    │   └── NotOffered           an index or option that was not offered
     ├── NotFound                 no such conversation, message, model or annotator
-    ├── NotAllowed               it exists, but not for this person
-    ├── NotSignedIn              it is not known who asks
-    ├── SignInRefused            who wants to sign in could not be let in
-    ├── ProviderUnavailable      the provider of sign-ins cannot be reached, or answers nonsense
-    ├── TooMany                  more at once, or in a minute, than one person may
-    ├── ServerEnding             this server takes no new work, because it is about to end
-    ├── Conflict                 the conversation has moved on since the page was drawn
-    │   └── ReplyRunning         a reply is still being written in this conversation
+    ├── NotAllowed               it exists, but the person lacks the permission
+    ├── NotSignedIn              an unauthenticated request
+    ├── SignInRefused            a sign-in that was refused
+    ├── ProviderUnavailable      the OpenID provider is unreachable, or its response invalid
+    ├── TooMany                  rate limit: more at once, or in a minute, than allowed
+    ├── ServerEnding             shutdown: this server accepts no new work
+    ├── Conflict                 the conversation has changed since the page was rendered
+    │   └── ReplyRunning         a reply is still being generated in this conversation
     ├── StoreError               the database refused, or cannot be reached
-    │   ├── StoreUnavailable     it cannot be reached or written now; trying again may help
-    │   │   └── ConnectionRefused  the server is there, and does not let us in
-    │   ├── EventIdReused        an event id came back with other content
-    │   ├── VersionTaken         somebody else appended this version first
+    │   ├── StoreUnavailable     it cannot be reached or written now; a retry may help
+    │   │   └── ConnectionRefused  the server is up, and refuses the connection
+    │   ├── EventIdReused        an event id that is stored with other content
+    │   ├── VersionTaken         another writer appended this version first
     │   ├── SchemaBehind         the database needs `chatfeedback db upgrade`
-    │   └── StoreCorrupt         the log, its guards or its projections are not as they must be
-    └── ModelError               a reply could not be had from the model
+    │   └── StoreCorrupt         the log, its triggers or its projections are damaged
+    └── ModelError               no reply from the model
         ├── ModelUnknown         the endpoint does not know this model
-        ├── KeyRefused           the endpoint wants a key, or another one
+        ├── KeyRefused           the endpoint requires a key, or another one
         ├── RateLimited          too many requests, or the quota is used up
         ├── ModelTimeout         the endpoint did not answer in time
-        ├── ModelUnreachable     nothing answers at the endpoint
+        ├── ModelUnreachable     the endpoint cannot be reached
         ├── StreamBroken         the connection ended in the middle of a reply
-        ├── ContextExceeded      the messages do not fit into the model's window
-        ├── EmptyReply           a reply came to its end, and there is nothing in it
-        ├── ReplyEndless         a reply grew beyond what is kept of one
-        └── ModelFailed          any other refusal or fault of the endpoint
+        ├── ContextExceeded      the messages do not fit into the context window
+        ├── EmptyReply           a finished reply without text
+        ├── ReplyEndless         a reply longer than the maximum that is stored
+        └── ModelFailed          any other refusal or failure of the endpoint
 
-Each message is one sentence that a person can act on; it never holds a secret. Errors of libraries are
+Each message is one sentence that tells the user what to do; it never contains a secret. Errors of libraries are
 translated into these at the seam where they are raised, and nowhere else.
 """
 
@@ -42,15 +42,15 @@ from __future__ import annotations
 
 
 class ChatFeedbackError(Exception):
-    """The root; `str(error)` is a sentence for a person."""
+    """Root of the error tree; `str(error)` is a sentence for the user."""
 
 
 class SettingsError(ChatFeedbackError):
-    """A setting, flag or file cannot be used as it stands."""
+    """A setting, flag or file that cannot be used."""
 
 
 class InputError(ChatFeedbackError):
-    """What a person typed or chose cannot be accepted."""
+    """Input that cannot be accepted."""
 
 
 class MessageRejected(InputError):
@@ -58,38 +58,38 @@ class MessageRejected(InputError):
 
 
 class NotRateable(InputError):
-    """A rating was given for something that is not a reply with text."""
+    """A rating of something that is not a reply with text."""
 
 
 class NotOffered(InputError):
-    """An index or an option that was not there to be chosen: the page is old, or did not send this."""
+    """An index or option that was not offered: the page is outdated, or the request is not from a page."""
 
 
 class NotFound(ChatFeedbackError):
-    """There is no such conversation, message, model or annotator."""
+    """No such conversation, message, model or annotator."""
 
 
 class NotAllowed(ChatFeedbackError):
-    """It exists, but this person may not do this with it."""
+    """It exists, but the person lacks the permission for it."""
 
 
 class NotSignedIn(ChatFeedbackError):
-    """It is not known who asks: nobody has signed in, or the session has ended."""
+    """An unauthenticated request: no sign-in, or an expired session."""
 
     def __init__(self) -> None:
         super().__init__("Sign in first: you have not signed in here, or your session has ended.")
 
 
 class SignInRefused(ChatFeedbackError):
-    """Who wants to sign in could not be let in."""
+    """A sign-in that was refused."""
 
 
 class ProviderUnavailable(ChatFeedbackError):
-    """The provider of sign-ins cannot be reached, or answers nonsense; trying again may help."""
+    """The OpenID provider cannot be reached, or its response is invalid; a retry may help."""
 
 
 class TooMany(ChatFeedbackError):
-    """More at once, or within a minute, than one person may ask for."""
+    """Rate limit: more at once, or within a minute, than one person may send."""
 
     def __init__(self, sentence: str, retry_after: float) -> None:
         super().__init__(sentence)
@@ -98,33 +98,33 @@ class TooMany(ChatFeedbackError):
 
 
 class ServerEnding(ChatFeedbackError):
-    """This server takes no new work, because it is about to end."""
+    """Shutdown: this server accepts no new work."""
 
     def __init__(self) -> None:
         super().__init__("This server is being restarted, so nothing was sent; send it again in a moment.")
 
 
 class Conflict(ChatFeedbackError):
-    """The conversation has moved on since the page that sent this was drawn."""
+    """The conversation has changed since the page that sent the request was rendered."""
 
 
 class ReplyRunning(Conflict):
-    """A reply is still being written in this conversation."""
+    """A reply is still being generated in this conversation."""
 
     def __init__(self) -> None:
         super().__init__("A reply is still being written; wait for it or press Stop.")
 
 
 class StoreError(ChatFeedbackError):
-    """The database refused something, or cannot be reached."""
+    """The database refused a statement, or cannot be reached."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached or written now; trying again may help."""
+    """The database cannot be reached or written now; a retry may help."""
 
 
 class ConnectionRefused(StoreUnavailable):
-    """The database server is there, and does not let us in. `reason` is for whoever runs it: it has names in it."""
+    """The database server is up, and refuses the connection. `reason` contains names: for the administrator only."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("The database refuses connections, so nothing was stored; try again in a moment.")
@@ -132,7 +132,7 @@ class ConnectionRefused(StoreUnavailable):
 
 
 class EventIdReused(StoreError):
-    """An event id that is already stored came back with other content."""
+    """An event id that is already stored with other content."""
 
 
 class VersionTaken(StoreError):
@@ -140,22 +140,22 @@ class VersionTaken(StoreError):
 
 
 class SchemaBehind(StoreError):
-    """The database has not been migrated to the schema that this version of chatfeedback needs."""
+    """The database is at an older schema than this release needs."""
 
 
 class StoreCorrupt(StoreError):
-    """The log, its guards or its projections are not what they must be."""
+    """The log, its triggers or its projections are damaged."""
 
 
 class ModelError(ChatFeedbackError):
-    """A reply could not be had from the model."""
+    """No reply from the model."""
 
     def __init__(self, sentence: str, *, transient: bool = False, retry_after: float | None = None) -> None:
         super().__init__(sentence)
         self.transient = transient
-        """Whether the same request may succeed a moment later."""
+        """Whether a retry a moment later may succeed."""
         self.retry_after = retry_after
-        """Seconds after which the endpoint wants to be asked again, where it says so."""
+        """Seconds to wait before a retry, if the endpoint names them (Retry-After)."""
 
 
 class ModelUnknown(ModelError):
@@ -163,7 +163,7 @@ class ModelUnknown(ModelError):
 
 
 class KeyRefused(ModelError):
-    """The endpoint wants a key, or another one."""
+    """The endpoint requires an API key, or another one."""
 
 
 class RateLimited(ModelError):
@@ -175,7 +175,7 @@ class ModelTimeout(ModelError):
 
 
 class ModelUnreachable(ModelError):
-    """Nothing answers at the endpoint."""
+    """The endpoint cannot be reached."""
 
 
 class StreamBroken(ModelError):
@@ -183,16 +183,16 @@ class StreamBroken(ModelError):
 
 
 class ContextExceeded(ModelError):
-    """The messages do not fit into the model's window of tokens."""
+    """The messages do not fit into the model's context window."""
 
 
 class EmptyReply(ModelError):
-    """A reply came to its end, and there is nothing in it."""
+    """A finished reply without text."""
 
 
 class ReplyEndless(ModelError):
-    """A reply grew beyond what is kept of one."""
+    """A reply longer than the maximum that is stored."""
 
 
 class ModelFailed(ModelError):
-    """The endpoint refused or failed in a way that has no name of its own here."""
+    """Any other refusal or failure of the endpoint."""

@@ -1,14 +1,14 @@
-"""How migrations are run: by `chatfeedback db …` on the connection that it has opened, or by `alembic` on a URL.
+"""Migration environment: run by `chatfeedback db …` on its open connection, or by `alembic` on a URL.
 
-Two runs at the same moment queue up, and a migration that leaves the log without its guards is undone. A run that
-comes from an older schema to the newest makes the projections again from the log, so that no migration has to fill
-their columns, and what an event means has changed for old ones too:
+Concurrent runs are serialised. A migration that leaves the log without its triggers is rolled back. A run from an older
+schema to the newest rebuilds the projections from the log. So no migration has to fill their columns, and a changed
+meaning of an event also applies to old events.
 
-* Postgres: an advisory lock and one transaction for the whole run, and no patience for locks that the
-  running application holds, lest everybody queues behind the migration.
-* SQLite: one transaction that takes the write lock before it looks at anything. Foreign keys are off meanwhile,
-  because batch mode drops the tables that it recreates, and are checked before the commit. Batch mode also loses
-  triggers and AUTOINCREMENT: never use it on `events`.
+* Postgres: an advisory lock and one transaction for the whole run. The lock timeout for locks that the running
+  application holds is short: otherwise all its requests would queue behind the migration.
+* SQLite: one transaction that takes the write lock before its first read. Foreign keys are off meanwhile, because batch
+  mode drops the tables that it recreates; they are checked before the commit. Batch mode also loses triggers and
+  AUTOINCREMENT: never use it on `events`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUEUE_SECONDS, LOCK_SECONDS = 60, 10
 
 
 def run(connection: Connection) -> None:
-    """Runs what was asked for; raises CommandError when the log would be left unguarded."""
+    """Run the requested migrations. Raises CommandError if the log would be left without triggers."""
     sqlite = connection.dialect.name == "sqlite"
     with (_sqlite if sqlite else _postgres)(connection):
         context.configure(
@@ -40,7 +40,7 @@ def run(connection: Connection) -> None:
             target_metadata=metadata,
             render_as_batch=sqlite,
             compare_type=True,
-            transaction_per_migration=False,  # all of a run or nothing: a downgrade may be refused half way
+            transaction_per_migration=False,  # all or nothing: a downgrade may be refused half way
             on_version_apply=_guarded,
         )
         with context.begin_transaction():
@@ -91,7 +91,7 @@ def _postgres(connection: Connection) -> Iterator[None]:
 
 
 def main() -> None:
-    """Uses the open connection of the caller, else that of `-x url=…` or of alembic.ini."""
+    """Use the caller's open connection, else the URL of `-x url=…` or of alembic.ini."""
     config = context.config
     if (given := config.attributes.get("connection")) is not None:
         run(given)

@@ -20,9 +20,9 @@ def hashing_with(hasher: argon2.PasswordHasher) -> Iterator[None]:
     """Hash passwords, and that of who has none, with `hasher` to the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_hasher", hasher)
-        passwords._nobodys.cache_clear()
+        passwords._dummy_hash.cache_clear()
         yield
-    passwords._nobodys.cache_clear()
+    passwords._dummy_hash.cache_clear()
 
 
 def cheap_hashes() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the Analytics tab asks: all figures of one moment, and the way from a row of the table to its conversation."""
+"""Queries of the Analytics tab: all figures of one snapshot, and the conversation behind a row of feedback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chatfeedback.store.schema import events, messages
 
 @dataclass(frozen=True, slots=True)
 class FeedbackPage:
-    """A part of the table of feedback, from row `offset` on, of `total`."""
+    """Page of the feedback table: rows from `offset` on, of `total`."""
 
     rows: pd.DataFrame
     offset: int
@@ -30,11 +30,11 @@ class FeedbackPage:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The figures of one state of the database."""
+    """Figures of one snapshot of the database."""
 
     position: int
-    """Of the newest event then, 0 before the first. Equal positions mean equal figures, but for one rare case:
-    on Postgres an event can become visible after one with a higher position, and waits for the next change then."""
+    """Position of the newest event, 0 before the first. Equal positions mean equal figures, with one rare exception. On
+    Postgres an event can become visible after one with a higher position; it then shows up with the next change."""
     headline: Headline
     per_day: pd.DataFrame
     by_model: pd.DataFrame
@@ -43,10 +43,13 @@ class Overview:
 
 
 class DashboardQueries:
-    """Answers from a database that is at the newest schema. Every method may raise a StoreError.
+    """Queries on a database at the newest schema. Every method may raise a StoreError.
 
-    `conversation` finds a conversation by its id, None when there is none. Who may not see annotators' names asks with
-    `names=False`, and gets pseudonyms.
+    Callers that may not see annotators' names pass `names=False`, and get pseudonyms.
+
+    Args:
+        engine: Engine of the database.
+        conversation: Finds a conversation by its id; None if there is none.
     """
 
     def __init__(self, engine: Engine, conversation: Callable[[str], Conversation | None]) -> None:
@@ -54,15 +57,15 @@ class DashboardQueries:
         self._conversation = conversation
 
     def position(self) -> int:
-        """The position of the newest event, 0 before the first."""
+        """Return the position of the newest event, 0 before the first."""
         with read_snapshot(self._engine) as connection:
             return _position(connection)
 
     def overview(
         self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> Overview:
-        """All figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
-        called = self._called(names)
+        """Return all figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
+        display_name = self._display_name(names)
         with read_snapshot(self._engine) as connection:
             return Overview(
                 position=_position(connection),
@@ -70,58 +73,58 @@ class DashboardQueries:
                 per_day=feedback.per_day(connection, filters),
                 by_model=feedback.by_model(connection, filters),
                 reasons=feedback.reasons(connection, filters),
-                latest=_page(connection, filters, offset, limit, called),
+                latest=_page(connection, filters, offset, limit, display_name),
             )
 
     def latest(
         self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> FeedbackPage:
-        """The table alone, as `overview` has it."""
-        called = self._called(names)
+        """Return the table alone, as `overview` has it."""
+        display_name = self._display_name(names)
         with read_snapshot(self._engine) as connection:
-            return _page(connection, filters, offset, limit, called)
+            return _page(connection, filters, offset, limit, display_name)
 
     def models(self, annotator_id: str | None = None) -> list[str]:
-        """The models that were ever asked for a reply, by name; with an annotator, in her conversations."""
+        """Return all models that a reply was ever requested from, sorted; with an annotator, in their conversations."""
         if annotator_id is not None:
-            asked = messages.c.model.is_not(None) & (messages.c.annotator_id == annotator_id)
+            has_model = messages.c.model.is_not(None) & (messages.c.annotator_id == annotator_id)
             with read_snapshot(self._engine) as connection:
-                return sorted(connection.scalars(select(messages.c.model).where(asked).distinct()))
-        # From one name to the next along the index: what there is in between is not looked at.
+                return sorted(connection.scalars(select(messages.c.model).where(has_model).distinct()))
+        # A loose index scan: from one name to the next, without reading the entries in between.
         least = select(func.min(messages.c.model).label("model")).where(messages.c.model.is_not(None))
         first = least.cte("seen", recursive=True)
         after = least.where(messages.c.model > first.c.model).scalar_subquery()
-        seen = first.union_all(select(after).where(first.c.model.is_not(None)))
+        models = first.union_all(select(after).where(first.c.model.is_not(None)))
         with read_snapshot(self._engine) as connection:
-            return list(connection.execute(select(seen.c.model).where(seen.c.model.is_not(None))).scalars())
+            return list(connection.execute(select(models.c.model).where(models.c.model.is_not(None))).scalars())
 
     def annotators(self, *, names: bool = True) -> dict[str, str]:
-        """What everybody is called, by id, in the order of what they are called."""
-        people = annotators.names(self._engine)
-        if called := self._called(names):
-            people = {annotator_id: called(annotator_id) for annotator_id in people}
-        return dict(sorted(people.items(), key=lambda person: person[1].casefold()))
+        """Return the display names by annotator id, sorted by display name."""
+        display_names = annotators.names(self._engine)
+        if display_name := self._display_name(names):
+            display_names = {annotator_id: display_name(annotator_id) for annotator_id in display_names}
+        return dict(sorted(display_names.items(), key=lambda item: item[1].casefold()))
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """The conversation with this id. Raises NotFound."""
-        found = self._conversation(conversation_id)
-        if found is None:
+        """Return the conversation with this id. Raises NotFound."""
+        conversation = self._conversation(conversation_id)
+        if conversation is None:
             raise NotFound("There is no such conversation.")
-        return found
+        return conversation
 
-    def _called(self, names: bool) -> DisplayNames | None:
-        """None: by the names, which the tables have already."""
+    def _display_name(self, names: bool) -> DisplayNames | None:
+        """Return the display names; None for names, which the tables have already."""
         return None if names else pseudonyms.pseudonyms(self._engine)
 
 
 def _page(
-    connection: Connection, filters: Filters, offset: int, limit: int, called: DisplayNames | None
+    connection: Connection, filters: Filters, offset: int, limit: int, display_name: DisplayNames | None
 ) -> FeedbackPage:
     total = feedback.count(connection, filters)
     offset = max(0, min(offset, (total - 1) // limit * limit))
     rows = feedback.latest(connection, filters, limit, offset)
-    if called is not None:
-        rows["annotator"] = [called(annotator_id) for annotator_id in rows["annotator_id"]]
+    if display_name is not None:
+        rows["annotator"] = [display_name(annotator_id) for annotator_id in rows["annotator_id"]]
     return FeedbackPage(rows, offset, total)
 
 

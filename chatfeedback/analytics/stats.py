@@ -1,4 +1,4 @@
-"""The command `stats`: the headline figures of a database, for people and for programs."""
+"""Headline figures of a database as JSON values; the command `stats`."""
 
 from __future__ import annotations
 
@@ -12,42 +12,50 @@ from chatfeedback.store.database import migrate
 
 
 def stats(url: str, filters: Filters) -> dict[str, Any]:
-    """The headline figures by name, always the same names in the same order, ready for JSON.
+    """Return the headline figures by name, always the same names in the same order, ready for JSON.
 
-    Counts are whole numbers, shares are 0 to 1 and rounded to 4 places, times are seconds rounded to 3; what cannot
-    be known (a share of nothing) is None. `filters.annotator` is a name, an id or a pseudonym. Raises SettingsError
-    for a database that is not there, NotFound for an unknown model or annotator, StoreError.
+    Counts are integers; proportions are 0 to 1, rounded to 4 places; times are seconds, rounded to 3 places. An
+    undefined value (a proportion of nothing) is None.
+
+    Args:
+        url: URL of the database.
+        filters: Filters; `annotator` is a name, an id or a pseudonym.
+
+    Raises:
+        SettingsError: There is no such database.
+        NotFound: The model or annotator is unknown.
+        StoreError: The database refused.
     """
-    with migrate.opened(url, read_only=True, otherwise="name an existing one") as engine:
-        wanted = resolve(engine, filters)
+    with migrate.opened(url, read_only=True, hint="name an existing one") as engine:
+        resolved = resolve(engine, filters)
         with read_snapshot(engine) as connection:
-            found = headline(connection, wanted)
-    made, interval = found.replies, found.liked.interval() or (None, None)
+            figures = headline(connection, resolved)
+    replies, interval = figures.replies, figures.liked.interval() or (None, None)
     return {
-        "conversations": found.conversations,
-        "messages": found.messages,
-        "replies": made.asked,
-        "replies_with_text": made.with_text,
-        "replies_rated": made.rated,
-        "share_rated": _share(found.rated),
-        "likes": found.liked.count,
-        "dislikes": found.liked.of - found.liked.count,
-        "like_rate": _share(found.liked),
+        "conversations": figures.conversations,
+        "messages": figures.messages,
+        "replies": replies.requested,
+        "replies_with_text": replies.with_text,
+        "replies_rated": replies.rated,
+        "share_rated": _share(figures.rated),
+        "likes": figures.liked.count,
+        "dislikes": figures.liked.total - figures.liked.count,
+        "like_rate": _share(figures.liked),
         "like_rate_low": _rounded(interval[0], 4),
         "like_rate_high": _rounded(interval[1], 4),
-        "retries": found.retries,
-        "retry_rate": _share(found.retried),
-        "undos": found.undos,
-        "undo_rate": _share(found.undone),
-        "edits": found.edits,
-        "edit_rate": _share(found.edited),
-        "stopped": made.stopped,
-        "stop_rate": _share(found.stopped),
-        "failed": made.failed,
-        "failure_rate": _share(found.failed),
-        "first_token_median_seconds": _rounded(made.median_first_token, 3),
-        "first_token_p95_seconds": _rounded(made.p95_first_token, 3),
-        "ratings_without_text": found.without_text,
+        "retries": figures.retries,
+        "retry_rate": _share(figures.retried),
+        "undos": figures.undos,
+        "undo_rate": _share(figures.undone),
+        "edits": figures.edits,
+        "edit_rate": _share(figures.edited),
+        "stopped": replies.stopped,
+        "stop_rate": _share(figures.stopped),
+        "failed": replies.failed,
+        "failure_rate": _share(figures.failed),
+        "first_token_median_seconds": _rounded(replies.median_first_token, 3),
+        "first_token_p95_seconds": _rounded(replies.p95_first_token, 3),
+        "ratings_without_text": figures.without_text,
     }
 
 

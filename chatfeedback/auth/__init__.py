@@ -1,1 +1,1 @@
-"""Access: who a person is, and how one proves it. What each may do is written in `server/authorization/policy.py`."""
+"""Authentication: who a person is, and how they prove it. Authorization is in `server/authorization/policy.py`."""

@@ -1,4 +1,4 @@
-"""The current user: the person whom the server let in with a request."""
+"""Current user: the person that the middleware has authenticated for a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatfeedback.domain.roles import Person
 
 
 def person_in(scope: Scope) -> Person | None:
-    """Whom the gate let in with a request; None when it let it in without asking."""
+    """Return the authenticated person of a request; None for a request that needs no authentication."""
     person = scope.get("state", {}).get("person")
     return person if isinstance(person, Person) else None
 
@@ -18,4 +18,4 @@ def set_person(scope: Scope, person: Person | None) -> None:
     scope.setdefault("state", {})["person"] = person
 
 
-TOKEN = "csrf"  # noqa: S105 - the name of a field
+CSRF_FIELD = "csrf"

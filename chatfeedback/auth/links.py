@@ -1,7 +1,7 @@
-"""Links that assign a conversation to a study: signed, so that a page cannot make up what is recorded.
+"""Signed links that assign conversations to a study; the signature prevents forged assignments.
 
-The parameter `assignment` of a link is a JSON Web Token (RFC 7519) with the claims `study`, `condition` and
-`external_id`, signed by HMAC-SHA256 with a key of this database.
+The parameter `assignment` of a link is a JSON Web Token (RFC 7519). Its claims are `study`, `condition` and
+`external_id`; it is signed by HMAC-SHA256 with a key of this database.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from chatfeedback.store.database import migrate
 
 PARAMETER = "assignment"
 KEY = "links"
-LONGEST = 200
-"""Characters of a study, a condition or an external id."""
+MAX_CHARS = 200
+"""Maximum length of a study, a condition or an external id."""
 _ALGORITHM = "HS256"
 
 
@@ -32,26 +32,26 @@ def links(
 ) -> Iterator[str]:
     """Yield a link to `page` for each external id, or one without; signed with the key of the database at `url`.
 
-    Raises InputError for an assignment that says nothing or cannot be stored, SettingsError and StoreError.
+    Raises InputError for an assignment that is empty or cannot be stored, SettingsError and StoreError.
     """
-    assignment = Assignment(study=study, condition=condition)
-    several = [replace(assignment, external_id=one) for one in external_ids] or [assignment]
-    for one in several:
-        _check_usable(one)
+    common = Assignment(study=study, condition=condition)
+    assignments = [replace(common, external_id=external_id) for external_id in external_ids] or [common]
+    for assignment in assignments:
+        _check_assignment(assignment)
     with migrate.opened(url) as engine:
         key = secrets.get_or_create(engine, KEY)
-    for one in several:
-        yield f"{page.rstrip('/')}/?{urlencode({PARAMETER: signed(key, one)})}"
+    for assignment in assignments:
+        yield f"{page.rstrip('/')}/?{urlencode({PARAMETER: sign(key, assignment)})}"
 
 
-def signed(key: bytes, assignment: Assignment) -> str:
-    """Return the token for an assignment."""
+def sign(key: bytes, assignment: Assignment) -> str:
+    """Sign an assignment and return its token."""
     claims = {name: value for name, value in asdict(assignment).items() if value is not None}
     return jwt.encode({"alg": _ALGORITHM}, claims, OctKey.import_key(key))
 
 
-def read(key: bytes, token: str) -> Assignment:
-    """Return the assignment of a token. Raises InputError for one that was not signed with this key."""
+def verify(key: bytes, token: str) -> Assignment:
+    """Verify a token and return its assignment. Raises InputError if it was not signed with this key."""
     try:
         claims = jwt.decode(token, OctKey.import_key(key), algorithms=[_ALGORITHM]).claims
         return Assignment(**{name: claims.get(name) for name in asdict(Assignment())})
@@ -61,10 +61,10 @@ def read(key: bytes, token: str) -> Assignment:
         ) from error
 
 
-def _check_usable(assignment: Assignment) -> None:
-    said = {name: value for name, value in asdict(assignment).items() if value is not None}
-    if not said:
+def _check_assignment(assignment: Assignment) -> None:
+    values = {name: value for name, value in asdict(assignment).items() if value is not None}
+    if not values:
         raise InputError("A link needs a study, a condition or an external id.")
-    for name, value in said.items():
-        if not value.strip() or len(value) > LONGEST or sanitize(value)[1]:
-            raise InputError(f"The {name.replace('_', ' ')} should be a text of 1 to {LONGEST} characters.")
+    for name, value in values.items():
+        if not value.strip() or len(value) > MAX_CHARS or sanitize(value)[1]:
+            raise InputError(f"The {name.replace('_', ' ')} should be a text of 1 to {MAX_CHARS} characters.")

@@ -1,6 +1,6 @@
-"""Refusals: each in the log of the server, and as many of one person in a minute in the audit as tell the story.
+"""Refusal log: every refusal in the server's log, and a limited number per person, code and minute in the audit.
 
-Those of one kind leave room for those of another: who is refused often for a trifle cannot hide what matters.
+Each code has its own limit: many trivial refusals cannot hide an important one.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from sqlalchemy import Engine
 from chatfeedback.errors import StoreError
 from chatfeedback.store.accounts import audit
 from chatfeedback.store.database.availability import StoreFailed
-from chatfeedback.store.database.transactions import writing
+from chatfeedback.store.database.transactions import read_write
 
 log = logging.getLogger(__name__)
-MOST = 30
-"""Of one person and kind in a minute that go into the audit: nobody fills a disk with them."""
+MAX_PER_MINUTE = 30
+"""Maximum audit records of one person and code, so that no client can fill the disk."""
 
 
-class Refusals:
-    """Notes who was refused what. May be told from any thread, not within a transaction."""
+class RefusalLog:
+    """Log of refusals. Thread-safe; not to be called within a transaction."""
 
     def __init__(self, engine: Engine, store_failed: StoreFailed) -> None:
         self._engine = engine
@@ -31,22 +31,22 @@ class Refusals:
         self._minute = -1
         self._counts: dict[tuple[str, str], int] = {}
 
-    def note(self, annotator_id: str, what: str) -> None:
-        """`what`: a code of ours, nothing that a browser sent. Raises nothing where the audit cannot be written."""
-        log.warning("refused: %s (%s)", what, annotator_id)
-        if not self._is_one_more(annotator_id, what):
+    def record(self, annotator_id: str, code: str) -> None:
+        """Record a refusal. `code` is a constant, never input of a browser. A failing audit raises nothing."""
+        log.warning("refused: %s (%s)", code, annotator_id)
+        if not self._is_below_limit(annotator_id, code):
             return
         try:
-            with writing(self._engine) as connection:
-                audit.record(connection, "refused", actor_id=annotator_id, what=what)
+            with read_write(self._engine) as connection:
+                audit.record(connection, "refused", actor_id=annotator_id, what=code)
         except StoreError as error:
             self._store_failed(error)
 
-    def _is_one_more(self, annotator_id: str, what: str) -> bool:
-        told = (annotator_id, what)
+    def _is_below_limit(self, annotator_id: str, code: str) -> bool:
+        key = (annotator_id, code)
         minute = int(time.monotonic() // 60)
         with self._lock:
             if minute != self._minute:
                 self._minute, self._counts = minute, {}
-            self._counts[told] = count = self._counts.get(told, 0) + 1
-        return count <= MOST
+            self._counts[key] = count = self._counts.get(key, 0) + 1
+        return count <= MAX_PER_MINUTE

@@ -1,7 +1,7 @@
-"""The door: signing in and out, and who a request comes from.
+"""Authentication service: sign-in, sign-out, sessions and identities; independent of HTTP.
 
-Nothing here knows of HTTP. A refusal is an error with one sentence, the same one whatever was wrong with a name or a
-password; what was refused, and whom, is in the audit.
+A failed sign-in raises an error with one sentence, the same for a wrong name and a wrong password. The audit records
+refusals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from chatfeedback.auth import passwords
-from chatfeedback.auth.refusal_log import Refusals
+from chatfeedback.auth.refusal_log import RefusalLog
 from chatfeedback.domain.roles import Person
 from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import Conflict, NotAllowed, SignInRefused, StoreError, TooMany
@@ -23,22 +23,30 @@ from chatfeedback.store.accounts import annotators, audit, secrets, users
 from chatfeedback.store.accounts.login_throttle import LoginThrottle
 from chatfeedback.store.accounts.sessions import TOUCH_EVERY, Sessions
 from chatfeedback.store.accounts.users import User
-from chatfeedback.store.database.availability import StoreFailed, logged
+from chatfeedback.store.database.availability import StoreFailed, log_error
 from chatfeedback.store.database.clock import Clock, now
-from chatfeedback.store.database.transactions import writing
+from chatfeedback.store.database.transactions import read_write
 
 MAX_CONCURRENT_HASHES = 2
-"""Each takes 64 MiB for a moment."""
+"""Limit for memory: each hash takes 64 MiB for a moment."""
 MAX_NAME_CHARS = 200
 PROXY = "proxy"
-"""The issuer of the names that a proxy vouches for."""
+"""Issuer of the identities that a trusted proxy asserts."""
 
 
 class AuthService:
-    """Lets people in. `consent_version`: of the text that everybody must have agreed to, if there is one.
+    """Authentication of people.
 
-    `sign_up`: whether whoever a provider or a proxy vouches for becomes an annotator. Every method may raise a
-    StoreError, and waits for the database or for a hash: none is for an event loop.
+    Every method may raise StoreError. All block on the database or a hash: do not call them in an event loop.
+
+    Args:
+        engine: The database.
+        lifetime: Maximum age of a session.
+        idle: Maximum idle time of a session.
+        consent_version: Version of the text that all people must agree to, if there is one.
+        sign_up: Create an annotator for each unknown identity of the provider or the proxy.
+        clock: The clock; for tests.
+        store_failed: Callback for store errors that do not fail a request.
     """
 
     def __init__(
@@ -50,156 +58,167 @@ class AuthService:
         consent_version: str | None = None,
         sign_up: bool = False,
         clock: Clock = now,
-        store_failed: StoreFailed = logged,
+        store_failed: StoreFailed = log_error,
     ) -> None:
         self._engine = engine
         self._store_failed = store_failed
         self._sessions = Sessions(engine, lifetime=lifetime, idle=idle, clock=clock)
-        self._attempts = LoginThrottle(engine, secrets.get_or_create(engine, "sign_in_failures"), clock=clock)
+        self._login_throttle = LoginThrottle(engine, secrets.get_or_create(engine, "sign_in_failures"), clock=clock)
         self._clock = clock
         self._consent_version = consent_version
         self._sign_up = sign_up
-        self._refusals = Refusals(engine, store_failed)
-        self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
+        self._refusals = RefusalLog(engine, store_failed)
+        self._hash_slots = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
-    # Who is it
+    # Identity
 
     def local(self, name: str) -> Callable[[], Person]:
-        """The one person of a server without sign-in, who may do everything."""
+        """Return a function that returns the one person of a server without sign-in, an admin."""
         annotator_id = annotators.ensure(self._engine, name)
-        agreed: list[str | None] = [None]
+        consented: list[str | None] = [None]
 
         def person() -> Person:
-            wanted = self._consent_version
-            if wanted and not agreed[0] and users.has_consented(self._engine, annotator_id, wanted):
-                agreed[0] = wanted
-            return Person(annotator_id, name, "admin", None, agreed[0])
+            version = self._consent_version
+            if version and not consented[0] and users.has_consented(self._engine, annotator_id, version):
+                consented[0] = version
+            return Person(annotator_id, name, "admin", None, consented[0])
 
         return person
 
     def person(self, token: str, *, unattended: bool = False) -> Person | None:
-        """Whose session it is; None when it has ended, or never was. `unattended`: this does not keep it alive."""
-        found = self._sessions.person(token, self._consent_version)
-        if found is None:
+        """Return the person of a session; None if it has ended or never existed.
+
+        `unattended`: a request without user activity, which does not keep the session alive.
+        """
+        row = self._sessions.person(token, self._consent_version)
+        if row is None:
             return None
-        person, seen_at = found
+        person, seen_at = row
         if not unattended and self._clock() - seen_at > TOUCH_EVERY and person.session_id is not None:
             try:
                 self._sessions.touch(person.session_id)
             except StoreError as error:
-                self._store_failed(error)  # she is let in all the same
+                self._store_failed(error)  # the session is valid all the same
         return person
 
-    def vouched(self, subject: str) -> Person:
-        """The person whom the proxy names. Raises NotAllowed for who may not come in."""
+    def person_from_proxy(self, subject: str) -> Person:
+        """Return the person that the proxy names. Raises NotAllowed without an active account."""
         if len(subject) > MAX_NAME_CHARS or not subject.isprintable():
             raise NotAllowed(f"The proxy gives a name that cannot be one: 1 to {MAX_NAME_CHARS} printable characters.")
-        user = self._identified(PROXY, subject, subject)
-        agreed = self._consent_version
-        if agreed and not users.has_consented(self._engine, user.annotator_id, agreed):
-            agreed = None
-        return Person(user.annotator_id, user.name, user.role, None, agreed)
+        user = self._find_or_create_user(PROXY, subject, subject)
+        consented = self._consent_version
+        if consented and not users.has_consented(self._engine, user.annotator_id, consented):
+            consented = None
+        return Person(user.annotator_id, user.name, user.role, None, consented)
 
     # Signing in and out
 
     def sign_in(self, name: str, password: str, address: str) -> str:
-        """Returns the token of a new session. Raises SignInRefused, and TooMany after too many attempts."""
+        """Sign in with a password and return the token of a new session.
+
+        Raises SignInRefused, and TooMany after too many attempts.
+        """
         name = sanitize(name.strip()[:MAX_NAME_CHARS])[0]
-        attempt_id, wait = self._attempts.begin(name, address)
+        attempt_id, wait = self._login_throttle.begin(name, address)
         if wait > 0:
             minutes = math.ceil(wait / 60)
             raise TooMany(
                 f"Too many attempts to sign in; try again in {minutes} minute{'s' if minutes > 1 else ''}.", wait
             )
-        user = users.called(self._engine, name)
-        with self._hashing:
-            right = passwords.verified(user.password_hash if user else None, password)
-        if user is None or not right or user.disabled_at:
-            with writing(self._engine) as connection:
+        user = users.find_by_name(self._engine, name)
+        with self._hash_slots:
+            is_correct = passwords.verify(user.password_hash if user else None, password)
+        if user is None or not is_correct or user.disabled_at:
+            with read_write(self._engine) as connection:
                 audit.record(connection, "sign_in_failed", subject_id=user.annotator_id if user else None)
             raise SignInRefused("This name and password do not go together, or the account is disabled.")
-        self._attempts.succeeded(attempt_id, name, address)
-        hashed = self._rehash_if_needed(user, password)
-        return self._sessions.begin(user.annotator_id, "password", password_hash=hashed)
+        self._login_throttle.succeeded(attempt_id, name, address)
+        password_hash = self._rehash_if_needed(user, password)
+        return self._sessions.begin(user.annotator_id, "password", password_hash=password_hash)
 
     def sign_in_with(self, issuer: str, subject: str, name: str) -> str:
-        """Returns the token of a new session for whom `issuer` vouches. Raises NotAllowed for who may not come in."""
-        return self._sessions.begin(self._identified(issuer, subject, name).annotator_id, "oidc")
+        """Sign in an identity of `issuer` and return the token of a new session.
+
+        Raises NotAllowed without an active account.
+        """
+        return self._sessions.begin(self._find_or_create_user(issuer, subject, name).annotator_id, "oidc")
 
     def sign_out(self, person: Person) -> None:
-        """Ends the session that the person came with."""
+        """End the session of this request."""
         if person.session_id is not None:
             self._sessions.end(person.session_id)
 
-    def change_password(self, person: Person, before: str, after: str, address: str) -> None:
-        """Another password; ends the other sessions. Raises SignInRefused, TooMany, InputError."""
-        attempt_id, wait = self._attempts.begin(person.name, address)
+    def change_password(self, person: Person, current: str, new: str, address: str) -> None:
+        """Set a new password and end the other sessions. Raises SignInRefused, TooMany, InputError."""
+        attempt_id, wait = self._login_throttle.begin(person.name, address)
         if wait > 0:
             raise TooMany("Too many attempts; try again in a few minutes.", wait)
         user = users.by_id(self._engine, person.annotator_id)
-        with self._hashing:
-            right = passwords.verified(user.password_hash if user else None, before)
-        if not right:
+        with self._hash_slots:
+            is_correct = passwords.verify(user.password_hash if user else None, current)
+        if not is_correct:
             raise SignInRefused("This is not your password.")
-        self._attempts.succeeded(attempt_id, person.name, address)
-        with self._hashing:
-            hashed = passwords.hashed(after, person.name)
+        self._login_throttle.succeeded(attempt_id, person.name, address)
+        with self._hash_slots:
+            password_hash = passwords.hash_password(new, person.name)
         users.set_password(
             self._engine,
             person.annotator_id,
-            hashed,
+            password_hash,
             actor_id=person.annotator_id,
             keep_session=person.session_id,
         )
 
     def consent(self, person: Person, version: str) -> None:
-        """The person agrees to the text. Raises Conflict when it is another one by now."""
+        """Record consent to a version of the text. Raises Conflict if it is no longer the current one."""
         if version != self._consent_version:
             raise Conflict("The text has changed meanwhile; read it again.")
         users.consent(self._engine, person.annotator_id, version)
 
-    # What else is recorded
+    # Audit
 
-    def refused(self, annotator_id: str, what: str) -> None:
-        """Notes that somebody who is known was refused. `what`: a code, nothing that a browser sent."""
-        self._refusals.note(annotator_id, what)
+    def record_refusal(self, annotator_id: str, code: str) -> None:
+        """Record the refusal of a known person. `code` is a constant, never input of a browser."""
+        self._refusals.record(annotator_id, code)
 
-    def exported(self, person: Person, **detail: Any) -> None:
-        """Notes that somebody takes data away."""
-        with writing(self._engine) as connection:
+    def record_export(self, person: Person, **detail: Any) -> None:
+        """Record an export of data."""
+        with read_write(self._engine) as connection:
             audit.record(connection, "exported", actor_id=person.annotator_id, **detail)
 
-    def _identified(self, issuer: str, subject: str, name: str) -> User:
-        user = users.identified(self._engine, issuer, subject)
+    def _find_or_create_user(self, issuer: str, subject: str, name: str) -> User:
+        user = users.find_by_identity(self._engine, issuer, subject)
         if user is None and issuer == PROXY:
-            user = users.called(self._engine, name)  # whoever names people names users: nobody else gives names here
+            user = users.find_by_name(self._engine, name)  # safe: with a proxy, only admins and the proxy name users
         if user is None and self._sign_up:
-            user = self._signed_up(issuer, subject, name)
+            user = self._create_user(issuer, subject, name)
         if user is None:
             raise NotAllowed("You have no account here yet; ask whoever runs this server for one.")
         if user.disabled_at:
             raise NotAllowed("Your account here is disabled; ask whoever runs this server.")
         return user
 
-    def _signed_up(self, issuer: str, subject: str, name: str) -> User:
-        """A new annotator. A name that is taken gets a number: names from elsewhere prove nothing."""
+    def _create_user(self, issuer: str, subject: str, name: str) -> User:
+        """Create an annotator. A taken name gets a number: an external name does not identify a user."""
         for number in range(1, 100):
-            free = name if number == 1 else f"{name} ({number})"
-            if annotators.find(self._engine, free) is not None:
+            candidate = name if number == 1 else f"{name} ({number})"
+            if annotators.find(self._engine, candidate) is not None:
                 continue
             try:
-                return users.add(self._engine, free, "annotator", actor_id=None, identity=(issuer, subject))
+                return users.add(self._engine, candidate, "annotator", actor_id=None, identity=(issuer, subject))
             except Conflict:
-                if found := users.identified(self._engine, issuer, subject):  # the same person, at the same moment
-                    return found
+                if existing := users.find_by_identity(
+                    self._engine, issuer, subject
+                ):  # a concurrent sign-in of this person
+                    return existing
         raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
 
     def _rehash_if_needed(self, user: User, password: str) -> str:
-        """The hash of the right password that is stored from now on."""
+        """Store a new hash if the parameters are outdated; return the stored hash of the correct password."""
         assert user.password_hash is not None  # noqa: S101 - a user who signed in with a password has one
-        with self._hashing:
-            better = passwords.rehash_if_needed(user.password_hash, password)
-        if better is None:
+        with self._hash_slots:
+            new_hash = passwords.rehash_if_needed(user.password_hash, password)
+        if new_hash is None:
             return user.password_hash
-        users.rehash(self._engine, user.annotator_id, user.password_hash, better)
-        return better
+        users.rehash(self._engine, user.annotator_id, user.password_hash, new_hash)
+        return new_hash

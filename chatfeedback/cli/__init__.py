@@ -1,8 +1,8 @@
-"""The command line: parse, call, print.
+"""Command line: parse, call, print.
 
-Whatever a command needs is imported inside it, so that `--help` loads no web framework, data frame or
-database library. Errors pass one seam, `_Commands`: an error of chatfeedback becomes one sentence on
-stderr and status 1, or 2 where a flag or a setting is wrong.
+Each command imports what it needs inside its function, so that `--help` loads no web framework, data frame or database
+library. `_Commands` is the only error handler: an error of chatfeedback becomes one sentence on stderr and exit status
+1, or 2 for a wrong flag or setting.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from chatfeedback.errors import ChatFeedbackError, SettingsError
 
 
 class _Commands(TyperGroup):
-    """The seam where errors turn into a sentence and an exit status."""
+    """Command group that turns errors into a sentence and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; translate its errors."""
         try:
             result = super().invoke(ctx)
             if sys.stdout is not None:
                 sys.stdout.flush()
             return result
         except BrokenPipeError:
-            # The reader (`| head`) has gone. Python flushes stdout once more at exit: let it have a place.
+            # The reader (`| head`) has closed the pipe. Python flushes stdout once more at exit: redirect it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None
         except OSError as error:
-            # What a command does with files is translated where it does it: this is what it prints.
+            # Commands translate the errors of their own files: this one comes from stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             typer.echo(f"chatfeedback: The standard output cannot be written: {error.strerror or error}.", err=True)
             raise typer.Exit(1) from None
@@ -64,8 +65,8 @@ app.add_typer(db, name="db")
 app.add_typer(users, name="users")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         typer.echo(f"chatfeedback {__version__}")
         raise typer.Exit
 
@@ -87,8 +88,8 @@ app.command()(link)
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without an arrow gets a question mark
+            stream.reconfigure(errors="replace")  # a terminal that cannot encode an arrow gets a question mark
     app()

@@ -1,4 +1,4 @@
-"""chatfeedback db: what is done with the database as a whole."""
+"""Commands `db …`: migrations, checks and backups of the database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, ending_in_order, progress
+from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, exit_on_signals, progress
 
 db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def upgrade(
     """Bring the database to the newest schema; makes the SQLite file if there is none."""
     from chatfeedback.store.database import migrate
 
-    _print_move(*migrate.upgrade(configured_url(config, database_url), revision))
+    _print_change(*migrate.upgrade(configured_url(config, database_url), revision))
 
 
 @db.command()
@@ -38,7 +38,7 @@ def downgrade(
     """Take the database back to an older schema."""
     from chatfeedback.store.database import migrate
 
-    _print_move(*migrate.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
+    _print_change(*migrate.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
 
 
 @db.command()
@@ -46,9 +46,9 @@ def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Say which schema the database has, and which is the newest."""
     from chatfeedback.store.database import migrate
 
-    found = migrate.current(configured_url(config, database_url))
-    newest = "the newest" if found.is_head else f"the newest is {found.head}"
-    typer.echo(f"{found.revision or 'empty'} ({newest})")
+    schema = migrate.current(configured_url(config, database_url))
+    newest = "the newest" if schema.is_head else f"the newest is {schema.head}"
+    typer.echo(f"{schema.revision or 'empty'} ({newest})")
 
 
 @db.command()
@@ -86,9 +86,9 @@ def backup(
     from chatfeedback.store.database import backup as backups
 
     url = configured_url(config, database_url)
-    with ending_in_order(), progress("Copying pages") as report:
-        copied = backups.back_up(url, file, overwrite, report)
-    typer.echo(f"Backed up {copied.events:,} events to {file}.")
+    with exit_on_signals(), progress("Copying pages") as report:
+        result = backups.back_up(url, file, overwrite, report)
+    typer.echo(f"Backed up {result.events:,} events to {file}.")
 
 
 @db.command()
@@ -105,16 +105,16 @@ def restore(
     from chatfeedback.store.database import migrate
 
     url = configured_url(config, database_url)
-    with ending_in_order(), progress("Copying pages") as report:
-        copied = backups.restore(url, file, overwrite, report)
-    typer.echo(f"Restored {copied.events:,} events from {file}.")
-    if copied.aside:
-        typer.echo(f"What was there before is {copied.aside}.")
+    with exit_on_signals(), progress("Copying pages") as report:
+        result = backups.restore(url, file, overwrite, report)
+    typer.echo(f"Restored {result.events:,} events from {file}.")
+    if result.aside:
+        typer.echo(f"What was there before is {result.aside}.")
     if not migrate.current(url).is_head:
-        typer.echo(f"Its schema ({copied.revision}) is an older one; `chatfeedback db upgrade` or `serve` upgrades it.")
+        typer.echo(f"Its schema ({result.revision}) is an older one; `chatfeedback db upgrade` or `serve` upgrades it.")
 
 
-def _print_move(before: str | None, after: str | None) -> None:
+def _print_change(before: str | None, after: str | None) -> None:
     if before == after:
         typer.echo(f"Nothing to do, the database is at {after or 'empty'}.")
     else:

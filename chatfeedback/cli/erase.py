@@ -1,4 +1,4 @@
-"""chatfeedback erase: what somebody wants to be forgotten, for good."""
+"""Command `erase`: permanent erasure of a conversation or an annotator."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def erase(
     from chatfeedback.store.database import migrate
 
     url = configured_url(config, database_url)
-    with migrate.opened(url) as engine, migrate.saying_which(url):
+    with migrate.opened(url) as engine, migrate.prefixed_errors(url):
         if conversation is not None:
             erased = _erase_conversation(engine, conversation, yes)
         else:
             erased = _erase_annotator(engine, str(annotator), yes)
-    typer.echo(f"Erased: {_listed(erased)}." if erased else "There was nothing left to erase; the files are clean.")
+    typer.echo(f"Erased: {_describe(erased)}." if erased else "There was nothing left to erase; the files are clean.")
 
 
 def _erase_conversation(engine: Any, conversation_id: str, yes: bool) -> Erased:
@@ -56,45 +56,45 @@ def _erase_conversation(engine: Any, conversation_id: str, yes: bool) -> Erased:
 def _erase_annotator(engine: Any, name_or_id: str, yes: bool) -> Erased:
     from chatfeedback.store.erasure import erasure
 
-    name, annotator_id = _annotator(engine, name_or_id)
+    name, annotator_id = _find_annotator(engine, name_or_id)
     extent = erasure.extent_of_annotator(engine, annotator_id)
     _confirm(f"the annotator {name} ({annotator_id})", extent, yes)
     return erasure.erase_annotator(engine, annotator_id, None)
 
 
-def _annotator(engine: Any, name_or_id: str) -> tuple[str, str]:
-    """Name and id."""
+def _find_annotator(engine: Any, name_or_id: str) -> tuple[str, str]:
+    """Return name and id of an annotator. Raises NotFound."""
     from chatfeedback.store.accounts import annotators
 
     _check_text(name_or_id, "annotator")
-    found = annotators.find(engine, name_or_id)
-    if found is None:
+    annotator = annotators.find(engine, name_or_id)
+    if annotator is None:
         raise NotFound(f"There is no annotator {name_or_id!r} in this database.")
-    return found.name, found.annotator_id
+    return annotator.name, annotator.annotator_id
 
 
-def _check_text(argument: str, what: str) -> None:
+def _check_text(argument: str, noun: str) -> None:
     if not is_text(argument):
-        raise NotFound(f"There is no such {what}.")
+        raise NotFound(f"There is no such {noun}.")
 
 
-def _confirm(what: str, extent: Erased, yes: bool) -> None:
-    """Says what will be erased and, unless `yes` has said so, asks whether it is meant. Raises Exit for a no."""
+def _confirm(subject: str, extent: Erased, yes: bool) -> None:
+    """Print what will be erased and ask for confirmation unless `yes`. Raises Exit if declined."""
     if extent:
-        typer.echo(f"This erases {what} for good: {_listed(extent)}.")
+        typer.echo(f"This erases {subject} for good: {_describe(extent)}.")
     if extent and not yes and not typer.confirm("This cannot be undone. Erase it?"):
         typer.echo("Nothing was erased.")
         raise typer.Exit(1)
 
 
-def _listed(extent: Erased) -> str:
-    parts = [_counted(extent.conversations, "conversation"), _counted(extent.events, "event")]
+def _describe(extent: Erased) -> str:
+    parts = [_pluralize(extent.conversations, "conversation"), _pluralize(extent.events, "event")]
     if extent.redacted:
-        parts.append(f"the words in {_counted(extent.redacted, 'event')} elsewhere")
+        parts.append(f"the words in {_pluralize(extent.redacted, 'event')} elsewhere")
     if extent.account:
         parts.append("name and account")
     return ", ".join(parts)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+def _pluralize(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,4 +1,4 @@
-"""The command `export`."""
+"""Command `export`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from chatfeedback.cli.options import (
     Since,
     Study,
     Until,
+    build_filters,
     configured_url,
-    ending_in_order,
-    filters_of,
+    exit_on_signals,
     progress,
 )
 
@@ -61,7 +61,7 @@ def export(
     """Write what was recorded as a table."""
     from chatfeedback.export import to_file
 
-    wanted = filters_of(
+    filters = build_filters(
         since,
         until,
         model=model,
@@ -71,6 +71,6 @@ def export(
         external_id=external_id,
     )
     file = None if output == "-" else Path(output)
-    # A bar between rows on the same terminal would be part of what is copied from it.
-    with ending_in_order(), progress(f"Exporting {kind}", hidden=file is None and sys.stdout.isatty()) as report:
-        to_file.run(configured_url(config, database_url), kind, format, file, wanted, annotators, report)
+    # On the same terminal a progress bar would get between the rows.
+    with exit_on_signals(), progress(f"Exporting {kind}", hidden=file is None and sys.stdout.isatty()) as report:
+        to_file.run(configured_url(config, database_url), kind, format, file, filters, annotators, report)

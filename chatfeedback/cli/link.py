@@ -1,4 +1,4 @@
-"""The command `link`."""
+"""Command `link`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flags that several commands have, and what they make of them."""
+"""Options shared by several commands, and their helpers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Config = Annotated[
 ]
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     from chatfeedback.query.filters import instant
 
     try:
@@ -46,9 +46,9 @@ def _moment(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
-def optional(flag: str, metavar: str, text: str, **more: Any) -> Any:
-    """A flag that may be left out."""
-    return typer.Option(flag, metavar=metavar, help=text, show_default=False, **more)
+def optional(flag: str, metavar: str, text: str, **kwargs: Any) -> Any:
+    """Return a Typer option without a displayed default."""
+    return typer.Option(flag, metavar=metavar, help=text, show_default=False, **kwargs)
 
 
 Since = Annotated[
@@ -57,12 +57,14 @@ Since = Annotated[
         "--since",
         "TIME",
         "Only from this date or time on, UTC unless it has an offset; feedback counts by its last change.",
-        parser=_moment,
+        parser=_parse_time,
     ),
 ]
 Until = Annotated[
     datetime | None,
-    optional("--until", "TIME", "Only before this date or time; the moment itself is no longer part.", parser=_moment),
+    optional(
+        "--until", "TIME", "Only before this date or time; the moment itself is no longer part.", parser=_parse_time
+    ),
 ]
 Model = Annotated[str | None, optional("--model", "NAME", "Only replies of this model.")]
 Annotator = Annotated[
@@ -75,30 +77,30 @@ ExternalId = Annotated[str | None, optional("--external-id", "ID", "Only convers
 
 
 def configured_url(config: Path | None, database_url: str | None) -> str:
-    """The database of the settings and this flag. Raises SettingsError."""
+    """Return the database URL from this flag and the settings. Raises SettingsError."""
     from chatfeedback.config.settings import Settings
 
     return Settings.load(config, database_url=database_url).database_url
 
 
-def filters_of(since: datetime | None, until: datetime | None, **named: str | None) -> Filters:
-    """The filters of these flags; `named`: by the names of `Filters`.
+def build_filters(since: datetime | None, until: datetime | None, **names: str | None) -> Filters:
+    """Build the filters of these flags. `names` are fields of `Filters`.
 
-    Raises BadParameter for a time that ends before it begins, and for a name that no database stores.
+    Raises BadParameter for a period that ends before it begins, and for a name that no database stores.
     """
     from chatfeedback.query.filters import Filters
 
-    for name, value in named.items():
+    for name, value in names.items():
         if value is not None and not is_text(value):
             raise typer.BadParameter(f"--{name.replace('_', '-')} has characters that no database stores.")
     try:
-        return Filters(since=since, until=until, **named)
+        return Filters(since=since, until=until, **names)
     except InputError:
         raise typer.BadParameter("--since must be earlier than --until.") from None
 
 
 def is_text(argument: str) -> bool:
-    """Whether it is whole Unicode; bytes of another encoding arrive as halves of characters."""
+    """Return True for valid Unicode; bytes of another encoding arrive as lone surrogates."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -107,28 +109,28 @@ def is_text(argument: str) -> bool:
 
 
 @contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Lets a process that is asked to end, by `timeout` or by the system, clean up like one that is interrupted."""
+def exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that a terminated process cleans up like an interrupted one."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def progress(what: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, fed with (done, total); nothing is drawn where stderr is no terminal."""
+def progress(label: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on stderr, fed with (done, total); nothing is drawn if stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=hidden or not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what)
+        task = bar.add_task(label)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""The command `serve`."""
+"""Command `serve`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `stats`."""
+"""Command `stats`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from chatfeedback.cli.options import (
     Model,
     Since,
     Until,
+    build_filters,
     configured_url,
-    filters_of,
 )
 
 
@@ -33,7 +33,7 @@ def stats(
     from chatfeedback.analytics import stats as command
 
     figures = command.stats(
-        configured_url(config, database_url), filters_of(since, until, model=model, annotator=annotator)
+        configured_url(config, database_url), build_filters(since, until, model=model, annotator=annotator)
     )
     if format == "json":
         import json
@@ -44,7 +44,7 @@ def stats(
 
 
 def _print_table(figures: dict[str, int | float | None]) -> None:
-    """The figures for people: counts, shares as per cent, times in seconds."""
+    """Print the figures for people: counts, shares in per cent, times in seconds."""
     from rich.console import Console
     from rich.table import Table
 
@@ -52,11 +52,11 @@ def _print_table(figures: dict[str, int | float | None]) -> None:
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures.items():
-        table.add_row(name.removesuffix("_seconds").replace("_", " "), _for_people(name, value))
+        table.add_row(name.removesuffix("_seconds").replace("_", " "), _format(name, value))
     Console().print(table)
 
 
-def _for_people(name: str, value: int | float | None) -> str:
+def _format(name: str, value: int | float | None) -> str:
     if value is None:
         return "–"
     if name.endswith("_seconds"):

@@ -1,4 +1,4 @@
-"""chatfeedback users: who may sign in."""
+"""Commands `users …`: administration of the people who may sign in."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def list_users(
             "sessions": listed.sessions,
             "seen_at": listed.seen_at.isoformat(timespec="seconds") if listed.seen_at else None,
         }
-        for listed in commands.listed(configured_url(config, database_url))
+        for listed in commands.list_users(configured_url(config, database_url))
     ]
     if format == "json":
         import json
@@ -161,15 +161,15 @@ def sessions(
             (
                 session.name,
                 session.method,
-                *(f"{at:%Y-%m-%d %H:%M}" for at in (session.created_at, session.seen_at, session.expires_at)),
+                *(f"{moment:%Y-%m-%d %H:%M}" for moment in (session.created_at, session.seen_at, session.expires_at)),
             )
-            for session in commands.sessions_of(url, name)
+            for session in commands.list_sessions(url, name)
         ],
     )
 
 
 def _password(from_stdin: bool) -> str:
-    """The password, asked for twice on the terminal. Raises InputError where there is none to ask on."""
+    """Read the password from stdin, or prompt for it twice. Raises InputError without a terminal."""
     if from_stdin:
         not_text = InputError("The password on the standard input is not UTF-8.")
         try:

@@ -1,4 +1,4 @@
-"""What can be set about who may come in, and how much they may do at once."""
+"""Settings of authentication, sessions, consent, studies and rate limits."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from chatfeedback.errors import SettingsError
 Auth = Literal["none", "password", "oidc", "proxy"]
 _PORTS = {"http": 80, "https": 443}
 _MAX_SESSION_HOURS = 400 * 24
-"""Browsers keep no cookie for longer than 400 days."""
+"""Browsers limit the lifetime of cookies to 400 days."""
 
 
-def _origin(url: str) -> str:
-    """`url` as an origin, `https://chat.example.org`; ValueError for anything else."""
-    fault = ValueError("it should be an address without a path, such as https://chat.example.org")
+def _parse_origin(url: str) -> str:
+    """Normalize `url` to an origin, `https://chat.example.org`. Raises ValueError for anything else."""
+    error = ValueError("it should be an address without a path, such as https://chat.example.org")
     try:
         parsed = urlsplit(url.strip().rstrip("/"))
         port = parsed.port
     except ValueError:
-        raise fault from None
+        raise error from None
     if "@" in parsed.netloc:
         raise ValueError("a name or a password does not belong into it")
     if parsed.scheme not in _PORTS or not parsed.hostname or parsed.path or parsed.query or parsed.fragment:
-        raise fault
+        raise error
     if not re.fullmatch(r"[a-z0-9._:-]+", parsed.hostname):
         raise ValueError("it should be written as browsers send it, in ASCII (a name of other letters as xn--…)")
     host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
-    # As a browser writes an origin: without the port that goes without saying.
+    # As browsers serialize an origin: without the default port.
     return f"{parsed.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parsed.scheme]) else "")
 
 
-def _network(address: str) -> str:
+def _parse_network(address: str) -> str:
     try:
         return str(ipaddress.ip_network(address))
     except ValueError:
         raise ValueError("it should be an address or a network, such as 10.0.0.7 or 10.0.0.0/24") from None
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
-Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, AfterValidator(_parse_origin)]
+Network = Annotated[str, AfterValidator(_parse_network)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", max_length=100)]
 
 
 class OidcSettings(Frozen):
-    """The provider that people sign in with, for `auth = "oidc"`."""
+    """OpenID Connect provider, for `auth = "oidc"`."""
 
     issuer: BaseUrl = Field(description="The address of the provider, exactly as it names itself.")
     client_id: Name = Field(description="What the provider calls this application.")
@@ -71,7 +71,7 @@ class OidcSettings(Frozen):
     label: Name = Field(default="Sign in", description="What the button says: `Sign in with Hugging Face`.")
 
     @model_validator(mode="after")
-    def _one_secret(self) -> Self:
+    def _check_one_secret(self) -> Self:
         if self.client_secret and self.client_secret_env:
             raise ValueError("give either client_secret or client_secret_env, not both")
         if "openid" not in self.scopes:
@@ -79,7 +79,7 @@ class OidcSettings(Frozen):
         return self
 
     def resolve_secret(self) -> SecretStr | None:
-        """The secret, None for a public client. Raises SettingsError when `client_secret_env` is not set."""
+        """Return the client secret, None for a public client. Raises SettingsError if `client_secret_env` is unset."""
         if self.client_secret_env is None:
             return self.client_secret
         secret = os.environ.get(self.client_secret_env)
@@ -92,20 +92,20 @@ class OidcSettings(Frozen):
 
 
 class ConsentSettings(Frozen):
-    """A text that everybody must agree to before anything else."""
+    """Consent text that all people must agree to before anything else."""
 
     version: Name = Field(description="Recorded with every conversation; another one is asked for again.")
     text: Text | None = Field(default=None, description="What is asked, plain text; an empty line parts paragraphs.")
     file: Path | None = Field(default=None, description="A file with the text, instead of `text`.")
 
     @model_validator(mode="after")
-    def _one_text(self) -> Self:
+    def _check_one_text(self) -> Self:
         if (self.text is None) == (self.file is None):
             raise ValueError("give either text or file")
         return self
 
     def read(self) -> str:
-        """The text. Raises SettingsError when the file cannot be read."""
+        """Return the text. Raises SettingsError if the file cannot be read."""
         if self.file is None:
             return self.text or ""
         try:
@@ -115,14 +115,14 @@ class ConsentSettings(Frozen):
 
 
 class StudySettings(Frozen):
-    """The study that new conversations belong to, where a signed link does not say otherwise."""
+    """Study of new conversations, unless a signed link sets another one."""
 
     name: Name | None = Field(default=None, description="The study, as recorded with every conversation.")
     condition: Name | None = Field(default=None, description="The condition, or arm, of the study.")
 
 
 class AccessSettings(Frozen):
-    """Who may come in. At the top level of the settings."""
+    """Authentication settings, at the top level."""
 
     auth: Auth = Field(
         default="none",
@@ -161,15 +161,15 @@ class AccessSettings(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _lists_of_one(cls, values: Any) -> Any:
-        """An environment variable holds addresses in a line as easily as a list in JSON."""
-        given = values.get("trusted_proxies") if isinstance(values, dict) else None
-        if not isinstance(given, str):
+    def _split_proxies(cls, values: Any) -> Any:
+        """Split a line of addresses: an environment variable may hold a line or a JSON list."""
+        proxies = values.get("trusted_proxies") if isinstance(values, dict) else None
+        if not isinstance(proxies, str):
             return values
-        return {**values, "trusted_proxies": given.replace(",", " ").split()}
+        return {**values, "trusted_proxies": proxies.replace(",", " ").split()}
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_complete(self) -> Self:
         if self.auth == "oidc" and (self.oidc is None or self.public_url is None):
             raise ValueError('auth = "oidc" needs a table [oidc], and public_url for the way back from the provider')
         if self.auth == "proxy" and not self.trusted_proxies:

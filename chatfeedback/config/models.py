@@ -1,6 +1,6 @@
-"""Settings of models: where each is reached, and how a reply is asked of it.
+"""Settings of models: endpoints and request parameters.
 
-What is said at the top level holds for every model that does not say otherwise.
+Request parameters at the top level are the defaults of every model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Provider = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 
 
 class RequestSettings(Frozen):
-    """How a reply is asked for. At the top level these are the defaults of every model."""
+    """Request parameters. At the top level these are the defaults of every model."""
 
     system_prompt: Text = Field(
         default="You are a friendly chatbot",
@@ -52,7 +52,7 @@ class RequestSettings(Frozen):
 
 
 class ModelSettings(RequestSettings):
-    """One model of the picker, and the endpoint that it is reached at."""
+    """Model of the picker, and its endpoint."""
 
     name: Name = Field(
         default=LOCAL_MODEL_NAME,
@@ -84,7 +84,7 @@ class ModelSettings(RequestSettings):
     @model_validator(mode="before")
     @classmethod
     def _fill_names(cls, values: Any) -> Any:
-        """`local` and `model = "local"` say the same; another model is called by its id unless named."""
+        """Fill in defaults: `local` and `model = "local"` are equivalent; the id is the default name."""
         if not isinstance(values, Mapping):
             return values
         filled = dict(values)
@@ -99,7 +99,7 @@ class ModelSettings(RequestSettings):
         return filled
 
     @model_validator(mode="after")
-    def _one_endpoint(self) -> Self:
+    def _check_one_endpoint(self) -> Self:
         if self.local != (self.model == LOCAL_MODEL):
             raise ValueError('`local = true` goes with `model = "local"` or without `model`')
         if self.local and (self.provider or self.base_url or self.api_key or self.api_key_env):
@@ -113,7 +113,7 @@ class ModelSettings(RequestSettings):
         return self
 
     def resolve_api_key(self) -> SecretStr | None:
-        """The key for the endpoint, None without one. Raises SettingsError when `api_key_env` is not set."""
+        """Return the API key, None without one. Raises SettingsError if `api_key_env` is unset."""
         if self.api_key_env is None:
             return self.api_key
         key = os.environ.get(self.api_key_env)
@@ -126,7 +126,7 @@ class ModelSettings(RequestSettings):
 
 
 class LocalSettings(Frozen):
-    """The model that runs in chatfeedback itself, behind llama.cpp's server."""
+    """Local model, served by llama.cpp in a child process."""
 
     gguf: Path | None = Field(default=None, description="The weights, a GGUF file; by default those described below.")
     context_tokens: int | None = Field(
@@ -144,8 +144,8 @@ class LocalSettings(Frozen):
         return path and path.expanduser()
 
 
-def completed(model: ModelSettings, inherited: Mapping[str, Any], local: LocalSettings) -> ModelSettings:
-    """`model` with the defaults of the top level, and what a local model takes from the table [local]."""
+def with_defaults(model: ModelSettings, inherited: Mapping[str, Any], local: LocalSettings) -> ModelSettings:
+    """Return `model` with the top-level defaults, and for a local model the values of the table [local]."""
     update = {name: value for name, value in inherited.items() if name not in model.model_fields_set}
     if model.local:
         update["context_tokens"] = local.context_tokens

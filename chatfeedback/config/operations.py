@@ -1,4 +1,4 @@
-"""What can be set about how the server is looked after: its log, its figures, its end."""
+"""Settings of operations: logging, metrics and shutdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Token = Annotated[SecretStr, Field(min_length=16)]
 
 
 class OperationSettings(Frozen):
-    """The part of the settings for whoever runs the server."""
+    """Operations settings, at the top level."""
 
     log_format: LogFormat = Field(
         default="text", description="A line of the server's log is `text` for people, or `json` for programs."

@@ -1,12 +1,12 @@
-"""What can be set, and what is allowed.
+"""Settings: all options, their types and defaults.
 
-Sources, strongest first: command-line flags, environment variables `CHATFEEDBACK_*` (`__` goes into a
-table: `CHATFEEDBACK_LOCAL__GGUF`), the file `chatfeedback.toml`, the defaults written here. Tables of two
-sources are merged key by key; lists (`models`, `reasons`) are replaced whole.
+Sources, by precedence: command-line flags, environment variables `CHATFEEDBACK_*` (`__` separates nested keys:
+`CHATFEEDBACK_LOCAL__GGUF`), the file `chatfeedback.toml`, the defaults here. Tables of two sources are merged key by
+key; lists (`models`, `reasons`) are replaced as a whole.
 
-Only `Settings.load` reads flags, environment and file. `Settings(...)` itself reads nothing but its
-arguments, and what it returns never changes. A value that cannot be used raises `SettingsError`: one
-sentence with the setting, the place it came from and what is allowed, never with a secret in it.
+Only `Settings.load` reads flags, environment and file. `Settings(...)` itself reads only its arguments, and is
+immutable. An invalid value raises `SettingsError`: one sentence with the setting, its source and what is allowed, never
+with a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatfeedback.config.auth import AccessSettings, ConsentSettings, OidcSettings, StudySettings
-from chatfeedback.config.models import LOCAL_MODEL, LocalSettings, ModelSettings, RequestSettings, completed
+from chatfeedback.config.models import LOCAL_MODEL, LocalSettings, ModelSettings, RequestSettings, with_defaults
 from chatfeedback.config.operations import OperationSettings
 from chatfeedback.config.sources import ENV_PREFIX, Sources
 from chatfeedback.config.types import Frozen, Name
@@ -34,22 +34,22 @@ from chatfeedback.errors import SettingsError
 from chatfeedback.store.database.engine import parse_url
 
 
-def _database_url(url: str) -> str:
-    """`url` with its driver named; ValueError when it is none that the store can use."""
+def _check_database_url(url: str) -> str:
+    """Return `url` with an explicit driver. Raises ValueError if the store does not support it."""
     try:
         return parse_url(url).render_as_string(hide_password=False)
     except SettingsError as error:
         raise ValueError(str(error)) from None
-    except ValueError:  # from a port that is no number; its text could quote a piece of the password
+    except ValueError:  # an invalid port; its message could quote a part of the password
         raise ValueError("it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE") from None
 
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
-DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 
 
 class ReasonSettings(Frozen):
-    """One reason that the feedback panel offers."""
+    """Reason of the feedback panel."""
 
     code: Code = Field(
         description="What is stored: lower-case letters, digits and `_`; unique, and never changed later."
@@ -79,7 +79,7 @@ DEFAULT_REASONS = (
 
 
 class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings):
-    """Everything that can be set; immutable. `Settings.load` is the way to get one."""
+    """All settings, immutable; create them with `Settings.load`."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -126,23 +126,23 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Constructing reads its arguments only: `load` is the one place that looks around."""
+        """Restrict the constructor to its arguments: only `load` reads other sources."""
         return (init_settings,)
 
     @field_validator("models")
     @classmethod
     def _complete_models(cls, models: tuple[ModelSettings, ...], info: ValidationInfo) -> tuple[ModelSettings, ...]:
-        """At least one model; each with the defaults of the top level and a name of its own."""
+        """Return at least one model, each with the top-level defaults; check that names are unique."""
         inherited = {name: info.data[name] for name in RequestSettings.model_fields if name in info.data}
         local = info.data.get("local", LocalSettings())
         all_models = tuple(
-            completed(model, inherited, local) for model in models or (ModelSettings(model=LOCAL_MODEL),)
+            with_defaults(model, inherited, local) for model in models or (ModelSettings(model=LOCAL_MODEL),)
         )
-        seen: set[str] = set()
+        names: set[str] = set()
         for model in all_models:
-            if model.name in seen:
+            if model.name in names:
                 raise ValueError(f"two models are called {model.name!r}, give one of them another name")
-            seen.add(model.name)
+            names.add(model.name)
             if model.context_tokens is not None and model.context_tokens <= model.max_tokens:
                 raise ValueError(
                     f"context_tokens of {model.name!r} ({model.context_tokens}) must be larger than "
@@ -152,7 +152,7 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
 
     @field_validator("reasons")
     @classmethod
-    def _unique_codes(cls, reasons: tuple[ReasonSettings, ...]) -> tuple[ReasonSettings, ...]:
+    def _check_unique_codes(cls, reasons: tuple[ReasonSettings, ...]) -> tuple[ReasonSettings, ...]:
         codes = [reason.code for reason in reasons]
         for code in codes:
             if codes.count(code) > 1:
@@ -161,18 +161,19 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
 
     @classmethod
     def load(cls, config: Path | None = None, **flags: Any) -> Settings:
-        """Settings from `flags` (those that are not None), the environment, the file, the defaults.
+        """Load settings from flags, environment, file and defaults. Raises SettingsError.
 
-        `config` is the file to read; without it `CHATFEEDBACK_CONFIG`, else `chatfeedback.toml` in the
-        working directory if there is one. The flags `model`, `base_url`, `provider` and `api_key_env`
-        describe one model, which replaces all configured ones; the others are names of settings.
-        Raises SettingsError.
+        Args:
+            config: The file to read; by default `CHATFEEDBACK_CONFIG`, else `chatfeedback.toml` in the working
+                directory if there is one.
+            flags: Command-line flags; None counts as not given. `model`, `base_url`, `provider` and `api_key_env`
+                describe one model, which replaces all configured ones; the others are names of settings.
         """
         sources = Sources.read(cls, config, flags)
         try:
-            return cls(**sources.merged())
+            return cls(**sources.merge())
         except ValidationError as error:
-            known = {
+            tables = {
                 "": cls.model_fields,
                 "local": LocalSettings.model_fields,
                 "models": ModelSettings.model_fields,
@@ -181,4 +182,4 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
                 "study": StudySettings.model_fields,
                 "reasons": ReasonSettings.model_fields,
             }
-            raise SettingsError(sources.explain(error.errors(include_url=False)[0], known)) from None
+            raise SettingsError(sources.explain(error.errors(include_url=False)[0], tables)) from None

@@ -1,4 +1,5 @@
-"""The rules of a conversation in pure Python: no I/O, no SQL, no Gradio.
+"""Domain rules in pure Python: no I/O, no SQL, no Gradio.
 
-`events` says what can happen, `conversation` what the happenings add up to, `decisions` what may happen next.
+`events` defines the events and their stored form. `conversation` and `feedback` hold the state that the events fold to,
+and the decisions that return new events.
 """

@@ -1,10 +1,9 @@
-"""What can happen in a conversation: one frozen dataclass a kind, and its stored form.
+"""Events: one frozen dataclass for each kind, and its stored form.
 
-An event is an envelope (`Event`: who, when, in which conversation, at which version) around a body (one of
-`Body`: what). The stored name of a kind is our own string and never a class path; a body is stored as canonical
-JSON text (keys sorted, no spaces, UTF-8), so that the same event is always the same bytes. Old schema versions
-are upcast when they are read and never rewritten. Ids are canonical UUID texts, new ones UUIDv7 but
-for those that are derived (`prompts.py`).
+An event is an envelope (`Event`: actor, time, conversation, version) around a body (one of `Body`). The stored name
+of a kind is our own string, never a class path. A body is stored as canonical JSON text (keys sorted, no spaces,
+UTF-8), so the same event is always the same bytes. Old schema versions are upcast when read and never rewritten. Ids
+are canonical UUID texts; new ones are UUIDv7, except derived ids (`prompts.py`).
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ class Event:
     event_id: str
     conversation_id: str
     version: int
-    """1 for the first event of a conversation, then without gaps; after an erasure, of the receipt alone."""
+    """1 for the first event of a conversation, then without gaps; after an erasure, only the receipt's is left."""
     actor_id: str
-    """The annotator who did it, or for whom a reply was written."""
+    """Annotator who acted, or for whom a reply was generated."""
     occurred_at: datetime
     """Aware, UTC, microseconds."""
     body: Body
@@ -70,8 +69,8 @@ class Event:
 
 
 SCHEMA_VERSION = 3
-"""Of the payloads written today, one number for all kinds. A new one comes with a new revision of the database, also
-where no table changes: then older releases refuse the whole of it, and not one conversation after the other."""
+"""Schema version of the payloads written today, the same for all kinds. A new version comes with a new revision of the
+database, even if no table changes: then an older release refuses the whole database, not single conversations."""
 
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("conversation_started", 1): lambda values: {**values, "consent_version": None},
@@ -79,17 +78,17 @@ UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
     ("reply_started", 2): lambda values: {**values, "generation": {**values["generation"], "model_id": None}},
     ("reply_finished", 2): lambda values: {**values, "provenance": {}},
 }
-"""(kind, schema version) -> a function from that version's payload to the next version's, where they differ."""
+"""Upcasters: (kind, schema version) -> function from that version's payload to the next one's, where they differ."""
 
 _PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "message_id") for kind, body in BODIES.items()}
 _NESTED_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in (Generation, Provenance)}
-# orjson sorts the keys of dicts only; a dataclass of its own would keep the order of its fields.
+# orjson sorts the keys of dicts only: it would write a dataclass in the order of its fields.
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _LISTS = ("reasons", "previous_reasons", "sent_ids")
 
 
 def payload_text(body: Body) -> str:
-    """The body without its message id (a column of its own) as canonical JSON text."""
+    """Return the body as canonical JSON text, without its message id, which is a column of its own."""
     payload = {name: getattr(body, name) for name in _PAYLOAD_FIELDS[body.KIND]}
     return orjson.dumps(payload, _nested_fields, _CANONICAL).decode()
 
@@ -99,9 +98,10 @@ def _nested_fields(nested: Generation | Provenance) -> dict[str, Any]:
 
 
 def body_from(kind: str, schema_version: int, message_id: str | None, payload: str) -> Body:
-    """The body that was stored, upcast to today's schema.
+    """Return the stored body, upcast to the current schema.
 
-    Raises ValueError for a kind or schema version that this release does not know, and for a broken payload.
+    Raises:
+        ValueError: The kind or schema version is unknown to this release, or the payload is broken.
     """
     if kind not in BODIES or schema_version > SCHEMA_VERSION:
         raise ValueError(
@@ -122,8 +122,8 @@ def _body(kind: str, message_id: str | None, values: dict[str, Any]) -> Body:
         if values.get(name) is not None:
             values[name] = tuple(values[name])
     if "generation" in values:
-        made = values["generation"]
-        values["generation"] = Generation(**{**made, "sent_ids": tuple(made["sent_ids"])})
+        generation = values["generation"]
+        values["generation"] = Generation(**{**generation, "sent_ids": tuple(generation["sent_ids"])})
     if "provenance" in values:
         values["provenance"] = Provenance(**values["provenance"])
     if message_id is not None:

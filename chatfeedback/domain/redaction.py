@@ -1,7 +1,7 @@
-"""What a person wrote, taken out of the stored form of an event.
+"""Redaction: removal of an annotator's text from the stored form of an event.
 
-Only her own words go: the text of prompts and of edits, and comments. What is left says what happened, and still folds
-into the same tree: ids, instants, the thumbs and the codes of their reasons, and what a model answered.
+Only the actor's own text is removed: prompts, edits and comments. The rest still folds into the same tree: ids,
+instants, thumbs and reason codes, and the replies of models.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import orjson
 from chatfeedback.domain.conversation.events import MessageEdited, MessageSent
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
-_WORDS: dict[str, dict[str, Any]] = {
+_AUTHORED: dict[str, dict[str, Any]] = {
     MessageSent.KIND: {"text": ""},
     MessageEdited.KIND: {"text": ""},
     MessageRated.KIND: {"comment": None, "previous_comment": None},
     RatingCleared.KIND: {"comment": None},
 }
-"""By kind: the fields that hold words of the actor, and what they hold when those are gone."""
-KINDS_WITH_WORDS = tuple(_WORDS)
+"""By kind: the fields with the actor's text, and their value after redaction."""
+KINDS_WITH_TEXT = tuple(_AUTHORED)
 
 
-def redacted(kind: str, payload: str) -> str:
-    """The payload, of whichever schema version, without the words of the actor; as it was where there are none.
+def redact(kind: str, payload: str) -> str:
+    """Return the payload, of any schema version, without the actor's text; unchanged if there is none.
 
-    Raises ValueError for a payload that is not JSON.
+    Raises:
+        ValueError: The payload is not JSON.
     """
     values = orjson.loads(payload)
-    gone = {name: nothing for name, nothing in _WORDS.get(kind, {}).items() if values.get(name, nothing) != nothing}
-    return orjson.dumps({**values, **gone}, option=orjson.OPT_SORT_KEYS).decode() if gone else payload
+    blanks = {name: blank for name, blank in _AUTHORED.get(kind, {}).items() if values.get(name, blank) != blank}
+    return orjson.dumps({**values, **blanks}, option=orjson.OPT_SORT_KEYS).decode() if blanks else payload

@@ -1,7 +1,7 @@
-"""Who may do what: three roles, and what each of them is allowed.
+"""Roles and permissions: three roles, and the permissions of each.
 
-A role is a set of permissions and nothing else; whoever decides asks `Person.may`. What a permission opens, which
-address and which function of a page, is written down in one table (`server/authorization/policy.py`).
+A role is a set of permissions and nothing else; callers check `Person.may`. One table maps paths and page functions to
+the permission that they require (`server/authorization/policy.py`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Permission(StrEnum):
-    """One thing that a person may or may not do."""
+    """A permission of a role."""
 
     CHAT = "chat"
-    """Hold conversations of one's own, and rate their replies."""
+    """Own conversations, and ratings of their replies."""
     SEE_OWN = "see own figures"
     SEE_ALL = "see everybody's figures and conversations"
     EXPORT = "export"
     SEE_NAMES = "see annotators' names"
-    """Instead of their pseudonyms, also in exports."""
+    """Names instead of pseudonyms, also in exports."""
     ADMINISTER = "administer"
     """Users, erasure and the audit."""
 
@@ -37,29 +37,30 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whoever sent a request."""
+    """Authenticated sender of a request."""
 
     annotator_id: str
     name: str
     role: Role
     session_id: str | None = None
-    """None where there is no session: without sign-in, or where a proxy vouches for each request."""
+    """None without a session: without sign-in, or with a proxy that authenticates each request."""
     consent_version: str | None = None
-    """Of the newest consent text that this person has agreed to."""
+    """Newest consent text that the person has agreed to."""
 
     def may(self, permission: Permission) -> bool:
-        """Whether the role allows it."""
+        """Return True if the role has the permission."""
         return permission in PERMISSIONS[self.role]
 
 
 class Open(StrEnum):
-    """What needs no permission of a role."""
+    """Requirement that no permission of a role is needed for."""
 
     ANYBODY = "anybody"
     SIGNED_IN = "signed in"
-    """Also before the consent text was agreed to."""
+    """Also before agreement to the consent text."""
     PAGE = "signed in, and agreed"
-    """Everybody who may use the page at all."""
+    """Every person who may use the page at all."""
 
 
 Requirement = Permission | Open
+"""Requirement of a path or a page function."""

@@ -10,13 +10,14 @@ Role = Literal["user", "assistant"]
 
 
 Status = Literal["writing", "complete", "stopped", "left", "interrupted", "failed"]
-"""Of a reply: still being written; finished by the model; stopped by the person; left, because nobody watched any
-more; interrupted, because the process died; failed, because the model did. Written by a human: complete."""
+"""Status of a reply. writing: still being generated; complete: finished by the model; stopped: by the annotator; left:
+no client watched any more; interrupted: the process died; failed: the model failed. Text by a human is complete."""
 
 
 FinalStatus = Literal["complete", "stopped", "left", "interrupted", "failed"]
+"""Status of a finished reply."""
 
 
 def new_id() -> str:
-    """A UUIDv7 as text: later ids sort after earlier ones."""
+    """Return a UUIDv7 as text; later ids sort after earlier ones."""
     return str(uuid_utils.uuid7())

@@ -1,4 +1,4 @@
-"""An export as a stream of bytes: the one way from the database to a file, a pipe or a browser."""
+"""Export stream: the one path from the database to a file, a pipe or a browser."""
 
 from __future__ import annotations
 
@@ -8,43 +8,58 @@ from contextlib import closing
 from sqlalchemy import Engine
 
 from chatfeedback.export.formats.lines import FORMATS, chunked
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.query.filters import Filters
 from chatfeedback.query.sql_filters import read_snapshot, resolve
 from chatfeedback.query.streaming import Row
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 
 Progress = Callable[[int, int], None]
-"""Told from time to time how many rows are done, and how many there will be."""
+"""Callback with the number of rows written and their total number."""
 
-_ROWS_A_REPORT = 1000
+_PROGRESS_ROWS = 1000
 
 
 def stream(
-    engine: Engine, kind: str, format: str, filters: Filters, naming: DisplayNames, progress: Progress | None = None
+    engine: Engine,
+    kind: str,
+    format: str,
+    filters: Filters,
+    display_name: DisplayNames,
+    progress: Progress | None = None,
 ) -> Generator[bytes, None, None]:
-    """The export of `kind` (a key of KINDS) in `format` (a key of FORMATS), in chunks of about 256 KiB.
+    """Yield an export in chunks of about 256 KiB.
 
-    Annotators are called what `naming` (`store.naming`) calls them, in all columns that say who somebody is.
-    All of it is of one state of the database, that of the first chunk, and the same state gives the same bytes. The
-    connection is held from the first chunk until the last one or `close()`. Raises NotFound before the first chunk
-    for a model or an annotator (by name, id or pseudonym) that the database does not have; StoreUnavailable,
-    SchemaBehind.
+    All chunks are of one snapshot, that of the first chunk, and the same snapshot gives the same bytes. The connection
+    is held from the first chunk to the last one or `close()`.
+
+    Args:
+        engine: Engine of the database.
+        kind: Dataset, a key of DATASETS.
+        format: A key of FORMATS.
+        filters: Filters, not yet resolved.
+        display_name: Display names of annotators (`store.accounts.pseudonyms`), for all columns with their ids.
+        progress: Callback for the progress.
+
+    Raises:
+        NotFound: The database has no such model or annotator; raised before the first chunk.
+        StoreUnavailable: The database cannot be read.
+        SchemaBehind: The database has an older schema.
     """
-    exported, written = KINDS[kind], FORMATS[format]
-    wanted = resolve(engine, filters)
-    with read_snapshot(engine) as connection, closing(exported.rows(connection, exported.selected(wanted))) as stored:
+    dataset, output_format = DATASETS[kind], FORMATS[format]
+    resolved = resolve(engine, filters)
+    with read_snapshot(engine) as connection, closing(dataset.rows(connection, dataset.selected(resolved))) as stored:
         rows: Iterable[Row] = stored
         if progress is not None:
-            rows = _reported(rows, progress, exported.total(connection, wanted))
-        yield from chunked(written.lines(exported.columns, rows, naming))
+            rows = _with_progress(rows, progress, dataset.total(connection, resolved))
+        yield from chunked(output_format.lines(dataset.columns, rows, display_name))
 
 
-def _reported(rows: Iterable[Row], progress: Progress, total: int) -> Iterator[Row]:
+def _with_progress(rows: Iterable[Row], progress: Progress, total: int) -> Iterator[Row]:
     done = 0
     progress(done, total)
     for done, row in enumerate(rows, 1):
         yield row
-        if done % _ROWS_A_REPORT == 0:
+        if done % _PROGRESS_ROWS == 0:
             progress(done, total)
     progress(done, total)

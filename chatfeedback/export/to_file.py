@@ -1,4 +1,4 @@
-"""The command `export`: a stream of bytes into a file that is there whole or not at all, or into stdout."""
+"""Export into a file that is written completely or not at all, or to stdout; the command `export`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatfeedback.query.filters import Filters
 from chatfeedback.store.accounts import pseudonyms, secrets
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database import migrate
-from chatfeedback.store.database.atomic_files import beside, replacing
+from chatfeedback.store.database.atomic_files import replacing, sidecar_files
 from chatfeedback.store.database.engine import parse_url
 
 
@@ -32,19 +32,23 @@ def run(
     annotators: Literal["pseudonyms", "names"] = "pseudonyms",
     progress: Progress | None = None,
 ) -> None:
-    """Exports the database at `url` to the file `output`, or to stdout for None.
+    """Export the database at `url` to the file `output`, or to stdout for None.
 
-    Nothing is written to the database, but for the key of the pseudonyms where it has none yet. Raises SettingsError
-    for a database or a file that cannot be used, NotFound for an unknown model or annotator, StoreError, and
-    BrokenPipeError when the reader of stdout has gone.
+    Nothing is written to the database, except the key of the pseudonyms if it is missing.
+
+    Raises:
+        SettingsError: The database or the file cannot be used.
+        NotFound: The model or annotator is unknown.
+        StoreError: The database refused.
+        BrokenPipeError: The reader of stdout has gone.
     """
     if output is not None:
         _check_not_database(output, parse_url(url))
-    # A rows' cursor that an interrupt left open is closed with its connection; that is no error to report.
+    # A cursor that an interrupt left open is closed with its connection: not an error to log.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
-    with migrate.opened(url, read_only=True, otherwise="name an existing one") as engine:
-        called = pseudonyms.names(engine) if annotators == "names" else _pseudonyms(engine, url)
-        with closing(stream(engine, kind, format, filters, called, progress)) as chunks:
+    with migrate.opened(url, read_only=True, hint="name an existing one") as engine:
+        display_name = pseudonyms.names(engine) if annotators == "names" else _pseudonyms(engine, url)
+        with closing(stream(engine, kind, format, filters, display_name, progress)) as chunks:
             if output is None:
                 _to_stdout(chunks)
             else:
@@ -52,20 +56,20 @@ def run(
 
 
 def _pseudonyms(engine: Engine, url: str) -> DisplayNames:
-    """Those of the database at `url`, which `engine` only reads."""
+    """Return the pseudonyms of the database at `url`, which `engine` only reads; create their key if it is missing."""
     if secrets.find(engine, pseudonyms.KEY) is None:
-        engine.dispose()  # SQLite tidies up its files when nobody else has them open
-        with migrate.opened(url) as writing:
-            secrets.get_or_create(writing, pseudonyms.KEY)
+        engine.dispose()  # SQLite removes its sidecar files when the last connection closes
+        with migrate.opened(url) as writable:
+            secrets.get_or_create(writable, pseudonyms.KEY)
     return pseudonyms.pseudonyms(engine)
 
 
 def _check_not_database(output: Path, database: URL) -> None:
-    """Raises SettingsError for a file that is the database itself, or belongs to it."""
+    """Check that the file is not the database or one of its sidecar files. Raises SettingsError."""
     if database.get_backend_name() != "sqlite":
         return
     own = Path(database.database or "").resolve()
-    if output.resolve() in (own, *beside(own)):
+    if output.resolve() in (own, *sidecar_files(own)):
         raise SettingsError(f"{output} is the database itself; name another file.")
 
 
@@ -85,16 +89,16 @@ def _to_stdout(chunks: Iterable[bytes]) -> None:
 
 def _to_file(chunks: Iterator[bytes], output: Path) -> None:
     try:
-        if _is_written_into(output):
+        if _is_special_file(output):
             with output.open("wb") as stream:
                 stream.writelines(chunks)
             return
-        target = output.resolve()  # the file behind a link is replaced, not the link
+        target = output.resolve()  # replace the file behind a link, not the link
         if not target.parent.is_dir():
             raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
         if target.is_dir():
             raise SettingsError(f"{output} is a folder; name a file in it.")
-        first = next(chunks, b"")  # an export that is refused leaves no trace
+        first = next(chunks, b"")  # fail before creating a file
         with replacing(target) as file:
             for chunk in chain([first], chunks):
                 file.write(chunk)
@@ -102,8 +106,8 @@ def _to_file(chunks: Iterator[bytes], output: Path) -> None:
         raise SettingsError(f"{output} cannot be written: {error.strerror or error}.") from error
 
 
-def _is_written_into(output: Path) -> bool:
-    """Whether it is there and no file, such as /dev/null, a named pipe, or a shell's >(command)."""
+def _is_special_file(output: Path) -> bool:
+    """Return True for an existing path that is no regular file, such as /dev/null, a named pipe or >(command)."""
     try:
         mode = output.stat().st_mode
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""Generation: a reply from its first token to its stored end."""
+"""Reply generation: from the first token to the stored end of a reply."""

@@ -1,8 +1,8 @@
-"""The text so far of all replies that this process writes, stored together about once a second.
+"""Checkpoints: store the text of all running replies about once a second and renew their leases.
 
-One transaction for all of them: many replies cost little more than one. With the text goes the lease that says that
-this process is alive; back comes what others ask of it, and how far they have taken the conversations meanwhile. What
-cannot be stored now is stored a second later, and whoever watches is told.
+One transaction stores all of them: many replies cost little more than one. The lease says that this process is alive.
+The transaction returns the signals of other processes (Stop, watchers) and the current conversation versions. A
+checkpoint that fails is retried a second later, and watchers get a notice.
 """
 
 from __future__ import annotations
@@ -27,110 +27,112 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
 SAVE_SECONDS = 5.0
-"""After which the next save does not wait for this one: one that hangs must not cost all the replies their lease."""
+"""Timeout of one save. The next one then starts beside it: a hanging save must not cost all replies their lease."""
 
 LeaseSignals = Mapping[str, reply_leases.LeaseSignals]
 
 
 class Checkpointer:
-    """Looks after `running`, replies by the id of their message, as long as there are any; in one event loop.
+    """Periodic checkpoints of the `running` replies, keyed by message id, while there are any; bound to one event loop.
 
-    A reply that nobody has watched for `linger_seconds` is asked to end.
+    A reply that has had no watcher for `linger_seconds` is ended.
     """
 
     def __init__(self, store: EventStore, running: Mapping[str, RunningReply], linger_seconds: float) -> None:
         self._store = store
         self._running = running
-        self._linger = linger_seconds
+        self._linger_seconds = linger_seconds
         self._task: asyncio.Task[None] | None = None
-        self._begun = 0
-        """Saves that were begun; the last one has this number."""
-        self._newest = 0
-        """The number of the newest save that was carried out."""
+        self._saves_started = 0
+        """Number of the last save that was started."""
+        self._newest_save = 0
+        """Number of the newest save that was executed."""
 
-    def begin(self) -> None:
-        """To be called when a reply begins."""
+    def start(self) -> None:
+        """Start the checkpoint task if it is not running; call it when a reply begins."""
         if self._task is None or self._task.done():
-            nobodys = contextvars.Context()  # it outlives the request that it begins with
-            self._task = asyncio.create_task(self._keep_on(), name="texts so far", context=nobodys)
+            context = contextvars.Context()  # empty: the task outlives the request that starts it
+            self._task = asyncio.create_task(self._run(), name="texts so far", context=context)
 
     def close(self) -> None:
-        """Nothing is kept any more."""
+        """Cancel the checkpoint task."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _keep_on(self) -> None:
+    async def _run(self) -> None:
         while self._running:
             await asyncio.sleep(CHECKPOINT_SECONDS)
-            if kept := tuple(self._running.values()):
-                await self._keep(kept)
+            if replies := tuple(self._running.values()):
+                await self._checkpoint(replies)
 
-    async def _keep(self, replies: Sequence[RunningReply]) -> None:
+    async def _checkpoint(self, replies: Sequence[RunningReply]) -> None:
         try:
             await self._save(replies)
         except StoreUnavailable as error:
-            _note(replies, error)
+            _report_error(replies, error)
         except ChatFeedbackError as error:
-            if len(replies) > 1:  # what is refused of one must not keep the others from being stored
+            if len(replies) > 1:  # one refused reply must not block the checkpoints of the others
                 for running in replies:
-                    await self._keep([running])
+                    await self._checkpoint([running])
                 return
             log.warning("the text so far of reply %s is refused: %s", replies[0].reply.message_id, error)
-            _note(replies, error)
+            _report_error(replies, error)
         except Exception:
-            log.exception("the replies that are being written cannot be kept")
+            log.exception("the running replies cannot be checkpointed")
             for running in replies:
-                running.ask_to_end("interrupted")
+                running.request_end("interrupted")
 
     async def _save(self, replies: Sequence[RunningReply]) -> None:
-        self._begun += 1
+        self._saves_started += 1
         texts = {running.reply.message_id: running.progress.text for running in replies}
-        saving = asyncio.wrap_future(self._store.submit(partial(self._carry_out, number=self._begun, texts=texts)))
-        saving.add_done_callback(partial(self._heed_all, replies))  # however late that is
-        done, _ = await asyncio.wait([saving], timeout=SAVE_SECONDS)
+        save = partial(self._save_if_newest, number=self._saves_started, texts=texts)
+        future = asyncio.wrap_future(self._store.submit(save))
+        future.add_done_callback(partial(self._apply_all_signals, replies))  # also after the timeout below
+        done, _ = await asyncio.wait([future], timeout=SAVE_SECONDS)
         if not done:
             raise StoreUnavailable("The database does not answer.")
-        saving.result()
+        future.result()
 
-    def _carry_out(self, tx: Transaction, number: int, texts: Mapping[str, str]) -> LeaseSignals | None:
-        """Saves; None for a save that comes so late that a newer one came first, whose texts it would undo."""
-        if number < self._newest:
+    def _save_if_newest(self, tx: Transaction, number: int, texts: Mapping[str, str]) -> LeaseSignals | None:
+        """Save the texts and return the signals; None for a stale save, which would undo the texts of a newer one."""
+        if number < self._newest_save:
             return None
-        self._newest = number
+        self._newest_save = number
         return reply_leases.save(tx, self._store.owner, texts, now())
 
-    def _heed_all(self, replies: Sequence[RunningReply], saving: asyncio.Future[LeaseSignals | None]) -> None:
-        if saving.cancelled() or saving.exception() is not None or (wishes := saving.result()) is None:
+    def _apply_all_signals(self, replies: Sequence[RunningReply], future: asyncio.Future[LeaseSignals | None]) -> None:
+        if future.cancelled() or future.exception() is not None or (signals := future.result()) is None:
             return
         for running in replies:
-            self._heed(running, wishes.get(running.reply.message_id))
+            self._apply_signals(running, signals.get(running.reply.message_id))
 
-    def _heed(self, running: RunningReply, wishes: reply_leases.LeaseSignals | None) -> None:
-        if wishes is not None:
-            running.stored_version, running.heard = wishes.version, time.monotonic()
-        if running.ending.done():
+    def _apply_signals(self, running: RunningReply, signals: reply_leases.LeaseSignals | None) -> None:
+        if signals is not None:
+            running.stored_version, running.stored_version_at = signals.version, time.monotonic()
+        if running.requested_end.done():
             return
-        if wishes is None or wishes.saved:
-            running.note(None)
-        if (status := self._requested_status(running, wishes)) is not None:
-            running.ask_to_end(status)
+        if signals is None or signals.saved:
+            running.set_store_error(None)
+        if (status := self._requested_status(running, signals)) is not None:
+            running.request_end(status)
 
-    def _requested_status(self, running: RunningReply, wishes: reply_leases.LeaseSignals | None) -> FinalStatus | None:
-        """How the reply is to end; None when it goes on."""
-        if wishes is None:
-            taken = "reply %s has no draft of this process: taken over by another one, or erased"
-            log.warning(taken, running.reply.message_id)
+    def _requested_status(self, running: RunningReply, signals: reply_leases.LeaseSignals | None) -> FinalStatus | None:
+        """Return the status with which the reply has to end; None if it goes on."""
+        if signals is None:
+            message = "reply %s has no draft of this process: taken over by another one, or erased"
+            log.warning(message, running.reply.message_id)
             return "interrupted"
-        if wishes.stop_requested:
+        if signals.stop_requested:
             return "stopped"
-        # A clock that was set back makes no watcher of one who left before that.
-        elsewhere = abs(now() - wishes.watched_at) < timedelta(seconds=self._linger)
-        if running.watchers == 0 and not elsewhere and time.monotonic() - running.unwatched_since > self._linger:
+        # `abs`: if the clock was set back, `watched_at` of a watcher that left may lie in the future.
+        watched_elsewhere = abs(now() - signals.watched_at) < timedelta(seconds=self._linger_seconds)
+        unwatched = running.watchers == 0 and not watched_elsewhere
+        if unwatched and time.monotonic() - running.unwatched_since > self._linger_seconds:
             return "left"
         return None
 
 
-def _note(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
+def _report_error(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
     for running in replies:
-        if not running.ending.done():  # whoever stores the end says what is wrong with that
-            running.note(error)
+        if not running.requested_end.done():  # the task that stores the end reports its own errors
+            running.set_store_error(error)

@@ -1,9 +1,9 @@
-"""Replies while they are written.
+"""Generation manager: run, watch and stop replies.
 
-Each reply is a task of this process, keyed by the id of its message; pages only subscribe to it. So a reload
-re-attaches, a stalled connection holds nothing, Stop works from any tab, and a closed tab can be told from a Stop.
-The text so far is stored about once a second together with a lease (`keeping`). However a reply ends, the end is
-appended to the log with all the text that came and a true status, once.
+Each reply is a task of this process, keyed by its message id; pages only subscribe to it. So a reload re-attaches, a
+stalled connection holds nothing, Stop works from any tab, and a closed tab differs from a Stop. The text is
+checkpointed about once a second under a lease (`checkpoints`). However a reply ends, one event with all its text and
+a true status is appended to the log.
 """
 
 from __future__ import annotations
@@ -38,46 +38,46 @@ from chatfeedback.store.log.statements import Transaction
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-HEARD_SECONDS = 2.5
-"""For so long what was heard of a conversation counts."""
+VERSION_TTL_SECONDS = 2.5
+"""Time that a conversation version, read with a checkpoint, counts as current."""
 STORE_RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
-"""Between attempts to store the end of a reply; the last one again and again."""
+"""Backoff between attempts to store the end of a reply; the last delay repeats."""
 
 
 class GenerationManager:
-    """Writes replies, and lets pages watch and stop them. Lives in one event loop."""
+    """Runner of replies, which pages can watch and stop; bound to one event loop."""
 
     def __init__(self, store: EventStore, linger_seconds: float) -> None:
         self._store = store
         self._running: dict[str, RunningReply] = {}
-        self._keeper = Checkpointer(store, self._running, linger_seconds)
+        self._checkpointer = Checkpointer(store, self._running, linger_seconds)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
-        self._pace = UpdateThrottle()
+        self._throttle = UpdateThrottle()
         self.orphans = OrphanRecovery(store, self._running)
 
-    # Doors
+    # Public interface
 
-    def written_for(self, actor_id: str) -> int:
-        """How many replies this process writes for somebody."""
+    def running_count(self, actor_id: str) -> int:
+        """Return the number of replies that this process writes for an actor."""
         return sum(running.actor_id == actor_id for running in self._running.values())
 
     def stored_version(self, message_id: str) -> int | None:
-        """At which version its conversation was when this process heard of it, a second or two ago at most.
+        """Return the version of the reply's conversation at the last checkpoint, a second or two ago at most.
 
-        None when it has not, as when another process writes the reply; 0 when the reply has only begun.
+        None if there is none so recent, or if another process writes the reply; 0 before the first checkpoint.
         """
         running = self._running.get(message_id)
-        if running is None or time.monotonic() - running.heard > HEARD_SECONDS:
+        if running is None or time.monotonic() - running.stored_version_at > VERSION_TTL_SECONDS:
             return None
         return running.stored_version
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[None]]:
-        """One for each reply that this process writes; it is done when the end is stored."""
+        """The tasks of the running replies; each is done when the end of its reply is stored."""
         return tuple(self._tasks.values())
 
-    def begin(
+    def start_reply(
         self,
         conversation: Conversation,
         thread: Sequence[ThreadMessage],
@@ -86,67 +86,75 @@ class GenerationManager:
         actor_id: str,
         fresh: bool,
     ) -> None:
-        """Starts to write the reply that `conversation` is waiting for. `thread`: all that may be sent."""
+        """Start to generate the reply that `conversation` is waiting for.
+
+        Args:
+            conversation: The state just after the reply was begun.
+            thread: All messages that may be sent, oldest first.
+            model: The model to ask.
+            actor_id: The person for whom the reply is generated.
+            fresh: Bypass caches of whole replies.
+        """
         assert conversation.writing_id is not None  # noqa: S101 - the caller has just begun a reply
         reply = conversation.messages[conversation.writing_id]
         running = RunningReply(conversation.conversation_id, actor_id, reply, thread, model, fresh)
         if self._closing.is_set():
-            running.ask_to_end("interrupted")
+            running.request_end("interrupted")
         self._running[reply.message_id] = running
-        self._keeper.begin()
+        self._checkpointer.start()
         self._tasks[reply.message_id] = asyncio.create_task(self._write(running), name=f"reply {reply.message_id}")
 
     async def stop(self, message_id: str) -> None:
-        """Asks whoever writes this reply to stop; returns when the end of a local one is stored.
+        """Stop a reply in whichever process writes it; return when the end of a local one is stored.
 
-        Raises StoreError when that has to wait: the reply stops, and is stored as soon as the store is back.
+        Raises StoreError if the store is down: the reply stops, and its end is stored as soon as the store is back.
         """
         running = self._running.get(message_id)
         if running is None:
             await await_commit(self._store.submit(lambda tx: reply_leases.ask_to_stop(tx, message_id)))
             return
-        before = running.trouble
-        running.ask_to_end("stopped")
-        while not running.over.done():
-            if running.trouble is not None and running.trouble is not before:
-                raise StoreUnavailable(NOT_STORED_YET) from running.trouble
-            await running.news.wait()
+        previous_error = running.store_error
+        running.request_end("stopped")
+        while not running.finished.done():
+            if running.store_error is not None and running.store_error is not previous_error:
+                raise StoreUnavailable(NOT_STORED_YET) from running.store_error
+            await running.changed.wait()
 
     async def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
-        """The text so far, again whenever it has grown, and at last the conversation with the ended reply.
+        """Yield the text so far whenever it has grown, and at last the conversation with the finished reply.
 
-        Raises NotFound; StoreError, but for trouble that passes, which is a notice.
+        Raises NotFound and StoreError; a transient store error is a notice instead.
         """
         running = self._running.get(message_id)
-        follow = self._follow(running) if running else self._poll(conversation_id, message_id)
-        async with contextlib.aclosing(follow) as progress:
-            async for seen in progress:
-                yield seen
+        stream = self._follow(running) if running else self._poll(conversation_id, message_id)
+        async with contextlib.aclosing(stream) as updates:
+            async for progress in updates:
+                yield progress
 
     async def close(self) -> None:
-        """Ends what is being written as interrupted, with the text so far."""
+        """Shut down: end all running replies as interrupted, with the text so far."""
         self._closing.set()
         for running in self._running.values():
-            running.ask_to_end("interrupted")
+            running.request_end("interrupted")
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
-        self._keeper.close()
+        self._checkpointer.close()
 
     # Watching
 
     async def _follow(self, running: RunningReply) -> AsyncGenerator[Progress, None]:
         running.watchers += 1
-        shown: Progress | None = None
+        previous: Progress | None = None
         try:
-            while not running.over.done():
-                news = running.news
-                if (seen := running.progress) != shown:
-                    shown = seen
-                    yield seen
-                    if seen.text:  # the first word does not wait for its turn
-                        await self._pace.pause(running.over)
-                if not running.over.done():
-                    await news.wait()
+            while not running.finished.done():
+                changed = running.changed
+                if (progress := running.progress) != previous:
+                    previous = progress
+                    yield progress
+                    if progress.text:  # the update before the first word is not throttled
+                        await self._throttle.pause(running.finished)
+                if not running.finished.done():
+                    await changed.wait()
             if running.erased:
                 raise NotFound(NO_CONVERSATION)
             yield running.progress
@@ -155,22 +163,22 @@ class GenerationManager:
             running.unwatched_since = time.monotonic()
 
     async def _poll(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
-        """Follows a reply that another process writes, or wrote until it died."""
-        shown: Progress | None = None
+        """Poll a reply that another process writes, or wrote until it died."""
+        previous: Progress | None = None
         while True:
-            seen = await self._looked_at(conversation_id, message_id, shown)
-            if seen != shown:
-                shown = seen
-                yield seen
-            if seen.conversation is not None:
+            progress = await self._poll_once(conversation_id, message_id, previous)
+            if progress != previous:
+                previous = progress
+                yield progress
+            if progress.conversation is not None:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _looked_at(self, conversation_id: str, message_id: str, shown: Progress | None) -> Progress:
-        """One look at it; `shown` was seen before."""
+    async def _poll_once(self, conversation_id: str, message_id: str, previous: Progress | None) -> Progress:
+        """Poll once; `previous` is the progress that was yielded last."""
         try:
-            look = functools.partial(_watched, message_id=message_id, at=now())
-            draft = await await_commit(self._store.submit(look))
+            poll = functools.partial(_mark_watched, message_id=message_id, watched_at=now())
+            draft = await await_commit(self._store.submit(poll))
             if draft is not None and (draft.lease_until >= now() or not self.orphans.is_orphaned(draft)):
                 return Progress(draft.text)
             if draft is not None:
@@ -181,12 +189,12 @@ class GenerationManager:
             reply = decide.message_of(conversation, message_id)
             if reply.status != "writing":
                 return Progress(reply.text, conversation)
-            if draft is None:  # the log came from elsewhere, a dump for one, and drafts are not part of it
+            if draft is None:  # the log was restored, as from a dump, which has no drafts (leases)
                 await self.orphans.interrupt(conversation, message_id, "")
-            return shown or Progress(reply.text)
+            return previous or Progress(reply.text)
         except StoreUnavailable:
-            self.orphans.forget()
-            return Progress(shown.text if shown else "", notice=NOT_READ_YET)
+            self.orphans.reset()
+            return Progress(previous.text if previous else "", notice=NOT_READ_YET)
 
     # Writing
 
@@ -195,50 +203,50 @@ class GenerationManager:
         producer = asyncio.create_task(running.read(), name=f"stream {message_id}")
         error: ModelError | None = None
         try:
-            # Who was quicker: the model, the person, or what became of the draft.
-            contest: list[asyncio.Future[Any]] = [producer, running.ending]
-            await asyncio.wait(contest, return_when="FIRST_COMPLETED")
+            # The first one wins: the end of the model's stream, or a requested end (Stop, shutdown, lost lease).
+            first_done: list[asyncio.Future[Any]] = [producer, running.requested_end]
+            await asyncio.wait(first_done, return_when="FIRST_COMPLETED")
             if producer.done():
                 error = producer.result()
                 status: FinalStatus = "failed" if error else "complete"
-                running.ask_to_end(status)
+                running.request_end(status)
             else:
-                status = running.ending.result()
+                status = running.requested_end.result()
             producer.cancel()
             await asyncio.wait([producer])
-            if error is not None:  # its sentence may quote what was said
-                told = (message_id, running.conversation_id, running.model.name, type(error).__name__)
-                log.warning("reply %s of conversation %s by the model %r failed: %s", *told)
-            await self._end(running, running.ended(status, error))
+            if error is not None:  # log only the type: the sentence may quote the conversation
+                log_args = (message_id, running.conversation_id, running.model.name, type(error).__name__)
+                log.warning("reply %s of conversation %s by the model %r failed: %s", *log_args)
+            await self._store_end(running, running.to_event(status, error))
         finally:
             del self._running[message_id], self._tasks[message_id]
-            running.over.set_result(None)
-            running.announce()
+            running.finished.set_result(None)
+            running.notify()
 
-    async def _end(self, running: RunningReply, ended: ReplyFinished) -> None:
-        """Appends the end; while the store is down, tries again until it is back or this process has to end.
+    async def _store_end(self, running: RunningReply, event: ReplyFinished) -> None:
+        """Append the end of the reply; retry with backoff until the store is back or this process shuts down.
 
-        Of a conversation that was erased meanwhile nothing is stored.
+        Nothing is stored of a conversation that was erased meanwhile.
         """
-        command = Command(running.conversation_id, running.actor_id, lambda c: decide.finish(c, ended))
-        for pause in chain(STORE_RETRY_SECONDS, repeat(STORE_RETRY_SECONDS[-1])):
+        command = Command(running.conversation_id, running.actor_id, lambda c: decide.finish(c, event))
+        for delay in chain(STORE_RETRY_SECONDS, repeat(STORE_RETRY_SECONDS[-1])):
             closing = self._closing.is_set()
             try:
                 running.conversation = (await await_commit(self._store.execute(command))).conversation
-                running.trouble = None
+                running.store_error = None
                 return
             except NotFound:
-                running.trouble, running.erased = None, True
+                running.store_error, running.erased = None, True
                 return
             except ChatFeedbackError as error:
-                log_store_error(f"the end of reply {ended.message_id} is not stored yet", error)
-                running.note(error)
+                log_store_error(f"the end of reply {event.message_id} is not stored yet", error)
+                running.set_store_error(error)
             if closing:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), pause)
+                await asyncio.wait_for(self._closing.wait(), delay)
 
 
-def _watched(tx: Transaction, message_id: str, at: datetime) -> reply_leases.Draft | None:
-    reply_leases.note_watched(tx, message_id, at)
+def _mark_watched(tx: Transaction, message_id: str, watched_at: datetime) -> reply_leases.Draft | None:
+    reply_leases.note_watched(tx, message_id, watched_at)
     return reply_leases.find(tx, message_id)

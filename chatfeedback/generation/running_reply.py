@@ -1,4 +1,4 @@
-"""A reply of which the end is not stored yet: what has come, who watches, and how it will be recorded."""
+"""Running reply: the in-memory state of a reply until its end is stored."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from chatfeedback.inference.client import Delta, Finish
 log = logging.getLogger(__name__)
 
 MAX_REPORTED_TOKENS = 2**31 - 1
-"""That a count can have in every database."""
-QUOTED = 200
-"""Characters of a model's refusal that are quoted."""
+"""Largest token count that every database can store (32-bit integer)."""
+MAX_QUOTED_CHARS = 200
+"""Characters quoted of a model's refusal."""
 NOT_STORED_YET = "This reply cannot be stored at the moment. Its text is kept, and stored as soon as that is possible."
 NOT_READ_YET = "The database cannot be read at the moment. What is new is shown as soon as it can."
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a watcher sees of a reply. `conversation` is set once, at the end: where it stands then."""
+    """Progress of a reply, as watchers see it. `conversation` is set only at the end: its state then."""
 
     text: str
     conversation: Conversation | None = None
     notice: str | None = None
-    """A sentence about trouble that does not end the reply."""
+    """Sentence about a problem that does not end the reply."""
 
 
 @dataclass(slots=True)
 class RunningReply:
-    """A reply that this process writes."""
+    """Reply that this process writes."""
 
     conversation_id: str
     actor_id: str
@@ -57,55 +57,62 @@ class RunningReply:
     first_token: float | None = None
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
-    ending: asyncio.Future[FinalStatus] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """How it ends, as soon as that is known."""
-    pause: str | None = None
-    """A sentence from the first attempt that failed until the model begins to answer."""
-    trouble: ChatFeedbackError | None = None
-    """Why the store did not take the text so far, or the end; None as soon as it does."""
+    requested_end: asyncio.Future[FinalStatus] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """Final status, done as soon as it is known."""
+    retry_notice: str | None = None
+    """Sentence for watchers, from the first failed attempt until the model begins to answer."""
+    store_error: ChatFeedbackError | None = None
+    """Error of the last attempt to store the text so far or the end; None as soon as one succeeds."""
     stored_version: int = 0
-    """Of the conversation in the database when that was `heard`; 0 before the first time."""
-    heard: float = field(default_factory=time.monotonic)
-    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """Done when there will be no more news."""
+    """Version of the conversation at the last checkpoint, read at `stored_version_at`; 0 before the first one."""
+    stored_version_at: float = field(default_factory=time.monotonic)
+    finished: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when there will be no more changes."""
     conversation: Conversation | None = None
-    """Set when the end is stored; None afterwards means that this process had to end before the store was back, or
-    that the conversation was `erased`."""
+    """State of the conversation once the end is stored.
+
+    None after that: this process shut down before the store was back, or the conversation was `erased`.
+    """
     erased: bool = False
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once, at the next change; take it before looking, then nothing is missed."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once, at the next change; take it before you read the state, so that no change is missed."""
 
     @property
     def text(self) -> str:
-        """What has come so far; halves of a character that came apart are together."""
+        """Text so far; surrogate pairs that came in two pieces are joined."""
         if len(self.parts) > 1:
             self.parts[:] = ["".join(self.parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")]
         return self.parts[0] if self.parts else ""
 
     @property
     def progress(self) -> Progress:
-        """What a watcher sees of it now."""
-        notice = NOT_STORED_YET if self.trouble else self.pause
+        """Current progress for watchers."""
+        notice = NOT_STORED_YET if self.store_error else self.retry_notice
         return Progress(sanitize(self.text)[0], self.conversation, notice)
 
-    def ask_to_end(self, status: FinalStatus) -> None:
-        """Ends it with this status, unless it ends already."""
-        if not self.ending.done():
-            self.ending.set_result(status)
+    def request_end(self, status: FinalStatus) -> None:
+        """Request that the reply ends with this status; the first request wins."""
+        if not self.requested_end.done():
+            self.requested_end.set_result(status)
 
-    def announce(self) -> None:
-        """Wakes whoever waits for news."""
-        self.news.set()
-        self.news = asyncio.Event()
+    def notify(self) -> None:
+        """Wake the watchers that wait for a change."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
-    def note(self, trouble: ChatFeedbackError | None) -> None:
-        """Notes how the store is, and announces it when that is new."""
-        if trouble is not self.trouble:
-            self.trouble = trouble
-            self.announce()
+    def set_store_error(self, store_error: ChatFeedbackError | None) -> None:
+        """Set the error of the last store operation, None after a success; notify watchers of a change."""
+        if store_error is not self.store_error:
+            self.store_error = store_error
+            self.notify()
 
     async def read(self) -> ModelError | None:
-        """Reads the model's stream to its end; what went wrong, None when the reply is whole."""
+        """Read the model's stream to its end; return the error, or None if the reply is complete.
+
+        If the context window is exceeded before the first piece, retry with a shorter thread.
+        """
         try:
             while True:
                 try:
@@ -118,14 +125,14 @@ class RunningReply:
                     self.thread = shorter
                     self.sent_ids = tuple(message.message_id for message in shorter)
             if not self.text.strip():
-                raise EmptyReply(self._why_empty())
+                raise EmptyReply(self._explain_empty())
         except ModelError as error:
             return error
         except Exception:
             log.exception("reply %s failed", self.reply.message_id)
             return ModelFailed("Something went wrong while the reply was written; try Retry.")
         finally:
-            self.pause = None
+            self.retry_notice = None
         return None
 
     async def _read_stream(self) -> None:
@@ -135,26 +142,28 @@ class RunningReply:
             self.thread,
             seed=generation.seed,
             fresh=self.fresh,
-            on_pause=self._note_pause,
-            on_provenance=self._note_provenance,
+            on_pause=self._on_pause,
+            on_provenance=self._on_provenance,
         )
         async with contextlib.aclosing(stream):
             async for piece in stream:
-                self.pause = None
+                self.retry_notice = None
                 if isinstance(piece, Delta):
                     if self.first_token is None:
                         self.first_token = time.monotonic()
                     self.parts.append(piece.text)
-                    self.announce()
+                    self.notify()
                 else:
                     self.finish = piece
 
-    def _why_empty(self) -> str:
-        """Say why a reply that came to its end has no text. Retry is recommended only where it can help."""
+    def _explain_empty(self) -> str:
+        """Explain why a complete reply has no text; recommend Retry only where it can help."""
         finish, generation = self.finish, self.reply.generation
         if finish and finish.refusal:
-            said = " ".join(finish.refusal.split())
-            return f"The model refused to answer: “{said if len(said) <= QUOTED else said[:QUOTED].rstrip() + '…'}”"
+            refusal = " ".join(finish.refusal.split())
+            if len(refusal) > MAX_QUOTED_CHARS:
+                refusal = refusal[:MAX_QUOTED_CHARS].rstrip() + "…"
+            return f"The model refused to answer: “{refusal}”"
         match finish.finish_reason if finish else None:
             case "content_filter":
                 return "A content filter of the model's provider withheld this reply; ask in another way."
@@ -165,21 +174,21 @@ class RunningReply:
                 return "The model asked for a tool instead of answering, and there are none here; ask in another way."
         return "The model sent an empty reply; try Retry."
 
-    def _note_provenance(self, provenance: Provenance) -> None:
+    def _on_provenance(self, provenance: Provenance) -> None:
         self.provenance = provenance
 
-    def _note_pause(self, seconds: float | None) -> None:
+    def _on_pause(self, seconds: float | None) -> None:
         if seconds is None:
-            self.pause = "The model was busy or away; it has been asked again."
+            self.retry_notice = "The model was busy or away; it has been asked again."
         else:
-            counted = max(1, math.ceil(seconds))
-            after = "a second" if counted == 1 else f"{counted} seconds"
-            self.pause = f"The model is busy or away; it is asked again after {after}."
-        self.announce()
+            rounded = max(1, math.ceil(seconds))
+            delay = "a second" if rounded == 1 else f"{rounded} seconds"
+            self.retry_notice = f"The model is busy or away; it is asked again after {delay}."
+        self.notify()
 
-    def ended(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:
-        """Its end, as it goes into the log, with all the text that has come."""
-        text, altered = sanitize(self.text)
+    def to_event(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:
+        """Build the event that ends the reply, with all the text that has come."""
+        text, sanitized = sanitize(self.text)
         finish, first, generation = self.finish, self.first_token, self.reply.generation
         assert generation is not None  # noqa: S101 - a model's reply has one
         if not text.strip():
@@ -190,25 +199,25 @@ class RunningReply:
             status=status,
             text=text,
             model=generation.model,
-            altered=altered,
-            # What a server says beside the text is not worth the text: nonsense counts as nothing.
+            altered=sanitized,
+            # Invalid metadata of a server counts as missing: it must not cost the text.
             finish_reason=sanitize(reason)[0] if isinstance(reason, str) else None,
             error=sanitize(str(error))[0] if error else None,
             time_to_first_token=round(first - self.started, 6) if first is not None else None,
             duration=round(time.monotonic() - self.started, 6),
-            prompt_tokens=_count(finish.prompt_tokens) if finish else None,
-            completion_tokens=_count(finish.completion_tokens) if finish else None,
+            prompt_tokens=_valid_count(finish.prompt_tokens) if finish else None,
+            completion_tokens=_valid_count(finish.completion_tokens) if finish else None,
             sent_ids=self.sent_ids,
-            provenance=_storable(self.provenance),
+            provenance=_sanitize_provenance(self.provenance),
         )
 
 
-def _storable(provenance: Provenance) -> Provenance:
-    """Return it with the words of the endpoint as they can be stored."""
-    said = asdict(provenance)
-    words = {name: sanitize(value)[0] for name, value in said.items() if isinstance(value, str)}
-    return Provenance(**{**said, **words})
+def _sanitize_provenance(provenance: Provenance) -> Provenance:
+    """Return the provenance with the endpoint's texts sanitized for storage."""
+    values = asdict(provenance)
+    texts = {name: sanitize(value)[0] for name, value in values.items() if isinstance(value, str)}
+    return Provenance(**{**values, **texts})
 
 
-def _count(reported: object) -> int | None:
+def _valid_count(reported: object) -> int | None:
     return reported if type(reported) is int and 0 <= reported <= MAX_REPORTED_TOKENS else None

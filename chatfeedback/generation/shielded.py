@@ -1,4 +1,4 @@
-"""Work that must not end with whoever waits for it: a page may go away at any moment. And how its faults are told."""
+"""Shield store operations from cancellation of the caller: a page may disconnect at any moment. Log their errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 async def await_commit(future: Future[T]) -> T:
-    """Waits for the store; whoever stops waiting does not stop what was asked for."""
+    """Wait for a store operation; cancelling the caller does not cancel the operation."""
     return await shielded(asyncio.wrap_future(future))
 
 
 async def shielded(work: asyncio.Future[T]) -> T:
-    """Waits for the work; whoever stops waiting does not stop it, and is not there any more to be told of a refusal."""
+    """Wait for work that is shielded from cancellation; log its error if the caller was cancelled."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -27,12 +27,12 @@ async def shielded(work: asyncio.Future[T]) -> T:
         raise
 
 
-def log_store_error(what: str, error: ChatFeedbackError) -> None:
-    """Logs what went wrong; hardly, where the store has told already, once for all, that it cannot be used."""
-    log.log(logging.DEBUG if isinstance(error, StoreUnavailable) else logging.WARNING, "%s: %s", what, error)
+def log_store_error(message: str, error: ChatFeedbackError) -> None:
+    """Log a store error; at debug level if the store is unavailable, which the store has logged already."""
+    log.log(logging.DEBUG if isinstance(error, StoreUnavailable) else logging.WARNING, "%s: %s", message, error)
 
 
 def _log_abandoned(work: asyncio.Future[Any]) -> None:
     error = None if work.cancelled() else work.exception()
     if error is not None and not isinstance(error, ChatFeedbackError):
-        log.error("what nobody waited for any more failed", exc_info=error)
+        log.error("a store operation failed after its caller was cancelled", exc_info=error)

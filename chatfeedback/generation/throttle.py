@@ -1,9 +1,9 @@
-"""How often a reply is painted while it is written: as often as this process can bear.
+"""Update throttle: adapt the interval between updates of a reply to the lag of the event loop.
 
-To paint a reply costs far more than to read a token of it. When more is painted than the event loop has time for,
-everything in it is late, the first word of the next reply by many seconds. So the pauses between two paintings, of all
-replies alike, grow while the loop wakes later than it was asked to, and shrink again when it does not. Nothing about
-the machine has to be known for that: the lateness itself is what is kept small, whatever it comes from.
+Rendering an update costs far more than reading a token. If updates take more time than the event loop has, everything
+in it is late, the first word of the next reply by many seconds. So the interval, one for all replies, grows while the
+loop wakes late and shrinks again when it does not. The controller needs no knowledge of the machine: it keeps the lag
+small, whatever its cause.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from __future__ import annotations
 import asyncio
 import time
 
-SCREEN_SECONDS = 0.22
-"""Between two paintings of a reply when there is time for it: four to five a second, however fast the model is."""
+UPDATE_SECONDS = 0.22
+"""Shortest interval between two updates of a reply: four to five a second, however fast the model is."""
 MAX_FACTOR = 8.0
-"""How many times as long a pause becomes at most."""
+"""Largest factor on the interval."""
 MAX_LAG_SECONDS = 0.02
-"""How late the loop may wake on average before the pauses grow."""
+"""Mean lag of the event loop above which the interval grows."""
 STEP_SECONDS = 0.25
-"""Between two changes, so that each is felt before the next."""
-_GROW, _SHRINK = 1.5, 0.9
-_NEWEST = 0.2
-"""The weight of one pause in the average."""
+"""Time between two changes of the factor, so that each takes effect before the next."""
+_GROWTH, _DECAY = 1.5, 0.9
+_LAG_WEIGHT = 0.2
+"""Weight of the newest lag in the exponential moving average."""
 
 
 class UpdateThrottle:
-    """Of all replies that are painted in one event loop."""
+    """Throttle shared by the updates of all replies in one event loop."""
 
     def __init__(self) -> None:
         self._factor = 1.0
-        self._late = 0.0
+        self._mean_lag = 0.0
         self._changed = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Between two paintings of a reply, now."""
-        return SCREEN_SECONDS * self._factor
+        """Current interval between two updates of a reply."""
+        return UPDATE_SECONDS * self._factor
 
-    async def pause(self, over: asyncio.Future[None]) -> None:
-        """Waits between two paintings, and no longer than until the reply is `over`."""
+    async def pause(self, finished: asyncio.Future[None]) -> None:
+        """Wait one interval, or until the reply is `finished`."""
         due = time.monotonic() + self.seconds
-        ended, _ = await asyncio.wait([over], timeout=self.seconds)
-        if not ended:
-            self._note(time.monotonic() - due)
+        done, _ = await asyncio.wait([finished], timeout=self.seconds)
+        if not done:
+            self._record_lag(time.monotonic() - due)
 
-    def _note(self, late: float) -> None:
-        self._late += (late - self._late) * _NEWEST
+    def _record_lag(self, lag: float) -> None:
+        self._mean_lag += (lag - self._mean_lag) * _LAG_WEIGHT
         if time.monotonic() - self._changed >= STEP_SECONDS:
             self._changed = time.monotonic()
-            stretch = self._factor * (_GROW if self._late > MAX_LAG_SECONDS else _SHRINK)
-            self._factor = min(max(stretch, 1.0), MAX_FACTOR)
+            factor = self._factor * (_GROWTH if self._mean_lag > MAX_LAG_SECONDS else _DECAY)
+            self._factor = min(max(factor, 1.0), MAX_FACTOR)

@@ -1,5 +1,5 @@
-"""Where replies come from.
+"""Inference: clients of language models.
 
-`client` streams a reply from any endpoint, `window` fits a conversation into a model's window, `local` runs
-the model that needs no endpoint at all. Nothing here knows of conversations, storage or screens.
+`client` streams a reply from any endpoint, `context_window` fits a conversation into a model's window, `local` runs
+the model that needs no endpoint. Nothing here knows of storage or the user interface.
 """

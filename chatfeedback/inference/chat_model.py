@@ -1,4 +1,4 @@
-"""A model as the service sees it: how it is asked, and what of a conversation fits into its window."""
+"""Chat model: one entry of the model picker, as the services see it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,25 @@ from chatfeedback.inference.client import (
 )
 
 Connect = Callable[[], Awaitable[ModelClient]]
-Answered = Callable[[ModelError | None], None]
-"""Is told how a reply ended: by this error, or by itself (None). Of one that was given up, nothing is told."""
+OnResult = Callable[[ModelError | None], None]
+"""Callback with the result of a reply: its error, or None for a success. Not called for a cancelled reply."""
 Pieces = AsyncGenerator[Delta | Finish, None]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """One entry of the model picker.
+    """Chat model: endpoint, sampling and context window of one entry of the model picker.
 
-    `model` is its id at the endpoint, for the local model the name of the weights. `connect` gives the client; for the
-    local model it waits until the weights are loaded. `endpoint` names where
-    the model is reached, without secrets. `window`: its size in tokens, None as long as it is not known.
+    Attributes:
+        name: The name in the picker, which is recorded.
+        model: The model's id at the endpoint; for the local model the name of the weights.
+        endpoint: The public name of the endpoint, without secrets.
+        provider: The inference provider of the Hugging Face Hub.
+        sampling: The sampling parameters.
+        system_prompt: The system prompt; an empty one is not sent.
+        window: Returns the context window in tokens; None while it is unknown.
+        connect: Returns the client; for the local model it waits until the weights are loaded.
+        on_result: Callback with the result of each reply.
     """
 
     name: str
@@ -45,10 +52,10 @@ class ChatModel:
     system_prompt: str
     window: Callable[[], int | None]
     connect: Connect
-    answered: Answered = lambda _error: None
+    on_result: OnResult = lambda _error: None
 
     def plan(self, thread: Sequence[ThreadMessage]) -> Generation:
-        """What to ask for a reply to `thread`, oldest first: a fresh seed, and the messages that fit."""
+        """Plan a reply to `thread` (oldest first): a new seed, and the messages that fit into the window."""
         sent = self.fit(thread)
         return Generation(
             model=self.name,
@@ -64,7 +71,7 @@ class ChatModel:
         )
 
     def fit(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage]:
-        """The thread without its oldest turns where they do not fit into the window."""
+        """Return the thread without the oldest turns that do not fit into the context window."""
         return context_window.fit(
             thread,
             context_tokens=self.window(),
@@ -73,7 +80,7 @@ class ChatModel:
         )
 
     def shrink(self, thread: Sequence[ThreadMessage]) -> Sequence[ThreadMessage] | None:
-        """A shorter thread, after the endpoint said that this one is too long; None when there is none."""
+        """Return a shorter thread after the endpoint rejected this one as too long; None if there is none."""
         return context_window.shrink(thread)
 
     async def stream(
@@ -85,10 +92,10 @@ class ChatModel:
         on_pause: OnPause | None = None,
         on_provenance: OnProvenance | None = None,
     ) -> Pieces:
-        """The reply in pieces, and a Finish at last; see ModelClient.stream. Raises ModelError."""
+        """Stream the reply in pieces, then a Finish; see `ModelClient.stream`. Raises ModelError."""
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
-        said = (ChatMessage(message.role, message.text) for message in thread)
-        request = ReplyRequest((*system, *said), self.sampling, seed, fresh)
+        messages = (ChatMessage(message.role, message.text) for message in thread)
+        request = ReplyRequest((*system, *messages), self.sampling, seed, fresh)
         try:
             client = await self.connect()
             # A generator that is closed does not close the one that it reads from.
@@ -96,6 +103,6 @@ class ChatModel:
                 async for piece in pieces:
                     yield piece
         except ModelError as error:
-            self.answered(error)
+            self.on_result(error)
             raise
-        self.answered(None)
+        self.on_result(None)

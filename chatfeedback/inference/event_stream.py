@@ -1,8 +1,7 @@
-"""The lines of a streamed reply: server-sent events (WHATWG HTML, section 9.2), read strictly.
+"""Strict parser of server-sent events (WHATWG HTML, section 9.2).
 
-Readers for browsers pass over lines that they do not know. A server that fails in the middle of a reply says so on
-such lines at times: llama.cpp of 2025 sends a field `error:`, and then `[DONE]` as after a whole reply. So every line
-must be known here.
+Browsers ignore unknown lines. But some servers report a failure in the middle of a reply on such lines: llama.cpp of
+2025 sends a field `error:`, and then `[DONE]` as after a complete reply. So an unknown line is an error here.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import httpx2
 from chatfeedback.inference.errors import StreamedError
 
 MAX_EVENT_CHARACTERS = 2**20
-"""Of one event; no piece of a reply comes near it."""
+"""Maximum size of one event, far above any piece of a reply."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _CHUNK_KEYS = ("choices", "usage")
 _ERROR_KEYS = ("error", "detail", "message", "errors")
@@ -27,22 +26,22 @@ _ERROR_KEYS = ("error", "detail", "message", "errors")
 async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
     """Yield the data of each event.
 
-    Raises StreamedError for an error in any form, httpx2.SSEError for an answer that is no stream, a line that is none
-    of a stream, and an event that is too long.
+    Raises StreamedError for an error that the server sent in any form. Raises httpx2.SSEError for a response that is
+    no event stream, an unknown line, and an event that is too long.
     """
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "text/event-stream":
-        raise httpx2.SSEError(f"the answer is {kind or 'of no type'}, not a stream of events")
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "text/event-stream":
+        raise httpx2.SSEError(f"the answer is {content_type or 'of no type'}, not a stream of events")
     name, data, length = "", list[str](), 0
     async for line in _lines(response.aiter_bytes()):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match field:
             case "" if line:
-                pass  # a comment, by which servers keep a connection alive
+                pass  # a comment: servers send them as keep-alives
             case "":
                 if data and name == "error":
-                    raise StreamedError(_read("\n".join(data)))
+                    raise StreamedError(_parse_json("\n".join(data)))
                 if data:
                     yield "\n".join(data)
                 name, data, length = "", [], 0
@@ -56,15 +55,15 @@ async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
             case "id" | "retry":
                 pass
             case "error":
-                raise StreamedError(_read(value))
+                raise StreamedError(_parse_json(value))
             case _:
-                raise _unknown(line)
+                raise _unknown_line(line)
 
 
-def check(payload: Any) -> None:
-    """Check that the data of an event is part of a chat completion. Raises StreamedError and TypeError.
+def check_chunk(payload: Any) -> None:
+    """Check that the data of an event is a chat completion chunk. Raises StreamedError and TypeError.
 
-    What has a key `error` is left to huggingface_hub, which knows the kinds of errors of its own servers.
+    A payload with a key `error` is left to huggingface_hub, which knows the error types of its own servers.
     """
     if not isinstance(payload, dict):
         raise TypeError(f"a chunk is a {type(payload).__name__}")
@@ -78,15 +77,15 @@ def check(payload: Any) -> None:
         raise TypeError("a chunk has no choices")
 
 
-def _unknown(line: str) -> Exception:
-    """Return the error for a line that is no field: an error as bare JSON, or something else."""
-    said = _read(line)
-    if isinstance(said, dict) and any(said.get(key) for key in _ERROR_KEYS):
-        return StreamedError(said)
+def _unknown_line(line: str) -> Exception:
+    """Return the exception for an unknown line: an error as bare JSON, or anything else."""
+    payload = _parse_json(line)
+    if isinstance(payload, dict) and any(payload.get(key) for key in _ERROR_KEYS):
+        return StreamedError(payload)
     return httpx2.SSEError("a line is none of a stream of events")
 
 
-def _read(value: str) -> Any:
+def _parse_json(value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
@@ -94,22 +93,22 @@ def _read(value: str) -> Any:
 
 
 async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
-    """Yield whole lines; what comes after the last line end was cut off. A byte order mark is taken off."""
+    """Yield complete lines, without a byte order mark; an unterminated last line is dropped as truncated."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-    rest = ""
+    buffer = ""
     async for piece in pieces:
-        rest += decoder.decode(piece)
-        # A carriage return at the end may be the first half of a line end.
-        whole, rest = _split(rest)
-        for line in whole:
+        buffer += decoder.decode(piece)
+        # A carriage return at the end may be the first half of CRLF.
+        lines, buffer = _split(buffer)
+        for line in lines:
             yield line
-        if len(rest) > MAX_EVENT_CHARACTERS:
+        if len(buffer) > MAX_EVENT_CHARACTERS:
             raise httpx2.SSEError("a line is too long")
-    for line in _split(rest + "\n")[0] if rest.endswith("\r") else ():
+    for line in _split(buffer + "\n")[0] if buffer.endswith("\r") else ():
         yield line
 
 
 def _split(text: str) -> tuple[Iterator[str], str]:
-    held = "\r" if text.endswith("\r") else ""
+    carriage_return = "\r" if text.endswith("\r") else ""
     *lines, rest = _LINE_END.split(text.removesuffix("\r"))
-    return iter(lines), rest + held
+    return iter(lines), rest + carriage_return

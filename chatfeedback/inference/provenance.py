@@ -1,4 +1,4 @@
-"""The provenance of a reply: read from the request as it was sent, and from what the endpoint says of itself."""
+"""Provenance of a reply: parameters of the request as it was sent, and what the endpoint reports of itself."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from chatfeedback.domain.conversation.events import Provenance
 OnProvenance = Callable[[Provenance], None]
 
 PROVIDER_HEADER = "x-inference-provider"
-"""By which the router of Hugging Face says which provider it chose."""
-LONGEST = 200
-"""Characters that are kept of what an endpoint says of itself."""
+"""Header in which the router of Hugging Face names the provider that it chose."""
+MAX_CHARS = 200
+"""Characters kept of a value that an endpoint reports."""
 
 
-def sent(known: Provenance, payload: Mapping[str, Any], headers: Mapping[str, str]) -> Provenance:
-    """Return `known` with the parameters in the JSON of the request, and the provider that the answer names."""
+def with_request(current: Provenance, payload: Mapping[str, Any], headers: Mapping[str, str]) -> Provenance:
+    """Return `current` with the parameters in the JSON of the request, and the provider in the response headers."""
     return replace(
-        known,
+        current,
         sent_temperature=payload.get("temperature"),
         sent_top_p=payload.get("top_p"),
         sent_max_tokens=payload.get("max_tokens"),
         sent_seed=payload.get("seed"),
-        reported_provider=_word(headers.get(PROVIDER_HEADER)),
+        reported_provider=_clean(headers.get(PROVIDER_HEADER)),
     )
 
 
-def told(known: Provenance, chunk: ChatCompletionStreamOutput) -> Provenance:
-    """Return `known` with what a chunk says, where nothing was said before. `provider` is OpenRouter's."""
-    if known.reported_model and known.system_fingerprint:
-        return known  # nearly every chunk of a server that says both
+def with_chunk(current: Provenance, chunk: ChatCompletionStreamOutput) -> Provenance:
+    """Return `current` with the values of a chunk that are still missing. The field `provider` is OpenRouter's."""
+    if current.reported_model and current.system_fingerprint:
+        return current  # fast path: nearly every chunk of a server that reports both
     return replace(
-        known,
-        reported_model=known.reported_model or _word(chunk.model),
-        system_fingerprint=known.system_fingerprint or _word(chunk.system_fingerprint),
-        reported_provider=known.reported_provider or _word(getattr(chunk, "provider", None)),
+        current,
+        reported_model=current.reported_model or _clean(chunk.model),
+        system_fingerprint=current.system_fingerprint or _clean(chunk.system_fingerprint),
+        reported_provider=current.reported_provider or _clean(getattr(chunk, "provider", None)),
     )
 
 
-def _word(said: object) -> str | None:
-    """Return what was said if it is a text with something in it."""
-    return said.strip()[:LONGEST] or None if isinstance(said, str) else None
+def _clean(value: object) -> str | None:
+    """Return the value, stripped and truncated, if it is a non-empty text."""
+    return value.strip()[:MAX_CHARS] or None if isinstance(value, str) else None

@@ -1,7 +1,7 @@
-"""The configured models, made ready to be asked.
+"""Model registry: the configured models with their clients.
 
-Remote models cost nothing until they are asked. The local one loads its weights in the background when the
-application starts, so that the page is there at once; whoever asks it meanwhile waits for it.
+Remote models cost nothing until they are asked. The local one loads its weights in the background when the application
+starts, so that the page is there at once; a request meanwhile waits for it.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from chatfeedback.inference.local.process import DEFAULT_MODEL, LocalModel
 
 LOCAL_ENDPOINT = "local (llama.cpp)"
 LIMIT_FIELDS = ("first_token_seconds", "timeout_seconds", "max_reply_chars", "attempts")
-"""What an endpoint takes over from the settings of its model, under the same names."""
+"""Settings of a model that its endpoint takes over under the same names."""
 
 
-class Catalogue:
-    """The models of the picker, by name, in their order. Lives in one event loop from `start` to `close`."""
+class ModelRegistry:
+    """Registry of the models of the picker, by name, in order; in one event loop from `start` to `close`."""
 
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
-        self._local_endured = next((_endured(model) for model in settings.models if model.local), {})
+        self._local_limits = next((_request_limits(model) for model in settings.models if model.local), {})
         self._clients: list[ModelClient] = []
         self._loading: asyncio.Task[ModelClient] | None = None
         self._process: LocalModel | None = None
-        self.models = {model.name: self._model(model) for model in settings.models}
+        self.models = {model.name: self._build_model(model) for model in settings.models}
         self._local_name = next((model.name for model in settings.models if model.local), None)
         self._failing: set[str] = set()
 
     def start(self) -> None:
-        """Begins to load the local model, if it is one of them."""
+        """Start to load the local model, if it is configured."""
         if self._local_name is not None:
             self._loading = asyncio.create_task(self._load())
 
     async def close(self) -> None:
-        """Closes connections and ends the local model."""
+        """Close all connections and stop the local model."""
         for client in self._clients:
             await client.aclose()
         if self._loading is not None:
@@ -53,7 +53,7 @@ class Catalogue:
             await asyncio.to_thread(self._process.stop)
 
     def states(self) -> dict[str, int]:
-        """How many models are `ready`, `loading`, and `failing`: those failed when they were asked last."""
+        """Count the models that are `ready`, `loading` and `failing`; the last failed at their last reply."""
         states = Counter({"ready": 0, "loading": 0, "failing": 0})
         states.update(map(self._state, self.models))
         return dict(states)
@@ -62,17 +62,17 @@ class Catalogue:
         if name == self._local_name:
             if self._loading is None or not self._loading.done():
                 return "loading"
-            if self._has_ended():
+            if self._has_failed():
                 return "failing"
         return "failing" if name in self._failing else "ready"
 
-    def _answered(self, name: str, error: ModelError | None) -> None:
+    def _record_result(self, name: str, error: ModelError | None) -> None:
         if error is None:
             self._failing.discard(name)
-        elif not isinstance(error, ContextExceeded):  # which says something of the conversation
+        elif not isinstance(error, ContextExceeded):  # that is the conversation's fault, not the model's
             self._failing.add(name)
 
-    def _model(self, model: ModelSettings) -> ChatModel:
+    def _build_model(self, model: ModelSettings) -> ChatModel:
         if model.local:
             endpoint_name, connect, window = LOCAL_ENDPOINT, self._connect_local, self._local_window
             model_id = self._local.gguf.stem if self._local.gguf else DEFAULT_MODEL
@@ -83,7 +83,7 @@ class Catalogue:
                 provider=model.provider,
                 base_url=model.base_url,
                 api_key=key.get_secret_value() if key else None,
-                **_endured(model),
+                **_request_limits(model),
             )
             client = ModelClient(endpoint)
             self._clients.append(client)
@@ -104,7 +104,7 @@ class Catalogue:
             system_prompt=model.system_prompt,
             window=window,
             connect=connect,
-            answered=partial(self._answered, model.name),
+            on_result=partial(self._record_result, model.name),
         )
 
     async def _load(self) -> ModelClient:
@@ -113,23 +113,23 @@ class Catalogue:
             LocalModel.start, local.gguf, context_tokens=local.context_tokens, threads=local.threads
         )
         self._process = process
-        client = ModelClient(replace(process.endpoint, **self._local_endured))
+        client = ModelClient(replace(process.endpoint, **self._local_limits))
         self._clients.append(client)
         return client
 
     def _local_window(self) -> int | None:
-        # Unknown while the weights load; a thread that turns out too long is shortened when the model says so.
+        # Unknown while the weights load; a thread that turns out too long is shrunk when the model rejects it.
         return self._process.context_tokens if self._process else self._local.context_tokens
 
-    def _has_ended(self) -> bool:
-        """Whether the last attempt to load the local model failed, or the model has died since."""
+    def _has_failed(self) -> bool:
+        """Return True if the last attempt to load the local model failed, or its process has died since."""
         if self._loading is None or not self._loading.done():
             return False
         return self._loading.exception() is not None or not (self._process and self._process.is_running)
 
     async def _connect_local(self) -> ModelClient:
-        if self._loading is None or self._has_ended():
-            self.start()  # Retry must be worth pressing, whatever went wrong the first time
+        if self._loading is None or self._has_failed():
+            self.start()  # so that Retry can succeed after any failure
         assert self._loading is not None  # noqa: S101 - start() has set it
         try:
             return await asyncio.shield(self._loading)
@@ -137,5 +137,5 @@ class Catalogue:
             raise ModelUnreachable(f"The local model could not be started. {error}") from error
 
 
-def _endured(model: ModelSettings) -> dict[str, Any]:
+def _request_limits(model: ModelSettings) -> dict[str, Any]:
     return {name: getattr(model, name) for name in LIMIT_FIELDS}

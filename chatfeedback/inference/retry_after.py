@@ -1,4 +1,4 @@
-"""When an endpoint wants to be asked again: what its header Retry-After says, and how a person is told."""
+"""Retry-After: parse the header, and format the delay for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """The seconds from now that the header asks for, as a number or as a date; None where it is neither."""
+    """Parse a Retry-After header, a number of seconds or a date, to seconds from now; None if it is neither."""
     if header is None:
         return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", header.strip()):
@@ -23,10 +23,10 @@ def parse_retry_after(header: str | None) -> float | None:
         return None
 
 
-def humanize_delay(wait: float | None) -> str:
-    """When to come back: "in 17 seconds", "in 3 hours"; "in a while" where nobody says."""
-    if wait is None:
+def humanize_delay(seconds: float | None) -> str:
+    """Format a delay: "in 17 seconds", "in 3 hours"; "in a while" if it is unknown."""
+    if seconds is None:
         return "in a while"
-    unit, length = next((each for each in _UNITS if wait >= 2 * each[1]), ("second", 1))
-    count = max(1, math.ceil(wait / length))
+    unit, length = next((entry for entry in _UNITS if seconds >= 2 * entry[1]), ("second", 1))
+    count = max(1, math.ceil(seconds / length))
     return f"in {count} {unit if count == 1 else f'{unit}s'}"

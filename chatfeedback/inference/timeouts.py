@@ -1,6 +1,6 @@
-"""How long an endpoint may be silent.
+"""Stream timeouts: limits on the silence of an endpoint.
 
-Only pieces of the reply end a silence: headers, keep-alives and chunks without text do not, or a server that sends
+Only pieces of the reply reset a timeout. Headers, keep-alives and chunks without text do not, or a server that sends
 nothing else would hold a reply for ever.
 """
 
@@ -13,32 +13,32 @@ from contextlib import asynccontextmanager
 from chatfeedback.inference.errors import StreamTimeout
 from chatfeedback.inference.types import Endpoint
 
-# Token counts come in a chunk of their own after the last one of the reply; they are not waited for longer.
+# Maximum wait for the token counts, which come in a separate chunk after the last one of the reply.
 USAGE_SECONDS = 5.0
 
 
 class StreamTimeouts:
-    """With one attempt at a reply, from now on."""
+    """Timeouts of one attempt at a reply, from now on: to the first piece, then between two pieces."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._seconds, self._setting = endpoint.first_token_seconds, "first_token_seconds"
-        self._between = endpoint.timeout_seconds
-        self._until = asyncio.get_running_loop().time() + self._seconds
+        self._gap_seconds = endpoint.timeout_seconds
+        self._deadline = asyncio.get_running_loop().time() + self._seconds
 
-    def reset(self, *, whole: bool) -> None:
-        """A piece has come. `whole`: nothing but the token counts is missing any more."""
-        self._seconds, self._setting = self._between, "timeout_seconds"
-        self._until = asyncio.get_running_loop().time() + (
-            min(self._between, USAGE_SECONDS) if whole else self._between
+    def reset(self, *, complete: bool) -> None:
+        """Reset the timeout after a piece. `complete`: only the token counts are still missing."""
+        self._seconds, self._setting = self._gap_seconds, "timeout_seconds"
+        self._deadline = asyncio.get_running_loop().time() + (
+            min(self._gap_seconds, USAGE_SECONDS) if complete else self._gap_seconds
         )
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
-        """Cuts off what is waited for in the block. Raises Silence."""
+    async def enforce(self) -> AsyncIterator[None]:
+        """Enforce the deadline on the block. Raises StreamTimeout."""
         try:
-            async with asyncio.timeout_at(self._until) as limit:
+            async with asyncio.timeout_at(self._deadline) as timeout:
                 yield
         except TimeoutError as error:
-            if limit.expired():
+            if timeout.expired():
                 raise StreamTimeout(self._seconds, self._setting) from error
             raise

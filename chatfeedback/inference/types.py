@@ -1,4 +1,4 @@
-"""What is asked of a model and what comes back: plain values, cheap to import."""
+"""Value types of requests to a model and its replies; cheap to import."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatfeedback.errors import SettingsError
 
-# Who answers here is Hugging Face itself, so its token may be sent here.
+# Hosts of Hugging Face itself, which may get its token.
 _HUGGING_FACE_HOSTS = ("huggingface.co", ".huggingface.co", ".endpoints.huggingface.cloud")
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. `temperature` from 0 (always the likeliest), `top_p` above 0 and up to 1."""
+    """Sampling parameters. `temperature` from 0 (always the likeliest), `top_p` above 0 and up to 1."""
 
     temperature: float
     top_p: float
@@ -24,15 +24,21 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where one model is reached: at `base_url`, an OpenAI-compatible API, or else through Hugging Face.
+    """Endpoint of one model: an OpenAI-compatible API at `base_url`, else Hugging Face.
 
-    `provider` names one of Hugging Face's inference providers; without it Hugging Face chooses. `api_key`: without
-    one, Hugging Face gets the token of the environment or of `hf auth login`, any other address gets no key.
+    Attributes:
+        model: The model's id at the endpoint.
+        provider: One of Hugging Face's inference providers; without it Hugging Face chooses.
+        base_url: The address of an OpenAI-compatible API; None for Hugging Face's providers.
+        api_key: The key. Without one, Hugging Face gets the token of the environment or of `hf auth login`; any other
+            address gets no key.
+        first_token_seconds: Timeout from the request to the first piece of a reply.
+        timeout_seconds: Timeout between two pieces.
+        max_reply_chars: Maximum length of one reply.
+        attempts: Maximum attempts to get the first piece of a reply.
+        weights_sha256: The hash of the file of a local model.
 
-    What is endured of it: `first_token_seconds` from asking to the first piece of a reply, `timeout_seconds` of silence
-    between two pieces, `max_reply_chars` in one reply, and `attempts` to ask for a reply of which nothing has come.
-
-    Raises SettingsError when `base_url` is not an address.
+    Raises SettingsError if `base_url` is not an address.
     """
 
     model: str
@@ -44,14 +50,13 @@ class Endpoint:
     max_reply_chars: int = 100_000
     attempts: int = 3
     weights_sha256: str | None = None
-    """Of the file of a local model."""
 
     def __post_init__(self) -> None:
         try:
-            usable = self.url is None or (self.url.scheme in ("http", "https") and bool(self.url.hostname))
+            is_valid = self.url is None or (self.url.scheme in ("http", "https") and bool(self.url.hostname))
         except ValueError:
-            usable = False
-        if not usable:
+            is_valid = False
+        if not is_valid:
             raise SettingsError(
                 f"The base_url of the model {self.model!r} is not an address such as http://127.0.0.1:8000/v1."
             )
@@ -62,12 +67,12 @@ class Endpoint:
         if self.base_url is None:
             return None
         url = urlsplit(self.base_url.strip())
-        url.port  # noqa: B018 - raises ValueError where there is none
+        url.port  # noqa: B018 - raises ValueError for an invalid port
         return url
 
     @property
     def public_name(self) -> str:
-        """The endpoint as it may be recorded and shown, without secrets: "http://host:8000/v1", "auto"."""
+        """Name of the endpoint for records and display, without secrets: "http://host:8000/v1", "auto"."""
         url = self.url
         if url is None:
             return self.provider or "auto"
@@ -75,7 +80,7 @@ class Endpoint:
 
     @property
     def is_hugging_face(self) -> bool:
-        """Whether Hugging Face answers here, over a connection that nobody else reads."""
+        """True if Hugging Face itself answers here, over an encrypted connection."""
         url = self.url
         if url is None:
             return True
@@ -85,7 +90,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the endpoint is on this machine, where no proxy leads."""
+        """True if the endpoint is on this machine, which no proxy can reach."""
         host = (self.url.hostname if self.url else None) or ""
         try:
             return ipaddress.ip_address(host).is_loopback
@@ -95,7 +100,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message as a model is told of it."""
+    """Message of a request to a model."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -103,9 +108,9 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRequest:
-    """What one reply is asked with, messages oldest first.
+    """Request for one reply, messages oldest first.
 
-    `seed`: from 0 below 2**31, which every server takes. `fresh`: no cache of whole replies may answer.
+    `seed`: from 0 below 2**31, which every server accepts. `fresh`: bypass caches of whole replies.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -116,17 +121,17 @@ class ReplyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of a reply, never empty."""
+    """Next piece of a reply, never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a reply: why it ended, in the endpoint's word, and what it counted, where it tells."""
+    """End of a reply: the endpoint's finish reason and token counts, None where it reports none."""
 
     finish_reason: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
     refusal: str = ""
-    """Why the model does not answer, in its own words, where a server keeps that apart from the text."""
+    """Refusal of the model in its own words, if the server separates it from the text."""

@@ -1,1 +1,1 @@
-"""Queries that analytics and exports share."""
+"""Queries shared by analytics and exports: filters, snapshots, streaming."""

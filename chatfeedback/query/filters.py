@@ -1,4 +1,4 @@
-"""What a person narrows figures, tables and exports down to."""
+"""Filters of figures, tables and exports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatfeedback.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """None leaves a filter open. `since` is inclusive, `until` exclusive; both aware, UTC.
+    """Filters; None leaves one open. `since` is inclusive, `until` exclusive; both are aware, in UTC.
 
     `study`, `condition` and `external_id` are those of the conversation.
     """
@@ -24,13 +24,13 @@ class Filters:
     external_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises InputError for a time that ends before it begins."""
+        """Check that `since` is earlier than `until`. Raises InputError."""
         if self.since and self.until and self.since >= self.until:
             raise InputError("since must be earlier than until.")
 
 
 def instant(text: str) -> datetime:
-    """A date or a time in ISO 8601, in UTC where it names no offset. Raises InputError."""
+    """Parse a date or time in ISO 8601; UTC if it has no offset. Raises InputError."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Filters as SQL conditions on the columns of a table, and the state of the database that they are asked of."""
+"""Filters as SQL conditions on the columns of a table, and the snapshot that queries read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from chatfeedback.store.database.errors import translating
 from chatfeedback.store.schema import REPLY_WITHOUT_TEXT, conversations, messages, ratings, to_micros
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""Lower bound for an open `since`."""
 OF_ASSIGNMENT = ("study", "condition", "external_id")
-"""Filters that are columns of `conversations`, under the same names."""
+"""Filters that are columns of `conversations`, with the same names."""
 
 
 @contextmanager
 def read_snapshot(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads, and sees one state of the database throughout. Raises StoreError."""
+    """Open a read-only connection that sees one snapshot of the database. Raises StoreError."""
     with translating(), engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -31,29 +32,35 @@ def read_snapshot(engine: Engine) -> Iterator[Connection]:
 
 
 def resolve(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filters:
-    """The filters with the annotator, given by name, id or pseudonym, by id.
+    """Resolve the annotator, given by name, id or pseudonym, to an id, and check that the other values exist.
 
-    Raises NotFound for an annotator, a model, a study, a condition or an external id that the database lacks. Without
-    `by_name` a name finds no annotator: a person who must not learn names could find out the pseudonym of a name.
+    Args:
+        engine: Engine of the database.
+        filters: Filters from a request.
+        by_name: False: a name finds no annotator. Otherwise a person who must not see names could find the pseudonym
+            of a name.
+
+    Raises:
+        NotFound: The database has no such annotator, model, study, condition or external id.
     """
     if filters.model is not None:
         with read_snapshot(engine) as connection:
-            known = select(messages.c.message_id).where(messages.c.model == filters.model).limit(1)
-            if connection.execute(known).first() is None:
+            query = select(messages.c.message_id).where(messages.c.model == filters.model).limit(1)
+            if connection.execute(query).first() is None:
                 raise NotFound(f"There is no reply by a model named {filters.model!r} in the database.")
     for name, value in assigned(filters).items():
         with read_snapshot(engine) as connection:
-            known = select(conversations.c.conversation_id).filter_by(**{name: value}).limit(1)
-            if connection.execute(known).first() is None:
-                called = name.replace("_", " ")
-                raise NotFound(f"There is no conversation with the {called} {value!r} in the database.")
+            query = select(conversations.c.conversation_id).filter_by(**{name: value}).limit(1)
+            if connection.execute(query).first() is None:
+                label = name.replace("_", " ")
+                raise NotFound(f"There is no conversation with the {label} {value!r} in the database.")
     if filters.annotator is None:
         return filters
-    person = pseudonyms.find(engine, filters.annotator, by_name=by_name)
-    if person is None:
+    annotator = pseudonyms.find(engine, filters.annotator, by_name=by_name)
+    if annotator is None:
         known_by = "name, id or pseudonym" if by_name else "id or pseudonym"
         raise NotFound(f"There is no annotator with the {known_by} {filters.annotator!r} in the database.")
-    return replace(filters, annotator=person.annotator_id)
+    return replace(filters, annotator=annotator.annotator_id)
 
 
 def conditions(
@@ -64,35 +71,35 @@ def conditions(
     annotator: ColumnElement[str],
     conversation: ColumnElement[str] | None = None,
 ) -> list[ColumnElement[bool]]:
-    """Return the SQL conditions on these columns; `filters` are resolved.
+    """Return the filters as SQL conditions on these columns; `filters` are resolved.
 
-    Filters on columns that are not given are left out.
+    Filters whose column is not given are left out.
     """
-    wanted: list[ColumnElement[bool]] = []
+    clauses: list[ColumnElement[bool]] = []
     if filters.since is not None:
-        wanted.append(instant >= to_micros(filters.since))
+        clauses.append(instant >= to_micros(filters.since))
     if filters.until is not None:
-        wanted.append(instant < to_micros(filters.until))
+        clauses.append(instant < to_micros(filters.until))
     if filters.model is not None and model is not None:
-        wanted.append(model == filters.model)
+        clauses.append(model == filters.model)
     if filters.annotator is not None:
-        wanted.append(annotator == filters.annotator)
+        clauses.append(annotator == filters.annotator)
     if conversation is not None and (named := assigned(filters)):
-        wanted.append(conversation.in_(select(conversations.c.conversation_id).filter_by(**named)))
-    return wanted
+        clauses.append(conversation.in_(select(conversations.c.conversation_id).filter_by(**named)))
+    return clauses
 
 
 def assigned(filters: Filters) -> dict[str, str]:
-    """The filters on the assignment of conversations, by their columns."""
+    """Return the filters on the study assignment of conversations, by column."""
     return {name: getattr(filters, name) for name in OF_ASSIGNMENT if getattr(filters, name) is not None}
 
 
 def of_replies_without_text(filters: Filters, *figures: ColumnElement[Any]) -> Select[Any]:
-    """Select figures on the thumbs of replies by models that have no text; `filters` are resolved.
+    """Select figures on the thumbs of model replies without text; `filters` are resolved.
 
-    There are few such replies, so a database is to begin with them, and to find their ratings by key.
+    Such replies are few: the query starts from them and looks up their ratings by key.
     """
-    # Bounded in time, so that SQLite takes the index of these replies, which is by time.
+    # A bound on the time, so that SQLite uses the partial index of these replies, which is by time.
     in_time = messages.c.created_at >= to_micros(EARLIEST)
     empty = select(messages.c.message_id).where(text(REPLY_WITHOUT_TEXT), in_time).subquery("empty")
     where = conditions(
@@ -106,9 +113,9 @@ def of_replies_without_text(filters: Filters, *figures: ColumnElement[Any]) -> S
 
 
 def without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The same value, but no column that a database would choose an index for.
+    """Return an expression with the same value for which the database uses no index.
 
-    A figure that one index gives in the order that it needs would otherwise be read from another, whose rows must
-    then be sorted: about ten times slower where the filter leaves most of them.
+    Otherwise a query may read another index than the one in the required order. Then it has to sort the rows, which is
+    about ten times slower if most rows pass the filter.
     """
     return column + literal_column("0") if column.type.python_type is int else column.concat(literal_column("''"))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from chatfeedback.auth import passwords
-from chatfeedback.auth.commands import accepted_name
+from chatfeedback.auth.commands import validate_name
 from chatfeedback.domain.roles import ROLES, Person, Role
 from chatfeedback.errors import ChatFeedbackError, InputError, NotFound
 from chatfeedback.server.authentication.csrf import Forms, text_field
@@ -66,7 +66,7 @@ class Administration:
         name = ""
         try:
             form = await self._forms.sent(request, PURPOSE)
-            name, subject = accepted_name(text_field(form, "name")), text_field(form, "subject").strip()
+            name, subject = validate_name(text_field(form, "name")), text_field(form, "subject").strip()
             password = secrets.token_urlsafe(12) if self._passwords else None
             identity = (self._issuer, subject) if self._issuer and subject else None
 
@@ -76,7 +76,7 @@ class Administration:
                     name,
                     _role(form),
                     actor_id=_actor(request),
-                    password_hash=passwords.hashed(password, name) if password else None,
+                    password_hash=passwords.hash_password(password, name) if password else None,
                     identity=identity,
                 )
 
@@ -99,7 +99,7 @@ class Administration:
             if change == "password":
                 user = await asyncio.to_thread(self._user, annotator_id)
                 password = secrets.token_urlsafe(12)
-                hashed = await asyncio.to_thread(passwords.hashed, password, user.name)
+                hashed = await asyncio.to_thread(passwords.hash_password, password, user.name)
                 await asyncio.to_thread(users.set_password, engine, annotator_id, hashed, actor_id=actor_id)
             elif change in changes:
                 await asyncio.to_thread(changes[change], engine, annotator_id, actor_id)
@@ -112,7 +112,7 @@ class Administration:
         return RedirectResponse(f"/admin/users/{annotator_id}", status_code=303)
 
     async def _users_page(self, request: Request, *, error: ChatFeedbackError | None = None, **shown: Any) -> Response:
-        listed = await asyncio.to_thread(users.listed, self._engine)
+        listed = await asyncio.to_thread(users.list_all, self._engine)
         values = {"added": None, "password": None, "name": "", **shown}
         return self._page(
             request, "users.html", error=error, listed=listed, roles=ROLES, issuer=self._issuer, here="users", **values

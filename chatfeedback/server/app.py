@@ -21,7 +21,7 @@ from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.auth import links
 from chatfeedback.config.settings import Settings
 from chatfeedback.domain.conversation.events import Assignment
-from chatfeedback.inference.registry import Catalogue
+from chatfeedback.inference.registry import ModelRegistry
 from chatfeedback.server.authentication.setup import AuthSetup
 from chatfeedback.server.conversation_version import following_routes
 from chatfeedback.server.downloads import downloads
@@ -29,7 +29,7 @@ from chatfeedback.server.health import Health, health_routes
 from chatfeedback.server.metrics import Metrics
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import ChatService
-from chatfeedback.services.rate_limits import Limits
+from chatfeedback.services.rate_limits import RateLimiter
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database.engine import LOCK_SECONDS, open_engine
 from chatfeedback.store.log.event_store import EventStore
@@ -45,7 +45,7 @@ class _Parts:
     metrics: Metrics
     engine: Engine
     store: EventStore
-    catalogue: Catalogue
+    catalogue: ModelRegistry
     door: AuthSetup
     service: ChatService
 
@@ -75,7 +75,7 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 def _put_together(settings: Settings) -> _Parts:
-    metrics, catalogue = Metrics(), Catalogue(settings)
+    metrics, catalogue = Metrics(), ModelRegistry(settings)
     engine = open_engine(settings.database_url, lock_seconds=LOCK_SECONDS)
     store = EventStore(engine, open_writer(engine), metrics.record_commit)
     door = AuthSetup(settings, engine, store.availability.failed)
@@ -83,10 +83,10 @@ def _put_together(settings: Settings) -> _Parts:
         store,
         catalogue.models,
         {reason.code: reason.polarity for reason in settings.reasons},
-        longest_message=settings.max_message_chars,
+        max_message_chars=settings.max_message_chars,
         linger_seconds=settings.reply_linger_seconds,
-        limits=Limits(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
-        refused=door.auth_service.refused,
+        limits=RateLimiter(messages_per_minute=settings.messages_per_minute, streams_at_once=settings.streams_at_once),
+        on_refused=door.auth_service.record_refusal,
     )
     metrics.watch(store, service)
     return _Parts(settings, metrics, engine, store, catalogue, door, service)
@@ -99,7 +99,7 @@ def _add_routes(app: FastAPI, parts: _Parts) -> None:
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     health = Health(parts.store, parts.service, parts.catalogue.states)
     app.include_router(health_routes(health, parts.metrics, token=token, is_open=settings.auth == "none"))
-    app.include_router(downloads(parts.engine, door.person, door.auth_service.exported))
+    app.include_router(downloads(parts.engine, door.person, door.auth_service.record_export))
     app.include_router(following_routes(parts.service, door.person))
     app.include_router(door.routes())
 
@@ -118,7 +118,7 @@ def _with_page(app: FastAPI, parts: _Parts) -> FastAPI:
             Assignment(study=settings.study.name, condition=settings.study.condition),
         ),
         door.sign_in,
-        door.auth_service.refused,
+        door.auth_service.record_refusal,
         title=settings.title,
         models=list(parts.catalogue.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],

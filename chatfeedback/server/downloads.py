@@ -28,7 +28,7 @@ from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, NotSignedIn, StoreUnavailable
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.query.filters import Filters, instant
 from chatfeedback.query.sql_filters import assigned, resolve
 from chatfeedback.store.accounts import pseudonyms
@@ -169,8 +169,8 @@ class _Download(StreamingResponse):
 def _export_of(name: str) -> tuple[str, str]:
     """The kind and the format of a file of this name. Raises NotFound."""
     kind, _, suffix = name.partition(".")
-    if kind not in KINDS or suffix not in _BY_SUFFIX:
-        raise NotFound(f"There is no {name!r}; exports are {', '.join(KINDS)}, each as {' or '.join(_BY_SUFFIX)}.")
+    if kind not in DATASETS or suffix not in _BY_SUFFIX:
+        raise NotFound(f"There is no {name!r}; exports are {', '.join(DATASETS)}, each as {' or '.join(_BY_SUFFIX)}.")
     return kind, _BY_SUFFIX[suffix]
 
 

@@ -1,1 +1,1 @@
-"""Use cases: what the page, the server and the command line call."""
+"""Use cases: the services that the page, the server and the command line call."""

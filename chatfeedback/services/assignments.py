@@ -1,4 +1,4 @@
-"""The study that a page's new conversations are assigned to: by the link that opened it, else by the settings."""
+"""Assignment of new conversations to a study: from the signed link that opened the page, else from the settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from chatfeedback.domain.conversation.events import Assignment
 
 
 class Assignments:
-    """`key`: what links are signed with. `default`: for what a link does not say."""
+    """Resolver of assignments. `key` signs the links; `default` fills fields that a link does not set."""
 
     def __init__(self, key: bytes, default: Assignment) -> None:
         self._key = key
         self._default = default
 
-    def of(self, query: Mapping[str, str]) -> Assignment:
-        """Return the assignment of a page with this query. Raises InputError for a link that was not signed here."""
+    def from_query(self, query: Mapping[str, str]) -> Assignment:
+        """Return the assignment for a page with this query. Raises InputError for an invalid signature."""
         if (token := query.get(links.PARAMETER)) is None:
             return self._default
-        said = asdict(links.read(self._key, token))
-        return Assignment(**{name: said[name] or value for name, value in asdict(self._default).items()})
+        claims = asdict(links.verify(self._key, token))
+        return Assignment(**{name: claims[name] or value for name, value in asdict(self._default).items()})

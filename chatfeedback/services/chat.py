@@ -1,8 +1,7 @@
-"""The use cases of the chat: what a person can do, each as one coroutine.
+"""Chat use cases: one coroutine for each command of a user.
 
-Nothing is appended but by `ChatService` and its `GenerationManager`. Every command checks who asks, decides on the
-state in the store (never on what a page says), and returns after the commit. A prompt is stored before a
-model is asked.
+Only `ChatService` and its `GenerationManager` append events. Every command checks the owner, decides on the state in
+the store (never on the page's), and returns after the commit. A prompt is stored before a model is asked.
 """
 
 from __future__ import annotations
@@ -25,24 +24,30 @@ from chatfeedback.generation.manager import GenerationManager
 from chatfeedback.generation.running_reply import Progress
 from chatfeedback.generation.shielded import await_commit, shielded
 from chatfeedback.inference.chat_model import ChatModel
-from chatfeedback.services.rate_limits import Limits
+from chatfeedback.services.rate_limits import RateLimiter
 from chatfeedback.store.log.event_store import NO_CONVERSATION, Command, Decision, EventStore
 from chatfeedback.store.projections import listing
 
 NOT_YOURS = "This conversation belongs to another person."
-Look = Callable[[], Awaitable[Conversation | None]]
-OF_ANOTHER, NOT_OFFERED = "conversation_of_another", "not_offered"
-"""What is noted of refusals."""
+Precheck = Callable[[], Awaitable[Conversation | None]]
+OTHERS_CONVERSATION, NOT_OFFERED = "conversation_of_another", "not_offered"
+"""Codes of refusals in the audit log."""
 NEW_CONVERSATION = 0
-"""The tree version of a conversation in which nothing has happened."""
+"""Tree version of an empty conversation."""
 
 
 class ChatService:
-    """Conversations of annotators with models.
+    """Service for the conversations of annotators with models.
 
-    `models`: by name, the first is the default. `reasons`: the configured codes and their polarity. `limits`: on what
-    one person may ask for, none by default. `refused`: told, in a thread, who asked for what is not
-    for her, and a code for that.
+    Args:
+        store: The event store.
+        models: The models by name; the first is the default.
+        reasons: The configured reason codes and their polarity.
+        max_message_chars: Longest prompt.
+        max_comment_chars: Longest comment.
+        linger_seconds: Time that a reply without watchers goes on.
+        limits: Rate limits for one person; none by default.
+        on_refused: Callback for refusals, called in a thread with the annotator's id and a code.
     """
 
     def __init__(
@@ -51,112 +56,112 @@ class ChatService:
         models: Mapping[str, ChatModel],
         reasons: Mapping[str, str],
         *,
-        longest_message: int,
-        longest_comment: int = 10_000,
+        max_message_chars: int,
+        max_comment_chars: int = 10_000,
         linger_seconds: float,
-        limits: Limits | None = None,
-        refused: Callable[[str, str], None] = lambda _annotator_id, _what: None,
+        limits: RateLimiter | None = None,
+        on_refused: Callable[[str, str], None] = lambda _annotator_id, _code: None,
     ) -> None:
         self._store = store
         self._models = models
         self._reasons = reasons
-        self._longest_message = longest_message
-        self._longest_comment = longest_comment
-        self._limits = limits or Limits()
-        self._refused = refused
+        self._max_message_chars = max_message_chars
+        self._max_comment_chars = max_comment_chars
+        self._limits = limits or RateLimiter()
+        self._on_refused = on_refused
         self._replies = GenerationManager(store, linger_seconds)
         self.ending = False
-        """Whether this process is about to end, and asks no model any more."""
-        self._sweeping: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Task[Conversation]] = set()
+        """True during shutdown: no more models are asked."""
+        self._sweeper: asyncio.Task[None] | None = None
+        self._commands: set[asyncio.Task[Conversation]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> int:
-        """Ends the replies that a process left behind when it died, now and from now on; returns how many now."""
+        """End the orphaned replies of dead processes and return how many; start a sweeper for later ones."""
         ended = await self._replies.orphans.sweep()
-        if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._replies.orphans.run_sweeper())
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._replies.orphans.run_sweeper())
         return ended
 
     @property
     def writing(self) -> int:
-        """How many replies this process writes."""
+        """Number of replies that this process writes."""
         return len(self._replies.tasks)
 
     async def drain(self) -> None:
-        """Asks no model any more, and returns when no reply is being written; cancel it to stop waiting."""
+        """Drain for shutdown: ask no more models and wait until no reply is running; cancel to stop waiting."""
         self.ending = True
-        while unfinished := [*self._under_way, *self._replies.tasks]:
+        while unfinished := [*self._commands, *self._replies.tasks]:
             await asyncio.wait(unfinished)
 
     async def close(self) -> None:
-        """Waits for the commands under way, then ends the replies that are being written, with the text so far."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Shut down: wait for the running commands, then end the running replies with the text so far."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        while self._commands:
+            await asyncio.wait(self._commands)
         await self._replies.close()
 
-    # Looking
+    # Queries
 
     async def conversation(self, annotator_id: str, conversation_id: str) -> Conversation:
-        """One's own conversation. Raises NotFound, NotAllowed."""
+        """Return a conversation of this annotator. Raises NotFound, NotAllowed."""
         _check_id(conversation_id)
-        found = await asyncio.to_thread(self._store.conversation, conversation_id)
-        if found is None:
+        conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
+        if conversation is None:
             raise NotFound(NO_CONVERSATION)
         try:
-            _require_owner(found, annotator_id)
+            _require_owner(conversation, annotator_id)
         except NotAllowed:
-            await self.refuse(annotator_id, OF_ANOTHER)
+            await self.refuse(annotator_id, OTHERS_CONVERSATION)
             raise
-        return found
+        return conversation
 
     async def version(self, annotator_id: str, conversation_id: str) -> int:
-        """Return the version of one's own conversation, of which nothing else is read. Raises NotFound, NotAllowed."""
+        """Return the version of an own conversation and read nothing else of it. Raises NotFound, NotAllowed."""
         _check_id(conversation_id)
-        found = await asyncio.to_thread(self._store.owner_and_version, conversation_id)
-        if found is None:
+        row = await asyncio.to_thread(self._store.owner_and_version, conversation_id)
+        if row is None:
             raise NotFound(NO_CONVERSATION)
-        owner_id, version = found
+        owner_id, version = row
         if owner_id != annotator_id:
-            await self.refuse(annotator_id, OF_ANOTHER)
+            await self.refuse(annotator_id, OTHERS_CONVERSATION)
             raise NotAllowed(NOT_YOURS)
         return version
 
     def last_known(self, conversation: Conversation) -> Conversation:
-        """The newest state of it that this process knows, or what was given; the database is not asked."""
-        known = self._store.last_known(conversation.conversation_id)
-        return known if known is not None and known.version > conversation.version else conversation
+        """Return the newest state in the cache, or `conversation` itself; do not query the database."""
+        cached = self._store.last_known(conversation.conversation_id)
+        return cached if cached is not None and cached.version > conversation.version else conversation
 
     def is_newest(self, conversation: Conversation) -> bool:
-        """Whether, as far as is known without asking, nobody has changed it in the last second or before.
+        """Return True if the version at the last checkpoint proves that this state is current; no database query.
 
-        That is known only while this process writes a reply in it.
+        Known only while this process writes a reply in the conversation, and up to a second old; else False.
         """
         version = self._replies.stored_version(conversation.writing_id or "")
         return version is not None and version <= conversation.version
 
-    async def conversations(self, annotator_id: str, most: int) -> list[listing.Listed]:
-        """One's own conversations, newest first, at most `most`."""
+    async def conversations(self, annotator_id: str, limit: int) -> list[listing.Listed]:
+        """Return this annotator's conversations, newest first, at most `limit`."""
 
         def read() -> list[listing.Listed]:
             with self._store.reading() as tx:
-                return listing.latest(tx, annotator_id, most)
+                return listing.latest(tx, annotator_id, limit)
 
         return await asyncio.to_thread(read)
 
     def watch(self, conversation_id: str, message_id: str) -> AsyncGenerator[Progress, None]:
-        """Follows a reply that is being written; close the iterator to stop watching."""
+        """Follow a running reply; close the iterator to stop watching."""
         return self._replies.watch(conversation_id, message_id)
 
     @property
     def model_names(self) -> Sequence[str]:
-        """What is offered, the default first."""
+        """Names of the offered models, the default first."""
         return tuple(self._models)
 
     def model(self, name: str | None) -> ChatModel:
-        """The model of this name, or the default one. Raises NotFound."""
+        """Return the model of this name, or the default for None. Raises NotFound."""
         if name is None:
             return next(iter(self._models.values()))
         try:
@@ -164,7 +169,7 @@ class ChatService:
         except KeyError:
             raise NotFound("This model is not offered here any more; choose another one.") from None
 
-    # Writing
+    # Commands
 
     async def send(
         self,
@@ -179,13 +184,21 @@ class ChatService:
         prompt_id: str | None = None,
         viewed_id: str | None = None,
     ) -> Conversation:
-        """Stores a prompt and starts its reply; None starts a new conversation.
+        """Store a prompt and start its reply. Idempotent by `prompt_id`.
 
-        A new conversation has this version of the consent, and this assignment to a study. `viewed_id`, here and below:
-        the alternative of the last reply that the page shows, where it is not the stored one.
+        Args:
+            annotator_id: The owner of the conversation.
+            conversation_id: The conversation; None starts a new one.
+            text: The prompt.
+            model: The name of the model; None for the default.
+            seen: The tree version that the page shows.
+            consent_version: The consent version of a new conversation.
+            assignment: The study assignment of a new conversation.
+            prompt_id: The page's own id of the prompt (`prompts.page_id`). If it is stored already, the conversation
+                is returned as it is, and no rate limit counts it.
+            viewed_id: The alternative of the last reply that the page shows, if it is not the stored one; also below.
 
-        `prompt_id`: the page's own of the prompt (`prompts.page_id`). One that is stored already is not stored again:
-        the conversation is returned as it is, which no limit counts. Raises MessageRejected, Conflict, TooMany.
+        Raises MessageRejected, Conflict, TooMany.
         """
         new = conversation_id is None
         if conversation_id is not None:
@@ -193,34 +206,37 @@ class ChatService:
         prompt_id = prompt_id or prompts.new_page_id()
         conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
         event_id = prompts.event_id(annotator_id, conversation_id, prompt_id)
-        text, altered = validate_prompt(text, longest=self._longest_message)
+        text, sanitized = validate_prompt(text, max_length=self._max_message_chars)
         message_id, reply_id = new_id(), new_id()
-        asked = self.model(model)
+        chat_model = self.model(model)
         return await self._reply(
             annotator_id,
             conversation_id,
             reply_id,
-            asked,
+            chat_model,
             lambda c: decisions.send(
                 c,
                 text,
-                asked.plan,
+                chat_model.plan,
                 message_id=message_id,
                 reply_id=reply_id,
-                altered=altered,
+                altered=sanitized,
                 consent_version=consent_version,
                 assignment=assignment,
                 event_id=event_id,
                 viewed_id=viewed_id,
                 seen=seen,
             ),
-            look=lambda: self.first_result(annotator_id, conversation_id, prompt_id),
+            precheck=lambda: self.first_result(annotator_id, conversation_id, prompt_id),
             new=new,
             derived_ids={MessageSent.KIND: event_id},
         )
 
     async def first_result(self, annotator_id: str, conversation_id: str | None, prompt_id: str) -> Conversation | None:
-        """Return the conversation if this prompt is stored in it, or began it; else None. Raises NotAllowed."""
+        """Return the conversation that contains this prompt, as its first or a later one; else None.
+
+        Raises NotAllowed.
+        """
         conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
         try:
             conversation = await self.conversation(annotator_id, conversation_id)
@@ -239,16 +255,16 @@ class ChatService:
         viewed_id: str | None = None,
         seen: int | None,
     ) -> Conversation:
-        """Starts another reply beside the last one. Raises InputError, Conflict."""
+        """Start an alternative to the last reply. Raises InputError, Conflict."""
         reply_id = new_id()
-        asked = self.model(model)
+        chat_model = self.model(model)
         return await self._reply(
             annotator_id,
             conversation_id,
             reply_id,
-            asked,
+            chat_model,
             lambda c: decisions.retry(
-                c, asked.plan, message_id=message_id, reply_id=reply_id, viewed_id=viewed_id, seen=seen
+                c, chat_model.plan, message_id=message_id, reply_id=reply_id, viewed_id=viewed_id, seen=seen
             ),
             fresh=True,
         )
@@ -268,50 +284,53 @@ class ChatService:
 
         Raises MessageRejected, Conflict, and InputError for a reply without text.
         """
-        text, altered = validate_prompt(text, longest=self._longest_message)
+        text, sanitized = validate_prompt(text, max_length=self._max_message_chars)
         edited_id, reply_id = new_id(), new_id()
-        asked = self.model(model)
+        chat_model = self.model(model)
 
         def decide(conversation: Conversation) -> tuple[Body, ...]:
             decisions.check_has_text(conversation, message_id)
             return decisions.edit(
                 conversation,
                 text,
-                asked.plan,
+                chat_model.plan,
                 message_id=message_id,
                 new_id=edited_id,
                 reply_id=reply_id,
-                altered=altered,
+                altered=sanitized,
                 viewed_id=viewed_id,
                 seen=seen,
             )
 
-        return await self._reply(annotator_id, conversation_id, reply_id, asked, decide)
+        return await self._reply(annotator_id, conversation_id, reply_id, chat_model, decide)
 
     async def undo(
         self, annotator_id: str, conversation_id: str, *, viewed_id: str | None = None, seen: int | None
     ) -> tuple[Conversation, str]:
-        """Takes the last exchange off the screen; also returns its prompt. Raises InputError, Conflict."""
-        undone: list[str] = []
+        """Undo the last exchange and return its prompt too; the exchange stays in the tree.
+
+        Raises InputError, Conflict.
+        """
+        texts: list[str] = []
 
         def decide(conversation: Conversation) -> Sequence[Body]:
             bodies = decisions.undo(conversation, viewed_id=viewed_id, seen=seen)
-            undone[:] = [conversation.messages[bodies[-1].message_id].text]
+            texts[:] = [conversation.messages[bodies[-1].message_id].text]
             return bodies
 
         conversation = await self._execute(annotator_id, conversation_id, decide)
-        return conversation, undone[0]
+        return conversation, texts[0]
 
     async def choose(
         self, annotator_id: str, conversation_id: str, message_id: str, *, seen: int | None
     ) -> Conversation:
-        """Makes another alternative of the last reply the one to go on from. Raises InputError, Conflict."""
+        """Choose the alternative of the last reply from which the conversation goes on. Raises InputError, Conflict."""
         return await self._execute(
             annotator_id, conversation_id, lambda c: decisions.choose(c, message_id=message_id, seen=seen)
         )
 
     async def clear(self, annotator_id: str, conversation_id: str) -> Conversation:
-        """Notes that the person goes on to a new conversation; a running reply goes on by itself."""
+        """Record that the annotator moves on to a new conversation; a running reply goes on."""
         return await self._execute(annotator_id, conversation_id, decisions.clear)
 
     async def rate(
@@ -325,25 +344,32 @@ class ChatService:
         comment: str | None = None,
         decided_at: Callable[[int], None] | None = None,
     ) -> Conversation:
-        """Makes the rating what is wanted; None leaves a part as it is, "" clears value or comment.
+        """Set parts of the rating of a message. Never raises Conflict.
 
-        `reasons`: of each that is named, whether it is chosen; the others stay.
-        `decided_at` is told the version of the conversation before the rating, in any thread. Raises NotRateable,
-        InputError. Never in conflict with anything.
+        Args:
+            annotator_id: The annotator whose rating it is.
+            conversation_id: The conversation.
+            message_id: The rated message.
+            value: The rating; "" clears it, None leaves it.
+            reasons: True or False for each reason to choose or drop; the others stay.
+            comment: The comment; "" clears it, None leaves it.
+            decided_at: Callback with the version of the conversation before the rating, called in any thread.
+
+        Raises NotRateable, InputError.
         """
-        altered = False
+        sanitized = False
         if comment is not None:
-            if len(comment) > self._longest_comment:
-                raise MessageRejected(f"A comment can have at most {self._longest_comment:,} characters.")
-            comment, altered = sanitize(comment if comment.strip() else "")
-        change = RatingChange(value, reasons or {}, comment, altered)
+            if len(comment) > self._max_comment_chars:
+                raise MessageRejected(f"A comment can have at most {self._max_comment_chars:,} characters.")
+            comment, sanitized = sanitize(comment if comment.strip() else "")
+        change = RatingChange(value, reasons or {}, comment, sanitized)
         dropped: frozenset[str] = frozenset()
 
-        async def look() -> None:
+        async def precheck() -> None:
             nonlocal dropped
-            if not sanitize(message_id)[1]:  # of others there is nothing to be found
-                said = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
-                dropped = set_aside(said)
+            if not sanitize(message_id)[1]:  # an id that no database stores has no ratings
+                events = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
+                dropped = set_aside(events)
 
         def decide(conversation: Conversation) -> Sequence[Body]:
             if decided_at is not None:
@@ -357,10 +383,10 @@ class ChatService:
                 set_aside=dropped,
             )
 
-        return await self._execute(annotator_id, conversation_id, decide, look=look if value else None)
+        return await self._execute(annotator_id, conversation_id, decide, precheck=precheck if value else None)
 
     async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
-        """Stops the reply that is being written, if any; what has come of it is kept."""
+        """Stop the running reply, if any; its text so far is kept."""
         conversation = await self.conversation(annotator_id, conversation_id)
         if conversation.writing_id is None:
             return conversation
@@ -375,30 +401,37 @@ class ChatService:
         model: ChatModel,
         decide: Decision,
         *,
-        look: Look | None = None,
+        precheck: Precheck | None = None,
         new: bool = False,
         fresh: bool = False,
         derived_ids: Mapping[str, str] | None = None,
     ) -> Conversation:
-        """Executes a decision that may start the reply `reply_id`, and starts to write it: both or neither.
+        """Execute a decision that may begin the reply `reply_id`, and start to generate it: both or neither.
 
-        Raises TooMany for somebody who asks for more than one person may, and ServerEnding.
+        Raises TooMany beyond the rate limit, and ServerEnding during shutdown.
         """
 
-        def begin(conversation: Conversation) -> None:
+        def start_reply(conversation: Conversation) -> None:
             if conversation.writing_id == reply_id:
                 generation = conversation.messages[reply_id].generation
                 assert generation is not None  # noqa: S101 - a model's reply has one
                 sent = decisions.thread_of([conversation.messages[sent_id] for sent_id in generation.sent_ids])
-                self._replies.begin(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
+                self._replies.start_reply(conversation, sent, model, actor_id=annotator_id, fresh=fresh)
 
-        def within() -> AbstractContextManager[None]:
+        def limit() -> AbstractContextManager[None]:
             if self.ending:
                 raise ServerEnding
-            return self._limits.slot(annotator_id, self._replies.written_for(annotator_id))
+            return self._limits.slot(annotator_id, self._replies.running_count(annotator_id))
 
         return await self._execute(
-            annotator_id, conversation_id, decide, begin, look=look, within=within, new=new, derived_ids=derived_ids
+            annotator_id,
+            conversation_id,
+            decide,
+            start_reply,
+            precheck=precheck,
+            limit=limit,
+            new=new,
+            derived_ids=derived_ids,
         )
 
     async def _execute(
@@ -406,58 +439,66 @@ class ChatService:
         annotator_id: str,
         conversation_id: str,
         decide: Decision,
-        then: Callable[[Conversation], None] | None = None,
+        after_commit: Callable[[Conversation], None] | None = None,
         *,
-        look: Look | None = None,
-        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+        precheck: Precheck | None = None,
+        limit: Callable[[], AbstractContextManager[None]] = nullcontext,
         new: bool = False,
         derived_ids: Mapping[str, str] | None = None,
     ) -> Conversation:
-        """Decides, appends and does what comes `then`, to the end even if the page that asked goes away.
+        """Decide, append and call `after_commit`, shielded from cancellation: all of it, even if the page disconnects.
 
-        `look` comes before, for what the decision wants to know of the log; where it finds that all is done already,
-        there is no more to do. `within`: the limits for the rest.
+        Commands of one conversation run in the order of their arrival: of two quick clicks the second must not
+        overtake the first on another connection.
 
-        Commands about one conversation take turns in the order in which they came: of two clicks in a hurry the
-        second must not overtake the first on another connection. Raises what the decision raises, NotFound unless the
-        conversation is `new`, NotAllowed, StoreError.
+        Args:
+            annotator_id: The caller; has to own the conversation.
+            conversation_id: The conversation.
+            decide: The decision, on the state in the store.
+            after_commit: Called with the new state, in the event loop.
+            precheck: Reads of the log that the decision needs; a conversation that it returns is the final result.
+            limit: Context manager around decision and append.
+            new: The conversation may be new.
+            derived_ids: Event ids by event kind, for idempotent appends.
+
+        Raises the errors of the decision, NotFound unless `new`, NotAllowed, StoreError.
         """
         _check_id(conversation_id)
 
-        def checked(conversation: Conversation) -> Sequence[Body]:
+        def decide_checked(conversation: Conversation) -> Sequence[Body]:
             if not new and not conversation.version:
                 raise NotFound(NO_CONVERSATION)
             _require_owner(conversation, annotator_id)
             return decide(conversation)
 
-        command = Command(conversation_id, annotator_id, checked, derived_ids=derived_ids or {})
+        command = Command(conversation_id, annotator_id, decide_checked, derived_ids=derived_ids or {})
         lock = self._locks.setdefault(conversation_id, asyncio.Lock())
 
-        async def all_of_it() -> Conversation:
+        async def run() -> Conversation:
             async with lock:
-                if look is not None and (done := await look()) is not None:
-                    return done
-                with within():
+                if precheck is not None and (result := await precheck()) is not None:
+                    return result
+                with limit():
                     conversation = (await await_commit(self._store.execute(command))).conversation
-                    if then is not None:
-                        then(conversation)
+                    if after_commit is not None:
+                        after_commit(conversation)
                     return conversation
 
-        task = asyncio.create_task(all_of_it())
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task = asyncio.create_task(run())
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
         try:
             return await shielded(task)
         except NotAllowed:
-            await self.refuse(annotator_id, OF_ANOTHER)
+            await self.refuse(annotator_id, OTHERS_CONVERSATION)
             raise
         except NotOffered:
             await self.refuse(annotator_id, NOT_OFFERED)
             raise
 
-    async def refuse(self, annotator_id: str, what: str) -> None:
-        """Notes that somebody asked for what is not for her. `what`: a code, nothing that a browser sent."""
-        await asyncio.to_thread(self._refused, annotator_id, what)
+    async def refuse(self, annotator_id: str, code: str) -> None:
+        """Record a refusal in the audit. `code` is a constant, never input of a browser."""
+        await asyncio.to_thread(self._on_refused, annotator_id, code)
 
 
 def _require_owner(conversation: Conversation, annotator_id: str) -> None:
@@ -466,6 +507,6 @@ def _require_owner(conversation: Conversation, annotator_id: str) -> None:
 
 
 def _check_id(conversation_id: str) -> None:
-    """Raises NotFound for what no database can look for; addresses come from outside."""
+    """Check that a database can look up this id; it may come from a URL. Raises NotFound."""
     if sanitize(conversation_id)[1]:
         raise NotFound(NO_CONVERSATION)

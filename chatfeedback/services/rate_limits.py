@@ -1,6 +1,6 @@
-"""How much one person may ask of the models: replies in a minute, and replies that are written at once.
+"""Rate limits of one person: replies per minute and concurrent replies.
 
-Counted in this process: where several serve the same people, each has counts of its own.
+They count per process: with several processes, each has its own counts.
 """
 
 from __future__ import annotations
@@ -15,57 +15,56 @@ from chatfeedback.errors import TooMany
 MINUTE = 60.0
 
 
-class Limits:
-    """None: there is no such limit."""
+class RateLimiter:
+    """Rate limiter for replies, by annotator. None for a limit disables it."""
 
     def __init__(self, *, messages_per_minute: int | None = None, streams_at_once: int | None = None) -> None:
-        self._per_minute = messages_per_minute
-        self._at_once = streams_at_once
-        self._asked: dict[str, deque[float]] = {}
-        """When somebody's replies of the last minute were asked for, oldest first."""
-        self._asking: defaultdict[str, int] = defaultdict(int)
-        """Replies that are being asked for, and not yet written."""
+        self._max_per_minute = messages_per_minute
+        self._max_concurrent = streams_at_once
+        self._request_times: dict[str, deque[float]] = {}
+        """Monotonic times of the requests of the last minute by annotator, oldest first."""
+        self._pending: defaultdict[str, int] = defaultdict(int)
+        """Replies by annotator that are requested and not yet running."""
 
     @contextmanager
-    def slot(self, annotator_id: str, written: int) -> Iterator[None]:
-        """Counts a reply that is asked for in the block, beside the `written` that are being written.
+    def slot(self, annotator_id: str, running: int) -> Iterator[None]:
+        """Reserve a slot for a reply that is requested in the block; `running` replies count too.
 
-        Raises TooMany before the block for one too many; a reply that is refused for another reason counts all the
-        same in its minute.
+        Raises TooMany before the block, beyond a limit. A reply that the block refuses still counts in its minute.
         """
-        if self._at_once is not None and written + self._asking[annotator_id] >= self._at_once:
+        if self._max_concurrent is not None and running + self._pending[annotator_id] >= self._max_concurrent:
             raise TooMany(
-                f"{_counted(self._at_once, 'reply is', 'replies are')} being written for you at once already; wait for "
-                "one to end, or stop it.",
+                f"{_pluralize(self._max_concurrent, 'reply is', 'replies are')} being written for you at once already; "
+                "wait for one to end, or stop it.",
                 1.0,
             )
-        self._count(annotator_id)
-        self._asking[annotator_id] += 1
+        self._count_request(annotator_id)
+        self._pending[annotator_id] += 1
         try:
             yield
         finally:
-            self._asking[annotator_id] -= 1
-            if not self._asking[annotator_id]:
-                del self._asking[annotator_id]
+            self._pending[annotator_id] -= 1
+            if not self._pending[annotator_id]:
+                del self._pending[annotator_id]
 
-    def _count(self, annotator_id: str) -> None:
-        if self._per_minute is None:
+    def _count_request(self, annotator_id: str) -> None:
+        if self._max_per_minute is None:
             return
         now = time.monotonic()
-        for someone in [key for key, asked in self._asked.items() if asked[-1] <= now - MINUTE]:
-            del self._asked[someone]
-        asked = self._asked.setdefault(annotator_id, deque())
-        while asked and asked[0] <= now - MINUTE:
-            asked.popleft()
-        if len(asked) >= self._per_minute:
-            wait = asked[0] + MINUTE - now
+        for key in [key for key, times in self._request_times.items() if times[-1] <= now - MINUTE]:
+            del self._request_times[key]
+        times = self._request_times.setdefault(annotator_id, deque())
+        while times and times[0] <= now - MINUTE:
+            times.popleft()
+        if len(times) >= self._max_per_minute:
+            wait = times[0] + MINUTE - now
             raise TooMany(
-                f"You have asked for {_counted(self._per_minute, 'reply', 'replies')} in the last minute, which is the "
-                f"most; go on in {max(1, round(wait))} s.",
+                f"You have asked for {_pluralize(self._max_per_minute, 'reply', 'replies')} in the last minute, "
+                f"which is the most; go on in {max(1, round(wait))} s.",
                 wait,
             )
-        asked.append(now)
+        times.append(now)
 
 
-def _counted(count: int, one: str, more: str) -> str:
-    return f"{count} {one if count == 1 else more}"
+def _pluralize(count: int, singular: str, plural: str) -> str:
+    return f"{count} {singular if count == 1 else plural}"

@@ -1,1 +1,1 @@
-"""Where everything is kept: the append-only log, the projections made from it, and the only SQL that writes."""
+"""The store: the append-only log, its projections, accounts, and the only SQL that writes."""

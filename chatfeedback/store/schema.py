@@ -1,14 +1,13 @@
-"""The tables, for SQLite and Postgres alike.
+"""Schema: the tables, for SQLite and Postgres alike.
 
-`events` is the truth and only ever grows: triggers in the database refuse everything else (see the migrations), and
-only an erasure goes around them.
-`conversations`, `messages`, `ratings` and `rating_reasons` are projections of it, written in the transaction of the
-append and reproducible from the log. `annotators` and `reply_drafts` are neither: who is behind an actor id, and the
-text so far of replies that are being written. `users` and what hangs on it say who may come in; `audit`, which only
-grows as well, who did what that others may have to answer for.
+`events` is the append-only log and the only source of truth. Triggers refuse every change (see the migrations); only an
+erasure disables them. `conversations`, `messages`, `ratings` and `rating_reasons` are projections: written in the
+transaction of the append, and reproducible from the log. `annotators` maps actor ids to names, and `reply_drafts` holds
+the leases of running replies. `users` and the tables around it are the accounts. `audit`, append-only as well, records
+actions that must be accounted for.
 
-Instants are 64-bit integers, microseconds since 1970 in UTC, and ids are canonical UUID texts: exact, sortable, and
-the same on both databases (docs/adr/0006). Durations are seconds.
+Instants are 64-bit integers, microseconds since 1970 in UTC. Ids are canonical UUID texts. Both are exact, sortable,
+and the same on both databases (docs/adr/0006). Durations are seconds.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ metadata = MetaData(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# AUTOINCREMENT is SQLite's promise never to use a position twice; it needs the exact type INTEGER there.
+# AUTOINCREMENT, which never reuses a position, needs the exact type INTEGER on SQLite.
 _Position = BigInteger().with_variant(Integer, "sqlite")
 
 
 def to_micros(instant: datetime) -> int:
-    """An aware datetime as microseconds since 1970 in UTC, exactly."""
+    """Return an aware datetime as microseconds since 1970 in UTC, exactly."""
     return (instant - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """The aware UTC datetime of `to_micros`."""
+    """Return the aware UTC datetime of `to_micros`."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
@@ -84,7 +83,7 @@ events = Table(
     Column("rating", Text),
     Column("payload", Text, nullable=False),
     UniqueConstraint("conversation_id", "version"),
-    # What analytics count by, whole in one index.
+    # Covering index for the counts of the analytics.
     Index("ix_events_kind_time", "kind", "occurred_at", "model", "actor_id"),
     sqlite_autoincrement=True,
 )
@@ -110,8 +109,8 @@ conversations = Table(
     Index("ix_conversations_started", "started_at", "annotator_id"),
 )
 
-# Replies by models, with and without a text. Written as they stand here, literals and all, in the indexes and in the
-# queries that are to use them: a database takes a partial index only for a condition that it recognises.
+# Conditions of partial indexes: replies by models, with and without text. Indexes and queries share these literals:
+# a database uses a partial index only for a condition that it recognises.
 REPLY_WITH_TEXT = "model IS NOT NULL AND text <> ''"
 REPLY_WITHOUT_TEXT = "model IS NOT NULL AND text = ''"
 
@@ -160,7 +159,7 @@ messages = Table(
     Column("reported_provider", Text),
     Column("weights_sha256", Text),
     UniqueConstraint("conversation_id", "version"),
-    # The figures on replies read these alone: a scan of one of them touches no row.
+    # Covering indexes for the figures on replies: an index-only scan reads no row.
     Index(
         "ix_messages_replies",
         "created_at",
@@ -224,7 +223,7 @@ ratings = Table(
         sqlite_where=text("comment IS NOT NULL"),
         postgresql_where=text("comment IS NOT NULL"),
     ),
-    # Kept in the order of the key, so that the ratings of a reply, and the reasons of a rating, are found at once.
+    # WITHOUT ROWID: clustered by the key, so the ratings of a reply and the reasons of a rating lie together.
     sqlite_with_rowid=False,
 )
 
@@ -243,10 +242,10 @@ reply_drafts = Table(
     Column("message_id", Text, primary_key=True),
     Column("conversation_id", Text, nullable=False),
     Column("text", Text, nullable=False),
-    # The process that writes the reply; it renews the lease, and whoever finds it expired ends the reply.
+    # Process that generates the reply and renews the lease; any process may finish the reply once the lease expired.
     Column("owner", Text, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
-    # What other processes ask of the owner: to stop, and to go on because somebody watches.
+    # Signals of other processes to the owner: stop, or continue because a client is watching.
     Column("stop_requested", Boolean, nullable=False),
     Column("watched_at", BigInteger, nullable=False),
 )
@@ -256,14 +255,14 @@ users = Table(
     metadata,
     Column("annotator_id", Text, ForeignKey("annotators.annotator_id"), primary_key=True),
     Column("role", Text, nullable=False),
-    # None: no password lets this person in.
+    # None: no sign-in by password.
     Column("password_hash", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
     CheckConstraint("role IN ('annotator', 'researcher', 'admin')", name="role"),
 )
 
-# Who somebody is elsewhere: the subject of an issuer of OpenID Connect, or the name that a proxy vouches for.
+# External identities: the subject of an OpenID Connect issuer, or the name in a proxy's header.
 identities = Table(
     "identities",
     metadata,
@@ -278,7 +277,7 @@ sessions = Table(
     "sessions",
     metadata,
     Column("session_id", Text, primary_key=True),
-    # The token itself is in the browser only.
+    # Only the browser has the token itself.
     Column("token_hash", Text, nullable=False, unique=True),
     Column("annotator_id", Text, ForeignKey("users.annotator_id"), nullable=False),
     Column("method", Text, nullable=False),
@@ -289,7 +288,7 @@ sessions = Table(
     Index("ix_sessions_expires_at", "expires_at"),
 )
 
-# A row for each key that an attempt counts against; keys are hashes of names and addresses.
+# Login throttle: a row for each key of an attempt; keys are keyed hashes of names and addresses.
 sign_in_failures = Table(
     "sign_in_failures",
     metadata,
@@ -308,7 +307,7 @@ consents = Table(
     Column("agreed_at", BigInteger, nullable=False),
 )
 
-# Secrets of this database, made when they are first needed.
+# Secrets of this database, generated when first needed.
 keys = Table(
     "keys",
     metadata,
@@ -323,7 +322,7 @@ audit = Table(
     Column("position", _Position, Identity(always=True), primary_key=True),
     Column("occurred_at", BigInteger, nullable=False),
     Column("action", Text, nullable=False),
-    # Annotator ids; no foreign keys: an entry outlives whatever it is about.
+    # Annotator ids without foreign keys: an entry outlives its subject.
     Column("actor_id", Text),
     Column("subject_id", Text),
     Column("detail", Text, nullable=False),
@@ -332,4 +331,4 @@ audit = Table(
 )
 
 PROJECTIONS = (conversations, messages, ratings, rating_reasons)
-"""In the order in which foreign keys allow them to be filled."""
+"""Tables of the projections, in the order in which foreign keys allow insertion."""

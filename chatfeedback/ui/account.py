@@ -13,7 +13,7 @@ from typing import Any, cast
 import gradio as gr
 from starlette.requests import Request
 
-from chatfeedback.auth.current_user import TOKEN, person_in
+from chatfeedback.auth.current_user import CSRF_FIELD, person_in
 from chatfeedback.domain.roles import Open, Permission, Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.ui.actions import action
@@ -89,7 +89,7 @@ class AccountHandlers:
         if sign_in.signs_in:
             token = html.escape(sign_in.token_for(cast(Request, request.request), "logout"))
             parts.append(
-                f'<form method="post" action="/logout"><input type="hidden" name="{TOKEN}" value="{token}">'
+                f'<form method="post" action="/logout"><input type="hidden" name="{CSRF_FIELD}" value="{token}">'
                 '<button type="submit">Sign out</button></form>'
             )
         begins = "" if person.may(Permission.CHAT) else ' data-begins="analytics"'

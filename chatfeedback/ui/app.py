@@ -28,7 +28,16 @@ from chatfeedback.ui.event_defaults import CALLED
 from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, files_in, katex_element
 from chatfeedback.ui.shapes import FLAG
 
-SCRIPTS = ("transport.js", "outage.js", "session.js", "unsaved.js", "messages.js", "page.js", "scroll.js", "following.js")
+SCRIPTS = (
+    "transport.js",
+    "outage.js",
+    "session.js",
+    "unsaved.js",
+    "messages.js",
+    "page.js",
+    "scroll.js",
+    "following.js",
+)
 STYLES = ("chat.css", "messages.css", "analytics.css")
 MAX_CONCURRENT_EVENTS = 300
 """Gradio runs at most 40 unless it is told otherwise before the queue is made."""

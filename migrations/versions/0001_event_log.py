@@ -1,7 +1,7 @@
-"""The event log and its guards, the projections, annotators and drafts.
+"""The append-only event log, the projections, annotators and reply leases.
 
-The log only grows. The database itself refuses UPDATE and DELETE on it, and what goes around triggers for those:
-on SQLite INSERT OR REPLACE deletes rows without a DELETE trigger, on Postgres TRUNCATE passes row triggers.
+Triggers refuse UPDATE and DELETE on the log, and what goes around such triggers. On SQLite, INSERT OR REPLACE deletes
+rows without firing a DELETE trigger; on Postgres, TRUNCATE fires no row triggers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the log with its triggers, the projections, and the leases."""
     _create_log()
     if op.get_bind().dialect.name == "sqlite":
         _guard_on_sqlite()
@@ -29,13 +30,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuses to drop events unless `destroy_data` says so (`-x destroy_data=yes` for alembic's own command)."""
+    """Drop all tables; refuse to drop events unless `destroy_data` is set (alembic: `-x destroy_data=yes`)."""
     bind = op.get_bind()
     config = op.get_context().config
     said = context.get_x_argument(as_dictionary=True).get("destroy_data")
     allowed = said == "yes" or bool(config and config.attributes.get("destroy_data"))
     if bind.dialect.name == "postgresql":
-        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # nothing may be appended between the look and the drop
+        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # no append between the check and the drop
     if not allowed and bind.scalar(sa.text("SELECT EXISTS (SELECT 1 FROM events)")):
         raise CommandError(
             "This downgrade would destroy every stored event; export them first, and pass --destroy-data to go on."
@@ -57,7 +58,7 @@ def _create_log() -> None:
     )
     op.create_table(
         "events",
-        # AUTOINCREMENT, SQLite's promise never to use a position twice, wants exactly INTEGER.
+        # AUTOINCREMENT, which never reuses a position, needs the exact type INTEGER on SQLite.
         sa.Column(
             "position",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -95,7 +96,7 @@ def _guard_on_sqlite() -> None:
             END
             """
         )
-    # REPLACE would throw out the row that is in its way. NEW.position is -1 where SQLite is to choose it.
+    # REPLACE would delete the conflicting row. NEW.position is -1 if SQLite is to generate it.
     op.execute(
         """
         CREATE TRIGGER events_refuse_replace BEFORE INSERT ON events
@@ -131,7 +132,7 @@ def _guard_on_postgres() -> None:
         "CREATE TRIGGER events_refuse_truncate BEFORE TRUNCATE ON events"
         " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_events()"
     )
-    # ALWAYS: also in a session that plays a replica, where ordinary triggers sleep.
+    # ALWAYS: also with session_replication_role = replica, which disables ordinary triggers.
     for trigger in ("events_refuse_change", "events_refuse_truncate"):
         op.execute(f"ALTER TABLE events ENABLE ALWAYS TRIGGER {trigger}")
 

@@ -1,7 +1,7 @@
-"""Who may do what: users, their identities elsewhere, sessions, consents, keys, and the audit.
+"""Accounts: users, external identities, sessions, consents, keys, and the audit.
 
-The audit only grows, like the log, and has the same guards. Conversations get the version of the consent under which
-they were held.
+The audit is append-only, with the same triggers as the log. Conversations get the version of the consent text under
+which they were held.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the accounts, the keys and the audit with its triggers; add and fill `consent_version`."""
     _create_people()
     _create_keys()
     _create_audit()
@@ -29,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuses to drop accounts or an audit unless `destroy_data` says so."""
+    """Drop the tables; refuse to drop accounts or an audit unless `destroy_data` is set."""
     bind = op.get_bind()
     config = op.get_context().config
     said = context.get_x_argument(as_dictionary=True).get("destroy_data")
@@ -117,7 +118,7 @@ def _create_keys() -> None:
 def _create_audit() -> None:
     op.create_table(
         "audit",
-        # AUTOINCREMENT, SQLite's promise never to use a position twice, wants exactly INTEGER.
+        # AUTOINCREMENT, which never reuses a position, needs the exact type INTEGER on SQLite.
         sa.Column(
             "position",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -166,13 +167,13 @@ def _guard_on_postgres() -> None:
         "CREATE TRIGGER audit_refuse_truncate BEFORE TRUNCATE ON audit"
         " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit()"
     )
-    # ALWAYS: also in a session that plays a replica, where ordinary triggers sleep.
+    # ALWAYS: also with session_replication_role = replica, which disables ordinary triggers.
     for trigger in ("audit_refuse_change", "audit_refuse_truncate"):
         op.execute(f"ALTER TABLE audit ENABLE ALWAYS TRIGGER {trigger}")
 
 
 def _fill_consent_versions() -> None:
-    """From the log: it has some already where this is the way up again after a downgrade."""
+    """Fill the column from the log, which has versions already if this upgrade follows a downgrade."""
     events = sa.table("events", *map(sa.column, ("conversation_id", "kind", "schema_version", "payload")))
     conversations = sa.table("conversations", sa.column("conversation_id"), sa.column("consent_version"))
     if op.get_bind().dialect.name == "sqlite":

@@ -1,7 +1,7 @@
-"""Which model really answered, and the study that a conversation belongs to.
+"""Provenance of replies, and the study assignment of conversations.
 
-The columns are filled when the projections are made again from the log, at the end of an upgrade (env.py). Ratings of
-replies that ended without text, which used to be dropped, come back then.
+The rebuild of the projections at the end of an upgrade fills the columns (env.py). It also restores ratings of replies
+that ended without text, which earlier releases dropped.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ OF_MESSAGES: dict[str, sa.types.TypeEngine[Any]] = {
 
 
 def upgrade() -> None:
+    """Add the columns."""
     for name in OF_CONVERSATIONS:
         op.add_column("conversations", sa.Column(name, sa.Text()))
     for name, kind in OF_MESSAGES.items():
@@ -38,12 +39,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes the columns back; the log keeps what was in them."""
+    """Drop the columns; their values stay in the log."""
     for name in reversed(OF_MESSAGES):
         op.drop_column("messages", name)
     for name in reversed(OF_CONVERSATIONS):
         op.drop_column("conversations", name)
-    # The releases before have no rows of these.
+    # Earlier releases have no ratings of replies without text.
     unfounded = "SELECT message_id FROM messages WHERE model IS NOT NULL AND text = '' AND status <> 'writing'"
     for table in ("rating_reasons", "ratings"):
         op.execute(f"DELETE FROM {table} WHERE message_id IN ({unfounded})")  # noqa: S608 - constants

@@ -41,7 +41,7 @@ def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
         replies = naive.replies().values()
         assert found.conversations == naive.conversations(), naive.filters
         assert found.messages == len(naive.messages()), naive.filters
-        assert found.replies.asked == len(replies), naive.filters
+        assert found.replies.requested == len(replies), naive.filters
         assert found.replies.with_text == sum(bool(reply.text) for reply in replies), naive.filters
         assert found.replies.rated == naive.rated_replies(), naive.filters
         for status in ("writing", "stopped", "failed"):
@@ -62,11 +62,11 @@ def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
 def test_the_rates_are_of_what_they_say(recorded: Recorded) -> None:
     with read_snapshot(recorded.engine) as connection:
         found = headline(connection, Filters())
-    ended = found.replies.asked - found.replies.writing
-    assert 0 < ended < found.replies.asked
+    ended = found.replies.requested - found.replies.writing
+    assert 0 < ended < found.replies.requested
     assert found.rated == Proportion(found.replies.rated, found.replies.with_text)
-    assert found.retried == Proportion(found.retries, found.replies.asked)
-    assert found.undone == Proportion(found.undos, found.replies.asked)
+    assert found.retried == Proportion(found.retries, found.replies.requested)
+    assert found.undone == Proportion(found.undos, found.replies.requested)
     assert found.edited == Proportion(found.edits, found.messages)
     assert found.stopped == Proportion(found.replies.stopped, ended)
     assert found.failed == Proportion(found.replies.failed, ended)
@@ -160,7 +160,7 @@ def test_an_empty_database_has_figures_of_nothing(engine: Engine) -> None:
     with read_snapshot(engine) as connection:
         found = headline(connection, Filters())
         frames = [figure(connection, Filters()) for figure in FRAMES]
-    assert (found.conversations, found.messages, found.replies.asked) == (0, 0, 0)
+    assert (found.conversations, found.messages, found.replies.requested) == (0, 0, 0)
     assert found.liked.interval() is None and found.replies.median_first_token is None
     assert [list(frame.columns) for frame in frames] == list(FRAMES.values())
     assert all(frame.empty for frame in frames)

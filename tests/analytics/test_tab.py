@@ -263,6 +263,6 @@ def test_the_like_rate_says_how_many_ratings_of_empty_replies_it_leaves_out(reco
     found = recorded.dashboard.overview(Filters()).headline
     assert found.without_text > 0
     (like_rate,) = (card for card in cards(found) if card.name == "Like rate")
-    assert like_rate.detail.endswith(f"{found.liked.of}; {found.without_text} on replies without text left out")
+    assert like_rate.detail.endswith(f"{found.liked.total}; {found.without_text} on replies without text left out")
     (like_rate,) = (card for card in cards(replace(found, without_text=0)) if card.name == "Like rate")
     assert "left out" not in like_rate.detail

@@ -48,7 +48,7 @@ def cheap() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def right_hash(cheap: None) -> str:
-    return passwords.hashed(RIGHT, "ada")
+    return passwords.hash_password(RIGHT, "ada")
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ from chatfeedback.errors import InputError
 from chatfeedback.services.assignments import Assignments
 
 KEY = bytes(range(32))
-words = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=links.LONGEST)
+words = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=links.MAX_CHARS)
 assignments = st.builds(Assignment, study=words, condition=words, external_id=words)
 WHOLE = Assignment(study="colours", condition="warm", external_id="p-17")
 
 
 @given(assignments)
 def test_read_returns_what_was_signed(assignment: Assignment) -> None:
-    assert links.read(KEY, links.signed(KEY, assignment)) == assignment
+    assert links.verify(KEY, links.sign(KEY, assignment)) == assignment
 
 
 def unsigned(claims: dict[str, str], algorithm: str = "none") -> str:
@@ -32,10 +32,10 @@ def unsigned(claims: dict[str, str], algorithm: str = "none") -> str:
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
 
 
-TOKEN = links.signed(KEY, WHOLE)
-OTHER = links.signed(KEY, Assignment(study="colours", condition="cold"))
+TOKEN = links.sign(KEY, WHOLE)
+OTHER = links.sign(KEY, Assignment(study="colours", condition="cold"))
 FORGED = {
-    "another key": links.signed(bytes(32), WHOLE),
+    "another key": links.sign(bytes(32), WHOLE),
     "no signature": unsigned({"study": "colours"}),
     "no signature, another algorithm": unsigned({"study": "colours"}, "HS256"),
     "the body of another": ".".join([TOKEN.split(".")[0], OTHER.split(".")[1], TOKEN.split(".")[2]]),
@@ -51,29 +51,29 @@ FORGED = {
 @pytest.mark.parametrize("what", FORGED)
 def test_read_refuses_a_token_that_was_not_signed_here(what: str) -> None:
     with pytest.raises(InputError, match="This link to a study is not valid"):
-        links.read(KEY, FORGED[what])
+        links.verify(KEY, FORGED[what])
 
 
 @given(st.text())
 def test_read_refuses_any_text(token: str) -> None:
     with pytest.raises(InputError):
-        links.read(KEY, token)
+        links.verify(KEY, token)
 
 
 @pytest.mark.parametrize("more", [{"crit": 1}, {"crit": "b64"}, {"b64": 7}, {"kid": 7}, {"typ": []}])
 def test_read_refuses_a_token_with_a_header_of_another_shape(more: dict[str, Any]) -> None:
     header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", **more}).encode()).decode().rstrip("=")
     with pytest.raises(InputError):
-        links.read(KEY, f"{header}.e30.c2lnbmVk")
+        links.verify(KEY, f"{header}.e30.c2lnbmVk")
 
 
 def test_assignments_of_a_page_are_those_of_its_link_and_else_of_the_settings() -> None:
     default = Assignment(study="everything", condition="usual")
     assigned = Assignments(KEY, default)
-    assert assigned.of({}) == assigned.of({"conversation": "x", "study": "made up"}) == default
-    assert assigned.of({links.PARAMETER: TOKEN}) == WHOLE
-    only_id = links.signed(KEY, Assignment(external_id="p-17"))
-    assert assigned.of({links.PARAMETER: only_id}) == Assignment(
+    assert assigned.from_query({}) == assigned.from_query({"conversation": "x", "study": "made up"}) == default
+    assert assigned.from_query({links.PARAMETER: TOKEN}) == WHOLE
+    only_id = links.sign(KEY, Assignment(external_id="p-17"))
+    assert assigned.from_query({links.PARAMETER: only_id}) == Assignment(
         study="everything", condition="usual", external_id="p-17"
     )
 

@@ -37,7 +37,7 @@ def query_of(address: str) -> dict[str, str]:
 
 async def sign_in(client: OidcClient, name: str) -> Identity:
     begun = await client.begin(BACK)
-    return await client.finish(begun.pending, query_of(signed_in(begun.address, name)))
+    return await client.complete(begun.pending, query_of(signed_in(begun.address, name)))
 
 
 async def test_who_signs_in_comes_back_with_subject_and_name(provider: OidcProvider, client: OidcClient) -> None:
@@ -86,26 +86,26 @@ async def test_the_answer_of_another_sign_in_is_refused(client: OidcClient) -> N
     mine, theirs = await client.begin(BACK), await client.begin(BACK)
     answer = query_of(signed_in(theirs.address, "Mallory"))
     with pytest.raises(SignInRefused, match="another sign-in"):
-        await client.finish(mine.pending, answer)
+        await client.complete(mine.pending, answer)
     with pytest.raises(SignInRefused, match="another sign-in"):
-        await client.finish(mine.pending, {name: value for name, value in answer.items() if name != "state"})
+        await client.complete(mine.pending, {name: value for name, value in answer.items() if name != "state"})
     with pytest.raises(SignInRefused, match="run out or was used"):  # the code of one, the state of the other
-        await client.finish(mine.pending, {**answer, "state": mine.pending.state})
+        await client.complete(mine.pending, {**answer, "state": mine.pending.state})
 
 
 async def test_a_code_is_good_for_one_sign_in(client: OidcClient) -> None:
     begun = await client.begin(BACK)
     answer = query_of(signed_in(begun.address, "Ada"))
-    await client.finish(begun.pending, answer)
+    await client.complete(begun.pending, answer)
     with pytest.raises(SignInRefused, match="run out or was used"):
-        await client.finish(begun.pending, answer)
+        await client.complete(begun.pending, answer)
 
 
 async def test_a_code_is_of_no_use_without_the_verifier(client: OidcClient) -> None:
     begun, other = await client.begin(BACK), await client.begin(BACK)
     stolen = dataclasses.replace(begun.pending, verifier=other.pending.verifier)
     with pytest.raises(SignInRefused):
-        await client.finish(stolen, query_of(signed_in(begun.address, "Ada")))
+        await client.complete(stolen, query_of(signed_in(begun.address, "Ada")))
 
 
 async def test_a_wrong_client_secret_is_refused_and_not_told(provider: OidcProvider) -> None:
@@ -121,17 +121,17 @@ async def test_who_declines_is_not_let_in(client: OidcClient) -> None:
     answer = query_of(declined(begun.address))
     assert answer["error"] == "access_denied"
     with pytest.raises(SignInRefused, match="was declined"):
-        await client.finish(begun.pending, answer)
+        await client.complete(begun.pending, answer)
 
 
 async def test_an_answer_that_names_another_issuer_or_none_is_refused(client: OidcClient) -> None:
     begun = await client.begin(BACK)
     answer = query_of(signed_in(begun.address, "Ada"))
     with pytest.raises(SignInRefused, match="comes from another service"):
-        await client.finish(begun.pending, {**answer, "iss": "https://mallory.example"})
+        await client.complete(begun.pending, {**answer, "iss": "https://mallory.example"})
     with pytest.raises(SignInRefused, match="does not say that it comes from"):
-        await client.finish(begun.pending, {name: value for name, value in answer.items() if name != "iss"})
-    assert (await client.finish(begun.pending, answer)).name == "Ada"
+        await client.complete(begun.pending, {name: value for name, value in answer.items() if name != "iss"})
+    assert (await client.complete(begun.pending, answer)).name == "Ada"
 
 
 async def test_a_provider_that_changes_its_key_still_lets_people_in(provider: OidcProvider, client: OidcClient) -> None:
@@ -147,7 +147,7 @@ async def test_a_provider_that_does_not_run_is_unavailable(tmp_path: Path) -> No
         begun = await client.begin(BACK)
         answer = query_of(signed_in(begun.address, "Ada"))
     with pytest.raises(ProviderUnavailable, match="cannot be reached; try again"):
-        await client.finish(begun.pending, answer)
+        await client.complete(begun.pending, answer)
     await client.close()
     new = OidcClient(settings_for(stopped))
     with pytest.raises(ProviderUnavailable, match="cannot be reached; try again"):

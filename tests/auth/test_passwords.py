@@ -24,7 +24,7 @@ def cheap() -> Iterator[None]:
 
 
 def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own() -> None:
-    one, two = passwords.hashed(PHRASE, "ada"), passwords.hashed(PHRASE, "ada")
+    one, two = passwords.hash_password(PHRASE, "ada"), passwords.hash_password(PHRASE, "ada")
     parameters = argon2.extract_parameters(one)
     assert parameters == argon2.profiles.RFC_9106_LOW_MEMORY
     assert parameters.type is argon2.Type.ID
@@ -36,16 +36,16 @@ def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own()
 def test_a_password_is_the_same_however_its_letters_were_put_together() -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zwölf Übergrößen") for form in ("NFC", "NFD"))
     assert composed != decomposed
-    assert passwords.verified(passwords.hashed(composed, "ada"), decomposed)
-    assert passwords.verified(passwords.hashed(decomposed, "ada"), composed)
+    assert passwords.verify(passwords.hash_password(composed, "ada"), decomposed)
+    assert passwords.verify(passwords.hash_password(decomposed, "ada"), composed)
     # Full-width letters, as an input method writes them.
-    assert passwords.verified(passwords.hashed("correct horse", "ada"), "ｃｏｒｒｅｃｔ horse")
+    assert passwords.verify(passwords.hash_password("correct horse", "ada"), "ｃｏｒｒｅｃｔ horse")
 
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("other", [PHRASE.upper(), f"{PHRASE} ", f" {PHRASE}", PHRASE[:-1], "", "\0", "x" * 100_000])
 def test_another_password_is_not_the_same(other: str) -> None:
-    assert not passwords.verified(passwords.hashed(PHRASE, "ada"), other)
+    assert not passwords.verify(passwords.hash_password(PHRASE, "ada"), other)
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_another_password_is_not_the_same(other: str) -> None:
 )
 def test_a_password_that_is_too_short_or_too_easy_is_refused_without_being_repeated(password: str, why: str) -> None:
     with pytest.raises(InputError, match=why) as refused:
-        passwords.hashed(password, "Ada Lovelace")
+        passwords.hash_password(password, "Ada Lovelace")
     assert not password or password not in str(refused.value)
 
 
 @pytest.mark.usefixtures("cheap")
 def test_the_shortest_and_the_longest_password_are_taken_and_each_character_counts() -> None:
     for password in ("abcdefghijkl", "abcdefghij" * 100):
-        kept = passwords.hashed(password, "ada")
-        assert passwords.verified(kept, password)
-        assert not passwords.verified(kept, password + "x")
-        assert not passwords.verified(kept, password[:-1])
+        kept = passwords.hash_password(password, "ada")
+        assert passwords.verify(kept, password)
+        assert not passwords.verify(kept, password + "x")
+        assert not passwords.verify(kept, password[:-1])
 
 
 @pytest.mark.usefixtures("cheap")
 def test_who_has_no_password_or_a_damaged_hash_is_not_let_in() -> None:
-    kept = passwords.hashed(PHRASE, "ada")
+    kept = passwords.hash_password(PHRASE, "ada")
     for stored in (None, "", "!", PHRASE, kept[:-5], kept.replace("argon2id", "argon2x"), kept.rpartition("$")[0]):
-        assert not passwords.verified(stored, PHRASE)
-        assert not passwords.verified(stored, "")
+        assert not passwords.verify(stored, PHRASE)
+        assert not passwords.verify(stored, "")
 
 
 def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
@@ -88,7 +88,7 @@ def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
     better = passwords.rehash_if_needed(old, PHRASE)
     assert better is not None
     assert argon2.extract_parameters(better) == argon2.profiles.RFC_9106_LOW_MEMORY
-    assert passwords.verified(better, PHRASE)
+    assert passwords.verify(better, PHRASE)
     assert passwords.rehash_if_needed(better, PHRASE) is None
 
 
@@ -96,8 +96,8 @@ def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
 def test_whatever_is_typed_is_an_answer_and_no_fault(password: str, name: str) -> None:
     with hashing_with(CHEAP):
         try:
-            kept = passwords.hashed(password, name)
+            kept = passwords.hash_password(password, name)
         except InputError:
-            assert not passwords.verified(None, password)
+            assert not passwords.verify(None, password)
         else:
-            assert passwords.verified(kept, password)
+            assert passwords.verify(kept, password)

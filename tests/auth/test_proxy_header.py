@@ -16,27 +16,27 @@ from concurrently import together
 
 def test_a_proxy_names_known_users_and_ids_are_no_names(auth_service: AuthService, engine: Engine) -> None:
     rita = users.add(engine, "rita", "researcher", actor_id=None)
-    assert auth_service.vouched("rita") == Person(rita.annotator_id, "rita", "researcher")
+    assert auth_service.person_from_proxy("rita") == Person(rita.annotator_id, "rita", "researcher")
     for unknown in ("nobody", "RITA", rita.annotator_id):
         with pytest.raises(NotAllowed, match="no account here yet"):
-            auth_service.vouched(unknown)
+            auth_service.person_from_proxy(unknown)
     users.set_disabled(engine, "rita", True, actor_id=None)
     with pytest.raises(NotAllowed, match="disabled"):
-        auth_service.vouched("rita")
+        auth_service.person_from_proxy("rita")
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "ri\x85ta", "ri\nta", "\u202eatir"])
 def test_a_name_that_cannot_be_one_is_refused_and_makes_nobody(engine: Engine, name: str) -> None:
     auth_service = AuthService(engine, sign_up=True)
     with pytest.raises(NotAllowed, match="cannot be one"):
-        auth_service.vouched(name)
-    assert users.listed(engine) == []
+        auth_service.person_from_proxy(name)
+    assert users.list_all(engine) == []
 
 
 def test_with_sign_up_whoever_is_vouched_for_becomes_an_annotator_once(engine: Engine) -> None:
     auth_service = AuthService(engine, sign_up=True)
-    grace = auth_service.vouched("grace")
-    assert (grace.role, auth_service.vouched("grace")) == ("annotator", grace)
+    grace = auth_service.person_from_proxy("grace")
+    assert (grace.role, auth_service.person_from_proxy("grace")) == ("annotator", grace)
 
 
 def test_with_sign_up_a_name_that_is_taken_gets_a_number_and_nothing_of_its_owners(engine: Engine, ada: User) -> None:

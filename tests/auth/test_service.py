@@ -29,13 +29,13 @@ REFUSAL = "This name and password do not go together, or the account is disabled
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str]]:
     """The hashes and passwords that were compared."""
     seen: list[tuple[str | None, str]] = []
-    really = passwords.verified
+    really = passwords.verify
 
     def verified(stored: str | None, password: str) -> bool:
         seen.append((stored, password))
         return really(stored, password)
 
-    monkeypatch.setattr(passwords, "verified", verified)
+    monkeypatch.setattr(passwords, "verify", verified)
     return seen
 
 
@@ -101,7 +101,7 @@ def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
             return super().verify(stored, password)
 
     with hashing_with(Counting()):
-        users.add(engine, "ada", "annotator", actor_id=None, password_hash=passwords.hashed(RIGHT, "ada"))
+        users.add(engine, "ada", "annotator", actor_id=None, password_hash=passwords.hash_password(RIGHT, "ada"))
         refusal(auth_service, "ada", WRONG)
         refusal(auth_service, "nobody", WRONG)
     assert len(compared) == 2
@@ -179,33 +179,33 @@ def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
         "password": lambda: users.set_password(engine, "ada", "another hash", actor_id=None),
         "disabled": lambda: users.set_disabled(engine, "ada", True, actor_id=None),
     }
-    really = passwords.verified
+    really = passwords.verify
 
     def verified(stored: str | None, password: str) -> bool:
         right = really(stored, password)
         changes[change]()
         return right
 
-    monkeypatch.setattr(passwords, "verified", verified)
+    monkeypatch.setattr(passwords, "verify", verified)
     with pytest.raises(SignInRefused, match="changed at this moment; sign in again"):
         auth_service.sign_in("ada", RIGHT, HOME)
     users.set_disabled(engine, "ada", False, actor_id=None)
-    assert [listed.sessions for listed in users.listed(engine)] == [0]
+    assert [listed.sessions for listed in users.list_all(engine)] == [0]
 
 
 def test_an_old_hash_is_made_anew_at_sign_in(auth_service: AuthService, engine: Engine) -> None:
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(RIGHT)
     users.add(engine, "ada", "annotator", actor_id=None, password_hash=old)
     refusal(auth_service, "ada", WRONG)
-    assert users.named(engine, "ada").password_hash == old  # type: ignore[union-attr]
+    assert users.find(engine, "ada").password_hash == old  # type: ignore[union-attr]
     with hashing_with(STRONG):
         assert person(auth_service, auth_service.sign_in("ada", RIGHT, HOME)).name == "ada"
-    kept = users.named(engine, "ada").password_hash  # type: ignore[union-attr]
+    kept = users.find(engine, "ada").password_hash  # type: ignore[union-attr]
     assert kept is not None
     assert argon2.extract_parameters(kept) == argon2.profiles.RFC_9106_LOW_MEMORY
     with hashing_with(STRONG):
         assert auth_service.sign_in("ada", RIGHT, HOME)
-    assert users.named(engine, "ada").password_hash == kept  # type: ignore[union-attr]
+    assert users.find(engine, "ada").password_hash == kept  # type: ignore[union-attr]
 
 
 # Sessions
@@ -278,8 +278,8 @@ def test_what_happens_at_the_door_is_in_the_audit_without_a_word(
     refusal(auth_service, "no such person", WRONG)
     token = auth_service.sign_in("ada", RIGHT, HOME)
     here = person(auth_service, token)
-    auth_service.refused(here.annotator_id, "function")
-    auth_service.exported(here, kind="events")
+    auth_service.record_refusal(here.annotator_id, "function")
+    auth_service.record_export(here, kind="events")
     auth_service.change_password(here, RIGHT, "another long phrase", HOME)
     auth_service.sign_out(here)
     assert actions(engine)[1:] == [

@@ -91,7 +91,7 @@ def serve(new_sqlite: Callable[[], str]) -> Iterator[Callable[..., Application]]
 @pytest.fixture(scope="session")
 def password_hash() -> str:
     """Of everybody's password; made once, for that takes its time on purpose."""
-    return passwords.hashed(PASSWORD, "nobody")
+    return passwords.hash_password(PASSWORD, "nobody")
 
 
 # After `serve`, so that the pages are closed before an application ends.

@@ -96,7 +96,7 @@ def add_user(application: Application, role: str, password_hash: str, name: str 
     """A new user; the name says the role if it is not given."""
     engine = open_engine(application.settings.database_url)
     try:
-        number = len(users.listed(engine))
+        number = len(users.list_all(engine))
         chosen = name or f"{role} {number}"
         return users.add(engine, chosen, role, actor_id=None, password_hash=password_hash)  # type: ignore[arg-type]
     finally:

@@ -128,7 +128,7 @@ def test_a_database_that_is_not_there_or_behind_is_one_sentence(tmp_path: Path) 
 def test_files_that_cannot_be_cleaned_yet_are_told_with_what_to_do(
     talk: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge, "CLEANING_SECONDS", 0.1)
+    monkeypatch.setattr(purge, "WAL_CHECKPOINT_SECONDS", 0.1)
     reader = open_engine(database_url, read_only=True)
     with reader.connect() as reading:
         reading.exec_driver_sql("SELECT count(*) FROM events").all()

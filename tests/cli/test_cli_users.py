@@ -68,7 +68,7 @@ def refused(*arguments: str, given: str | bytes | None = None, status: int = 1) 
 
 
 def find(engine: Engine, name: str) -> User:
-    user = users.named(engine, name)
+    user = users.find(engine, name)
     assert user is not None
     return user
 
@@ -78,7 +78,7 @@ def test_a_user_is_added_with_a_password_and_an_annotator_unless_told_otherwise(
     assert done("add", "Eve", "--role", "admin", "--no-password") == "Eve may sign in, as admin.\n"
     ada, eve = find(engine, "Ada"), find(engine, "Eve")
     assert (ada.role, eve.role, eve.password_hash) == ("annotator", "admin", None)
-    assert passwords.verified(ada.password_hash, PASSWORD)
+    assert passwords.verify(ada.password_hash, PASSWORD)
     entries = [(entry.action, entry.actor_id, entry.subject_id) for entry in audit.latest(engine, limit=10)]
     assert entries == [("user_added", None, eve.annotator_id), ("user_added", None, ada.annotator_id)]
 
@@ -97,7 +97,7 @@ def test_the_first_user_makes_the_database(working_directory: Path) -> None:
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "a\nb", "\x1b[31mred", "\u202eadA", "\udcff"])
 def test_a_name_that_cannot_be_one_is_refused(engine: Engine, name: str) -> None:
     assert "A name has 1 to 200 printable characters." in refused("add", name, "--no-password")
-    assert users.listed(engine) == []
+    assert users.list_all(engine) == []
 
 
 @ON_SQLITE
@@ -106,7 +106,7 @@ def test_a_password_that_cannot_be_one_is_refused_and_not_repeated(engine: Engin
     said = refused("add", "Ada", "--password-stdin", given=f"{password}\n")
     assert "password" in said
     assert not password or password not in said
-    assert users.listed(engine) == []
+    assert users.list_all(engine) == []
 
 
 @ON_SQLITE
@@ -124,14 +124,14 @@ def test_there_is_no_flag_for_a_password(engine: Engine) -> None:
     for arguments in (("add", "Ada", "--password", PASSWORD), ("password", "Ada", PASSWORD), ("add", "Ada", PASSWORD)):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
-    assert users.listed(engine) == []
+    assert users.list_all(engine) == []
 
 
 @ON_SQLITE
 def test_without_a_terminal_the_password_has_to_be_passed(engine: Engine) -> None:
     for arguments in (("add", "Ada"), ("password", "Ada")):
         assert "There is no terminal to ask for a password on; pass it with --password-stdin." in refused(*arguments)
-    assert users.listed(engine) == []
+    assert users.list_all(engine) == []
 
 
 def on_a_terminal(*arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
@@ -165,12 +165,12 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(engine: Eng
     status, shown = on_a_terminal("add", "Ada", answers=twice)
     assert (status, PASSWORD in shown) == (0, False)
     assert "Ada may sign in, as annotator." in shown
-    assert passwords.verified(find(engine, "Ada").password_hash, PASSWORD)
+    assert passwords.verify(find(engine, "Ada").password_hash, PASSWORD)
     other = "another long phrase"
     again = [("Password: ", other), ("confirmation: ", "a slip"), ("Password: ", other), ("confirmation: ", other)]
     status, shown = on_a_terminal("password", "Ada", answers=again)
     assert (status, other in shown) == (0, False)
-    assert passwords.verified(find(engine, "Ada").password_hash, other)
+    assert passwords.verify(find(engine, "Ada").password_hash, other)
 
 
 def test_who_is_there_already_is_not_added_again(engine: Engine) -> None:
@@ -243,7 +243,7 @@ def test_another_password_signs_out_everywhere(engine: Engine) -> None:
         "The password of Ada was changed.\n"
     )
     assert kept.person(token, None) is None
-    assert passwords.verified(find(engine, "Ada").password_hash, "another long phrase")
+    assert passwords.verify(find(engine, "Ada").password_hash, "another long phrase")
 
 
 def test_sessions_are_shown_and_ended(engine: Engine) -> None:
@@ -281,13 +281,13 @@ def test_who_has_an_account_elsewhere_is_added_by_the_subject_there(engine: Engi
     assert "--subject needs the table [oidc]" in refused("add", "Ada", "--subject", "17", status=2)
     Path("chatfeedback.toml").write_text(OIDC)
     done("add", "Ada", "--subject", "17")
-    found = users.identified(engine, "https://one.example", "17")
+    found = users.find_by_identity(engine, "https://one.example", "17")
     assert found is not None
     assert (found.name, found.password_hash) == ("Ada", None)
     assert "somebody else here already" in refused("add", "Bob", "--subject", "17")
     for subject in ("", "x" * 256, "a\nb", "\udcff", "ü"):
         assert "A subject has 1 to 255 printable ASCII characters." in refused("add", "Bob", "--subject", subject)
-    assert users.named(engine, "Bob") is None
+    assert users.find(engine, "Bob") is None
 
 
 def test_only_the_schema_of_a_sqlite_file_is_made_unasked(empty_database_url: str) -> None:

@@ -272,13 +272,13 @@ def test_everything_else_is_kept(text: str, clean: str) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\x07\x1b", "\u200b\u2060", "\0"])
 def test_a_message_without_anything_to_read_is_rejected(text: str) -> None:
     with pytest.raises(MessageRejected, match="nothing to send"):
-        validate_prompt(text, longest=100)
+        validate_prompt(text, max_length=100)
 
 
 def test_a_message_may_be_exactly_as_long_as_allowed() -> None:
-    assert validate_prompt("a" * 100, longest=100) == ("a" * 100, False)
+    assert validate_prompt("a" * 100, max_length=100) == ("a" * 100, False)
     with pytest.raises(MessageRejected, match="101 characters"):
-        validate_prompt("a" * 101, longest=100)
+        validate_prompt("a" * 101, max_length=100)
 
 
 @pytest.mark.parametrize("status", ["complete", "stopped", "interrupted"])

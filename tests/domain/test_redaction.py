@@ -19,7 +19,7 @@ from chatfeedback.domain.conversation.evolve import evolve, fold
 from chatfeedback.domain.conversation.state import Conversation, Message
 from chatfeedback.domain.events import BODIES, KINDS, SCHEMA_VERSION, Body, Event, body_from, payload_text
 from chatfeedback.domain.feedback.decide import RatingChange
-from chatfeedback.domain.redaction import KINDS_WITH_WORDS, redacted
+from chatfeedback.domain.redaction import KINDS_WITH_TEXT, redact
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import InputError
 from conversation_builder import FoldedTalk
@@ -31,7 +31,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 def stored_again(event: Event) -> Event:
     """The event after the words of its actor were taken out of what is stored of it."""
     kind, message_id = event.body.KIND, getattr(event.body, "message_id", None)
-    left = redacted(kind, payload_text(event.body))
+    left = redact(kind, payload_text(event.body))
     return replace(event, body=body_from(kind, SCHEMA_VERSION, message_id, left))
 
 
@@ -40,19 +40,19 @@ def stored_again(event: Event) -> Event:
 def test_only_words_of_the_actor_go(kind: str, data: st.DataObject) -> None:
     body = data.draw(made(BODIES[kind]))
     before = payload_text(body)
-    after = redacted(kind, before)
-    assert redacted(kind, after) == after
+    after = redact(kind, before)
+    assert redact(kind, after) == after
     left = body_from(kind, SCHEMA_VERSION, getattr(body, "message_id", None), after)
     assert payload_text(left) == after, "canonical"
     changed = {f.name for f in fields(body) if getattr(left, f.name) != getattr(body, f.name)}
-    words = {"text", "comment", "previous_comment"} if kind in KINDS_WITH_WORDS else set()
+    words = {"text", "comment", "previous_comment"} if kind in KINDS_WITH_TEXT else set()
     assert changed <= words
     assert not any(getattr(left, name, None) for name in words)
 
 
 def test_payloads_of_an_older_schema_keep_their_fields() -> None:
-    assert redacted("message_sent", '{"parent_id":null,"text":"Hello"}') == '{"parent_id":null,"text":""}'
-    assert redacted("rating_cleared", '{"model":null}') == '{"model":null}'
+    assert redact("message_sent", '{"parent_id":null,"text":"Hello"}') == '{"parent_id":null,"text":""}'
+    assert redact("rating_cleared", '{"model":null}') == '{"model":null}'
 
 
 # The fold

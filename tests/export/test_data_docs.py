@@ -18,7 +18,7 @@ import clusters
 from chatfeedback.domain.conversation.events import Generation, Provenance
 from chatfeedback.domain.events import BODIES
 from chatfeedback.export.formats.lines import FORMATS
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, gather
@@ -64,11 +64,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{re.escape(language)}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_every_column_is_described_with_its_type(kind: str) -> None:
     described = rows(section(f"## {kind.capitalize()}"), "Column | Type | Meaning | Missing")
     assert [(name, type_) for name, type_, _, _ in described] == [
-        (f"`{column.name}`", column.type) for column in KINDS[kind].columns
+        (f"`{column.name}`", column.type) for column in DATASETS[kind].columns
     ]
     assert all(meaning and missing for *_, meaning, missing in described)
 
@@ -98,7 +98,7 @@ def test_what_the_endpoint_said_of_itself_is_described() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_what_is_never_missing_never_is(kind: str, store: EventStore, people: People, read: Read) -> None:
     gather(store, people)
     talk = TimedTalk(store, people.bob)
@@ -148,7 +148,7 @@ def hard_to_read(store: EventStore, people: People) -> None:
 def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the page reads, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    for kind in KINDS:
+    for kind in DATASETS:
         for format, written in FORMATS.items():
             Path(f"{kind}.{written.suffix}").write_bytes(export(kind, format))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore
@@ -16,11 +16,11 @@ def test_an_erased_conversation_is_a_receipt_among_the_events_and_nowhere_else(
     engine: Engine, store: EventStore, people: People, read: Read
 ) -> None:
     gather(store, people)
-    before: dict[str, Rows] = {kind: read(kind) for kind in KINDS}
+    before: dict[str, Rows] = {kind: read(kind) for kind in DATASETS}
     gone = before["events"][0]["conversation_id"]
     count = sum(row["conversation_id"] == gone for row in before["events"])
     erasure.erase_conversation(engine, gone, None)
-    after = {kind: read(kind) for kind in KINDS}
+    after = {kind: read(kind) for kind in DATASETS}
     *others, receipt = after["events"]
     assert {**after, "events": others} == {
         kind: [row for row in rows if row["conversation_id"] != gone] for kind, rows in before.items()
@@ -37,7 +37,7 @@ def test_an_erased_annotator_is_left_as_thumbs_and_codes_on_the_replies_of_other
     talk = TimedTalk(store, people.ada)
     reply = talk.ask("Hello", "Hi")
     talk.comment(reply, people.bob, "to be erased")
-    before = {kind: read(kind) for kind in KINDS}
+    before = {kind: read(kind) for kind in DATASETS}
     her = pseudonyms.pseudonyms(engine)(people.bob)
     hers = {row["conversation_id"] for row in before["messages"] if row["annotator_id"] == her}
     assert hers

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from chatfeedback.export.formats.lines import FORMATS
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts import pseudonyms as naming
 from chatfeedback.store.log.event_store import EventStore
@@ -38,7 +38,7 @@ def _everything_happens(store: EventStore, people: People) -> None:
     talk.clear()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 @pytest.mark.parametrize("format", FORMATS)
 def test_no_name_and_no_id_of_a_person_is_anywhere_in_an_export(
     kind: str, format: str, export: Export, people: People, called: People
@@ -49,14 +49,14 @@ def test_no_name_and_no_id_of_a_person_is_anywhere_in_an_export(
     assert set(re.findall(rb"annotator-[a-z2-7]{16}", written)) == {pseudonym.encode() for pseudonym in called}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_only_the_columns_that_say_who_somebody_is_depend_on_the_naming(
     kind: str, engine: Engine, people: People, called: People, read: Read
 ) -> None:
     ids, names, pseudonyms = read(kind, naming=str), read(kind, naming=naming.names(engine)), read(kind)
     name, pseudonym = dict(zip(people, NAMES, strict=True)), dict(zip(people, called, strict=True))
-    columns = {column.name for column in KINDS[kind].columns} & WHO
-    assert columns == {column.name for column in KINDS[kind].columns if column.type == "annotator"} != set()
+    columns = {column.name for column in DATASETS[kind].columns} & WHO
+    assert columns == {column.name for column in DATASETS[kind].columns if column.type == "annotator"} != set()
     for row, named, hidden in zip(ids, names, pseudonyms, strict=True):
         who = {column: row[column] for column in columns}
         assert named == row | {column: name.get(person) for column, person in who.items()}

@@ -17,7 +17,7 @@ from analytics.load_users import store as store_talks
 from chatfeedback.errors import NotFound, SchemaBehind
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
-from chatfeedback.export.tables.log import KINDS
+from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database.engine import open_engine
@@ -25,7 +25,7 @@ from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
 from export.recording import START, Export, TimedTalk, gather
 
-EVERY = [(kind, format) for kind in KINDS for format in FORMATS]
+EVERY = [(kind, format) for kind in DATASETS for format in FORMATS]
 
 
 def in_use(engine: Engine) -> int:
@@ -66,7 +66,7 @@ def test_what_is_recorded_meanwhile_is_not_seen(
     assert in_use(engine) == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_an_export_that_is_left_gives_its_connection_back(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_refused_export_holds_nothing(engine: Engine) -> None:
 
 def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
-    for kind in KINDS:
+    for kind in DATASETS:
         with pytest.raises(SchemaBehind, match="run `chatfeedback db upgrade` first"):
             next(stream(engine, kind, "csv", Filters(), str))
     assert in_use(engine) == 0
@@ -102,7 +102,7 @@ def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str
 
 def test_progress_counts_the_rows_up_to_the_total(store: EventStore, people: People, engine: Engine) -> None:
     gather(store, people)
-    for kind in KINDS:
+    for kind in DATASETS:
         told: list[tuple[int, int]] = []
         lines = b"".join(stream(engine, kind, "jsonl", Filters(model="large"), str, lambda *at: told.append(at)))  # noqa: B023
         rows = lines.count(b"\n")
@@ -111,7 +111,7 @@ def test_progress_counts_the_rows_up_to_the_total(store: EventStore, people: Peo
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_sqlite_never_sorts_what_grows(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
@@ -132,7 +132,7 @@ def test_sqlite_never_sorts_what_grows(
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_postgres_hands_the_rows_over_in_portions(
     kind: str, store: EventStore, people: People, engine: Engine, database_url: str
 ) -> None:
@@ -151,7 +151,7 @@ def test_postgres_hands_the_rows_over_in_portions(
 def test_memory_does_not_grow_with_the_database(store: EventStore, engine: Engine) -> None:
     def peaks() -> dict[str, int]:
         found = {}
-        for kind in KINDS:
+        for kind in DATASETS:
             tracemalloc.start()
             for _ in stream(engine, kind, "csv", Filters(), str):
                 pass

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from chatfeedback.cli.options import ending_in_order
+from chatfeedback.cli.options import exit_on_signals
 from chatfeedback.errors import NotFound, SettingsError, StoreUnavailable
 from chatfeedback.export import to_file
 from chatfeedback.export.formats.lines import FORMATS
@@ -208,7 +208,7 @@ def test_an_export_that_is_asked_to_end_leaves_nothing_behind(run: Run, folder: 
         if done == total:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(SystemExit) as ended, ending_in_order():
+    with pytest.raises(SystemExit) as ended, exit_on_signals():
         run("events", "csv", folder / "f.csv", ask)
     assert ended.value.code == 128 + signal.SIGTERM
     assert names(folder) == []

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import errors as hub
 
 from chatfeedback import errors
-from chatfeedback.inference.errors import StreamedError, translated
+from chatfeedback.inference.errors import StreamedError, translate
 from chatfeedback.inference.types import Endpoint
 
 ENDPOINT = Endpoint("org/model", base_url="http://user:pw@host:8000/v1?k=v", api_key="sosecret")
@@ -117,7 +117,7 @@ def test_no_error_that_huggingface_hub_raises_over_http_is_forgotten() -> None:
 @pytest.mark.parametrize(("kind", "expected"), EXPECTED.items(), ids=lambda kind: kind.__name__)
 def test_an_error_of_a_library_becomes_ours(kind: type[Exception], expected: type[errors.ModelError]) -> None:
     error = json.JSONDecodeError("no", "{", 0) if kind is json.JSONDecodeError else made(kind)
-    ours = translated(error, ENDPOINT)
+    ours = translate(error, ENDPOINT)
 
     assert type(ours) is expected
     assert "'org/model'" in str(ours)
@@ -132,13 +132,13 @@ def test_an_error_of_a_library_becomes_ours(kind: type[Exception], expected: typ
 def test_an_error_with_a_response_means_what_its_status_says(
     kind: type[Exception], status: int, expected: type[errors.ModelError]
 ) -> None:
-    assert type(translated(refused(kind, status), ENDPOINT)) is expected
+    assert type(translate(refused(kind, status), ENDPOINT)) is expected
 
 
 def test_our_own_errors_pass_unchanged() -> None:
     ours = errors.KeyRefused("The model wants a key.")
 
-    assert translated(ours, ENDPOINT) is ours
+    assert translate(ours, ENDPOINT) is ours
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_our_own_errors_pass_unchanged() -> None:
     ],
 )
 def test_every_wording_of_a_conversation_that_is_too_long_is_understood(words: str) -> None:
-    assert type(translated(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ContextExceeded
+    assert type(translate(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ContextExceeded
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_every_wording_of_a_conversation_that_is_too_long_is_understood(words: s
     ],
 )
 def test_every_wording_of_an_unknown_model_is_understood(words: str) -> None:
-    assert type(translated(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ModelUnknown
+    assert type(translate(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ModelUnknown
 
 
 @pytest.mark.parametrize(
     "words", ["temperature must be below 2", "max_tokens must be at least 1", "System role not supported"]
 )
 def test_other_refusals_quote_the_server(words: str) -> None:
-    ours = translated(StreamedError({"message": words, "code": 400}), ENDPOINT)
+    ours = translate(StreamedError({"message": words, "code": 400}), ENDPOINT)
 
     assert type(ours) is errors.ModelFailed
     assert words in str(ours)
@@ -191,4 +191,4 @@ def test_other_refusals_quote_the_server(words: str) -> None:
     ],
 )
 def test_a_refused_key_says_which_key(endpoint: Endpoint, advice: str) -> None:
-    assert advice in str(translated(refused(httpx2.HTTPStatusError, 401), endpoint))
+    assert advice in str(translate(refused(httpx2.HTTPStatusError, 401), endpoint))

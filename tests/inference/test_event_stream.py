@@ -92,7 +92,7 @@ async def test_events_leaves_out_an_event_that_is_cut_off() -> None:
 
 @pytest.mark.parametrize("payload", [{"choices": []}, {"choices": None}, {"usage": {}}, {"error": "left to the Hub"}])
 def test_check_accepts_parts_of_a_chat_completion(payload: dict[str, object]) -> None:
-    event_stream.check(payload)
+    event_stream.check_chunk(payload)
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_check_accepts_parts_of_a_chat_completion(payload: dict[str, object]) ->
 )
 def test_check_raises_for_anything_else(payload: object, error: type[Exception]) -> None:
     with pytest.raises(error):
-        event_stream.check(payload)
+        event_stream.check_chunk(payload)

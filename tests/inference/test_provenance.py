@@ -99,7 +99,7 @@ def test_sent_is_none_for_a_parameter_that_was_left_out_or_renamed(missing: str)
     payload: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "seed": 41}
     payload[f"other_{missing}"] = payload.pop(missing)
 
-    assert provenance.sent(Provenance(), payload, {}) == replace(SENT, **{f"sent_{missing}": None})
+    assert provenance.with_request(Provenance(), payload, {}) == replace(SENT, **{f"sent_{missing}": None})
 
 
 async def test_stream_passes_over_what_is_no_number(server: ScriptedServer, client: ModelClient) -> None:
@@ -121,11 +121,11 @@ async def test_stream_passes_over_what_is_no_number(server: ScriptedServer, clie
 def test_told_passes_over_what_is_no_text(said: Any) -> None:
     chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": said, "system_fingerprint": said})
 
-    assert provenance.told(SENT, chunk) == SENT
+    assert provenance.with_chunk(SENT, chunk) == SENT
 
 
 @given(said=st.text())
 def test_told_keeps_words_of_a_bounded_length(said: str) -> None:
     chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": said})
 
-    assert provenance.told(SENT, chunk).reported_model == (said.strip()[: provenance.LONGEST] or None)
+    assert provenance.with_chunk(SENT, chunk).reported_model == (said.strip()[: provenance.MAX_CHARS] or None)

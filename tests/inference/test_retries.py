@@ -235,7 +235,7 @@ async def test_an_endpoint_that_wants_a_longer_pause_is_not_waited_for(
 async def test_no_attempt_begins_when_somebody_has_waited_long_enough(
     server: ScriptedServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retries, "BACKOFF", wait_fixed(retries.WITHIN_SECONDS))
+    monkeypatch.setattr(retries, "BACKOFF", wait_fixed(retries.RETRY_WINDOW_SECONDS))
     server.fail(500)
     await failure(endpoint)
 

@@ -170,7 +170,7 @@ def test_two_replicas_that_start_at_the_same_moment_migrate_an_empty_database_on
 
 
 def test_a_form_of_one_replica_and_a_session_of_one_are_good_at_the_other(fleet: Fleet) -> None:
-    users.add(fleet.engine, "hedy", "annotator", actor_id=None, password_hash=passwords.hashed(PASSWORD, "hedy"))
+    users.add(fleet.engine, "hedy", "annotator", actor_id=None, password_hash=passwords.hash_password(PASSWORD, "hedy"))
     through_tls = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.7"}
     here, there = (
         httpx.Client(base_url=f"http://127.0.0.1:{replica.port}", headers=through_tls, trust_env=False, timeout=30)

@@ -17,7 +17,7 @@ from chatfeedback.config.settings import Settings
 from chatfeedback.server.authentication.authenticators import SessionAuth, SingleUserAuth
 from chatfeedback.server.authentication.setup import allowed_hosts
 from chatfeedback.server.authorization.middleware import AccessConfig, AccessMiddleware
-from chatfeedback.store.database.availability import logged
+from chatfeedback.store.database.availability import log_error
 
 LET_IN = "let in"
 
@@ -45,7 +45,9 @@ def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
         max_request_bytes=settings.max_request_bytes,
     )
     identify = SingleUserAuth(auth_service.local("ada")) if settings.auth == "none" else SessionAuth(auth_service)
-    return AccessMiddleware(_behind, config=config, identify=identify, auth_service=auth_service, store_failed=logged)
+    return AccessMiddleware(
+        _behind, config=config, identify=identify, auth_service=auth_service, store_failed=log_error
+    )
 
 
 async def ask(

@@ -34,7 +34,9 @@ ON_SQLITE = pytest.mark.parametrize("inhabited", ["sqlite"], indirect=True)
 
 def settle(application: Application, name: str, role: Role = "annotator") -> User:
     """A user with PASSWORD."""
-    return users.add(application.engine, name, role, actor_id=None, password_hash=passwords.hashed(PASSWORD, name))
+    return users.add(
+        application.engine, name, role, actor_id=None, password_hash=passwords.hash_password(PASSWORD, name)
+    )
 
 
 class Visitor(httpx.Client):

@@ -34,7 +34,7 @@ def add(application: Application, admin: Somebody, role: str = "annotator") -> t
     name = f"new {uuid4().hex[:8]}"
     page = send(admin, "/admin/users", name=name, role=role)
     assert page.status_code == 200, page.text
-    user = users.named(application.engine, name)
+    user = users.find(application.engine, name)
     assert user is not None
     return user, page.text
 
@@ -56,7 +56,7 @@ def test_a_user_who_was_added_signs_in_with_the_password_that_is_shown_once(
 
 def test_a_name_that_is_taken_or_cannot_be_one_is_refused(application: Application, admin: Somebody) -> None:
     user, _page = add(application, admin)
-    before = len(users.listed(application.engine))
+    before = len(users.list_all(application.engine))
     for name, status, sentence in (
         (user.name, 400, "already"),
         ("", 400, "1 to 200 printable"),
@@ -66,7 +66,7 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(application: Applicati
         answer = send(admin, "/admin/users", name=name, role="annotator")
         assert answer.status_code == status and sentence in answer.text, name
     assert "A role is one of" in send(admin, "/admin/users", name="fine", role="emperor").text
-    assert len(users.listed(application.engine)) == before
+    assert len(users.list_all(application.engine)) == before
 
 
 def test_what_is_changed_of_a_user_counts_and_is_in_the_audit(application: Application, admin: Somebody) -> None:
@@ -100,7 +100,7 @@ def test_a_form_without_its_token_does_nothing(application: Application, admin: 
             assert admin.post(path, data={**fields, **value}).status_code == 400, path
     unchanged = users.by_id(application.engine, user.annotator_id)
     assert unchanged is not None and unchanged.disabled_at is None and unchanged.name == user.name
-    assert users.named(application.engine, "somebody else") is None
+    assert users.find(application.engine, "somebody else") is None
 
 
 def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(

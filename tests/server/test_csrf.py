@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.auth.links import signed
+from chatfeedback.auth.links import sign
 from chatfeedback.domain.conversation.events import Assignment
 from chatfeedback.server.authentication.csrf import next_address
 
 CONVERSATION = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
-LINK = f"/?assignment={signed(b'a key of a database', Assignment(study='colours', external_id='ü' * 200))}"
+LINK = f"/?assignment={sign(b'a key of a database', Assignment(study='colours', external_id='ü' * 200))}"
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,10 @@ def link(application: Application, provider: OidcProvider, name: str) -> None:
     """Makes a user of whoever calls himself so at the provider; the subject is asked of it by a refused sign-in."""
     seen: list[str] = []
     with Visitor(application) as visitor, pytest.MonkeyPatch.context() as patch:
-        identified = users.identified
-        patch.setattr(users, "identified", lambda engine, issuer, subject: seen.append(subject) or None)
+        identified = users.find_by_identity
+        patch.setattr(users, "find_by_identity", lambda engine, issuer, subject: seen.append(subject) or None)
         back(visitor, signed_in(begun(visitor), name))
-        patch.setattr(users, "identified", identified)
+        patch.setattr(users, "find_by_identity", identified)
     users.add(application.engine, f"{name} here", "annotator", actor_id=None, identity=(provider.issuer, seen[0]))
 
 
@@ -122,7 +122,7 @@ def test_who_was_linked_is_signed_in_and_comes_to_the_page_that_was_wanted(
     assert "Max-Age=0" in cookies[PENDING]
     assert visitor.is_let_in
     entry = audit.latest(application.engine, limit=1)[0]
-    found = users.named(application.engine, "Grace here")
+    found = users.find(application.engine, "Grace here")
     assert found is not None
     assert (entry.action, entry.actor_id, entry.detail) == ("signed_in", found.annotator_id, {"method": "oidc"})
     token = logout_token(application, visitor)
@@ -137,7 +137,7 @@ def test_who_was_linked_is_signed_in_and_comes_to_the_page_that_was_wanted(
 def test_who_is_unknown_is_refused_also_with_the_name_of_a_user(application: Application, visitor: Visitor) -> None:
     for name in ("Somebody", "adam"):
         assert_nobody(visitor, back(visitor, signed_in(begun(visitor), name)), 403, REFUSED)
-    assert users.named(application.engine, "Somebody") is None
+    assert users.find(application.engine, "Somebody") is None
 
 
 def test_with_sign_up_who_is_unknown_becomes_an_annotator_and_nobody_else(open_to_all: Application) -> None:
@@ -146,7 +146,7 @@ def test_with_sign_up_who_is_unknown_becomes_an_annotator_and_nobody_else(open_t
         with Visitor(open_to_all) as visitor:
             assert back(visitor, signed_in(begun(visitor), "adam")).status_code == 303
             assert visitor.get("/admin").status_code == 403
-            found = users.named(open_to_all.engine, "adam (2)")
+            found = users.find(open_to_all.engine, "adam (2)")
             assert found is not None
             ids.add(found.annotator_id)
     assert len(ids) == 1

@@ -81,9 +81,9 @@ def test_a_name_of_other_letters_is_read_as_the_proxy_wrote_it(application: Appl
 def test_who_is_unknown_comes_in_only_where_people_may_sign_up(application: Application) -> None:
     signs_up = application.settings.sign_up
     assert status(application, f"{HEADER}: grace") == (200 if signs_up else 403)
-    found = users.named(application.engine, "grace")
+    found = users.find(application.engine, "grace")
     assert (found.role if found else None) == ("annotator" if signs_up else None)
-    known = {listed.user.annotator_id for listed in users.listed(application.engine)}
+    known = {listed.user.annotator_id for listed in users.list_all(application.engine)}
     for annotator_id in known:
         assert status(application, f"{HEADER}: {annotator_id}", path="/admin") == 403
     for name in ("x" * 201, "a\x85b", "\xe2\x80\xaeb", "\xff\xfe", "..", "a, b"):

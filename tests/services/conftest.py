@@ -17,7 +17,7 @@ from services.service_harness import Room, new_people, open_room
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.02)
-    monkeypatch.setattr(throttle, "SCREEN_SECONDS", 0.005)
+    monkeypatch.setattr(throttle, "UPDATE_SECONDS", 0.005)
     monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 0.05)
     monkeypatch.setattr(manager, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(manager, "STORE_RETRY_SECONDS", (0.01,))

@@ -211,8 +211,8 @@ async def open_room(
         store,
         models,
         REASONS,
-        longest_message=LONGEST_MESSAGE,
-        longest_comment=MAX_COMMENT_CHARS,
+        max_message_chars=LONGEST_MESSAGE,
+        max_comment_chars=MAX_COMMENT_CHARS,
         linger_seconds=LINGER_SECONDS,
     )
     try:

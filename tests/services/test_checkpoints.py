@@ -45,13 +45,13 @@ async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.05)
-    given_up, note = asyncio.Event(), checkpoints._note
+    given_up, note = asyncio.Event(), checkpoints._report_error
 
     def noticed(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
         note(replies, error)
         given_up.set()
 
-    monkeypatch.setattr(checkpoints, "_note", noticed)
+    monkeypatch.setattr(checkpoints, "_report_error", noticed)
     script = server.reply(STORY, hold_after=[1, 2])
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
@@ -78,13 +78,13 @@ async def test_the_log_of_keeping_a_reply_is_not_that_of_the_request_with_which_
     correlation_id.set("of the first request")
     conversation = await room.send()
     told: list[str | None] = []
-    apply_signals = room.service._replies._keeper._heed
+    apply_signals = room.service._replies._checkpointer._apply_signals
 
     def noticed(*given: Any) -> None:
         told.append(correlation_id.get())
         apply_signals(*given)
 
-    monkeypatch.setattr(room.service._replies._keeper, "_heed", noticed)
+    monkeypatch.setattr(room.service._replies._checkpointer, "_apply_signals", noticed)
     await until(lambda: told)
     assert set(told) == {None}
     script.release()

@@ -173,7 +173,8 @@ async def test_a_service_looks_for_dead_replies_again_and_again(
 async def test_a_draft_that_belongs_to_no_reply_is_dropped(survivor: Room) -> None:
     begun_at = now() - 2 * reply_leases.LEASE
     nowhere = new_id()
-    await await_commit(survivor.store.writer.submit(lambda tx: reply_leases.begin(tx, nowhere, nowhere, "dead", begun_at)))
+    future = survivor.store.writer.submit(lambda tx: reply_leases.begin(tx, nowhere, nowhere, "dead", begun_at))
+    await await_commit(future)
 
     async def is_dropped() -> bool:
         await survivor.service.start()

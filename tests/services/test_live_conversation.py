@@ -67,7 +67,7 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
 
     await until(heard)
     assert len(asked) == 1
-    monkeypatch.setattr(manager, "HEARD_SECONDS", -1)
+    monkeypatch.setattr(manager, "VERSION_TTL_SECONDS", -1)
     await seen.refresh()
     assert len(asked) == 2, "what was heard too long ago does not count"
     script.release()
@@ -87,7 +87,7 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
 
     seen = LiveConversation(room.service, room.ada, conversation)
     with monkeypatch.context() as patched:
-        patched.setattr(manager, "HEARD_SECONDS", -1)
+        patched.setattr(manager, "VERSION_TTL_SECONDS", -1)
         patched.setattr(room.service, "conversation", refused)
         await seen.refresh()
     assert seen.trouble == NOT_READ_YET

@@ -15,7 +15,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import Conflict, NotAllowed, NotFound, ReplyRunning, ServerEnding, TooMany
 from chatfeedback.inference.client import Endpoint
 from chatfeedback.services.chat import NEW_CONVERSATION
-from chatfeedback.services.rate_limits import Limits
+from chatfeedback.services.rate_limits import RateLimiter
 from chatfeedback.store.erasure.erasure import erase_conversation
 from openai_server import ScriptedServer
 from services.service_harness import Room, last, open_room, texts, until
@@ -172,7 +172,7 @@ async def test_send_stores_a_prompt_that_was_refused_before(room: Room, server: 
 
 
 async def test_send_of_a_repeat_is_within_every_limit(room: Room, server: ScriptedServer) -> None:
-    room.service._limits = Limits(messages_per_minute=2, streams_at_once=1)
+    room.service._limits = RateLimiter(messages_per_minute=2, streams_at_once=1)
     script = server.reply("one two", hold_after=1)
     prompt_id = prompts.new_page_id()
     first = await send(room, prompt_id)
@@ -186,7 +186,7 @@ async def test_send_of_a_repeat_is_within_every_limit(room: Room, server: Script
     with pytest.raises(TooMany):
         await send(room, refused, second)
     assert (await send(room, prompt_id, second)).version == second.version
-    room.service._limits = Limits()
+    room.service._limits = RateLimiter()
     assert last(await send(room, refused, second)).status == "writing"
 
 

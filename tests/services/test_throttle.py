@@ -34,7 +34,7 @@ class LateLoop:
 
 @pytest.fixture
 async def loop(monkeypatch: pytest.MonkeyPatch) -> LateLoop:
-    monkeypatch.setattr(throttle, "STEP_SECONDS", throttle.SCREEN_SECONDS)
+    monkeypatch.setattr(throttle, "STEP_SECONDS", throttle.UPDATE_SECONDS)
     return LateLoop(monkeypatch)
 
 

@@ -81,7 +81,7 @@ async def test_a_watcher_sees_the_text_grow_and_at_last_where_the_conversation_s
 async def test_the_first_word_is_seen_as_soon_as_it_comes(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "SCREEN_SECONDS", 3600)
+    monkeypatch.setattr(throttle, "UPDATE_SECONDS", 3600)
     script = server.reply("one two three", chunk=4, hold_after=[0, 1])
     watcher = Watcher(room, await room.send())
     await held(script)
@@ -96,7 +96,7 @@ async def test_the_first_word_is_seen_as_soon_as_it_comes(
 async def test_the_end_is_seen_at_once_however_long_the_pause_between_two_paintings(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "SCREEN_SECONDS", 3600)
+    monkeypatch.setattr(throttle, "UPDATE_SECONDS", 3600)
     script = server.reply("one two three", hold_after=1)
     watcher = Watcher(room, await room.send())
     await until(lambda: watcher.text == "one ")
@@ -120,7 +120,7 @@ async def test_the_screen_is_updated_a_few_times_a_second_however_fast_the_model
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    assert 1 / throttle.SCREEN_SECONDS <= 5
+    assert 1 / throttle.UPDATE_SECONDS <= 5
     server.reply(FAST)
     conversation = await room.send()
     started = time.monotonic()
@@ -128,7 +128,7 @@ async def test_the_screen_is_updated_a_few_times_a_second_however_fast_the_model
     elapsed = time.monotonic() - started
     assert seen[-1].text == FAST
     at_once = 3  # that it has begun, its first words, and its end
-    assert len(seen) <= elapsed / throttle.SCREEN_SECONDS + at_once
+    assert len(seen) <= elapsed / throttle.UPDATE_SECONDS + at_once
 
 
 async def test_the_text_is_stored_about_once_a_second_however_fast_the_model_is(
@@ -161,7 +161,7 @@ async def test_a_watcher_who_looks_away_for_a_moment_misses_nothing_that_another
     conversation = await room.send()
     attentive = Watcher(room, conversation)
     await until(lambda: attentive.text == "one ")
-    monkeypatch.setattr(throttle, "SCREEN_SECONDS", 0.3)
+    monkeypatch.setattr(throttle, "UPDATE_SECONDS", 0.3)
     other = Watcher(room, conversation)
     await until(lambda: other.text == "one ")  # and now it waits before it looks again
     script.release()

@@ -18,7 +18,7 @@ from chatfeedback.domain.events import Event
 from chatfeedback.domain.types import new_id
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.coordination import reply_leases
-from chatfeedback.store.database.transactions import writing
+from chatfeedback.store.database.transactions import read_write
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.schema import messages
@@ -160,7 +160,7 @@ def store_half_of_a_command(case: Case) -> str:
 
 
 def change_a_projection(case: Case) -> str:
-    with writing(case.engine) as connection:
+    with read_write(case.engine) as connection:
         connection.execute(update(messages).where(messages.c.text == "prompt one").values(text="prompt two"))
     return f"Conversation {case.conversation_id} opens as something else than its events add up to."
 

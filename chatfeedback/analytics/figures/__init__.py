@@ -1,1 +1,1 @@
-"""Figures: what is computed of the feedback."""
+"""Figures: aggregates of the recorded conversations and feedback."""

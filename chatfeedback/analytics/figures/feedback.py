@@ -1,7 +1,7 @@
-"""The figures on feedback, as data frames: by day, by model, by reason, and the latest one by one.
+"""Figures on feedback, as data frames: by day, by model, by reason, and the latest ratings.
 
-Feedback is what one person says of one reply now, and counts by its last change. All but `by_model` have the feedback
-on texts by people too.
+Feedback is the current rating or comment of one annotator on one reply, and counts by its last change. All figures but
+`by_model` include the feedback on texts by humans.
 """
 
 from __future__ import annotations
@@ -17,56 +17,57 @@ from chatfeedback.query.sql_filters import conditions, of_replies_without_text, 
 from chatfeedback.store.schema import annotators, messages, rating_reasons, ratings
 
 PAGE = 200
-"""Rows of `latest` at once."""
+"""Default number of rows of `latest`."""
 _DAY = 86_400_000_000
-"""In microseconds; `updated_at // _DAY` counts the days of UTC since 1970."""
+"""Microseconds per day; `updated_at // _DAY` counts the UTC days since 1970."""
 _MAX_DAYS = 3660
-"""That are filled up with days without feedback."""
+"""Longest range that is filled up with days without feedback."""
 _EPOCH = date(1970, 1, 1)
 _OF_MODEL = dict.fromkeys(("likes", "dislikes", "n"), "int64") | dict.fromkeys(("like_rate", "low", "high"), "float64")
 
 
 def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
-    """Columns `day` (datetime64, UTC days), `likes`, `dislikes`, `comments`; a row for every day, oldest first.
+    """Return columns `day` (datetime64, UTC days), `likes`, `dislikes`, `comments`; one row per day, oldest first.
 
-    From the first to the last day of the filter, or where it is open, to the first and last day with feedback.
+    The rows go from the first to the last day of the filter. Where it is open, they go to the first or last day with
+    feedback.
     """
-    at, model, annotator = ratings.c.updated_at, ratings.c.model, ratings.c.annotator_id
-    where = conditions(filters, instant=at, model=model, annotator=annotator)
-    day = at // literal_column(str(_DAY), BigInteger)
+    updated_at, model, annotator = ratings.c.updated_at, ratings.c.model, ratings.c.annotator_id
+    where = conditions(filters, instant=updated_at, model=model, annotator=annotator)
+    day = updated_at // literal_column(str(_DAY), BigInteger)
     thumbs = (func.count().filter(ratings.c.value == value) for value in ("like", "dislike"))
-    found = {
+    counts = {
         number: [likes, dislikes, 0]
         for number, likes, dislikes in connection.execute(select(day, *thumbs).where(*where).group_by(day))
     }
-    # Comments are few, and have an index of their own.
-    where = conditions(filters, instant=at, model=without_index(model), annotator=annotator)
+    # Comments are few, and have a partial index.
+    where = conditions(filters, instant=updated_at, model=without_index(model), annotator=annotator)
     commented = select(day, func.count()).where(ratings.c.comment.is_not(None), *where).group_by(day)
     for number, comments in connection.execute(commented):
-        found[number][2] = comments
-    days = _days(filters, sorted(found))
+        counts[number][2] = comments
+    days = _days(filters, sorted(counts))
     frame = pd.DataFrame(
-        [found.get(number, [0, 0, 0]) for number in days], columns=["likes", "dislikes", "comments"], dtype="int64"
+        [counts.get(number, [0, 0, 0]) for number in days], columns=["likes", "dislikes", "comments"], dtype="int64"
     )
     frame.insert(0, "day", pd.to_datetime([_EPOCH + timedelta(days=number) for number in days]))
     return frame
 
 
-def _days(filters: Filters, found: list[int]) -> range:
-    if not found and (filters.since is None or filters.until is None):
+def _days(filters: Filters, days: list[int]) -> range:
+    if not days and (filters.since is None or filters.until is None):
         return range(0)
-    first = found[0] if filters.since is None else (filters.since.date() - _EPOCH).days
-    last = found[-1] if filters.until is None else ((filters.until - timedelta(microseconds=1)).date() - _EPOCH).days
-    if last - first > _MAX_DAYS:  # nobody looks at centuries without feedback
-        first, last = (max(first, found[0]), min(last, found[-1])) if found else (first, first - 1)
+    first = days[0] if filters.since is None else (filters.since.date() - _EPOCH).days
+    last = days[-1] if filters.until is None else ((filters.until - timedelta(microseconds=1)).date() - _EPOCH).days
+    if last - first > _MAX_DAYS:  # do not fill up centuries without feedback
+        first, last = (max(first, days[0]), min(last, days[-1])) if days else (first, first - 1)
     return range(first, last + 1)
 
 
 def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
-    """Columns `model`, `likes`, `dislikes`, `n`, `like_rate`, `low`, `high`; the best liked model first.
+    """Return columns `model`, `likes`, `dislikes`, `n`, `like_rate`, `low`, `high`; highest like rate first.
 
-    `low` and `high` bound the 95 % Wilson interval of the like rate. Replies without text and models without a like or
-    dislike are left out, and so is what people wrote.
+    `low` and `high` are the bounds of the 95 % Wilson interval of the like rate. Replies without text, models without
+    likes or dislikes, and texts by humans are left out.
     """
     where = conditions(
         filters, instant=without_index(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
@@ -93,9 +94,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
 
 
 def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
-    """Columns `value` (like, dislike, or None: given without a thumb), `reason` (a code), `count`; the most frequent
-    first.
-    """
+    """Return columns `value` (like, dislike, or None: no thumb), `reason` (a code), `count`; highest count first."""
     where = conditions(filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id)
     query = (
         select(ratings.c.value, rating_reasons.c.reason, func.count())
@@ -109,13 +108,13 @@ def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
 
 
 def count(connection: Connection, filters: Filters) -> int:
-    """How many rows `latest` has in all."""
+    """Return the total number of rows of `latest`."""
     query = select(func.count()).select_from(ratings).where(*_latest_conditions(filters))
     return connection.execute(query).scalar_one()
 
 
 def latest(connection: Connection, filters: Filters, limit: int = PAGE, offset: int = 0) -> pd.DataFrame:
-    """One row for each rating or comment, the latest first.
+    """Return one row for each rating or comment, latest first.
 
     Columns `rated_at` (datetime64, UTC), `annotator` (name), `model`, `prompt`, `reply`, `rating` (like, dislike or
     None), `reasons` (a tuple of codes), `comment`, `conversation_id`, `message_id`, `annotator_id`.
@@ -142,11 +141,11 @@ def latest(connection: Connection, filters: Filters, limit: int = PAGE, offset: 
         .limit(limit)
         .offset(offset)
     )
-    found = connection.execute(query)
-    frame = pd.DataFrame(found, columns=list(found.keys()), dtype=object)
+    result = connection.execute(query)
+    frame = pd.DataFrame(result, columns=list(result.keys()), dtype=object)
     codes: dict[tuple[str, str], list[str]] = {}
-    given = select(rating_reasons).where(rating_reasons.c.message_id.in_(list(frame["message_id"])))
-    for message_id, annotator_id, reason in connection.execute(given.order_by(rating_reasons.c.reason)):
+    reasons_query = select(rating_reasons).where(rating_reasons.c.message_id.in_(list(frame["message_id"])))
+    for message_id, annotator_id, reason in connection.execute(reasons_query.order_by(rating_reasons.c.reason)):
         codes.setdefault((message_id, annotator_id), []).append(reason)
     keys = zip(frame["message_id"], frame["annotator_id"], strict=True)
     frame.insert(6, "reasons", pd.Series([tuple(codes.get(key, ())) for key in keys], dtype=object))

@@ -1,1 +1,1 @@
-"""OpenID Connect: the client of an identity provider."""
+"""OpenID Connect client of an identity provider."""

@@ -1,8 +1,8 @@
-"""The ID token: what a provider says about who has signed in, and whether it may be believed.
+"""ID token verification (OpenID Connect).
 
-A token is believed when one of the provider's public keys has signed it with an algorithm of `ALGORITHMS`, and it was
-made by this issuer, for this client, for this sign-in (the nonce), and has not run out. A key that can also be used
-to forge a signature, a shared secret, is never tried.
+A token is valid if a public key of the provider has signed it with an algorithm of `ALGORITHMS`. It must also be issued
+by this issuer, for this client and this sign-in (the nonce), and not be expired. A shared secret, which could also
+forge a signature, is never tried as a key.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from joserfc.jws import JWSRegistry
 
 log = logging.getLogger(__name__)
 
-# Signatures that only the provider can make: neither `none` nor HS…, for which its public key would do.
+# Asymmetric signatures only: neither `none` nor HS…, for which an attacker could use the public key as the secret.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-LEEWAY_SECONDS = 60  # how far the provider's clock and ours may be apart
+LEEWAY_SECONDS = 60  # tolerated clock skew between the provider and this server
 _KEY_TYPES = ("RSA", "EC")
 _MAX_SUBJECT_CHARS = 255
 _MAX_HEADER_CHARS = 8192
 
 
 def signing_keys(document: dict[str, Any]) -> KeySet:
-    """The keys of a JWK set that can check a signature. Raises ValueError when it is not a set of keys.
+    """Return the keys of a JWK set that can verify a signature. Raises ValueError if it is not a JWK set.
 
-    Keys of another kind are left out, as RFC 7517 wants it: providers publish new kinds beside the old ones.
+    Unknown key types are ignored, as RFC 7517 requires: providers publish new types beside the old ones.
     """
     published = document.get("keys")
     if not isinstance(published, list):
@@ -49,13 +49,13 @@ def signing_keys(document: dict[str, Any]) -> KeySet:
 def verify_id_token(
     token: str, keys: KeySet, *, issuer: str, client_id: str, nonce: str, access_token: str | None
 ) -> dict[str, Any]:
-    """The claims of an ID token that passes every check; `sub` is a printable text of 1 to 255 characters.
+    """Verify an ID token and return its claims; `sub` is a printable text of 1 to 255 characters.
 
-    `access_token` is what came with it: where the ID token names its hash, they must fit. Raises JoseError:
-    InvalidKeyIdError for a key that is not in `keys`, BadSignatureError for another signature than the key's.
+    `access_token` is the one that came with it; it must match the hash in the ID token, if there is one. Raises
+    JoseError: InvalidKeyIdError for a key that is not in `keys`, BadSignatureError for an invalid signature.
     """
     registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
-    registry.max_header_length = _MAX_HEADER_CHARS  # some providers put the key's certificates there
+    registry.max_header_length = _MAX_HEADER_CHARS  # some providers send the key's certificates in the header
     options = {
         "iss": {"essential": True, "value": issuer},
         "aud": {"essential": True, "value": client_id},
@@ -69,8 +69,8 @@ def verify_id_token(
         claims.validate(leeway=LEEWAY_SECONDS)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise DecodeError(f"not a token ({type(error).__name__})") from error
-    named = claims.get("nonce")
-    if not named or not isinstance(named, str) or not same(named, nonce):
+    token_nonce = claims.get("nonce")
+    if not token_nonce or not isinstance(token_nonce, str) or not constant_time_equal(token_nonce, nonce):
         raise InvalidClaimError("nonce")
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_CHARS or not subject.isprintable():
@@ -78,6 +78,6 @@ def verify_id_token(
     return dict(claims)
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two texts are equal; how long that takes does not tell where they differ."""
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+def constant_time_equal(first: str, second: str) -> bool:
+    """Compare two texts in constant time, against timing attacks."""
+    return hmac.compare_digest(first.encode("utf-8", "surrogatepass"), second.encode("utf-8", "surrogatepass"))

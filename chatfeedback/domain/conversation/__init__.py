@@ -1,1 +1,1 @@
-"""Conversations: events, state, decisions."""
+"""Conversations: events, state, fold and decisions."""

@@ -1,9 +1,9 @@
-"""What may happen next: each function looks at a conversation and returns the bodies of new events, or refuses.
+"""Decisions on a conversation: each function returns the bodies of new events, or refuses by raising.
 
-Nothing is changed here. What changes nothing returns `()`. Whatever alters what is shown (send, retry, undo, edit,
-choose) expects the `tree_version` that the person saw (`seen`; None: whatever it is now), and raises
-Conflict for a page that is out of date. Ratings and the end of a reply name a message instead, and Clear leaves the
-conversation as it is: they are never in conflict with anything.
+Decisions are pure, and return `()` if nothing changes. Whatever alters what is shown (send, retry, undo, edit, choose)
+expects the `tree_version` that the annotator saw (`seen`; None: the current one). It raises Conflict for an outdated
+page. Ratings and the end of a reply name a message instead, and Clear changes nothing that is shown: they never
+conflict.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANGED_ELSEWHERE = "This conversation was changed in another tab; here is its n
 
 
 class ThreadMessage(NamedTuple):
-    """What a model is told of a message."""
+    """A message as the model gets it."""
 
     message_id: str
     role: Role
@@ -43,11 +43,11 @@ class ThreadMessage(NamedTuple):
 
 
 Plan = Callable[[Sequence[ThreadMessage]], Generation]
-"""From the thread to be answered, oldest first, to what the model will be asked."""
+"""Plans a generation from the thread to be answered, oldest first."""
 
 
 def message_of(conversation: Conversation, message_id: str) -> Message:
-    """The message with this id; raises NotFound."""
+    """Return the message with this id. Raises NotFound."""
     try:
         return conversation.messages[message_id]
     except KeyError:
@@ -55,7 +55,7 @@ def message_of(conversation: Conversation, message_id: str) -> Message:
 
 
 def thread_of(messages: Sequence[Message]) -> list[ThreadMessage]:
-    """What a model is told of these: everything that has a text."""
+    """Return these messages as the model gets them: all that have a text."""
     return [ThreadMessage(m.message_id, m.role, m.text) for m in messages if m.text]
 
 
@@ -73,12 +73,25 @@ def send(
     viewed_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """A prompt after what is on view, and the start of its reply; starts the conversation if it is new.
+    """Return a prompt after what is on view and the start of its reply; also the start of a new conversation.
 
-    `consent_version`: of the consent that the person has given, for a conversation that starts, as is `assignment`.
-    `event_id`: of the prompt's event, if it is known before: a prompt whose event is there changes nothing, whatever
-    was `seen`. `viewed_id`, here and below: the alternative of the last reply that the person looks at, if it is not
-    the stored one; who goes on from it has chosen it. Raises InputError when it is none.
+    Args:
+        conversation: Current state; version 0 for a new conversation.
+        text: The prompt.
+        plan: Plans the generation.
+        message_id: Id of the prompt.
+        reply_id: Id of the reply.
+        altered: Whether characters of the prompt were replaced.
+        consent_version: Consent text that the annotator agreed to, for a new conversation.
+        assignment: Study assignment, for a new conversation.
+        event_id: Id of the prompt's event, if derived. Idempotent: if that event exists, nothing changes.
+        viewed_id: Alternative of the last reply that the annotator views, if not the stored one; going on from it
+            chooses it.
+        seen: Tree version that the annotator saw; not checked if the event exists.
+
+    Raises:
+        InputError: `viewed_id` is not an alternative of the last reply.
+        Conflict: The page is outdated, or a reply is running.
     """
     if event_id is not None and conversation.has_event(event_id):
         return ()
@@ -99,7 +112,7 @@ def retry(
     viewed_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """Another reply beside `message_id`, which must be the last message on view.
+    """Return the start of another reply beside `message_id`, which must be the last message on view.
 
     An alternative that is retried is not chosen: it was not good enough.
     """
@@ -119,7 +132,7 @@ def retry(
 def undo(
     conversation: Conversation, *, viewed_id: str | None = None, seen: int | None
 ) -> tuple[*tuple[AlternativeChosen, ...], TurnUndone]:
-    """Takes the last prompt on view and what followed it off the screen; no alternative is chosen by that."""
+    """Return the removal of the last prompt on view and what followed it; it chooses no alternative."""
     _expect(conversation, seen)
     on_view, chosen = _on_view(conversation, viewed_id)
     shown = on_view.shown()
@@ -142,9 +155,9 @@ def edit(
     viewed_id: str | None = None,
     seen: int | None,
 ) -> tuple[Body, ...]:
-    """A human's version in the place of a message on view; an edited prompt gets a new reply.
+    """Return a human's version of a message on view; an edited prompt gets a new reply.
 
-    Who edits an alternative, or what follows it, has chosen it.
+    Editing an alternative, or what follows it, chooses it.
     """
     _expect(conversation, seen)
     old = message_of(conversation, message_id)
@@ -163,7 +176,7 @@ def edit(
         model=old.model,
     )
     if old.shown:
-        chosen = ()  # it comes before the alternatives
+        chosen = ()  # the message comes before the alternatives
     if old.role == "assistant":
         return (*chosen, edited)
     thread = [*thread_of(conversation.thread(old.parent_id)), ThreadMessage(new_id, "user", text)]
@@ -171,14 +184,14 @@ def edit(
 
 
 def check_has_text(conversation: Conversation, message_id: str) -> None:
-    """Raise InputError for a reply of a model without text: a sentence of ours stands in its place."""
+    """Check that a message has a text or a human author. Raises InputError: an error sentence is shown in its place."""
     message = message_of(conversation, message_id)
     if not message.text and message.author_id is None:
         raise InputError("This reply has no text that could be edited; press Retry for another one.")
 
 
 def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[()] | tuple[AlternativeChosen]:
-    """Another alternative of the last reply is the one to go on from. To look at one writes nothing."""
+    """Return the choice of another alternative of the last reply to go on from; viewing one writes nothing."""
     _expect(conversation, seen)
     head = conversation.messages.get(conversation.head_id or "")
     chosen = message_of(conversation, message_id)
@@ -190,15 +203,16 @@ def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> 
 
 
 def clear(conversation: Conversation) -> tuple[Body, ...]:
-    """The person goes on to a new conversation; a running reply is left to end by itself."""
+    """Return the end of this conversation for the annotator; a running reply finishes by itself."""
     just_cleared = conversation.cleared_at is not None and conversation.cleared_at == conversation.updated_at
     return () if just_cleared or not conversation.version else (ConversationCleared(),)
 
 
 def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, ...]:
-    """The end of a reply; whoever comes second changes nothing.
+    """Return the end of a reply; `()` if it has ended already.
 
-    But for one: who was taken for dead while the store was out of reach, and comes back with more than was saved.
+    One exception: an owner that was declared dead while the store was unreachable, and returns with more text than was
+    checkpointed.
     """
     reply = message_of(conversation, finished.message_id)
     came_back = reply.status == "interrupted" and len(finished.text) > len(reply.text)
@@ -224,7 +238,7 @@ def _started(consent_version: str | None, assignment: Assignment) -> Conversatio
 def _on_view(
     conversation: Conversation, viewed_id: str | None
 ) -> tuple[Conversation, tuple[()] | tuple[AlternativeChosen]]:
-    """Return the conversation with its head where the person looks, and the event that would put it there."""
+    """Return the conversation with its head where the annotator looks, and the event that would move it there."""
     if viewed_id is None or viewed_id == conversation.head_id:
         return conversation, ()
     chosen = choose(conversation, message_id=viewed_id, seen=None)

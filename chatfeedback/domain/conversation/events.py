@@ -1,4 +1,4 @@
-"""Events of a conversation."""
+"""Conversation events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatfeedback.domain.types import FinalStatus, Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What makes a reply: enough to ask the same question again. Never holds a secret."""
+    """Parameters of a generation, enough to repeat the request; never holds a secret."""
 
     model: str
     endpoint: str
@@ -21,14 +21,14 @@ class Generation:
     seed: int
     system_prompt: str
     sent_ids: tuple[str, ...]
-    """Ids of the messages sent, oldest first; the ones missing from the thread did not fit into the window."""
+    """Ids of the messages sent, oldest first. Other messages of the thread did not fit into the context window."""
     model_id: str | None = None
-    """The id of the model at its endpoint; `model` is its name here. None in events before schema version 3."""
+    """Id of the model at its endpoint; `model` is its name here. None in events before schema version 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """The provenance of a reply: what was sent, and what the endpoint said of itself; None where that is not known.
+    """Provenance of a reply: the parameters sent, and what the endpoint reports of itself; None where unknown.
 
     A parameter that was left out, or sent under another name, is None.
     """
@@ -38,13 +38,13 @@ class Provenance:
     sent_max_tokens: int | None = None
     sent_seed: int | None = None
     reported_model: str | None = None
-    """The model that answered, in the endpoint's own words: often with a version."""
+    """Model that answered, as the endpoint names it, often with a version."""
     system_fingerprint: str | None = None
-    """Of the configuration that answered (OpenAI: chat completion chunk)."""
+    """Fingerprint of the configuration that answered (OpenAI: chat completion chunk)."""
     reported_provider: str | None = None
-    """The provider that the Hub or another router chose."""
+    """Provider that the Hub or another router chose."""
     weights_sha256: str | None = None
-    """Of the file of a local model, in hexadecimal digits."""
+    """SHA-256 of the file of a local model, in hexadecimal digits."""
 
 
 UNKNOWN = Provenance()
@@ -52,13 +52,13 @@ UNKNOWN = Provenance()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """The study that a conversation belongs to; None where nothing was said."""
+    """Study assignment of a conversation; None where unassigned."""
 
     study: str | None = None
     condition: str | None = None
-    """The arm of the study."""
+    """Arm of the study."""
     external_id: str | None = None
-    """Of the annotator or the task, in another system."""
+    """Id of the annotator or the task in another system."""
 
 
 UNASSIGNED = Assignment()
@@ -70,7 +70,7 @@ class ConversationStarted:
 
     KIND: ClassVar = "conversation_started"
     consent_version: str | None = None
-    """Of the consent text that the annotator had agreed to; None: none was asked for."""
+    """Consent text that the annotator had agreed to; None if none was required."""
     study: str | None = None
     condition: str | None = None
     external_id: str | None = None
@@ -78,7 +78,7 @@ class ConversationStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSent:
-    """A prompt. `altered`: characters that no database keeps (NUL, lone surrogates) became U+FFFD."""
+    """A prompt was sent. `altered`: characters that no database stores (NUL, lone surrogates) became U+FFFD."""
 
     KIND: ClassVar = "message_sent"
     message_id: str
@@ -89,7 +89,7 @@ class MessageSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyStarted:
-    """The model was asked for a reply; `replaces_id` is the reply that it is an alternative to."""
+    """A reply was requested from the model; `replaces_id` is the reply that it is an alternative to."""
 
     KIND: ClassVar = "reply_started"
     message_id: str
@@ -99,12 +99,13 @@ class ReplyStarted:
 
     @property
     def model(self) -> str:
+        """Name of the requested model."""
         return self.generation.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFinished:
-    """The reply ended, with all the text that came; `error` is the sentence shown when it failed."""
+    """A reply ended, with all the text that arrived; `error` is the sentence shown if it failed."""
 
     KIND: ClassVar = "reply_finished"
     message_id: str
@@ -121,14 +122,14 @@ class ReplyFinished:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     sent_ids: tuple[str, ...] | None = None
-    """Set when fewer messages were sent in the end than `ReplyStarted` planned."""
+    """Set if fewer messages were sent than `ReplyStarted` planned."""
     provenance: Provenance = UNKNOWN
-    """Nothing is known of a reply for which no endpoint was reached, and in events before schema version 3."""
+    """`UNKNOWN` if no endpoint was reached, and in events before schema version 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRetried:
-    """Another answer was asked for instead of `message_id`, which stays as an alternative."""
+    """Another reply was requested instead of `message_id`, which stays as an alternative."""
 
     KIND: ClassVar = "reply_retried"
     message_id: str
@@ -137,7 +138,7 @@ class ReplyRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnUndone:
-    """The last exchange, from the prompt `message_id` on, was taken off the screen."""
+    """The last exchange, from the prompt `message_id` on, was removed from the screen."""
 
     KIND: ClassVar = "turn_undone"
     message_id: str
@@ -146,7 +147,7 @@ class TurnUndone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEdited:
-    """A human wrote `message_id` in the place of `replaces_id`; what followed leaves the screen."""
+    """A human wrote `message_id` to replace `replaces_id`; what followed leaves the screen."""
 
     KIND: ClassVar = "message_edited"
     message_id: str
@@ -156,7 +157,7 @@ class MessageEdited:
     text: str
     altered: bool = False
     model: str | None = None
-    """The model whose reply was corrected, for an edited reply."""
+    """Model whose reply was corrected, for an edited reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,27 +172,27 @@ class AlternativeChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationCleared:
-    """The person went on to a new conversation; this one is kept."""
+    """The annotator went on to a new conversation; this one is kept."""
 
     KIND: ClassVar = "conversation_cleared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationErased:
-    """The receipt that stands in the place of all the events of a conversation; nothing follows it.
+    """Receipt that replaces all events of an erased conversation; no event follows it.
 
-    The actor of a receipt is the annotator whose words are gone. Who erased them is in the audit.
+    The actor of a receipt is the annotator whose text was erased. The administrator who erased it is in the audit.
     """
 
     KIND: ClassVar = "conversation_erased"
     events: int
-    """That were there, the versions before this one."""
+    """Number of erased events, which had the versions before this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatorRedacted:
-    """The receipt that what the actor wrote in this conversation, which is another's, was taken out of its events."""
+    """Receipt that the actor's text was redacted from events of this conversation, which is another annotator's."""
 
     KIND: ClassVar = "annotator_redacted"
     events: int
-    """That have lost their words."""
+    """Number of redacted events."""

@@ -1,6 +1,6 @@
-"""The fold: what events add up to. The only place where the meaning of an event is written down.
+"""Fold of the events of a conversation: the only place that defines the meaning of an event.
 
-A conversation is a value here: `evolve` returns a new one and leaves the old one as it was.
+A conversation is a value here: `evolve` returns a new one and leaves the old one unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TITLE_LENGTH = 80
 
 @dataclass(slots=True)
 class Changes:
-    """What a run of events touched, for whoever stores the result."""
+    """Parts of a conversation that a run of events touched, for the projections."""
 
     added: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
@@ -42,11 +42,12 @@ class Changes:
 
 
 def evolve(before: Conversation, events: Iterable[Event]) -> tuple[Conversation, Changes]:
-    """The conversation after `events`, and what they touched; `before` stays as it was.
+    """Return the conversation after `events`, and what they touched; `before` is not changed.
 
-    Raises ValueError when the events do not continue at the next version.
+    Raises:
+        ValueError: The events do not continue at the next version.
     """
-    after = Conversation(  # by hand: `replace` asks for the fields of the class each time
+    after = Conversation(  # by hand: `replace` looks up the fields each time
         before.conversation_id,
         before.annotator_id,
         before.title,
@@ -70,7 +71,7 @@ def evolve(before: Conversation, events: Iterable[Event]) -> tuple[Conversation,
 
 
 def fold(conversation_id: str, events: Iterable[Event]) -> Conversation:
-    """The conversation that these events, oldest first, add up to."""
+    """Return the conversation that these events, oldest first, fold to."""
     return evolve(Conversation(conversation_id), events)[0]
 
 
@@ -80,7 +81,7 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
         raise ValueError(f"event {event.event_id} does not follow version {state.version}")
     state.version = event.version
     if isinstance(body, AnnotatorRedacted):
-        return  # nothing has happened in the conversation
+        return  # a receipt changes no state
     state.updated_at = event.occurred_at
     match body:
         case ConversationStarted():
@@ -88,20 +89,20 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
             state.consent_version = body.consent_version
             state.assignment = Assignment(study=body.study, condition=body.condition, external_id=body.external_id)
         case MessageSent() | MessageEdited():
-            _add(state, _written(event, body), changes)
+            _add(state, _human_message(event, body), changes)
             if body.parent_id is None:
                 state.title = _title(body.text)
         case ReplyStarted():
-            _add(state, _started(event, body), changes)
+            _add(state, _reply_message(event, body), changes)
             state.writing_id = body.message_id
         case ReplyFinished():
             _finish(state, event, body, changes)
         case ReplyRetried():
-            _show(state, state.messages[body.message_id].parent_id, changes)
+            _move_head(state, state.messages[body.message_id].parent_id, changes)
         case TurnUndone():
-            _show(state, state.messages[body.message_id].parent_id, changes)
+            _move_head(state, state.messages[body.message_id].parent_id, changes)
         case AlternativeChosen():
-            _show(state, state.tip(body.message_id), changes)
+            _move_head(state, state.tip(body.message_id), changes)
         case MessageRated() | RatingCleared():
             _rate(state, event, body, changes)
         case ConversationCleared():
@@ -111,7 +112,7 @@ def _apply(state: Conversation, event: Event, changes: Changes) -> None:
 
 
 def _next_version(state: Conversation, body: Body) -> int | None:
-    """The version that this must have to come next; None when it must not come at all."""
+    """Return the version that this event must have; None if no event may follow."""
     if isinstance(body, ConversationErased):
         return body.events + 1 if state.version == 0 else None
     return None if state.erased else state.version + 1
@@ -120,11 +121,11 @@ def _next_version(state: Conversation, body: Body) -> int | None:
 def _title(text: str) -> str:
     line = " ".join(text[: 4 * TITLE_LENGTH].split())
     if not line:
-        return "…"  # redacted; no prompt is empty
+        return "…"  # redacted: no prompt is empty
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
 
 
-def _written(event: Event, body: MessageSent | MessageEdited) -> Message:
+def _human_message(event: Event, body: MessageSent | MessageEdited) -> Message:
     return Message(
         message_id=body.message_id,
         version=event.version,
@@ -140,7 +141,7 @@ def _written(event: Event, body: MessageSent | MessageEdited) -> Message:
     )
 
 
-def _started(event: Event, body: ReplyStarted) -> Message:
+def _reply_message(event: Event, body: ReplyStarted) -> Message:
     return Message(
         message_id=body.message_id,
         version=event.version,
@@ -160,7 +161,7 @@ def _started(event: Event, body: ReplyStarted) -> Message:
 def _add(state: Conversation, message: Message, changes: Changes) -> None:
     state.messages[message.message_id] = message
     changes.added.add(message.message_id)
-    _show(state, message.message_id, changes)
+    _move_head(state, message.message_id, changes)
 
 
 def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Changes) -> None:
@@ -190,34 +191,34 @@ def _finish(state: Conversation, event: Event, body: ReplyFinished, changes: Cha
     changes.finished.add(body.message_id)
     if state.writing_id == body.message_id:
         state.writing_id = None
-    # A retry that brought nothing leaves the old reply on the screen. What a human wrote in the place of one counts
-    # also when its words were redacted since: that must not move the head.
+    # A retry without text leaves the old reply on the screen. A reply edited by a human counts even if its text was
+    # redacted since: a redaction must not move the head.
     old = state.messages.get(reply.replaces_id) if reply.replaces_id else None
     if not body.text and state.head_id == body.message_id and old is not None and (old.text or old.author_id):
-        _show(state, old.message_id, changes)
+        _move_head(state, old.message_id, changes)
 
 
-def _show(state: Conversation, head_id: str | None, changes: Changes) -> None:
-    """Moves the head, and keeps `shown` and `active_child_id` of the messages that it passes."""
+def _move_head(state: Conversation, head_id: str | None, changes: Changes) -> None:
+    """Move the head, and update `shown` and `active_child_id` of the messages on both paths."""
     messages, old_head = state.messages, state.head_id
     state.head_id, state.tree_version = head_id, state.version
     if head_id is not None and messages[head_id].parent_id == old_head:
-        # The everyday case, a child of the head, costs the same however long the conversation is.
+        # The common case, a child of the head, costs the same at any length of the conversation.
         leaving: list[Message] = []
         entering = [messages[old_head], messages[head_id]] if old_head else [messages[head_id]]
     else:
         entering = state.thread(head_id)
-        kept = {message.message_id for message in entering}
-        leaving = [message for message in state.thread(old_head) if message.message_id not in kept]
+        entering_ids = {message.message_id for message in entering}
+        leaving = [message for message in state.thread(old_head) if message.message_id not in entering_ids]
     for message in leaving:
-        _place(state, message, False, message.active_child_id, changes)
+        _set_position(state, message, False, message.active_child_id, changes)
     for message, child in zip_longest(entering, entering[1:]):
-        _place(state, message, True, child.message_id if child else None, changes)
+        _set_position(state, message, True, child.message_id if child else None, changes)
 
 
-def _place(state: Conversation, message: Message, shown: bool, child: str | None, changes: Changes) -> None:
+def _set_position(state: Conversation, message: Message, shown: bool, child: str | None, changes: Changes) -> None:
     if message.shown != shown or message.active_child_id != child:
-        state.messages[message.message_id] = Message(  # by hand, as in `evolve`: two for each prompt
+        state.messages[message.message_id] = Message(  # by hand, as in `evolve`: twice for each prompt
             message.message_id,
             message.version,
             message.role,

@@ -1,4 +1,4 @@
-"""Decisions about feedback."""
+"""Decisions about feedback: the new events for a rating, or a refusal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chatfeedback.errors import NotOffered, NotRateable
 
 
 class RatingChange(NamedTuple):
-    """The part of a rating that a person sets; None leaves it, "" clears it.
+    """The part of a rating that an annotator sets; None leaves a field, "" clears it.
 
-    `reasons`: of each that is named, whether it is chosen. The others stay, which may have been chosen on another page.
+    `reasons` maps the codes that change to whether they are chosen. Other codes stay: another tab may have chosen them.
     """
 
     value: str | None = None
@@ -34,10 +34,19 @@ def rate(
     reasons: Mapping[str, str],
     set_aside: Collection[str] = (),
 ) -> tuple[Body, ...]:
-    """The rating that is wanted, whatever it was. `reasons`: the configured codes and their polarity.
+    """Return the events that set the rating, whatever it was; `()` if nothing changes.
 
-    `set_aside`: reasons that come back with a new value that they go with (see the function of that name). Raises
-    NotRateable for anything but a reply with text, NotOffered for an unknown value or reason.
+    Args:
+        conversation: Current state.
+        change: Fields to set.
+        message_id: The reply.
+        annotator_id: The annotator who rates.
+        reasons: The configured codes and their polarity.
+        set_aside: Reasons to restore with a value that they go with, as returned by `set_aside`.
+
+    Raises:
+        NotRateable: The message is not a reply with text.
+        NotOffered: The value or a reason is unknown.
     """
     message = message_of(conversation, message_id)
     if message.role != "assistant":
@@ -77,9 +86,12 @@ def rate(
 
 
 def set_aside(ratings: Iterable[MessageRated | RatingCleared]) -> frozenset[str]:
-    """Return the reasons that went with a change of the value, and not by hand; the ratings of a reply, oldest first.
+    """Return the reasons that were removed by a change of the value, not by hand.
 
-    A like with reasons that becomes a dislike by mistake, and a like again, has its reasons back.
+    A like with reasons that is changed to a dislike by mistake, and back, gets its reasons back.
+
+    Args:
+        ratings: The ratings of one reply by one annotator, oldest first.
     """
     aside: set[str] = set()
     for rating in ratings:
@@ -89,34 +101,34 @@ def set_aside(ratings: Iterable[MessageRated | RatingCleared]) -> frozenset[str]
     return frozenset(aside)
 
 
-def _value(wanted: str | None, before: Rating | None) -> RatingValue | None:
-    match wanted:
+def _value(requested: str | None, before: Rating | None) -> RatingValue | None:
+    match requested:
         case None:
             return before.value if before else None
         case "":
             return None
         case "like" | "dislike":
-            return wanted
+            return requested
     raise NotOffered("A rating is like, dislike or nothing.")
 
 
 def _codes(
-    wanted: Mapping[str, bool],
+    changes: Mapping[str, bool],
     before: Rating | None,
     value: RatingValue | None,
     polarity: Mapping[str, str],
     set_aside: Collection[str],
 ) -> tuple[str, ...]:
-    """Return the reasons, without those that speak against the value. Codes retired from the settings may stay.
+    """Return the reason codes, without those of the opposite polarity. Codes retired from the settings may stay.
 
-    A new value brings back those that were set aside for it; a value that is taken away takes the reasons along.
+    A new value restores the reasons that were set aside for it; removing the value removes the reasons.
     """
     codes = set(before.reasons) if before else set()
     known = codes | polarity.keys()
     if value != (before.value if before else None):
         codes = codes.union(set_aside) if value is not None else set()
-    if unknown := sorted(wanted.keys() - known.union(set_aside)):
+    if unknown := sorted(changes.keys() - known.union(set_aside)):
         raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")
-    codes.update(code for code, is_chosen in wanted.items() if is_chosen)
-    codes.difference_update(code for code, is_chosen in wanted.items() if not is_chosen)
+    codes.update(code for code, is_chosen in changes.items() if is_chosen)
+    codes.difference_update(code for code, is_chosen in changes.items() if not is_chosen)
     return tuple(sorted(c for c in codes if value is None or polarity.get(c, "any") in ("any", value)))

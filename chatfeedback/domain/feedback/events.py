@@ -1,4 +1,4 @@
-"""Events of feedback."""
+"""Feedback events."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ RatingValue = Literal["like", "dislike"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRated:
-    """The rating of a reply by the actor is now this; the previous one is carried along."""
+    """A rating of a reply by the actor was set; it carries the previous one."""
 
     KIND: ClassVar = "message_rated"
     message_id: str
     value: RatingValue | None
     reasons: tuple[str, ...]
-    """Codes, sorted."""
+    """Reason codes, sorted."""
     comment: str | None
     altered: bool = False
     previous_value: RatingValue | None
     previous_reasons: tuple[str, ...]
     previous_comment: str | None
     model: str | None
-    """None for text that a human wrote: it counts for no model."""
+    """None for text by a human, which counts for no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatingCleared:
-    """The thumb was taken back, and its reasons with it; a comment stays."""
+    """The thumb and its reasons were removed; a comment stays."""
 
     KIND: ClassVar = "rating_cleared"
     message_id: str

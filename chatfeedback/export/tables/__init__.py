@@ -1,1 +1,1 @@
-"""Tables: which rows an export has."""
+"""Tables: the rows of each dataset."""

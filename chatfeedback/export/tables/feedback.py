@@ -1,8 +1,8 @@
-"""The feedback: one row for each current rating or comment, with what was rated.
+"""Feedback dataset: one row for each current rating or comment, with the reply that it is about.
 
 A row needs the thread before the reply, the reasons and the clicks. They come from three streams beside that of the
-ratings, all in the order of the conversations, for a few conversations in one statement; in memory are the messages
-of the one conversation that is being written.
+ratings, all in the order of the conversations, one statement for a batch of conversations. Only the messages of the
+current conversation are in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chatfeedback.query.streaming import OF_CONVERSATION, Row, beside_conversati
 from chatfeedback.store.schema import conversations, events, messages, rating_reasons, ratings
 
 OF_MODEL = ("model_id", "reported_model", "system_fingerprint", "reported_provider", "weights_sha256")
-"""Columns that say which model wrote the reply, as `messages` has them."""
+"""Columns that identify the model of the reply, as in `messages`."""
 
 COLUMNS = (
     Column("conversation_id"),
@@ -50,7 +50,7 @@ COLUMNS = (
 )
 
 CONVERSATION_BATCH = 100
-"""That one statement asks for."""
+"""Conversations per statement."""
 
 _CHOSEN: BindParameter[list[str]] = bindparam("chosen", expanding=True)
 
@@ -108,7 +108,7 @@ _REASONS = (
 )
 _CLICKS = (
     select(events.c.conversation_id, events.c.message_id, events.c.actor_id, events.c.event_id)
-    # The index on kinds would lead through all ratings that there are.
+    # The index on kinds would read all ratings of the database.
     .where(
         events.c.conversation_id.in_(_CHOSEN), without_index(events.c.kind).in_((MessageRated.KIND, RatingCleared.KIND))
     )
@@ -117,63 +117,63 @@ _CLICKS = (
 
 
 def rows(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
-    """The rows, by conversation, then in the order in which the replies were made, then by annotator."""
+    """Yield the rows, ordered by conversation, then by reply in the order of creation, then by annotator."""
     statement = (
         beside_conversations(selected, ratings).add_columns(*_RATING_COLUMNS).order_by(ratings.c.conversation_id)
     )
     with closing(streamed(connection, statement)) as stored:
         groups = groupby(map(_Rating._make, stored), itemgetter(0))
-        listed = ((conversation_id, list(group)) for conversation_id, group in groups)
-        while batch := list(islice(listed, CONVERSATION_BATCH)):
-            yield from _of_conversations(connection, batch)
+        rated = ((conversation_id, list(group)) for conversation_id, group in groups)
+        while batch := list(islice(rated, CONVERSATION_BATCH)):
+            yield from _batch_rows(connection, batch)
 
 
-def _of_conversations(connection: Connection, batch: list[tuple[str, list[_Rating]]]) -> Generator[Row, None, None]:
+def _batch_rows(connection: Connection, batch: list[tuple[str, list[_Rating]]]) -> Generator[Row, None, None]:
     chosen = {"chosen": [conversation_id for conversation_id, _ in batch]}
     with (
-        closing(streamed(connection, _MESSAGES, chosen)) as told,
-        closing(streamed(connection, _REASONS, chosen)) as given,
-        closing(streamed(connection, _CLICKS, chosen)) as made,
+        closing(streamed(connection, _MESSAGES, chosen)) as message_rows,
+        closing(streamed(connection, _REASONS, chosen)) as reason_rows,
+        closing(streamed(connection, _CLICKS, chosen)) as click_rows,
     ):
-        threads, reasons, clicks = GroupedCursor(told), GroupedCursor(given), GroupedCursor(made)
+        threads, reasons, clicks = GroupedCursor(message_rows), GroupedCursor(reason_rows), GroupedCursor(click_rows)
         for conversation_id, rated in batch:
-            known = {message.message_id: message for message in map(_Message._make, threads.take(conversation_id))}
+            by_id = {message.message_id: message for message in map(_Message._make, threads.take(conversation_id))}
             codes = _by_rating(reasons.take(conversation_id))
             event_ids = _by_rating(clicks.take(conversation_id))
-            rated.sort(key=lambda rating: (known[rating.message_id].version, rating.annotator_id))
+            rated.sort(key=lambda rating: (by_id[rating.message_id].version, rating.annotator_id))
             for rating in rated:
                 key = rating.message_id, rating.annotator_id
-                yield _row(rating, known, sorted(codes.get(key, ())), event_ids[key])
+                yield _row(rating, by_id, sorted(codes.get(key, ())), event_ids[key])
 
 
 class GroupedCursor:
-    """A stream in the order of the conversations, taken a conversation at a time."""
+    """Cursor over a stream ordered by conversation, read one conversation at a time."""
 
     def __init__(self, stream: Iterable[Row]) -> None:
         self._groups = groupby(stream, itemgetter(0))
         self._next = next(self._groups, None)
 
     def take(self, conversation_id: str) -> list[Row]:
-        """The rows of this conversation, which comes after those taken before; `[]` where there are none."""
+        """Return the rows of this conversation, which must follow those taken before; `[]` if it has none."""
         if self._next is None or self._next[0] != conversation_id:
             return []
-        taken = list(self._next[1])
+        group = list(self._next[1])
         self._next = next(self._groups, None)
-        return taken
+        return group
 
 
-def _by_rating(found: Iterable[Row]) -> dict[tuple[str, str], list[str]]:
-    """The last column in lists, by message id and annotator id."""
+def _by_rating(grouped: Iterable[Row]) -> dict[tuple[str, str], list[str]]:
+    """Return the last column as lists by (message id, annotator id)."""
     lists: dict[tuple[str, str], list[str]] = {}
-    for _conversation_id, message_id, annotator_id, value in found:
+    for _conversation_id, message_id, annotator_id, value in grouped:
         lists.setdefault((message_id, annotator_id), []).append(value)
     return lists
 
 
-def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], event_ids: list[str]) -> Row:
-    reply = known[rating.message_id]
-    before = _thread(known, reply.parent_id)
-    prompt = next((message.text for message in reversed(before) if message.role == "user"), None)
+def _row(rating: _Rating, by_id: Mapping[str, _Message], reasons: list[str], event_ids: list[str]) -> Row:
+    reply = by_id[rating.message_id]
+    thread = _thread(by_id, reply.parent_id)
+    prompt = next((message.text for message in reversed(thread) if message.role == "user"), None)
     return (
         rating.conversation_id,
         rating.message_id,
@@ -181,7 +181,7 @@ def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], eve
         reply.model,
         reply.author_id,
         reply.system_prompt,
-        _json([{"role": message.role, "content": message.text} for message in before if message.text]),
+        _json([{"role": message.role, "content": message.text} for message in thread if message.text]),
         prompt,
         reply.text,
         reply.status,
@@ -201,11 +201,11 @@ def _row(rating: _Rating, known: Mapping[str, _Message], reasons: list[str], eve
     )
 
 
-def _thread(known: Mapping[str, _Message], tip: str | None) -> list[_Message]:
-    """The messages from the root to `tip`, both included."""
+def _thread(by_id: Mapping[str, _Message], tip: str | None) -> list[_Message]:
+    """Return the messages from the root to `tip`, both included."""
     path = []
     while tip is not None:
-        message = known[tip]
+        message = by_id[tip]
         path.append(message)
         tip = message.parent_id
     path.reverse()

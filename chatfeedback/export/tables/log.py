@@ -1,4 +1,4 @@
-"""What can be exported. The events and the messages are tables of the store, read in the order of an index."""
+"""Datasets: the exports. Events and messages are tables of the store, read in the order of an index."""
 
 from __future__ import annotations
 
@@ -78,54 +78,54 @@ MESSAGES = (
 )
 
 
-class Kind(NamedTuple):
+class Dataset(NamedTuple):
     """An export: its columns, and how to read its rows."""
 
     columns: tuple[Column, ...]
     table: Table
-    """With one row for each row of the export."""
+    """Table with one row for each row of the export."""
     instant: str
     annotator: str
-    """The columns of the table that the filters `since`, `until` and `annotator` are about."""
+    """Columns of the table for the filters `since`, `until` and `annotator`."""
     rows: Callable[[Connection, Select[Any]], Generator[Row, None, None]]
-    """The rows in their order, for a selection of the table's rows."""
+    """Yields the rows in their order, for a selection of the table's rows."""
 
     def selected(self, filters: Filters) -> Select[Any]:
-        """The rows of the table that pass the filters, which are resolved; columns and order are still open."""
-        # Indexes on these columns would be of no use: the export is in another order, and to sort everything that
-        # was found takes memory that grows with it.
-        found = self.table.c
+        """Return a selection of the table's rows that pass the resolved filters; without columns and order."""
+        # No index on these columns: the export is in another order, and sorting its rows would take memory that grows
+        # with the result.
+        columns = self.table.c
         return select().where(
             *conditions(
                 filters,
-                instant=without_index(found[self.instant]),
-                model=without_index(found["model"]),
-                annotator=without_index(found[self.annotator]),
-                conversation=found["conversation_id"],
+                instant=without_index(columns[self.instant]),
+                model=without_index(columns["model"]),
+                annotator=without_index(columns[self.annotator]),
+                conversation=columns["conversation_id"],
             )
         )
 
     def total(self, connection: Connection, filters: Filters) -> int:
-        """How many rows there will be."""
-        counted = self.selected(filters).select_from(self.table).add_columns(func.count())
-        return int(connection.execute(counted).scalar_one())
+        """Return the number of rows of the export."""
+        query = self.selected(filters).select_from(self.table).add_columns(func.count())
+        return int(connection.execute(query).scalar_one())
 
 
 def _events(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
-    chosen = [events.c[column.name] for column in EVENTS]
-    return streamed(connection, selected.add_columns(*chosen).order_by(events.c.position))
+    columns = [events.c[column.name] for column in EVENTS]
+    return streamed(connection, selected.add_columns(*columns).order_by(events.c.position))
 
 
 def _messages(connection: Connection, selected: Select[Any]) -> Generator[Row, None, None]:
     names = [column.name for column in MESSAGES]
-    chosen = [conversations.c[name] if name in OF_CONVERSATION else messages.c[name] for name in names]
+    columns = [conversations.c[name] if name in OF_CONVERSATION else messages.c[name] for name in names]
     order = messages.c.conversation_id, messages.c.version
-    return streamed(connection, beside_conversations(selected, messages).add_columns(*chosen).order_by(*order))
+    return streamed(connection, beside_conversations(selected, messages).add_columns(*columns).order_by(*order))
 
 
-KINDS: Mapping[str, Kind] = {
-    "events": Kind(EVENTS, events, "occurred_at", "actor_id", _events),
-    "messages": Kind(MESSAGES, messages, "created_at", "annotator_id", _messages),
-    "feedback": Kind(feedback.COLUMNS, ratings, "updated_at", "annotator_id", feedback.rows),
+DATASETS: Mapping[str, Dataset] = {
+    "events": Dataset(EVENTS, events, "occurred_at", "actor_id", _events),
+    "messages": Dataset(MESSAGES, messages, "created_at", "annotator_id", _messages),
+    "feedback": Dataset(feedback.COLUMNS, ratings, "updated_at", "annotator_id", feedback.rows),
 }
-"""By the name that a person asks for."""
+"""Datasets by their name in commands and links."""

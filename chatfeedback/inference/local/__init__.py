@@ -1,1 +1,1 @@
-"""The local model: a GGUF file served by a process of its own."""
+"""Local model: a GGUF file served by llama.cpp in a child process."""

@@ -1,4 +1,4 @@
-"""The header of a GGUF file: enough of it to tell a model from a broken file, and to plan its memory.
+"""GGUF header parser: enough to tell a model from a broken file, and to plan its memory.
 
 The format: github.com/ggml-org/ggml, docs/gguf.md. Everything is little-endian; a header of typed key-value pairs
 comes before the tensors.
@@ -16,17 +16,19 @@ from chatfeedback.errors import SettingsError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}  # type number -> format of struct
+_SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}  # type number -> struct format
 _STRING, _ARRAY = 8, 9
 _HALF_FLOAT_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says. `context_tokens`: the window that the model was trained with.
+    """Header of a model.
 
-    `cache_bytes_per_token`: what llama.cpp keeps in memory for each token of a window, as 16-bit floats; 0 where the
-    model keeps nothing of the kind.
+    Attributes:
+        context_tokens: The context window that the model was trained with.
+        cache_bytes_per_token: The size of llama.cpp's KV cache for each token of a window, as 16-bit floats; 0 for a
+            model without one.
     """
 
     context_tokens: int
@@ -34,7 +36,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Raises SettingsError when `path` cannot be read or is not a language model in GGUF format."""
+    """Read the header of a GGUF file. Raises SettingsError if it cannot be read or is no language model."""
     try:
         with path.open("rb") as file:
             return _header(_Reader(file).values())
@@ -62,15 +64,15 @@ def _header(values: dict[str, Any]) -> Header:
 
 
 class _Reader:
-    """Reads the key-value pairs from an open file."""
+    """Reader of the key-value pairs of an open file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
 
     def values(self) -> dict[str, Any]:
-        """All pairs but the vocabulary, which is large and comes last."""
-        if self._take(4) != _MAGIC or self._number("I") not in _VERSIONS:
+        """Return all pairs but the vocabulary, which is large and comes last."""
+        if self._read(4) != _MAGIC or self._number("I") not in _VERSIONS:
             raise ValueError("no GGUF file of a known version")
         self._number("Q")  # tensors
         values: dict[str, Any] = {"general.architecture": None}
@@ -86,23 +88,23 @@ class _Reader:
             return self._string()
         if kind == _ARRAY:
             kind, count = self._number("I"), self._number("Q")
-            self._check(count)
+            self._check_size(count)
             return [self._value(kind) for _ in range(count)]
         if kind not in _SCALARS:
             raise ValueError(f"unknown type {kind}")
         return self._number(_SCALARS[kind])
 
     def _number(self, code: str) -> Any:
-        return struct.unpack(f"<{code}", self._take(struct.calcsize(f"<{code}")))[0]
+        return struct.unpack(f"<{code}", self._read(struct.calcsize(f"<{code}")))[0]
 
     def _string(self) -> str:
-        return self._take(self._number("Q")).decode("utf-8", "replace")
+        return self._read(self._number("Q")).decode("utf-8", "replace")
 
-    def _take(self, count: int) -> bytes:
-        self._check(count)
+    def _read(self, count: int) -> bytes:
+        self._check_size(count)
         return self._file.read(count)
 
-    def _check(self, count: int) -> None:
-        """Nothing has more bytes, or elements, than the file: damage must not ask for all memory."""
+    def _check_size(self, count: int) -> None:
+        """Check that the rest of the file has `count` bytes: a damaged count must not allocate all memory."""
         if count > self._size - self._file.tell():
             raise ValueError("the file ends too early")

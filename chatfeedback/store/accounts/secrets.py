@@ -1,6 +1,6 @@
-"""Secrets of a database: random keys by name, made when they are first needed, the same for everybody from then on.
+"""Secrets of a database: random keys by name, generated when first needed, the same for all processes.
 
-They are in the database and not in a setting, so that what is made with them lasts as long as the data does.
+They are stored in the database and not in a setting, so that what depends on them lasts as long as the data.
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.database.errors import only_reads
-from chatfeedback.store.database.transactions import looking, writing
+from chatfeedback.store.database.errors import is_read_only
+from chatfeedback.store.database.transactions import read_only, read_write
 from chatfeedback.store.schema import keys, to_micros
 
 _BYTES = 32
 
 
 def find(engine: Engine, name: str) -> bytes | None:
-    """The secret of this name, None while there is none. Raises StoreError."""
-    with looking(engine) as connection:
+    """Return the secret with this name; None if there is none yet. Raises StoreError."""
+    with read_only(engine) as connection:
         return _stored(connection, name)
 
 
 def get_or_create(engine: Engine, name: str) -> bytes:
-    """The secret of this name, 32 bytes, made at first need; whoever asks at the same moment gets the same.
+    """Return the secret with this name (32 bytes), generated if needed; concurrent calls return the same secret.
 
-    Raises StoreUnavailable when it is yet to be made in a database that can only be read, and StoreError.
+    Raises:
+        StoreUnavailable: The secret is missing and the database is read-only.
+        StoreError: The database refused.
     """
     try:
         return find(engine, name) or _create(engine, name)
     except StoreUnavailable as error:
-        if error.__cause__ is None or not only_reads(error.__cause__):
+        if error.__cause__ is None or not is_read_only(error.__cause__):
             raise
         raise StoreUnavailable(
             f"The database has no key for {name} yet and can only be read; make it writable once, or do without {name}."
@@ -42,12 +44,12 @@ def get_or_create(engine: Engine, name: str) -> bytes:
 
 def _create(engine: Engine, name: str) -> bytes:
     row = {"name": name, "secret": secrets.token_hex(_BYTES), "created_at": to_micros(now())}
-    with writing(engine) as connection:
-        # The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
+    with read_write(engine) as connection:
+        # The Postgres construct for ON CONFLICT; SQLite accepts the same SQL.
         connection.execute(insert(keys).on_conflict_do_nothing(index_elements=["name"]), row)
-        made = _stored(connection, name)
-    assert made is not None  # noqa: S101 - it was made a moment ago
-    return made
+        secret = _stored(connection, name)
+    assert secret is not None  # noqa: S101 - inserted in this transaction
+    return secret
 
 
 def _stored(connection: Connection, name: str) -> bytes | None:

@@ -1,9 +1,12 @@
-"""The text so far of replies that are being written.
+"""Leases on running replies, with a checkpoint of the text of each (table `reply_drafts`).
 
-A draft appears in the transaction that starts its reply and goes in the one that ends it. In between its owner, the
-process that writes the reply, stores the text and renews a lease about once a second. A lease that is over means that
-the owner died: whoever finds it claims the draft and ends the reply with the text that it holds. Where the clock was
-set back, so does a lease that ends later than any that is given now, and that nobody renews.
+The transaction that starts a reply inserts its draft; the one that finishes the reply deletes it. In between the owner,
+the process that generates the reply, checkpoints the text and renews the lease about once a second. An expired lease
+means that the owner died. Any process that finds it claims the draft, and finishes the reply with the checkpointed
+text.
+
+After a clock was set back, a lease may end later than any lease granted now. Unless its owner renews it, it counts as
+expired.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ _NOW: BindParameter[int] = bindparam("at_instant")
 _drafts = reply_drafts.c
 
 _INSERT = insert(reply_drafts)
-# Somebody who holds a row, an erasure for one, must not keep all the others from being saved.
-_FREE = select(_drafts.message_id).where(_drafts.owner == _OWNER).with_for_update(skip_locked=True)
+# A locked row, such as during an erasure, must not block the checkpoints of all others.
+_SELECT_UNLOCKED = select(_drafts.message_id).where(_drafts.owner == _OWNER).with_for_update(skip_locked=True)
 _SAVE = update(reply_drafts).where(_drafts.message_id == _MESSAGE)
-_WISHES = (
+_SIGNALS = (
     select(_drafts.message_id, _drafts.stop_requested, _drafts.watched_at, conversations.c.version)
     .join_from(reply_drafts, conversations, _drafts.conversation_id == conversations.c.conversation_id)
     .where(_drafts.owner == _OWNER)
@@ -45,7 +48,7 @@ _DELETE = delete(reply_drafts).where(_drafts.message_id == _MESSAGE)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A reply that is being written."""
+    """Lease on a running reply, with the last checkpoint of its text."""
 
     message_id: str
     conversation_id: str
@@ -56,19 +59,18 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class LeaseSignals:
-    """What other processes ask of the owner of a draft, and at which version the conversation is that it is in.
-
-    `saved`: whether the text was; not while somebody else holds the draft.
-    """
+    """Signals from other processes to the owner of a draft."""
 
     stop_requested: bool
     watched_at: datetime
     version: int
+    """Current version of the conversation."""
     saved: bool
+    """False if the text was not checkpointed, because another transaction had locked the draft."""
 
 
 def begin(tx: Transaction, message_id: str, conversation_id: str, owner: str, now: datetime) -> None:
-    """Makes the draft of a reply that starts."""
+    """Insert the draft of a reply that starts."""
     tx.run(
         _INSERT,
         {
@@ -84,29 +86,37 @@ def begin(tx: Transaction, message_id: str, conversation_id: str, owner: str, no
 
 
 def end(tx: Transaction, message_id: str) -> None:
-    """Drops the draft of a reply that has ended."""
+    """Delete the draft of a finished reply."""
     tx.run(_DELETE, {"of_message": message_id})
 
 
 def save(tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime) -> dict[str, LeaseSignals]:
-    """Stores the texts so far, by the ids of their messages, and renews the leases; what is wished of each draft.
+    """Checkpoint texts and renew their leases; return the signals for each draft.
 
-    A draft that is not the owner's any more is left alone, and left out of what is returned. One that somebody else
-    holds at this moment is not waited for: the next time will do.
+    A draft that the owner has lost is neither changed nor returned. A locked draft is skipped, not waited for: the next
+    checkpoint will do.
+
+    Args:
+        tx: Open transaction.
+        owner: Id of the process that generates the replies.
+        texts: Text so far by message id.
+        now: Current instant.
     """
-    free = {message_id for (message_id,) in tx.all(_FREE, {"of_owner": owner})}
-    until = to_micros(now + LEASE)
-    rows = ((message_id, text) for message_id, text in sorted(texts.items()) if message_id in free)
-    tx.run_many(_SAVE, ({"of_message": of, "text": text, "lease_until": until} for of, text in rows))
+    unlocked = {message_id for (message_id,) in tx.all(_SELECT_UNLOCKED, {"of_owner": owner})}
+    lease_until = to_micros(now + LEASE)
+    rows = ((message_id, text) for message_id, text in sorted(texts.items()) if message_id in unlocked)
+    tx.run_many(
+        _SAVE, ({"of_message": message_id, "text": text, "lease_until": lease_until} for message_id, text in rows)
+    )
     return {
-        message_id: LeaseSignals(bool(stop_requested), from_micros(watched_at), version, message_id in free)
-        for message_id, stop_requested, watched_at, version in tx.all(_WISHES, {"of_owner": owner})
+        message_id: LeaseSignals(bool(stop_requested), from_micros(watched_at), version, message_id in unlocked)
+        for message_id, stop_requested, watched_at, version in tx.all(_SIGNALS, {"of_owner": owner})
         if message_id in texts
     }
 
 
 def claim(tx: Transaction, draft: Draft, owner: str, now: datetime) -> Draft | None:
-    """Takes over a draft whose owner died; None when it is gone, or its lease is not the one that was seen any more."""
+    """Take over the draft of a dead owner; return None if it is gone or its lease was renewed meanwhile."""
     key = {"of_message": draft.message_id, "seen_until": to_micros(draft.lease_until)}
     if not tx.run(_CLAIM, {**key, "owner": owner, "lease_until": to_micros(now + LEASE)}):
         return None
@@ -114,28 +124,28 @@ def claim(tx: Transaction, draft: Draft, owner: str, now: datetime) -> Draft | N
 
 
 def ask_to_stop(tx: Transaction, message_id: str) -> None:
-    """Leaves the owner a note to stop."""
+    """Signal the owner to stop."""
     tx.run(_ASK_TO_STOP, {"of_message": message_id, "stop_requested": True})
 
 
 def note_watched(tx: Transaction, message_id: str, now: datetime) -> None:
-    """Leaves the owner a note that somebody watches."""
+    """Signal the owner that a client is watching."""
     tx.run(_NOTE_WATCHED, {"of_message": message_id, "watched_at": to_micros(now)})
 
 
 def find(tx: Transaction, message_id: str) -> Draft | None:
-    """The draft of a reply; None when it is not being written."""
+    """Return the draft of a reply; None if the reply is not running."""
     row = tx.one(_SELECT, {"of_message": message_id})
     return _draft(row) if row else None
 
 
 def expired(tx: Transaction, now: datetime) -> list[Draft]:
-    """The drafts that nobody writes any more."""
+    """Return the drafts with expired leases."""
     return [_draft(row) for row in tx.all(_EXPIRED, {"at_instant": to_micros(now)})]
 
 
 def ahead(tx: Transaction, now: datetime) -> list[Draft]:
-    """The drafts whose leases end later than any that is given now: by a clock that is ahead, or was set back since."""
+    """Return the drafts whose leases end later than any granted now: a clock is ahead, or was set back since."""
     return [_draft(row) for row in tx.all(_AHEAD, {"at_instant": to_micros(now + LEASE)})]
 
 

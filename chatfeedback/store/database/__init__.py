@@ -1,1 +1,1 @@
-"""The database: engine, migrations, errors, backup, locks."""
+"""The database: engine, transactions, migrations, backup, availability, error translation, locks."""

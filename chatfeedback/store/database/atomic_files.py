@@ -1,4 +1,4 @@
-"""Files: those that are there whole or not at all, and those that SQLite has beside its own."""
+"""Atomic files: written completely or not at all; and the files that SQLite keeps beside a database."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_NEVER_FLUSHED = (errno.EACCES, errno.EINVAL)
-"""A folder that may be written and not read, and one on a file system, such as a share, that flushes files only."""
+_UNFLUSHABLE = (errno.EACCES, errno.EINVAL)
+"""Errors of a folder that may be written but not read, and of file systems, such as shares, that flush files only."""
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside `target`, which takes its place when the block ends well, and is gone when not.
+    """Write a new file beside `target` and rename it over `target` when the block succeeds; else delete it.
 
-    It has the permissions of the file that it replaces, and is on the disk when it has the name. Raises OSError.
+    The new file gets the mode of the file that it replaces. It is flushed to the disk before the rename. Raises
+    OSError.
     """
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with beside.open("xb") as file:
+        with part.open("xb") as file:
             if target.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(target)
+        part.replace(target)
         sync_folder(target.parent)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Names that were given or taken in it outlast a power cut from now on, where a folder can be flushed."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and the file system sees to it
+    """Flush a folder, so that renames and new names in it survive a power cut, where a folder can be flushed."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and the file system flushes names itself
         return
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            os.fsync(descriptor)
         finally:
-            os.close(handle)
+            os.close(descriptor)
     except OSError as error:
-        if error.errno not in _NEVER_FLUSHED:
+        if error.errno not in _UNFLUSHABLE:
             raise
 
 
-def beside(database: Path) -> list[Path]:
-    """What SQLite may have beside the file of a database."""
-    return [database.with_name(database.name + more) for more in ("-wal", "-shm", "-journal")]
+def sidecar_files(database: Path) -> list[Path]:
+    """Return the paths that SQLite may use beside a database file."""
+    return [database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal")]

@@ -1,8 +1,8 @@
-"""Whether the database can be used, said once when that changes.
+"""Availability of the database: an outage is logged once at its beginning and once at its end.
 
-Whoever is refused by a database that cannot be used tells it here. From the first time on it is tried once a second,
-by a row that is written and taken out again, until that works. So an outage is two lines in the log of the server,
-its beginning and its end, however much is refused in between: requests, and the server's own work besides.
+Callers report each refusal here. After the first one a thread probes the database once a second, by a row that it
+writes and deletes, until that works. So an outage is two lines in the server log, however many requests and background
+tasks are refused in between.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from chatfeedback.errors import ChatFeedbackError, ConnectionRefused, StoreError
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
 StoreFailed = Callable[[StoreError], None]
-"""Is told that the database refused something; from any thread."""
+"""Callback for an error of the database; called on any thread."""
 
 
-def logged(error: StoreError) -> None:
-    """For whoever has nobody else to tell."""
+def log_error(error: StoreError) -> None:
+    """Log an error of the database; the default `StoreFailed` callback."""
     log.warning("the database refused something: %s", error)
 
 
 class Availability:
-    """May be used from any thread. `probe` writes something; it raises as long as that does not work."""
+    """State of the database as seen by this process; thread-safe.
+
+    Args:
+        probe: Function that writes to the database; it raises as long as that fails.
+    """
 
     def __init__(self, probe: Callable[[], None]) -> None:
         self._probe = probe
@@ -34,19 +38,19 @@ class Availability:
         self._closed = threading.Event()
         self._trouble: StoreError | None = None
         self._refused = 0
-        self._trying: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self.outages = 0
-        """That have begun so far."""
+        """Number of outages that have begun."""
 
     @property
     def trouble(self) -> StoreError | None:
-        """Why the database cannot be used now; None when nothing is known against it."""
+        """Reason why the database cannot be used now; None if no outage is known."""
         return self._trouble
 
     def failed(self, error: StoreError) -> None:
-        """Notes that something was refused. What is not about the database as a whole goes into the log by itself."""
+        """Report a refusal. An error that is not an outage of the whole database is only logged."""
         if not isinstance(error, StoreUnavailable):
-            logged(error)
+            log_error(error)
             return
         with self._lock:
             if self._closed.is_set():
@@ -58,36 +62,36 @@ class Availability:
             self.outages += 1
         reason = f" ({error.reason})" if isinstance(error, ConnectionRefused) else ""
         log.error("the database cannot be used: %s%s", error, reason)
-        self._begin()
+        self._start_probing()
 
     def close(self) -> None:
-        """Nothing is tried any more, and what is being tried has ended."""
+        """Stop probing, and wait for the probe thread to end."""
         self._closed.set()
-        if self._trying is not None:
-            self._trying.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _begin(self) -> None:
+    def _start_probing(self) -> None:
         try:
-            trying = threading.Thread(target=self._wait, name="chatfeedback-probe", daemon=True)
-            trying.start()
-            self._trying = trying
-        except RuntimeError:  # there is no thread to be had now; whoever is refused next tries again
+            thread = threading.Thread(target=self._probe_until_available, name="chatfeedback-probe", daemon=True)
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # no thread can be started now; the next refusal tries again
             self._trouble = None
             raise
 
-    def _wait(self) -> None:
-        """Until it works again, or is closed."""
-        since, told = time.monotonic(), False
+    def _probe_until_available(self) -> None:
+        """Probe until the database works again or this object is closed."""
+        since, logged = time.monotonic(), False
         while not self._closed.is_set():
             try:
                 self._probe()
-            except ChatFeedbackError:  # told by whoever was the first; other reasons on the way are worth no line
+            except ChatFeedbackError:  # the beginning is logged already; further causes need no line
                 self._closed.wait(PROBE_SECONDS)
                 continue
             except Exception as error:
-                if not told:
+                if not logged:
                     log.error("the database could not be tried", exc_info=error)
-                told = True
+                logged = True
                 self._closed.wait(PROBE_SECONDS)
                 continue
             with self._lock:

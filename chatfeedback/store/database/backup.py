@@ -1,8 +1,8 @@
-"""Backups of a SQLite file, made while it is in use, and put back. Postgres has its own tools, which we name.
+"""Backup and restore of a SQLite file while it is in use; on Postgres an error names the database's own tools.
 
-A backup is one state of the database: the copy is made in steps inside one reading transaction, so that writers are not
-held up by it, and it does not begin anew whenever they write. It is checked, and has its name when it is whole and on
-the disk. It is a file of its own, without a log beside it, and everything in it is private.
+A backup is one snapshot of the database. The copy is made in steps inside one read transaction: it does not block
+writers, and does not restart when they write. It is checked, flushed to the disk and only then renamed into place. It
+is a single file, without a write-ahead log. Its mode is that of the database, because its content is as private.
 """
 
 from __future__ import annotations
@@ -20,60 +20,64 @@ from sqlalchemy import URL
 
 from chatfeedback.errors import SettingsError, StoreCorrupt, StoreError, StoreUnavailable
 from chatfeedback.store.database import file_lock, migrate
-from chatfeedback.store.database.atomic_files import beside, replacing, sync_folder
+from chatfeedback.store.database.atomic_files import replacing, sidecar_files, sync_folder
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.database.engine import open_engine, parse_url
 from chatfeedback.store.database.errors import translating
 
 Progress = Callable[[int, int], None]
-"""Told how many pages of the file are copied, and how many there are."""
+"""Callback with the number of pages copied and the total number of pages."""
 _PAGE_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a backup holds, or what was put back."""
+    """Result of a backup or a restore."""
 
     events: int
     revision: str
     aside: Path | None = None
-    """Where the database is kept that was there before."""
+    """Path of the previous database, which a restore keeps."""
 
 
 def back_up(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied:
-    """Copies the database, however much is written meanwhile, into `file`.
+    """Copy the database into `file`, however much is written meanwhile. On an error there is no new file.
 
-    Raises SettingsError for a file that may not be written and for Postgres, StoreError when it could not be done.
-    There is no new file then.
+    Raises:
+        SettingsError: The file may not be written, or the database is a Postgres.
+        StoreError: The backup could not be made.
     """
-    database = _sqlite(url, "backed up", f"pg_dump --format=custom --file={shlex.quote(str(file))}")
+    database = _require_sqlite(url, "backed up", f"pg_dump --format=custom --file={shlex.quote(str(file))}")
     revision = migrate.revision_of(url)
-    target = file.resolve()  # the file behind a link is replaced, not the link
+    target = file.resolve()  # replace the file behind a link, not the link
     if not target.parent.is_dir():
         raise SettingsError(f"The folder {target.parent} does not exist; make it first.")
-    if target in (database, *beside(database)):
+    if target in (database, *sidecar_files(database)):
         raise SettingsError(f"{file} is the database itself; name another file.")
     if target.exists() and not target.is_file():
         raise SettingsError(f"{file} is no file; name one.")
     if target.exists() and not overwrite:
         raise SettingsError(f"{file} is there already; name another file, or pass --overwrite.")
-    with _explained(f"No backup was made at {file}"), replacing(target) as part:
+    with _error_context(f"No backup was made at {file}"), replacing(target) as part:
         _check_unused(target)
-        if left := [path for path in beside(target) if path.exists()]:  # somebody has deleted the file alone
+        if leftover := [
+            path for path in sidecar_files(target) if path.exists()
+        ]:  # the file was deleted without its sidecar files
             raise SettingsError(
-                f"{left[0]} would be taken for a part of the backup; move it away, or name another file."
+                f"{leftover[0]} would be taken for a part of the backup; move it away, or name another file."
             )
-        _as_private_as(database, part.name)
-        return Copied(_copied(url, Path(part.name), progress), revision)
+        _copy_mode(database, part.name)
+        return Copied(_copy_database(url, Path(part.name), progress), revision)
 
 
 def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied:
-    """Puts a backup in the place of the database; what was there is kept beside it.
+    """Replace the database by a backup; the previous database is kept beside it.
 
-    Raises SettingsError for a file that is no backup, for a database that is there unless `overwrite` is True, and for
-    Postgres; StoreError for a backup of a newer release or a damaged one, and for a database that is in use.
+    Raises:
+        SettingsError: The file is no backup, the database exists and `overwrite` is False, or it is a Postgres.
+        StoreError: The backup is damaged or of a newer release, or the database is in use.
     """
-    database = _sqlite(
+    database = _require_sqlite(
         url,
         "restored",
         "pg_restore --single-transaction --no-owner --no-privileges",
@@ -89,83 +93,85 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         raise SettingsError(
             f"{database} is there already; pass --overwrite to put the backup in its place (what is there is kept)."
         )
-    with _unused(url, database), _explained(f"{file} was not restored"), replacing(database) as part:
+    with _exclusive(url, database), _error_context(f"{file} was not restored"), replacing(database) as part:
         if not database.exists():
-            _as_private_as(file, part.name)
-        events = _copied(source, Path(part.name), progress)
-        os.fsync(part.fileno())  # what takes its time comes before the last look at who uses the database
+            _copy_mode(file, part.name)
+        events = _copy_database(source, Path(part.name), progress)
+        os.fsync(part.fileno())  # flush, which is slow, before the last check that the database is unused
         _check_unused(database)
-        return Copied(events, revision, _set_aside(database))
+        return Copied(events, revision, _move_aside(database))
 
 
-def _sqlite(url: str, done: str, command: str, more: str = "") -> Path:
-    """The file of the database; raises SettingsError that names the command for Postgres."""
+def _require_sqlite(url: str, verb: str, command: str, suffix: str = "") -> Path:
+    """Return the file of the database. Raises SettingsError, which names the command to use, for Postgres."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return Path(parsed.database or "").resolve()
-    # Without a secret; the tools take that from PGPASSWORD or ~/.pgpass.
+    # Without secrets: the tools read them from PGPASSWORD or ~/.pgpass.
     query = {name: value for name, value in parsed.query.items() if name not in ("options", "password", "sslpassword")}
     plain = URL.create("postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, query)
-    address = shlex.quote(plain.render_as_string())
+    target = shlex.quote(plain.render_as_string())
     raise SettingsError(
-        f"A Postgres database is {done} by its own tools (docs/upgrading.md); run {command} --dbname={address}{more}."
+        f"A Postgres database is {verb} by its own tools (docs/upgrading.md); run {command} --dbname={target}{suffix}."
     )
 
 
-def _as_private_as(file: Path, copy: str) -> None:
+def _copy_mode(file: Path, copy: str) -> None:
     Path(copy).chmod(stat.S_IMODE(file.stat().st_mode))
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """What goes wrong in the block is one sentence that begins with `what`."""
+def _error_context(summary: str) -> Iterator[None]:
+    """Translate errors of the block into one sentence that begins with `summary`."""
     try:
         with translating():
             yield
     except OSError as error:
-        raise StoreUnavailable(f"{what}: {error.strerror or error}.") from error
+        raise StoreUnavailable(f"{summary}: {error.strerror or error}.") from error
     except StoreError as error:
-        raise type(error)(f"{what}: {error}") from error
+        raise type(error)(f"{summary}: {error}") from error
 
 
-def _copied(url: str, copy: Path, progress: Progress) -> int:
-    """Copies the database into an empty file, and looks whether all is well there; the number of its events."""
+def _copy_database(url: str, copy: Path, progress: Progress) -> int:
+    """Copy the database into an empty file and check its integrity; return the number of events."""
     engine = open_engine(url, read_only=True)
     try:
         with closing(sqlite3.connect(copy, isolation_level=None)) as target:
-            target.execute("PRAGMA synchronous=OFF")  # who gives the file its name flushes it once, at the end
+            target.execute("PRAGMA synchronous=OFF")  # the caller flushes the file once, before the rename
             with engine.connect() as connection, connection.begin():
-                connection.exec_driver_sql("SELECT 1 FROM sqlite_master").close()  # from here on it is one state
+                connection.exec_driver_sql("SELECT 1 FROM sqlite_master").close()  # the snapshot begins here
                 source = connection.connection.driver_connection
                 assert isinstance(source, sqlite3.Connection)  # noqa: S101 - for the type checker
                 source.backup(
-                    target, pages=_PAGE_BATCH, progress=lambda _status, left, total: progress(total - left, total)
+                    target,
+                    pages=_PAGE_BATCH,
+                    progress=lambda _status, remaining, total: progress(total - remaining, total),
                 )
-            target.execute("PRAGMA journal_mode=DELETE")  # all of it in the one file
-            (found,) = target.execute("PRAGMA integrity_check(1)").fetchone()
-            if found != "ok":
-                raise StoreCorrupt(f"The database file is damaged ({found}); take an earlier backup.")
+            target.execute("PRAGMA journal_mode=DELETE")  # everything in one file
+            (result,) = target.execute("PRAGMA integrity_check(1)").fetchone()
+            if result != "ok":
+                raise StoreCorrupt(f"The database file is damaged ({result}); take an earlier backup.")
             (events,) = target.execute("SELECT count(*) FROM events").fetchone()
             return int(events)
     finally:
         engine.dispose()
-        for left in beside(copy):  # SQLite itself cannot always take them away when the disk is full
-            left.unlink(missing_ok=True)
+        for remaining in sidecar_files(copy):  # SQLite cannot always delete them when the disk is full
+            remaining.unlink(missing_ok=True)
 
 
-# The database that is replaced
+# Replacing the database
 
 
 @contextmanager
-def _unused(url: str, database: Path) -> Iterator[None]:
-    """Nobody begins to serve the file meanwhile. Raises StoreUnavailable while another program uses it."""
+def _exclusive(url: str, database: Path) -> Iterator[None]:
+    """Hold the lock against servers for the block. Raises StoreUnavailable while another program uses the file."""
     with file_lock.exclusive(url):
         _check_unused(database)
         yield
 
 
 def _check_unused(database: Path) -> None:
-    """Brings what is still in the write-ahead log into the file, which nobody else may have open for that."""
+    """Check that no other program has the file open: merging the write-ahead log needs exclusive access."""
     if not database.exists():
         return
     with translating(), closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
@@ -177,20 +183,20 @@ def _check_unused(database: Path) -> None:
                 raise StoreUnavailable(
                     f"{database}: Another program has it open, such as `chatfeedback serve`; end that first."
                 ) from error
-            # A file that is damaged, or no database, is what a backup may be wanted for.
+            # A damaged file, or one that is no database, may be the reason for the restore.
             if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise
 
 
-def _set_aside(database: Path) -> Path | None:
-    """Gives what is there a second name; that of the database never stands for nothing."""
+def _move_aside(database: Path) -> Path | None:
+    """Give the old database a second name by a hard link, so that its name always exists."""
     aside = database.with_name(f"{database.name}.before-{now():%Y%m%d-%H%M%S}")
-    there = database.exists()
-    if there:
+    exists = database.exists()
+    if exists:
         os.link(database, aside)
-    for left, kept in zip(beside(database), beside(aside), strict=True):
-        # Where somebody has deleted the file alone, SQLite would take the log of it for that of the restored one.
-        if left.exists():
-            left.rename(kept)
+    for old, new in zip(sidecar_files(database), sidecar_files(aside), strict=True):
+        # If the database was deleted alone, SQLite would apply its write-ahead log to the restored one.
+        if old.exists():
+            old.rename(new)
     sync_folder(database.parent)
-    return aside if there else None
+    return aside if exists else None

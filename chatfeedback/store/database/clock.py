@@ -1,4 +1,4 @@
-"""What time it is: the one clock of the store, and the shape of another one for whoever must tell it what to say."""
+"""The clock of the store, and the type of a replacement for tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Tells the present instant, aware, UTC."""
+"""Function that returns the current instant, aware, in UTC."""
 
 
 def now() -> datetime:
-    """The present instant, by the clock of this machine."""
+    """Return the current instant, aware, in UTC."""
     return datetime.now(UTC)

@@ -1,10 +1,10 @@
-"""Engines: how a database URL becomes connections with the guarantees that the store relies on.
+"""Engines: connections for a database URL, with the guarantees that the store relies on.
 
-SQLite: WAL, synchronous=FULL (a commit survives a power cut), foreign keys on, and transactions that we begin
-ourselves, because the driver's own deferred BEGIN fails at once when a read turns into a write under load.
+SQLite: WAL, synchronous=FULL (a commit survives a power cut), foreign keys on. We begin transactions ourselves: the
+driver's own deferred BEGIN fails at once when a read turns into a write under load.
 Postgres: psycopg 3 behind a pool, sessions in UTC.
 
-What a failing statement was given is in no message: it may be what somebody wrote.
+Parameters are hidden from all messages (`hide_parameters`): they may be text that a user wrote.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from chatfeedback.errors import SettingsError, StoreUnavailable
 BUSY_SECONDS = 10.0
 LIBPQ_TIMEOUTS = {
     "connect_timeout": 10,
-    # A server that vanishes with its machine, or the network, says nothing: it is given up after half a minute.
+    # Keepalives: a server that vanishes with its machine or the network is given up after half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-"""Of libpq, in seconds, the last one in milliseconds; what the URL says goes before."""
+"""Timeouts of libpq in seconds, the last one in milliseconds; parameters in the URL take precedence."""
 SERVER_PARAMETERS = {
     "timezone": "UTC",
-    # The server, too, gives up who vanished: until then it keeps the rows that a half-done transaction holds.
+    # The server, too, gives up a vanished client: until then its open transaction keeps its row locks.
     "tcp_keepalives_idle": 10,
     "tcp_keepalives_interval": 5,
     "tcp_keepalives_count": 4,
 }
-"""Of the server, for each connection."""
+"""Parameters of each Postgres session."""
 LOCK_SECONDS = 10
-"""That a server waits for what another session has locked, before people are told; a migration waits for longer."""
+"""Lock timeout of a Postgres session that serves requests; a migration waits longer."""
 POOL_SIZE = 10
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -53,7 +53,7 @@ SQLITE_PRAGMAS = (
 
 
 def parse_url(url: str) -> URL:
-    """The URL with its driver named; raises SettingsError for anything but SQLite files and Postgres."""
+    """Return the URL with its driver. Raises SettingsError for anything but SQLite files and Postgres."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -72,7 +72,7 @@ def parse_url(url: str) -> URL:
 
 
 def file_of(url: URL) -> Path:
-    """The file of a SQLite database, behind all links. Raises SettingsError where the folder for it does not exist."""
+    """Return the file of a SQLite database, links resolved. Raises SettingsError if its folder does not exist."""
     file = Path(url.database or "").resolve()
     if not file.parent.is_dir():
         raise SettingsError(f"The folder {file.parent} for the database does not exist; make it first.")
@@ -80,14 +80,17 @@ def file_of(url: URL) -> Path:
 
 
 def open_engine(url: str, *, read_only: bool = False, lock_seconds: float | None = None) -> Engine:
-    """An engine for the URL; nothing is connected yet. Raises SettingsError for a URL that cannot work.
+    """Create an engine for the URL, without connecting yet.
 
-    `read_only` leaves a SQLite file as it is, its journal mode too, and asks for no right to write it. `lock_seconds`:
-    what is locked by others on Postgres is waited for so long; None for however long it takes. On SQLite it is always
-    BUSY_SECONDS.
+    After `dispose()`, a connection that a thread still uses (its caller was cancelled) closes when it is returned.
 
-    After `dispose()` a connection that is still in use then, by a thread whose caller was cancelled, closes when it
-    is given back.
+    Args:
+        url: URL of a SQLite file or a Postgres database.
+        read_only: Leave a SQLite file as it is, journal mode included, and need no permission to write it.
+        lock_seconds: Lock timeout on Postgres; None waits without limit. On SQLite it is always BUSY_SECONDS.
+
+    Raises:
+        SettingsError: The URL cannot work.
     """
     parsed = parse_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -97,7 +100,7 @@ def open_engine(url: str, *, read_only: bool = False, lock_seconds: float | None
 
 
 def _close_late_connections(engine: Engine) -> None:
-    """SQLAlchemy forgets the connections that are in use when an engine is disposed of, and never closes them."""
+    """Close connections that are returned after `dispose()`: SQLAlchemy forgets them and never closes them."""
     disposed = threading.Event()
     event.listen(engine, "engine_disposed", lambda _engine: disposed.set())
 
@@ -121,13 +124,13 @@ def _postgres_engine(parsed: URL, lock_seconds: float | None) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
-            "options": " ".join([_joined(parsed.query.get("options", "")), *session]).strip(),
+            "options": " ".join([_join_options(parsed.query.get("options", "")), *session]).strip(),
             **{name: value for name, value in LIBPQ_TIMEOUTS.items() if name not in parsed.query},
         },
     )
 
 
-def _joined(options: str | tuple[str, ...]) -> str:
+def _join_options(options: str | tuple[str, ...]) -> str:
     return options if isinstance(options, str) else " ".join(options)
 
 
@@ -139,32 +142,32 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         max_overflow=0,
         hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        **({"creator": lambda: _reading(file)} if read_only else {}),
+        **({"creator": lambda: _connect_read_only(file)} if read_only else {}),
     )
-    place = FileIdentity(Path(url.database or "").absolute())
-    engine.update_execution_options(place=place)
-    for moment in ("do_connect", "checkout"):
-        event.listen(engine, moment, lambda *_: place.check())
+    file_identity = FileIdentity(Path(url.database or "").absolute())
+    engine.update_execution_options(file_identity=file_identity)
+    for event_name in ("do_connect", "checkout"):
+        event.listen(engine, event_name, lambda *_: file_identity.check())
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
         for pragma in () if read_only else SQLITE_PRAGMAS:
-            _patiently(connection, pragma)
+            _execute_with_retry(connection, pragma)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Who is going to write takes the lock at once: connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").
+        # A writer takes the lock at once: connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
 
 
 class FileIdentity:
-    """Where the file of an engine lies, from the first time that it is used.
+    """Identity of an engine's file (device and inode), fixed at its first use.
 
-    A file that is moved, deleted or replaced is written on by whoever has it open: all would go well, and be lost. And
-    who opens it anew makes an empty one.
+    A process that has the file open goes on writing to it after it is moved, deleted or replaced. All writes would
+    succeed, and be lost. Opening it again would create an empty file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,13 +175,13 @@ class FileIdentity:
         self._file: tuple[int, int] | None = None
 
     def check(self) -> None:
-        """Raises StoreUnavailable while another file, or none, is in its place."""
+        """Check that the same file is in its place. Raises StoreUnavailable if another file, or none, is there."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             file = None
         else:
-            file = found.st_dev, found.st_ino
+            file = status.st_dev, status.st_ino
         if self._file is None:
             self._file = file
         elif file != self._file:
@@ -188,33 +191,33 @@ class FileIdentity:
             )
 
 
-def _patiently(connection: sqlite3.Connection, pragma: str) -> None:
-    """Runs it; of two programs that take a new file into use, SQLite refuses one at once, whatever its timeout is."""
-    until = time.monotonic() + BUSY_SECONDS
+def _execute_with_retry(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute a pragma; SQLite refuses one of two programs that initialise a new file at once, despite its timeout."""
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             connection.execute(pragma)
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
 
 
-def _reading(path: Path) -> sqlite3.Connection:
-    """A connection that only reads; also to a file in a folder where nothing can be written, as it lies there."""
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a read-only connection, also to a file in a folder that is not writable, where it is opened as immutable."""
     uri = f"{path.as_uri()}?mode=ro"
-    connection = _connected(uri)
+    connection = _connect(uri)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.OperationalError:
         connection.close()
         if os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise
-        # SQLite shares what is in the write-ahead log by a file beside it, which cannot be made here.
-        connection = _connected(f"{uri}&immutable=1")
+        # SQLite shares the write-ahead log through a -shm file, which cannot be created here.
+        connection = _connect(f"{uri}&immutable=1")
     return connection
 
 
-def _connected(uri: str) -> sqlite3.Connection:
+def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)

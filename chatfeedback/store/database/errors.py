@@ -1,8 +1,8 @@
-"""The seam where the drivers' errors become ours.
+"""Error translation: the seam where errors of sqlite3 and psycopg become ours.
 
-Only this module knows what sqlite3 and psycopg raise. A fault is transient when running the same work again from
-the start may succeed: a lost connection, a deadlock, a serialization failure, or a race for a conversation's version.
-No message holds a value that a statement was given, neither ours nor the driver's behind it.
+Only this module knows what the drivers raise. A fault is transient if running the same work again from the start may
+succeed: a lost connection, a deadlock, a serialization failure, or a race for a conversation's version. No message
+contains the parameters of a statement, neither ours nor the driver's that it is raised from.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ def _original(error: BaseException) -> BaseException:
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
-def _postgres_state(error: BaseException) -> str:
+def _sqlstate(error: BaseException) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
 
-_UNDONE = ("40001", "40P01")
-"""Of two that were in each other's way, the server undid this one."""
+_CONFLICT_STATES = ("40001", "40P01")
+"""SQLSTATE of a serialization failure and of a deadlock: the server rolled back one of two transactions."""
 
 
 def is_version_race(error: BaseException) -> bool:
-    """Whether two writers gave a conversation the same version."""
+    """Return True if two writers gave a conversation the same version."""
     error = _original(error)
     text = str(error)
     if isinstance(error, sqlite3.IntegrityError):
         return "events.version" in text or "version is already stored" in text
-    return _postgres_state(error) == "23505" and "conversation_id_version" in text
+    return _sqlstate(error) == "23505" and "conversation_id_version" in text
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed when it is run again from the start."""
+    """Return True if the same work may succeed when it is run again from the start."""
     error = _original(error)
-    state = _postgres_state(error)
-    lost = state.startswith(("08", "57P")) or _is_of_the_connection(error)
-    return lost or state in _UNDONE or is_version_race(error)
+    state = _sqlstate(error)
+    lost = state.startswith(("08", "57P")) or _is_connection_error(error)
+    return lost or state in _CONFLICT_STATES or is_version_race(error)
 
 
-def _is_of_the_connection(error: BaseException) -> bool:
-    """Whether the driver itself says that there is no connection, or none any more; from the server comes no state."""
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    return type(error).__module__.startswith("psycopg") and "OperationalError" in kinds and not _postgres_state(error)
+def _is_connection_error(error: BaseException) -> bool:
+    """Return True if the driver itself reports a missing or lost connection; no SQLSTATE means not from the server."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return type(error).__module__.startswith("psycopg") and "OperationalError" in names and not _sqlstate(error)
 
 
-def only_reads(error: BaseException) -> bool:
-    """Whether the database can be read, and refuses to be written: its files are closed, or its server is a standby."""
+def is_read_only(error: BaseException) -> bool:
+    """Return True if the database can be read but not written: read-only files, or a standby server."""
     error = _original(error)
     if isinstance(error, sqlite3.Error):
-        # Where no file can be made beside the database, SQLite calls that one closed.
+        # SQLite reports CANTOPEN if it cannot create a file beside the database.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-    return _postgres_state(error) == "25006"
+    return _sqlstate(error) == "25006"
 
 
 _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
@@ -90,31 +90,31 @@ _BY_SQLITE_CODE: dict[int, tuple[type[ChatFeedbackError], str]] = {
     ),
     sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "The database file is damaged; restore it from a backup."),
 }
-_NOT_NOW = ("53", "25006", "55P03")
-"""No disk, memory or connection left; a server that may only be read, such as a standby; a lock not had in time."""
-_NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout expired", "failed to resolve")
-_REFUSED_CONNECTION = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
+_UNAVAILABLE_STATES = ("53", "25006", "55P03")
+"""SQLSTATEs: out of disk, memory or connections; a read-only server, such as a standby; a lock timeout."""
+_UNREACHABLE = ("connection failed", "connection is bad", "connection timeout expired", "failed to resolve")
+_REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
-def _without_values(error: BaseException) -> None:
-    """Takes out of the messages of Postgres what the statement was given, "Key (name)=(…)"; they may be logged."""
+def _strip_values(error: BaseException) -> None:
+    """Remove parameter values, such as "Key (name)=(…)", from a Postgres error: it may be logged."""
     original = _original(error)
     diagnosis = getattr(original, "diag", None)
     if diagnosis is None or diagnosis.message_primary is None:
         return
-    # Of data that it cannot use, Postgres quotes the value in the message itself.
-    quoting = _postgres_state(original).startswith("22")
-    text = type(original).__name__ if quoting else diagnosis.message_primary
+    # A data exception (class 22) quotes the value in its primary message.
+    quotes_value = _sqlstate(original).startswith("22")
+    text = type(original).__name__ if quotes_value else diagnosis.message_primary
     original.args = (text,)
     if error is not original:
         error.args = (f"({type(original).__module__}.{type(original).__name__}) {text}",)
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error as one of ours; what is not a database's error (a bug) stays as it is."""
+    """Return the error as one of ours; an error that is not the database's (a bug) is returned unchanged."""
     if isinstance(error, ChatFeedbackError):
         return error
-    _without_values(error)
+    _strip_values(error)
     original = _original(error)
     text = " ".join(str(original).split())
     if isinstance(error, PoolTimeout):
@@ -123,30 +123,30 @@ def translated(error: BaseException) -> BaseException:
         return VersionTaken("Somebody else changed this conversation at the same moment; try again.")
     if "event id is already stored" in text or "uq_events_event_id" in text:
         return EventIdReused("An event with this id is already stored with other content.")
-    if "no such table" in text or "no such column" in text or _postgres_state(original) in ("42P01", "42703"):
+    if "no such table" in text or "no such column" in text or _sqlstate(original) in ("42P01", "42703"):
         return SchemaBehind("The database has an older schema; run `chatfeedback db upgrade` first.")
     if isinstance(original, sqlite3.Error):
-        # The low byte says what happened, the others in which particular way.
+        # The low byte is the primary result code; the rest of the extended code is detail.
         kind, sentence = _BY_SQLITE_CODE.get(
             getattr(original, "sqlite_errorcode", 0) & 0xFF, (StoreError, f"The database refused this ({text}).")
         )
         return kind(sentence)
     if type(original).__module__.startswith("psycopg"):
-        return _translated_postgres(original, text)
+        return _translate_postgres(original, text)
     return error
 
 
-def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
-    if not _postgres_state(error) and text.startswith(_NOT_CONNECTED):
-        # Of several addresses that were tried, the last one is told first, and then all of them once more.
+def _translate_postgres(error: BaseException, text: str) -> ChatFeedbackError:
+    if not _sqlstate(error) and text.startswith(_UNREACHABLE):
+        # After several addresses, libpq reports the last failure first, then all of them again.
         last = text.partition(" Multiple connection attempts failed")[0]
         reason = last.rpartition(" failed: ")[2].removeprefix("FATAL: ").partition(" Is the server running")[0]
-        if any(sign in reason for sign in _REFUSED_CONNECTION):
+        if any(part in reason for part in _REFUSED):
             return ConnectionRefused(reason)
         return StoreUnavailable(f"The database server cannot be reached ({reason}); nothing was stored, try again.")
-    if _postgres_state(error).startswith(_NOT_NOW):
+    if _sqlstate(error).startswith(_UNAVAILABLE_STATES):
         return StoreUnavailable(f"The database cannot be written now ({text}), so nothing was stored; try again.")
-    if _postgres_state(error) in _UNDONE:
+    if _sqlstate(error) in _CONFLICT_STATES:
         return StoreError("Others were writing the same at that moment, so nothing was stored; try again.")
     if is_transient(error):
         return StoreUnavailable(
@@ -156,17 +156,17 @@ def _translated_postgres(error: BaseException, text: str) -> ChatFeedbackError:
 
 
 def reason(error: ChatFeedbackError) -> str:
-    """What the driver said where the error is a translated one, else its own sentence; on one line."""
+    """Return the driver's message if the error is a translated one, else its own sentence; on one line."""
     return " ".join(str(_original(error.__cause__ or error)).split())
 
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Translates what a database raises inside the block."""
+    """Translate the database errors that the block raises."""
     try:
         yield
     except Exception as error:
-        ours = translated(error)
-        if ours is error:
+        translated_error = translated(error)
+        if translated_error is error:
             raise
-        raise ours from error
+        raise translated_error from error

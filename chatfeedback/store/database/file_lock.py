@@ -1,7 +1,7 @@
-"""One application for one SQLite file.
+"""File lock: one application for one SQLite file.
 
-Whoever serves a file holds a lock on a file beside it, which the system takes back when the process dies, however it
-dies. Other programs that read or write the database are not held up by it. Postgres has no such lock: any number of
+A server holds a lock on a file beside the database. The operating system releases it when the process dies, however
+it dies. It does not block other programs that read or write the database. Postgres has no such lock: any number of
 replicas share one database.
 """
 
@@ -18,15 +18,17 @@ from chatfeedback.store.database.engine import file_of, parse_url
 
 @contextmanager
 def exclusive(url: str) -> Iterator[None]:
-    """Holds the lock to the end of the block.
+    """Hold the lock of the database to the end of the block; do nothing for Postgres.
 
-    Raises StoreUnavailable when another process serves the file, SettingsError where its folder does not exist.
+    Raises:
+        StoreUnavailable: Another process serves the file, or the lock file cannot be written.
+        SettingsError: The folder of the database does not exist.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         yield
         return
-    database = file_of(parsed)  # a link is another name for the same file
+    database = file_of(parsed)  # resolved, because a link names the same file
     lock = FileLock(f"{database}.lock", timeout=0)
     try:
         lock.acquire()

@@ -1,7 +1,7 @@
-"""Looking after a database: its schema, its soundness, its projections. What `chatfeedback db …` and `serve` do.
+"""Migrations: the schema of a database, for `chatfeedback db …` and `serve`.
 
-Each function opens the database for itself and closes it again. Whatever goes wrong is one sentence (SettingsError or
-StoreError) that names the database, without its password.
+Each function opens the database itself and closes it again. Every error is one sentence (SettingsError or StoreError)
+that names the database, without its password.
 """
 
 from __future__ import annotations
@@ -29,89 +29,96 @@ from chatfeedback.store.schema import metadata
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """Where the schema of a database stands."""
+    """Schema revision of a database."""
 
     revision: str | None
-    """None: nothing was ever migrated."""
+    """None: no migration was ever run."""
     head: str
-    """The revision that this release needs."""
+    """Revision that this release needs."""
 
     @property
     def is_head(self) -> bool:
+        """True if the database has the revision that this release needs."""
         return self.revision == self.head
 
 
 def current(url: str) -> Current:
-    """Where the schema stands; an embedded file that does not exist stands nowhere, and is not made.
+    """Return the schema revision; None for a SQLite file that does not exist, which is not created.
 
-    Raises StoreError for a database of a newer release, as everything here does.
+    Raises:
+        StoreError: The database is of a newer release; all functions here raise it.
     """
     parsed = parse_url(url)
-    if _is_absent(parsed):
+    if _is_missing(parsed):
         return Current(None, _head())
-    with _opened(parsed, read_only=True) as connection:
-        return Current(_known(connection), _head())
+    with _connect(parsed, read_only=True) as connection:
+        return Current(_known_revision(connection), _head())
 
 
 def revision_of(url: str) -> str:
-    """Where the schema of a database that is there stands, at the newest or an older one.
+    """Return the schema revision of an existing database, the newest or an older one.
 
-    Raises StoreError for a database of a newer release, and for one of something else.
+    Raises:
+        StoreError: The database is of a newer release, or not one of chatfeedback.
     """
     parsed = parse_url(url)
     _check_exists(parsed)
-    with _opened(parsed, read_only=True) as connection:
-        revision = _known(connection)
+    with _connect(parsed, read_only=True) as connection:
+        revision = _known_revision(connection)
         if revision is None:
             raise StoreError("It is no database of chatfeedback; name one that is.")
         return revision
 
 
 def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
-    """Migrates up to `revision`; returns where the schema stood before and stands now. Makes an embedded file."""
+    """Migrate up to `revision`, creating a SQLite file; return the revisions before and after."""
     parsed = parse_url(url)
     if revision == "base":
         raise SettingsError("An upgrade goes up; `chatfeedback db downgrade base` goes back.")
     _check_revision(revision)
-    with _opened(parsed) as connection:
-        # The tables first: whoever migrates at the same moment commits them together with the revision.
-        found = _tables(connection)
-        # A server's database may be shared; a file with other tables is somebody else's.
-        found.discard("alembic_version")  # empty where everything was taken back
-        taken = sorted(found if parsed.get_backend_name() == "sqlite" else found & metadata.tables.keys())
-        before = _known(connection)
-        if taken and before is None:
-            raise StoreError(f"It already has a table {taken[0]} of something else; choose an empty database.")
+    with _connect(parsed) as connection:
+        # Read the tables first: a concurrent migration commits them together with the revision.
+        tables = _tables(connection)
+        # A Postgres database may be shared; a SQLite file with other tables belongs to another program.
+        tables.discard("alembic_version")  # it stays, empty, after a downgrade to base
+        conflicts = sorted(tables if parsed.get_backend_name() == "sqlite" else tables & metadata.tables.keys())
+        before = _known_revision(connection)
+        if conflicts and before is None:
+            raise StoreError(f"It already has a table {conflicts[0]} of something else; choose an empty database.")
         _migrate(connection, command.upgrade, revision)
         after = _current(connection).revision
-        assert after is not None  # noqa: S101 - it was upgraded just now
+        assert after is not None  # noqa: S101 - the upgrade has just set it
         return before, after
 
 
 def downgrade(url: str, revision: str, destroy_data: bool = False) -> tuple[str | None, str | None]:
-    """Migrates down to `revision`, "base" for nothing at all; returns where the schema stood before and stands now.
+    """Migrate down to `revision` ("base": drop everything); return the revisions before and after.
 
-    Raises StoreError, and has changed nothing, when events would be destroyed and `destroy_data` is False, and for a
-    SQLite file that is being served.
+    Raises:
+        StoreError: Events would be destroyed and `destroy_data` is False, or the SQLite file is being served. Nothing
+            was changed.
     """
     parsed = parse_url(url)
     _check_revision(revision)
     _check_exists(parsed)
-    with file_lock.exclusive(url), _opened(parsed) as connection:
-        before = _known(connection)
+    with file_lock.exclusive(url), _connect(parsed) as connection:
+        before = _known_revision(connection)
         _migrate(connection, command.downgrade, revision, destroy_data=destroy_data)
         return before, _current(connection).revision
 
 
 def ensure_ready(url: str, migrate: bool) -> None:
-    """Sees to it that the application can use the database.
+    """Ensure that the application can use the database: create or migrate it as needed.
 
-    An embedded file is made, or migrated, as needed. A Postgres that is behind is migrated if `migrate` says so, and
-    raises SchemaBehind otherwise. A database of a newer release raises StoreError.
+    A SQLite file is created or migrated in any case, a Postgres is migrated only if `migrate` is True.
+
+    Raises:
+        SchemaBehind: A Postgres is at an older revision and `migrate` is False.
+        StoreError: The database is of a newer release.
     """
     parsed = parse_url(url)
-    with _opened(parsed) as connection:
-        before = _known(connection)
+    with _connect(parsed) as connection:
+        before = _known_revision(connection)
         if before == _head():
             return
         if not migrate and parsed.get_backend_name() != "sqlite":
@@ -123,24 +130,32 @@ def ensure_ready(url: str, migrate: bool) -> None:
 
 
 def is_at_head(connection: Connection) -> bool:
-    """Whether a database that is in use still has the schema of this release."""
+    """Return True if an open database still has the schema of this release."""
     return _current(connection).is_head
 
 
 # Opening
 
 
-_UPGRADE_MAKES_ONE = "`chatfeedback db upgrade` makes one"
+_CREATE_HINT = "`chatfeedback db upgrade` makes one"
 
 
 @contextmanager
-def opened(url: str, *, read_only: bool = False, otherwise: str = _UPGRADE_MAKES_ONE) -> Iterator[Engine]:
-    """An engine for one command on a database that is there and at the newest schema. `read_only`: see `open_engine`.
+def opened(url: str, *, read_only: bool = False, hint: str = _CREATE_HINT) -> Iterator[Engine]:
+    """Open an engine for one command on an existing database at the newest schema.
 
-    Raises SettingsError and StoreError for a database that is not; what the block raises stays as it is. `otherwise`
-    says what to do when there is none.
+    Errors of the block are not changed.
+
+    Args:
+        url: URL of the database.
+        read_only: As for `open_engine`.
+        hint: What to do if there is no database, for the error.
+
+    Raises:
+        SettingsError: There is no such database.
+        StoreError: It cannot be used, or is not at the newest schema.
     """
-    _check_usable(parse_url(url), otherwise)
+    _check_usable(parse_url(url), hint)
     engine = open_engine(url, read_only=read_only)
     try:
         yield engine
@@ -149,53 +164,53 @@ def opened(url: str, *, read_only: bool = False, otherwise: str = _UPGRADE_MAKES
 
 
 @contextmanager
-def saying_which(url: str) -> Iterator[None]:
-    """What of SettingsError and StoreError the block raises names the database, without its password."""
-    shown = _shown(parse_url(url))
+def prefixed_errors(url: str) -> Iterator[None]:
+    """Prefix each SettingsError and StoreError of the block with the database, without its password."""
+    prefix = _display_url(parse_url(url))
     try:
         yield
     except ConnectionRefused as error:
-        # Not a wrong setting for certain: a server says the same while a database is being restored.
+        # Not necessarily a wrong setting: a server refuses in the same way while a database is being restored.
         raise StoreUnavailable(
-            f"{shown}: The database server refused the connection ({error.reason}); "
+            f"{prefix}: The database server refused the connection ({error.reason}); "
             "check user, password and name in the URL, then try again."
         ) from error
     except (StoreError, SettingsError) as error:
-        raise type(error)(f"{shown}: {error}") from error
+        raise type(error)(f"{prefix}: {error}") from error
 
 
 @contextmanager
-def _opened(url: URL, *, read_only: bool = False) -> Iterator[Connection]:
-    """A connection to the database; whatever is raised meanwhile names it."""
+def _connect(url: URL, *, read_only: bool = False) -> Iterator[Connection]:
+    """Open a connection; errors of the block name the database."""
     address = url.render_as_string(hide_password=False)
     engine = open_engine(address, read_only=read_only)
     try:
-        with saying_which(address), translating(), engine.connect() as connection:
+        with prefixed_errors(address), translating(), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
-def _shown(url: URL) -> str:
+def _display_url(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
 
-def _check_usable(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
-    """Whatever a command is going to do: a database that is refused is left as it is."""
-    _check_exists(url, otherwise)
-    with _opened(url, read_only=True) as connection:
-        _check_newest(connection)
+def _check_usable(url: URL, hint: str = _CREATE_HINT) -> None:
+    """Check that the database exists and is at the newest schema, before a command changes anything."""
+    _check_exists(url, hint)
+    with _connect(url, read_only=True) as connection:
+        _check_at_head(connection)
 
 
-def _check_exists(url: URL, otherwise: str = _UPGRADE_MAKES_ONE) -> None:
-    """Raises SettingsError for an embedded file that does not exist."""
-    if _is_absent(url):
-        raise SettingsError(f"There is no database at {url.database}; {otherwise}.")
+def _check_exists(url: URL, hint: str = _CREATE_HINT) -> None:
+    """Check that the database exists. Raises SettingsError for a missing SQLite file."""
+    if _is_missing(url):
+        raise SettingsError(f"There is no database at {url.database}; {hint}.")
 
 
-def _is_absent(url: URL) -> bool:
+def _is_missing(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
@@ -204,9 +219,9 @@ def _is_absent(url: URL) -> bool:
 
 def _config() -> Config:
     package = Path(chatfeedback.__file__).parent
-    shipped, beside = package / "migrations", package.parent / "migrations"
+    shipped, in_checkout = package / "migrations", package.parent / "migrations"
     config = Config()
-    config.set_main_option("script_location", str(shipped if shipped.is_dir() else beside).replace("%", "%%"))
+    config.set_main_option("script_location", str(shipped if shipped.is_dir() else in_checkout).replace("%", "%%"))
     return config
 
 
@@ -222,8 +237,8 @@ def _current(connection: Connection) -> Current:
     return Current(revision, _head())
 
 
-def _known(connection: Connection) -> str | None:
-    """The revision of the database; raises StoreError for one that this release has never heard of."""
+def _known_revision(connection: Connection) -> str | None:
+    """Return the revision of the database. Raises StoreError for one that this release does not know."""
     revision = _current(connection).revision
     try:
         ScriptDirectory.from_config(_config()).get_revision(revision)  # type: ignore[arg-type]
@@ -234,13 +249,13 @@ def _known(connection: Connection) -> str | None:
     return revision
 
 
-def _check_newest(connection: Connection) -> None:
-    if _known(connection) != _head():
+def _check_at_head(connection: Connection) -> None:
+    if _known_revision(connection) != _head():
         raise SchemaBehind("Its schema is older than this release needs; run `chatfeedback db upgrade` first.")
 
 
 def _check_revision(revision: str) -> None:
-    """Raises SettingsError."""
+    """Check that the revision exists. Raises SettingsError."""
     try:
         known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     except CommandError as error:

@@ -1,4 +1,4 @@
-"""Transactions for what happens rarely: people, sessions, the audit. The log has a writer of its own."""
+"""Transactions for rare operations: accounts, sessions, the audit. The log has a writer of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chatfeedback.store.database.errors import translating
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A connection whose work is committed when the block ends well, and undone when not. Raises StoreError.
+def read_write(engine: Engine) -> Iterator[Connection]:
+    """Open a connection whose work is committed when the block succeeds, else rolled back. Raises StoreError.
 
-    On SQLite it has the write lock from the start: what was read in it stays true until the commit.
+    On SQLite it takes the write lock at once (BEGIN IMMEDIATE): reads in the block stay valid until the commit.
     """
     with translating(), engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection:
         yield connection
@@ -22,7 +22,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def looking(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads. Raises StoreError."""
+def read_only(engine: Engine) -> Iterator[Connection]:
+    """Open a connection for reading. Raises StoreError."""
     with translating(), engine.connect() as connection:
         yield connection

@@ -1,1 +1,1 @@
-"""Erasure: the one way by which text leaves the log."""
+"""Erasure: the one way to remove text from the log."""

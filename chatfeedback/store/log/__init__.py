@@ -1,1 +1,1 @@
-"""The event log: append and read."""
+"""The event log: append, read, writers, and append-only triggers."""

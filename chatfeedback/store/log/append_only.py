@@ -1,8 +1,8 @@
-"""What makes the log and the audit append-only inside the database itself, and whether it is all still there.
+"""Append-only triggers of the log and the audit, and a check that they are all in place.
 
-The migrations make the guards; a batch recreation of the table, a restored dump or a careless administrator can lose
-them without a word. `problems` looks at the database's own catalogue, never at what was once created. `lifted` is for
-erasures alone.
+The migrations create the triggers. Recreating a table in Alembic's batch mode, a restored dump or a careless
+administrator can lose them silently. `problems` therefore reads the catalogue of the database. `triggers_disabled` is
+for erasures alone.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from sqlalchemy import Connection, inspect, text
 
 from chatfeedback.errors import StoreCorrupt
 
-_REFUSED = "SELECT RAISE(ABORT, '{}');"
-_WORDS = {"events": "events are never changed or deleted", "audit": "the audit is never changed or deleted"}
+_RAISE_ABORT = "SELECT RAISE(ABORT, '{}');"
+_MESSAGES = {"events": "events are never changed or deleted", "audit": "the audit is never changed or deleted"}
 
 
-def _on_change(table: str) -> dict[str, str]:
-    refused = _REFUSED.format(_WORDS[table])
+def _change_triggers(table: str) -> dict[str, str]:
+    action = _RAISE_ABORT.format(_MESSAGES[table])
     return {
-        f"{table}_refuse_{change.lower()}": f"BEFORE {change} ON {table} BEGIN {refused} END"
+        f"{table}_refuse_{change.lower()}": f"BEFORE {change} ON {table} BEGIN {action} END"
         for change in ("UPDATE", "DELETE")
     }
 
 
 SQLITE_TRIGGERS: dict[str, dict[str, str]] = {
     "events": {
-        **_on_change("events"),
+        **_change_triggers("events"),
         "events_refuse_replace": (
             "BEFORE INSERT ON events BEGIN"
             " SELECT RAISE(ABORT, 'this event id is already stored')"
@@ -40,16 +40,16 @@ SQLITE_TRIGGERS: dict[str, dict[str, str]] = {
         ),
     },
     "audit": {
-        **_on_change("audit"),
+        **_change_triggers("audit"),
         "audit_refuse_replace": (
             "BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'this position is already stored')"
             " WHERE EXISTS (SELECT 1 FROM audit WHERE position = NEW.position); END"
         ),
     },
 }
-"""By table: name -> its definition as the migrations make it, white space folded."""
+"""Triggers of each table: name -> definition as the migrations create it, white space folded."""
 
-_BEFORE, _ROW, _DELETE, _UPDATE, _TRUNCATE = 2, 1, 8, 16, 32  # the bits of pg_trigger.tgtype
+_BEFORE, _ROW, _DELETE, _UPDATE, _TRUNCATE = 2, 1, 8, 16, 32  # bits of pg_trigger.tgtype
 POSTGRES_TRIGGERS: dict[str, dict[str, int]] = {
     table: {
         f"{table}_refuse_change": _BEFORE | _ROW | _DELETE | _UPDATE,
@@ -57,7 +57,7 @@ POSTGRES_TRIGGERS: dict[str, dict[str, int]] = {
     }
     for table in SQLITE_TRIGGERS
 }
-"""By table: name -> its kind."""
+"""Triggers of each table: name -> `pg_trigger.tgtype`."""
 _ALWAYS_ENABLED = "A"
 
 _POSTGRES_TRIGGERS = text(
@@ -76,68 +76,72 @@ _POSTGRES_IDENTITY = text(
 
 
 def problems(connection: Connection) -> list[str]:
-    """One sentence for each guard of these tables, where they exist, that is missing, disabled or altered."""
-    look = _on_sqlite if connection.dialect.name == "sqlite" else _on_postgres
-    inspected = inspect(connection)
-    return [problem for table in SQLITE_TRIGGERS if inspected.has_table(table) for problem in look(connection, table)]
+    """Return one sentence for each trigger of the existing tables that is missing, disabled or altered."""
+    find = _sqlite_problems if connection.dialect.name == "sqlite" else _postgres_problems
+    inspector = inspect(connection)
+    return [problem for table in SQLITE_TRIGGERS if inspector.has_table(table) for problem in find(connection, table)]
 
 
 @contextmanager
-def lifted(connection: Connection) -> Iterator[None]:
-    """Lets the block, and nobody else, change and delete events; an erasure is the one thing that may.
+def triggers_disabled(connection: Connection) -> Iterator[None]:
+    """Disable the triggers that refuse changes of events, for the block alone; only an erasure may do this.
 
-    Must lie in a transaction, which is undone with the guards where they were if anything is raised. Raises
-    StoreCorrupt when a guard is not as it must be, before the block or after it.
+    The caller holds a transaction. If anything is raised, its rollback restores the triggers.
+
+    Raises:
+        StoreCorrupt: A trigger is missing or altered, before the block or after it.
     """
     _check_installed(connection)
     if connection.dialect.name == "sqlite":
-        names = _on_change("events")
-        off = [f"DROP TRIGGER {name}" for name in names]
-        on = [f"CREATE TRIGGER {name} {how}" for name, how in names.items()]
+        names = _change_triggers("events")
+        disable = [f"DROP TRIGGER {name}" for name in names]
+        enable = [f"CREATE TRIGGER {name} {definition}" for name, definition in names.items()]
     else:
-        off = ["ALTER TABLE events DISABLE TRIGGER events_refuse_change"]
-        on = ["ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_change"]
-    for statement in off:
+        disable = ["ALTER TABLE events DISABLE TRIGGER events_refuse_change"]
+        enable = ["ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_change"]
+    for statement in disable:
         connection.exec_driver_sql(statement)
     yield
-    for statement in on:
+    for statement in enable:
         connection.exec_driver_sql(statement)
     _check_installed(connection)
 
 
 def _check_installed(connection: Connection) -> None:
-    if found := problems(connection):
-        raise StoreCorrupt(found[0])
+    if defects := problems(connection):
+        raise StoreCorrupt(defects[0])
 
 
-def _on_sqlite(connection: Connection, table: str) -> list[str]:
-    listed = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE tbl_name = :table"), {"table": table})
-    definitions = {name: " ".join(str(sql).split()) for name, sql in listed}
-    found = [
-        _missing(table, name)
-        for name, how in SQLITE_TRIGGERS[table].items()
-        if definitions.get(name) != f"CREATE TRIGGER {name} {how}"
+def _sqlite_problems(connection: Connection, table: str) -> list[str]:
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE tbl_name = :table"), {"table": table})
+    definitions = {name: " ".join(str(sql).split()) for name, sql in rows}
+    defects = [
+        _describe_missing(table, name)
+        for name, definition in SQLITE_TRIGGERS[table].items()
+        if definitions.get(name) != f"CREATE TRIGGER {name} {definition}"
     ]
     if "AUTOINCREMENT" not in definitions[table]:
-        found.append(f"The table {table} has lost AUTOINCREMENT: positions could be used twice.")
-    return found
+        defects.append(f"The table {table} has lost AUTOINCREMENT: positions could be used twice.")
+    return defects
 
 
-def _on_postgres(connection: Connection, table: str) -> list[str]:
-    wanted = {"table": table, "enabled": _ALWAYS_ENABLED, "body": _POSTGRES_BODY.format(_WORDS[table])}
-    found = [
-        _missing(table, name)
+def _postgres_problems(connection: Connection, table: str) -> list[str]:
+    expected = {"table": table, "enabled": _ALWAYS_ENABLED, "body": _POSTGRES_BODY.format(_MESSAGES[table])}
+    defects = [
+        _describe_missing(table, name)
         for name, kind in POSTGRES_TRIGGERS[table].items()
-        if connection.scalar(_POSTGRES_TRIGGERS, {"name": name, "type": kind, **wanted}) is None
+        if connection.scalar(_POSTGRES_TRIGGERS, {"name": name, "type": kind, **expected}) is None
     ]
-    found += [
+    defects += [
         f"The rule {name} on the table {table} changes what is written to it; drop it."
         for name in connection.scalars(_POSTGRES_RULES, {"table": table})
     ]
     if connection.scalar(_POSTGRES_IDENTITY, {"table": table}) not in ("a", b"a"):
-        found.append(f"The column {table}.position is not GENERATED ALWAYS AS IDENTITY: positions could be used twice.")
-    return found
+        defects.append(
+            f"The column {table}.position is not GENERATED ALWAYS AS IDENTITY: positions could be used twice."
+        )
+    return defects
 
 
-def _missing(table: str, trigger: str) -> str:
+def _describe_missing(table: str, trigger: str) -> str:
     return f"The trigger {trigger} on the table {table} is missing, disabled or altered: {table} could be changed."

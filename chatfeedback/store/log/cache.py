@@ -1,4 +1,4 @@
-"""Conversations that need not be read again: those used last, as they stood after a commit."""
+"""Cache of recently used conversations (LRU), in the state after their last commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ CACHED_CONVERSATIONS = 256
 
 
 class Cache:
-    """Up to `size` conversations by id, for any thread. One counts only for the version that the database names."""
+    """LRU cache of up to `size` conversations by id; thread-safe.
+
+    An entry counts only for the version that the database has.
+    """
 
     def __init__(self, size: int = CACHED_CONVERSATIONS) -> None:
         self._size = size
@@ -19,24 +22,24 @@ class Cache:
         self._entries: OrderedDict[str, Conversation] = OrderedDict()
 
     def get(self, conversation_id: str, version: int) -> Conversation | None:
-        """The conversation at this version; None when that is not known."""
+        """Return the conversation at this version; None if it is not cached."""
         with self._lock:
-            found = self._entries.get(conversation_id)
-            if found is None or found.version != version:
+            conversation = self._entries.get(conversation_id)
+            if conversation is None or conversation.version != version:
                 return None
             self._entries.move_to_end(conversation_id)
-            return found
+            return conversation
 
     def newest(self, conversation_id: str) -> Conversation | None:
-        """The conversation as this process last knew it; another one may have changed it since."""
+        """Return the newest state that this process knows; another process may have changed the conversation since."""
         with self._lock:
             return self._entries.get(conversation_id)
 
     def put(self, conversation: Conversation) -> None:
-        """Remembers it, unless a later version is known."""
+        """Cache the conversation, unless a later version is cached."""
         with self._lock:
-            known = self._entries.get(conversation.conversation_id)
-            if known is not None and known.version > conversation.version:
+            cached = self._entries.get(conversation.conversation_id)
+            if cached is not None and cached.version > conversation.version:
                 return
             self._entries[conversation.conversation_id] = conversation
             self._entries.move_to_end(conversation.conversation_id)

@@ -1,10 +1,12 @@
-"""The log: append and read.
+"""Event store: append to the log and read from it.
 
-An append decides and stores in one transaction: it reads where the conversation stands, hands that to a decision,
-stores the events that come back and their projections, or nothing. So two writers cannot both act on the same
-state. Event ids are made before the first attempt; an append that is run again after its commit (because the answer
-was lost) finds its own events and returns them. It looks for them when it has the conversation to itself: until then
-the server may still be at the first commit.
+An append decides and stores in one transaction. It loads the current state of the conversation and passes it to a
+decision. Then it stores the returned events and their projections, or nothing. So two writers cannot both act on the
+same state.
+
+Appends are idempotent: event ids are generated before the first attempt. An append that is retried after its commit
+(because the answer was lost) finds its own events and returns them. It looks for them once it holds the lock of the
+conversation: until then the server may still be executing the first commit.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from chatfeedback.store.schema import events, from_micros, to_micros
 T = TypeVar("T")
 Decision = Callable[[Conversation], Sequence[Body]]
 MAX_EVENTS_PER_COMMAND = 4
-"""That one decision may return."""
+"""Upper bound on the events that one decision returns."""
 NO_CONVERSATION = "There is no such conversation."
 
 _INSERT = insert(events)
@@ -64,7 +66,7 @@ _RECEIPT = select(events.c.version).where(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A decision about one conversation, with everything that must stay the same if it is run again."""
+    """A decision about one conversation, with all inputs that must stay the same when it is retried."""
 
     conversation_id: str
     actor_id: str
@@ -72,25 +74,29 @@ class Command:
     occurred_at: datetime = field(default_factory=now)
     event_ids: tuple[str, ...] = field(default_factory=lambda: tuple(new_id() for _ in range(MAX_EVENTS_PER_COMMAND)))
     derived_ids: Mapping[str, str] = field(default_factory=dict)
-    """By kind: the id of an event that is derived from what the caller sent, in the place of a new one."""
+    """Ids derived from the caller's input, by event kind; they replace generated ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The events that were stored (none: nothing was to be changed) and the conversation after them."""
+    """Result of an append: the stored events (empty if nothing changed) and the conversation after them."""
 
     events: tuple[Event, ...]
     conversation: Conversation
 
 
 Committed = Callable[[Sequence[Event], float], None]
-"""Is told of the events of a commit, and how many seconds it took from asking to being stored; in any thread."""
+"""Callback after a commit: its events, and the seconds from submission to commit. Called on any thread."""
 
 
 class EventStore:
-    """Appends to the log and reads from it. `engine` must be at the newest schema.
+    """Append-only log of one database. `engine` must be at the newest schema.
 
-    It keeps `cached_conversations` in memory; 0 reads each from the database every time.
+    Args:
+        engine: Engine of the database; the caller disposes of it.
+        writer: Writer that commits the work.
+        committed: Callback after each commit of events.
+        cached_conversations: Size of the cache; 0 reads each conversation from the database every time.
     """
 
     def __init__(
@@ -108,7 +114,7 @@ class EventStore:
         self._pending = 0
         self._pending_lock = threading.Lock()
         self.owner = new_id()
-        """Of the drafts of the replies that this process starts."""
+        """Owner id of the leases on replies that this process starts."""
         self._statements = Statements(engine.dialect)
         self._insert = _INSERT if engine.dialect.name == "sqlite" else _INSERT_RETURNING
         self._select_version = (
@@ -119,9 +125,9 @@ class EventStore:
     # Writing
 
     def execute(self, command: Command) -> Future[Appended]:
-        """Decides and appends; the future raises what the decision raised, or a StoreError.
+        """Decide and append. The future raises what the decision raised, or a StoreError.
 
-        It raises NotFound, and the decision is not asked, when the conversation has been erased.
+        It raises NotFound, without calling the decision, if the conversation has been erased.
         """
         tried = False
 
@@ -152,23 +158,30 @@ class EventStore:
         return self._submit(work)
 
     def submit(self, work: Work[T]) -> Future[T]:
-        """Queues work of another kind, such as on a draft; the future raises what it raised, or a StoreError."""
+        """Queue other work, such as on a lease. The future raises what the work raised, or a StoreError."""
         with self._pending_lock:
             self._pending += 1
         try:
             future = self.writer.submit(work)
         except StoreUnavailable:
-            self._ended(None)
+            self._work_done(None)
             raise
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self._work_done)
         return future
 
     def append(self, new: Sequence[Event], expected_version: int) -> Future[Appended]:
-        """Appends events as they are, all of one conversation.
+        """Append events unchanged, all of one conversation.
 
-        Events already stored with the same content return the first result. The future raises EventIdReused when
-        the content differs, VersionTaken when the conversation is not at `expected_version`, and NotFound when it
-        has been erased.
+        Idempotent: events already stored with the same content return the first result.
+
+        Args:
+            new: The events, in the order of their versions.
+            expected_version: Version of the conversation before them.
+
+        Raises:
+            EventIdReused: An event id is stored with other content.
+            VersionTaken: The conversation is not at `expected_version`.
+            NotFound: The conversation has been erased.
         """
         conversation_id = new[0].conversation_id
 
@@ -187,27 +200,27 @@ class EventStore:
         return self._submit(work)
 
     def _submit(self, work: Work[Appended]) -> Future[Appended]:
-        asked = time.perf_counter()
+        submitted_at = time.perf_counter()
 
         def remember(future: Future[Appended]) -> None:
-            # Only after the commit: a state that was rolled back must never be taken for the real one.
+            # Cache only after the commit, never a state that may be rolled back.
             if not future.cancelled() and future.exception() is None:
                 appended = future.result()
                 self._cache.put(appended.conversation)
-                self._committed(appended.events, time.perf_counter() - asked)
+                self._committed(appended.events, time.perf_counter() - submitted_at)
 
         future = self.submit(work)
         future.add_done_callback(remember)
         return future
 
-    def _ended(self, future: Future[Any] | None) -> None:
+    def _work_done(self, future: Future[Any] | None) -> None:
         with self._pending_lock:
             self._pending -= 1
         if future is not None and not future.cancelled() and isinstance(error := future.exception(), StoreUnavailable):
             self.availability.failed(error)
 
     def _probe(self) -> None:
-        """Writes something, and takes it out again in the same transaction."""
+        """Write a lease and delete it in the same transaction."""
         message_id = new_id()
 
         def work(tx: Transaction) -> None:
@@ -260,7 +273,7 @@ class EventStore:
     # Reading
 
     def conversation(self, conversation_id: str) -> Conversation | None:
-        """Where a conversation stands; None when there is none. Raises StoreUnavailable."""
+        """Return the current state of a conversation; None if there is none. Raises StoreUnavailable."""
         with self.reading() as tx:
             row = tx.one(projections.SELECT_VERSION, {"of_conversation": conversation_id})
             if row is None:
@@ -272,17 +285,17 @@ class EventStore:
         return conversation
 
     def owner_and_version(self, conversation_id: str) -> tuple[str, int] | None:
-        """Return whose conversation it is and its version; None when there is none. Raises StoreUnavailable."""
+        """Return the owner's id and the version; None if there is no such conversation. Raises StoreUnavailable."""
         with self.reading() as tx:
             row = tx.one(projections.SELECT_OWNER_AND_VERSION, {"of_conversation": conversation_id})
         return (row[0], row[1]) if row is not None else None
 
     def last_known(self, conversation_id: str) -> Conversation | None:
-        """Where a conversation stood when this process last stored or read it, without asking the database."""
+        """Return the cached state of a conversation, as this process last stored or read it, without a query."""
         return self._cache.newest(conversation_id)
 
     def events_of(self, conversation_id: str) -> list[Event]:
-        """The events of one conversation, oldest first."""
+        """Return the events of one conversation, oldest first."""
         with self.reading() as tx:
             return [event_from(row) for row in tx.all(_BY_CONVERSATION, {"of_conversation": conversation_id})]
 
@@ -297,7 +310,7 @@ class EventStore:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that only reads. Raises StoreUnavailable."""
+        """Open a read-only transaction. Raises StoreUnavailable."""
         try:
             with reading(self.engine, self._statements) as tx:
                 yield tx
@@ -307,11 +320,11 @@ class EventStore:
 
     @property
     def pending(self) -> int:
-        """How many pieces of work wait for their commit."""
+        """Number of units of work that wait for their commit."""
         return self._pending
 
     def close(self) -> None:
-        """Finishes what is queued; then nothing can be written any more. The engine is the caller's."""
+        """Finish the queued work, then refuse all writes. The caller disposes of the engine."""
         self.availability.close()
         self.writer.close()
 
@@ -321,7 +334,7 @@ def _content(event: Event) -> tuple[Any, ...]:
 
 
 def event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
-    """The row of `events` that holds it, without its position."""
+    """Return the row of `events` for an event, without its position."""
     body = event.body
     return {
         "event_id": event.event_id,
@@ -340,7 +353,11 @@ def event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
 
 
 def event_from(row: Row) -> Event:
-    """The event in a row of `events` (columns in the order of the schema); raises StoreCorrupt if none can be made."""
+    """Return the event of a row of `events` (columns in the order of the schema).
+
+    Raises:
+        StoreCorrupt: The row holds no event that this release can read.
+    """
     (position, event_id, conversation_id, version, kind, schema_version, message_id, actor_id) = row[:8]
     occurred_at, recorded_at, _model, _rating, payload = row[8:]
     try:

@@ -1,9 +1,9 @@
-"""Core statements, compiled once, run by the driver itself.
+"""Compiled statements: SQLAlchemy Core, compiled once and executed by the driver itself.
 
-The write path runs half a dozen tiny statements for an event; building and compiling them each time costs more than
-the database does (about 4x, docs/performance.md). So they are written as SQLAlchemy Core once, as module constants,
-compiled for the dialect at first use, and from then on given to the driver as text. A `Transaction` is one open
-transaction on one driver connection.
+The write path executes half a dozen tiny statements for each event. Building and compiling them each time costs about
+four times as much as the database does (docs/performance.md). They are therefore module constants, compiled for the
+dialect at first use. From then on the driver gets plain text. A `Transaction` is one open transaction on one driver
+connection.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any
 from sqlalchemy import Dialect, Engine, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from chatfeedback.store.database.errors import only_reads, translating
+from chatfeedback.store.database.errors import is_read_only, translating
 
 Row = tuple[Any, ...]
 
 
 Parameters = Mapping[str, Any]
 Bind = Callable[[Parameters], Any]
-"""Makes of named parameters what the driver takes."""
+"""Converts named parameters to what the driver takes."""
 
 
 class Statements:
-    """The driver's text for each Core statement of one dialect.
+    """Cache of the driver's text for each Core statement of one dialect.
 
-    Statements are told apart by identity, and each is always run with parameters of the same names.
+    The key is the identity of a statement. Each statement is always executed with parameters of the same names.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -38,19 +38,19 @@ class Statements:
         self._compiled: dict[Executable, tuple[str, Bind]] = {}
 
     def compiled(self, statement: Executable, parameters: Parameters) -> tuple[str, Bind]:
-        """Return the text, and what makes its parameters; compile it at first use."""
-        found = self._compiled.get(statement)
-        if found is None:
+        """Return the text of the statement and the converter of its parameters; compile at first use."""
+        entry = self._compiled.get(statement)
+        if entry is None:
             compiled = statement.compile(  # type: ignore[attr-defined]
                 dialect=self._dialect, column_keys=list(parameters)
             )
             assert isinstance(compiled, SQLCompiler) and not compiled.literal_execute_params  # noqa: S101 - of our own statements
-            found = self._compiled[statement] = _plain(str(compiled)), _bind(compiled.positiontup)
-        return found
+            entry = self._compiled[statement] = _strip_casts(str(compiled)), _binder(compiled.positiontup)
+        return entry
 
 
-def _bind(names: list[str] | None) -> Bind:
-    """By position where the driver counts them, as sqlite3 does: to look up each name costs it 0.1 µs more."""
+def _binder(names: list[str] | None) -> Bind:
+    """Return a converter: by position for sqlite3, because a look-up by name costs 0.1 µs more."""
     if names is None:
         return lambda parameters: parameters
     if len(names) < 2:
@@ -58,13 +58,13 @@ def _bind(names: list[str] | None) -> Bind:
     return itemgetter(*names)
 
 
-def _plain(text: str) -> str:
-    # psycopg knows the types of what it is given; the casts that SQLAlchemy adds only cost parsing.
+def _strip_casts(text: str) -> str:
+    # psycopg knows the types of its parameters; the casts that SQLAlchemy adds only cost parsing.
     return re.sub(r"(%\(\w+\)s)::(?:VARCHAR|TEXT)\b", r"\1", text)
 
 
 class Transaction:
-    """One open transaction. Whoever opened it commits it."""
+    """One open transaction; the caller that opened it commits it."""
 
     def __init__(self, connection: Any, statements: Statements) -> None:
         self.connection = connection
@@ -72,36 +72,36 @@ class Transaction:
         self._statements = statements
 
     def run(self, statement: Executable, parameters: Parameters) -> int:
-        """Runs a statement; returns the number of rows that it touched."""
+        """Execute a statement; return the number of rows affected."""
         text, bind = self._statements.compiled(statement, parameters)
         self._cursor.execute(text, bind(parameters))
         return int(self._cursor.rowcount)
 
     def run_many(self, statement: Executable, rows: Iterable[Parameters]) -> None:
-        """Runs a statement once for each row of parameters, which all have the same keys."""
-        listed = list(rows)
-        if listed:
-            text, bind = self._statements.compiled(statement, listed[0])
-            self._cursor.executemany(text, map(bind, listed))
+        """Execute a statement once for each row of parameters, which all have the same keys."""
+        parameters = list(rows)
+        if parameters:
+            text, bind = self._statements.compiled(statement, parameters[0])
+            self._cursor.executemany(text, map(bind, parameters))
 
     def one(self, statement: Executable, parameters: Parameters) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         text, bind = self._statements.compiled(statement, parameters)
         self._cursor.execute(text, bind(parameters))
         row: Row | None = self._cursor.fetchone()
         return row
 
     def all(self, statement: Executable, parameters: Parameters) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         text, bind = self._statements.compiled(statement, parameters)
         self._cursor.execute(text, bind(parameters))
         rows: list[Row] = self._cursor.fetchall()
         return rows
 
     def inserted(self, statement: Executable, parameters: Parameters) -> int:
-        """Runs an INSERT; returns the number that the database gave the row.
+        """Execute an INSERT; return the position that the database generated.
 
-        Postgres has to be asked for it by RETURNING; SQLite tells by itself, in half the time of the INSERT.
+        Postgres needs RETURNING. SQLite reports `lastrowid` itself, in half the time of the INSERT.
         """
         cursor = self._cursor
         text, bind = self._statements.compiled(statement, parameters)
@@ -109,46 +109,46 @@ class Transaction:
         return int(cursor.lastrowid if cursor.description is None else cursor.fetchone()[0])
 
     def script(self, text: str) -> None:
-        """Runs a bare command such as SAVEPOINT."""
+        """Execute a bare command such as SAVEPOINT."""
         self._cursor.execute(text)
 
 
 @contextmanager
 def reading(engine: Engine, statements: Statements) -> Iterator[Transaction]:
-    """A transaction that only reads, and sees one state of the database throughout. Raises StoreUnavailable."""
+    """Open a read-only transaction that sees one snapshot of the database. Raises StoreUnavailable."""
     with translating():
         pooled = engine.raw_connection()
         try:
             tx = Transaction(pooled.driver_connection, statements)
             if engine.dialect.name == "sqlite":
-                tx.script("BEGIN")  # Postgres: psycopg has begun by itself
+                tx.script("BEGIN")  # on Postgres, psycopg begins by itself
             else:
                 tx.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield tx
         except BaseException as error:
-            let_go_if_lost(pooled, error)
+            invalidate_if_lost(pooled, error)
             raise
         finally:
-            give_back(pooled, engine.dialect)
+            return_to_pool(pooled, engine.dialect)
 
 
-def give_back(pooled: Any, dialect: Dialect) -> None:
-    """Roll a connection back and return it to the pool, which would log a traceback if it found out that it is lost."""
+def return_to_pool(pooled: Any, dialect: Dialect) -> None:
+    """Roll back and return a connection to the pool; the pool itself would log a traceback for a lost one."""
     driver = pooled.driver_connection
     if driver is not None:
         try:
             driver.rollback()
-        except dialect.loaded_dbapi.Error:  # what was read is whole; the next one gets another connection
+        except dialect.loaded_dbapi.Error:  # reads are complete; the next caller gets another connection
             pooled.invalidate()
     pooled.close()
 
 
-def let_go_if_lost(pooled: Any, error: BaseException) -> None:
-    """Take a connection out of the pool after an error that another connection may not have.
+def invalidate_if_lost(pooled: Any, error: BaseException) -> None:
+    """Remove a connection from the pool after an error that another connection may not have.
 
-    The pool would try to roll back one that is lost, and log a traceback. One to a server that has become a standby
-    stays what it is, while a new one may find the server that is written now.
+    The pool would try to roll back a lost connection, and log a traceback. A connection to a server that became a
+    standby stays read-only, while a new one may reach the new primary.
     """
     driver = pooled.driver_connection
-    if driver is None or getattr(driver, "broken", False) or only_reads(error):  # those of SQLite are never broken
+    if driver is None or getattr(driver, "broken", False) or is_read_only(error):  # SQLite's are never broken
         pooled.invalidate()

@@ -1,13 +1,12 @@
-"""Who may write, and when a commit happens.
+"""Writers: one writer thread with group commit on SQLite, a transaction per unit of work on Postgres.
 
-A piece of work is a function of a `Transaction`. `submit` returns at once with a future that is resolved only after
-the commit that holds the work, or with the error that undid it; nothing of a failed piece stays behind. Work may be
+A unit of work is a function of a `Transaction`. `submit` returns a future at once. The future is resolved only after
+the commit that holds the work, or with the error that rolled it back. A failed unit leaves nothing behind. Work may be
 run again from the start, so it must have no effect outside its transaction.
 
-SQLite allows one writer at a time, and a commit costs a disk flush: one thread does all the writing and commits
-whatever is waiting in one group (docs/adr/0005). When a piece fails that has written something, the whole group is
-rolled back and run again with a savepoint for each piece. Postgres has no such limit: a few threads, one transaction
-for each piece of work.
+SQLite allows one writer at a time, and a commit costs a disk flush. One thread does all the writing and commits
+all queued work as one group (docs/adr/0005). If a unit fails after it has written, the whole group is rolled back and
+run again with a savepoint for each unit. Postgres has no such limit: a few threads, one transaction for each unit.
 """
 
 from __future__ import annotations
@@ -23,44 +22,44 @@ from sqlalchemy import Engine
 
 from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 from chatfeedback.store.database.errors import is_transient, translated
-from chatfeedback.store.log.statements import Statements, Transaction, give_back, let_go_if_lost
+from chatfeedback.store.log.statements import Statements, Transaction, invalidate_if_lost, return_to_pool
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
 Group = list[tuple[Callable[[Transaction], Any], "Future[Any]"]]
 Outcome = tuple[Any, BaseException | None]
-"""Of a piece of work: its result, or why it was refused."""
+"""Outcome of a unit of work: its result, or the error that refused it."""
 GROUP_SIZE = 256
 RETRY_DELAYS = (0.0, 0.1, 0.4)
-"""Seconds before another attempt after a transient fault; as many attempts as pauses, and one before the first."""
+"""Seconds to wait before each retry of a transient fault; there is one more attempt than delays."""
 RESERVED_FOR_READS = 3
-"""Connections of the pool that the writer leaves alone, so that nobody waits for a slow commit to read."""
+"""Connections of the pool that the writer leaves free, so that a slow commit never blocks a read."""
 
 _CLOSED = "The store is closed; start chatfeedback again."
 
 
 class Writer(Protocol):
-    """What the store needs of a writer."""
+    """Writer that the store needs: a queue of work, each unit committed before its future is resolved."""
 
     def submit(self, work: Work[T]) -> Future[T]:
-        """Queues the work; the future raises what the work raised, or StoreUnavailable."""
+        """Queue the work. The future raises what the work raised, or StoreUnavailable."""
 
     def close(self) -> None:
-        """Finishes what is queued, then stops."""
+        """Finish the queued work, then stop."""
 
 
 def open_writer(engine: Engine) -> Writer:
-    """The writer that fits the engine's database."""
+    """Return the writer for the engine's database."""
     return SQLiteWriter(engine) if engine.dialect.name == "sqlite" else PostgresWriter(engine)
 
 
 class SQLiteWriter:
-    """One thread, one connection, group commit."""
+    """Single writer thread with one connection and group commit."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._statements = Statements(engine.dialect)
-        # SimpleQueue is the one queue of the standard library that is implemented in C: a third of the cost.
+        # SimpleQueue is implemented in C: a third of the cost of `queue.Queue`.
         self._queue: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -68,6 +67,7 @@ class SQLiteWriter:
         self._thread.start()
 
     def submit(self, work: Work[T]) -> Future[T]:
+        """Queue the work for the next group. Raises StoreUnavailable after `close`."""
         future: Future[T] = Future()
         with self._closing:
             if self._closed:
@@ -76,6 +76,7 @@ class SQLiteWriter:
         return future
 
     def close(self) -> None:
+        """Finish the queued work, then stop the thread."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -88,9 +89,9 @@ class SQLiteWriter:
             try:
                 if pooled is None:
                     pooled = self._engine.raw_connection()
-                self._engine.get_execution_options()["place"].check()
+                self._engine.get_execution_options()["file_identity"].check()
                 self._commit_group(Transaction(pooled.driver_connection, self._statements), group)
-            except BaseException as error:  # noqa: BLE001 - the thread must outlive any fault; the callers get it
+            except BaseException as error:  # noqa: BLE001 - the thread must survive any error; the futures get it
                 self._fail(group, error)
                 if pooled is not None:
                     pooled.invalidate()
@@ -99,7 +100,7 @@ class SQLiteWriter:
             pooled.close()
 
     def _next_group(self) -> Group | None:
-        """What is waiting, and was not cancelled meanwhile; None when the writer was closed."""
+        """Return the queued work that was not cancelled; None once the writer is closed."""
         item = self._queue.get()
         if item is None:
             return None
@@ -122,7 +123,7 @@ class SQLiteWriter:
         if outcomes is None:
             tx.script("ROLLBACK")
             tx.script("BEGIN IMMEDIATE")
-            outcomes = self._run_apart(tx, group)
+            outcomes = self._run_with_savepoints(tx, group)
         tx.script("COMMIT")
         for (_work, future), (result, refusal) in zip(group, outcomes, strict=True):
             if refusal is None:
@@ -132,27 +133,27 @@ class SQLiteWriter:
 
     @staticmethod
     def _run_all(tx: Transaction, group: Group) -> list[Outcome] | None:
-        """Run the pieces without savepoints; None if one failed that had written, so that all must run again.
+        """Run the group without savepoints; return None if a unit failed after writing, so that all must run again.
 
-        Two savepoint statements a piece would be a third of what a rating costs, and most pieces that fail have
-        written nothing: a decision refuses before its first event.
+        Two savepoint statements per unit would be a third of the cost of a rating. Most units that fail have written
+        nothing: a decision refuses before its first event.
         """
         outcomes: list[Outcome] = []
         for work, _future in group:
-            written = tx.connection.total_changes
+            changes_before = tx.connection.total_changes
             try:
                 outcomes.append((work(tx), None))
             except Exception as error:
                 if not tx.connection.in_transaction:
                     raise  # SQLite undid the whole group (disk full, I/O error)
-                if tx.connection.total_changes != written:
+                if tx.connection.total_changes != changes_before:
                     return None
                 outcomes.append((None, translated(error)))
         return outcomes
 
     @staticmethod
-    def _run_apart(tx: Transaction, group: Group) -> list[Outcome]:
-        """Run each piece in a savepoint of its own, so that what a failed one has written can be undone alone."""
+    def _run_with_savepoints(tx: Transaction, group: Group) -> list[Outcome]:
+        """Run each unit in a savepoint of its own, so that the writes of a failed one can be undone alone."""
         outcomes: list[Outcome] = []
         for work, _future in group:
             tx.script("SAVEPOINT work")
@@ -174,14 +175,14 @@ class SQLiteWriter:
 
 
 class PostgresWriter:
-    """One transaction for each piece of work, on as many threads as the pool has connections to spare."""
+    """Thread pool that runs each unit of work in a transaction of its own, on all connections but those for reads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._statements = Statements(engine.dialect)
         threads = engine.pool.size() - RESERVED_FOR_READS  # type: ignore[attr-defined]
         self._executor = ThreadPoolExecutor(threads, "chatfeedback-writer")
-        # All threads start now. An executor that cannot start one when it is given work refuses it, and does it later.
+        # Start all threads now. An executor that cannot start a thread at `submit` raises, yet runs the work later.
         started = threading.Event()
         try:
             for _ in range(threads):
@@ -190,45 +191,47 @@ class PostgresWriter:
             started.set()
 
     def submit(self, work: Work[T]) -> Future[T]:
+        """Start the work on a free thread. Raises StoreUnavailable after `close`."""
         try:
-            return self._executor.submit(self._attempt, work)
-        except RuntimeError:  # it was shut down, or the process ends
+            return self._executor.submit(self._run_with_retries, work)
+        except RuntimeError:  # the executor was shut down, or the process ends
             raise StoreUnavailable(_CLOSED) from None
 
     def close(self) -> None:
+        """Finish the queued work, then stop the threads."""
         self._executor.shutdown(wait=True)
 
-    def _attempt(self, work: Work[T]) -> T:
+    def _run_with_retries(self, work: Work[T]) -> T:
         unanswered: Exception | None = None
-        for pause in (*RETRY_DELAYS, None):
+        for delay in (*RETRY_DELAYS, None):
             try:
-                return self._once(work)
-            except CommitUnanswered as lost:
-                # Whatever comes of further attempts: it may be stored, and nobody must be told that it is not.
-                unanswered = lost.commit
-                if pause is None:
-                    raise translated(unanswered) from lost
+                return self._run_once(work)
+            except CommitUnanswered as unknown:
+                # The work may be stored, whatever later attempts return: never report that it is not.
+                unanswered = unknown.commit
+                if delay is None:
+                    raise translated(unanswered) from unknown
             except Exception as error:
-                if pause is None or not is_transient(error):
+                if delay is None or not is_transient(error):
                     if unanswered is not None:
                         raise translated(unanswered) from unanswered
                     if isinstance(error, ChatFeedbackError):
                         raise
                     raise translated(error) from error
-            time.sleep(pause)  # a server that fails over needs a moment
+            time.sleep(delay)  # a failover takes a moment
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(self, work: Work[T]) -> T:
+    def _run_once(self, work: Work[T]) -> T:
         pooled = self._engine.raw_connection()
         try:
             result = work(Transaction(pooled.driver_connection, self._statements))
             self._commit(pooled.driver_connection)
             return result
         except BaseException as error:
-            let_go_if_lost(pooled, error)
+            invalidate_if_lost(pooled, error)
             raise
         finally:
-            give_back(pooled, self._engine.dialect)
+            return_to_pool(pooled, self._engine.dialect)
 
     def _commit(self, connection: Any) -> None:
         try:
@@ -240,7 +243,7 @@ class PostgresWriter:
 
 
 class CommitUnanswered(Exception):
-    """A commit was asked for, and the connection ended before the answer."""
+    """A COMMIT was sent, and the connection ended before the answer: the outcome is unknown."""
 
     def __init__(self, commit: Exception) -> None:
         super().__init__("a commit was not answered")

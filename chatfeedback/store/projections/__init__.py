@@ -1,1 +1,1 @@
-"""Projections: tables that can be rebuilt from the log."""
+"""Projections: tables derived from the log, which can be rebuilt from it."""

@@ -1,7 +1,7 @@
-"""The projections: a conversation as rows, written in the append's own transaction, and read back.
+"""Projection of a conversation: written as rows in the append's transaction, and read back.
 
-Nothing is decided here. `write` stores what the fold says, for the parts that an append touched; `load` gives the
-same `Conversation` back that the fold of the log would (`chatfeedback db check` compares the two).
+This module decides nothing. `write` stores the result of the fold, for the parts that an append touched. `load` returns
+the same `Conversation` as the fold of the log would; `chatfeedback db check` compares the two.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UPDATE_CONVERSATION = update(conversations).where(conversations.c.conversation_
 _INSERT_MESSAGE = insert(messages)
 _FINISH_MESSAGE = update(messages).where(messages.c.message_id == _OF_MESSAGE)
 _PLACE_MESSAGE = update(messages).where(messages.c.message_id == _OF_MESSAGE)
-# The Postgres flavour of ON CONFLICT; SQLite speaks the same words.
+# The Postgres construct for ON CONFLICT; SQLite accepts the same SQL.
 _insert_rating = upsert(ratings)
 _UPSERT_RATING = _insert_rating.on_conflict_do_update(
     index_elements=["message_id", "annotator_id"],
@@ -71,22 +71,23 @@ LOCK_VERSION = SELECT_VERSION.with_for_update()
 
 
 def write(tx: Transaction, before: Conversation, after: Conversation, changes: Changes) -> None:
-    """Stores what `changes` says is different between `before` and `after`; nothing of an erased conversation."""
+    """Store the differences between `before` and `after` that `changes` names; nothing of an erased conversation."""
     if after.erased:
         return
     if before.version == 0:
         tx.run(_INSERT_CONVERSATION, _conversation_row(after))
     else:
-        tx.run(_UPDATE_CONVERSATION, {**_standing(after), "of_conversation": after.conversation_id})
+        tx.run(_UPDATE_CONVERSATION, {**_state_columns(after), "of_conversation": after.conversation_id})
     if changes.added:
         added = sorted((after.messages[message_id] for message_id in changes.added), key=lambda m: m.version)
         tx.run_many(_INSERT_MESSAGE, [message_row(after, message) for message in added])
     for message_id in changes.finished - changes.added:
         message = after.messages[message_id]
-        tx.run(_FINISH_MESSAGE, {**_placing(message), **_ending(message), "of_message": message_id})
+        tx.run(_FINISH_MESSAGE, {**_position_columns(message), **_outcome_columns(message), "of_message": message_id})
     if moved := changes.moved - changes.added - changes.finished:
         tx.run_many(
-            _PLACE_MESSAGE, [{**_placing(after.messages[message_id]), "of_message": message_id} for message_id in moved]
+            _PLACE_MESSAGE,
+            [{**_position_columns(after.messages[message_id]), "of_message": message_id} for message_id in moved],
         )
     for message_id, annotator_id in changes.rated:
         _write_rating(tx, before, after, message_id, annotator_id)
@@ -109,7 +110,7 @@ def _write_rating(
 
 
 def load(tx: Transaction, conversation_id: str) -> Conversation | None:
-    """The conversation as the projections have it; None when nothing of it is stored."""
+    """Return the conversation from the projections; None if it is not stored."""
     key = {"of_conversation": conversation_id}
     row = tx.one(_SELECT_CONVERSATION, key)
     if row is None:
@@ -123,21 +124,21 @@ def load(tx: Transaction, conversation_id: str) -> Conversation | None:
 
 
 def rows_of(conversation: Conversation) -> dict[Table, list[dict[str, Any]]]:
-    """All the rows that a conversation has in the projections, in the order in which they may be inserted."""
+    """Return all rows of a conversation in the projections, by table, in insertion order."""
     if conversation.erased:
         return {}
     rated = [(*key, rating) for key, rating in conversation.ratings.items()]
     return {
         conversations: [_conversation_row(conversation)],
         messages: [message_row(conversation, message) for message in conversation.messages.values()],
-        ratings: [rating_row(conversation, *of) for of in rated],
-        rating_reasons: [row for of in rated for row in reason_rows(*of)],
+        ratings: [rating_row(conversation, *entry) for entry in rated],
+        rating_reasons: [row for entry in rated for row in reason_rows(*entry)],
     }
 
 
-# Rows, and back. The order of the columns is that of the schema.
+# Rows to state and back. The order of the columns is that of the schema.
 
-_PLANNED = (
+_GENERATION = (
     "model",
     "endpoint",
     "provider",
@@ -148,11 +149,11 @@ _PLANNED = (
     "system_prompt",
     "model_id",
 )
-_PROVENANCE = tuple(one.name for one in fields(Provenance))
+_PROVENANCE = tuple(field.name for field in fields(Provenance))
 
 
 def _conversation_row(c: Conversation) -> dict[str, Any]:
-    assert c.started_at is not None  # noqa: S101 - only of one that has begun
+    assert c.started_at is not None  # noqa: S101 - it has a first event
     return {
         "conversation_id": c.conversation_id,
         "annotator_id": c.annotator_id,
@@ -161,13 +162,13 @@ def _conversation_row(c: Conversation) -> dict[str, Any]:
         "study": c.assignment.study,
         "condition": c.assignment.condition,
         "external_id": c.assignment.external_id,
-        **_standing(c),
+        **_state_columns(c),
     }
 
 
-def _standing(c: Conversation) -> dict[str, Any]:
-    # Without the primary key: SQLite would look for every message that refers to it, each time it is set.
-    assert c.updated_at is not None  # noqa: S101 - only of one that has begun
+def _state_columns(c: Conversation) -> dict[str, Any]:
+    # Leave out the primary key: each time it is set, SQLite checks every message that refers to it.
+    assert c.updated_at is not None  # noqa: S101 - it has a first event
     return {
         "title": c.title,
         "version": c.version,
@@ -201,8 +202,8 @@ def _conversation_from(row: Row) -> Conversation:
 
 
 def message_row(conversation: Conversation, message: Message) -> dict[str, Any]:
-    """The message as a row of `messages`."""
-    made = {name: getattr(message.generation, name, None) for name in _PLANNED}
+    """Return the message as a row of `messages`."""
+    planned = {name: getattr(message.generation, name, None) for name in _GENERATION}
     return {
         "message_id": message.message_id,
         "conversation_id": conversation.conversation_id,
@@ -214,17 +215,17 @@ def message_row(conversation: Conversation, message: Message) -> dict[str, Any]:
         "replaces_id": message.replaces_id,
         "created_at": to_micros(message.created_at),
         "created_event_id": message.created_event_id,
-        **made,
-        **_placing(message),
-        **_ending(message),
+        **planned,
+        **_position_columns(message),
+        **_outcome_columns(message),
     }
 
 
-def _placing(message: Message) -> dict[str, Any]:
+def _position_columns(message: Message) -> dict[str, Any]:
     return {"shown": message.shown, "active_child_id": message.active_child_id}
 
 
-def _ending(message: Message) -> dict[str, Any]:
+def _outcome_columns(message: Message) -> dict[str, Any]:
     outcome, generation = message.outcome, message.generation
     provenance = outcome.provenance if outcome else UNKNOWN
     return {
@@ -296,7 +297,7 @@ def _message_from(row: Row) -> Message:
 
 
 def rating_row(conversation: Conversation, message_id: str, annotator_id: str, rating: Rating) -> dict[str, Any]:
-    """The rating as a row of `ratings`."""
+    """Return the rating as a row of `ratings`."""
     return {
         "message_id": message_id,
         "annotator_id": annotator_id,
@@ -311,7 +312,7 @@ def rating_row(conversation: Conversation, message_id: str, annotator_id: str, r
 
 
 def reason_rows(message_id: str, annotator_id: str, rating: Rating) -> list[dict[str, Any]]:
-    """The reasons of the rating as rows of `rating_reasons`."""
+    """Return the reasons of the rating as rows of `rating_reasons`."""
     return [{"message_id": message_id, "annotator_id": annotator_id, "reason": reason} for reason in rating.reasons]
 
 

@@ -1,4 +1,4 @@
-"""The list of an annotator's conversations, newest first, from an index."""
+"""List of an annotator's conversations, newest first, read from an index."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.schema import conversations, from_micros
 
 _columns = conversations.c
-_MOST: BindParameter[int] = bindparam("most")
-_SKIPPED: BindParameter[int] = bindparam("skipped")
+_LIMIT: BindParameter[int] = bindparam("max_rows")
+_OFFSET: BindParameter[int] = bindparam("skipped_rows")
 _LATEST = (
     select(_columns.conversation_id, _columns.title, _columns.updated_at)
     .where(_columns.annotator_id == bindparam("of_annotator"))
     .order_by(_columns.updated_at.desc(), _columns.conversation_id.desc())
-    .limit(_MOST)
-    .offset(_SKIPPED)
+    .limit(_LIMIT)
+    .offset(_OFFSET)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A line of the list."""
+    """Entry of the list."""
 
     conversation_id: str
     title: str
     updated_at: datetime
 
 
-def latest(tx: Transaction, annotator_id: str, most: int, skipped: int = 0) -> list[Listed]:
-    """The conversations of an annotator in which something happened last, newest first, after the first `skipped`."""
-    rows = tx.all(_LATEST, {"of_annotator": annotator_id, "most": most, "skipped": skipped})
+def latest(tx: Transaction, annotator_id: str, limit: int, offset: int = 0) -> list[Listed]:
+    """Return at most `limit` conversations of an annotator, most recently updated first, after the first `offset`."""
+    rows = tx.all(_LATEST, {"of_annotator": annotator_id, "max_rows": limit, "skipped_rows": offset})
     return [Listed(conversation_id, title, from_micros(updated_at)) for conversation_id, title, updated_at in rows]

@@ -1,4 +1,4 @@
-"""The whole log, conversation by conversation, for whoever checks or rebuilds what is made from it."""
+"""Replay of the log, conversation by conversation, for the check and the rebuild of the projections."""
 
 from __future__ import annotations
 
@@ -16,31 +16,35 @@ from chatfeedback.store.log.statements import Row
 from chatfeedback.store.schema import events
 
 _CHUNK = 1000
-"""Rows that are fetched at a time."""
+"""Rows fetched at a time."""
 _LOG = select(events).order_by(events.c.conversation_id, events.c.version)
 
 
 def replay(
     connection: Connection, conversation_ids: Sequence[str] | None = None
 ) -> Generator[Conversation | StoreCorrupt, None, None]:
-    """Every conversation, or these, as its events add up to it, or why they do not.
+    """Yield each conversation (all, or these) folded from its events, or the error if it cannot be folded.
 
-    Streams: holds one conversation, and one chunk of rows, at a time. Close it when you leave before its end.
+    It streams, with one conversation and one chunk of rows in memory. Close the generator if you stop early.
     """
     log = _LOG if conversation_ids is None else _LOG.where(events.c.conversation_id.in_(conversation_ids))
-    # On Postgres yield_per asks for a cursor in the server; SQLite's own cursor reads as it goes.
+    # On Postgres, yield_per uses a server-side cursor; SQLite's cursor streams by itself.
     with connection.execute(log, execution_options={"yield_per": _CHUNK}) as rows:
-        for conversation_id, its_rows in groupby(rows, key=lambda row: str(row.conversation_id)):
-            yield _folded(conversation_id, (tuple(row) for row in its_rows))
+        for conversation_id, conversation_rows in groupby(rows, key=lambda row: str(row.conversation_id)):
+            yield _folded(conversation_id, (tuple(row) for row in conversation_rows))
 
 
 def _event(row: Row) -> Event:
-    """The event of a row. Raises StoreCorrupt also when a column that figures are counted by is not the payload's."""
+    """Return the event of a row.
+
+    Raises:
+        StoreCorrupt: It cannot be read, or a column used by the analytics differs from the payload.
+    """
     event = event_from(row)
-    wanted = event_row(event, event.recorded_at or event.occurred_at)
+    expected = event_row(event, event.recorded_at or event.occurred_at)
     stored = dict(zip(events.columns.keys(), row, strict=True))
     for name in ("message_id", "model", "rating"):
-        if stored[name] != wanted[name]:
+        if stored[name] != expected[name]:
             raise StoreCorrupt(
                 f"Event {event.event_id} has {stored[name]!r} as its {name}, its payload says otherwise."
             )

@@ -20,7 +20,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
 from chatfeedback.query.filters import Filters
-from chatfeedback.services.chat import NOT_OFFERED, OF_ANOTHER
+from chatfeedback.services.chat import NOT_OFFERED, OTHERS_CONVERSATION
 from chatfeedback.ui.account import who
 from chatfeedback.ui.actions import action
 from chatfeedback.ui.analytics import charts, timeline
@@ -166,7 +166,7 @@ class AnalyticsHandlers:
         try:
             return act(person)
         except (NotAllowed, NotOffered) as error:
-            self._refused(person.annotator_id, OF_ANOTHER if isinstance(error, NotAllowed) else NOT_OFFERED)
+            self._refused(person.annotator_id, OTHERS_CONVERSATION if isinstance(error, NotAllowed) else NOT_OFFERED)
             raise
 
     def _turn(self, shown: Shown, rows: int, request: gr.Request) -> Update:
@@ -272,15 +272,15 @@ def cards(found: Headline) -> list[Card]:
     """The headline figures as they are shown."""
     made, liked = found.replies, found.liked
     low, high = liked.interval() or (None, None)
-    between = f"95% interval {percent(low)} to {percent(high)}; " if liked.of else ""
+    between = f"95% interval {percent(low)} to {percent(high)}; " if liked.total else ""
     left_out = f"; {number(found.without_text)} on replies without text left out" if found.without_text else ""
-    ended = number(found.stopped.of)
+    ended = number(found.stopped.total)
     return [
         Card("Conversations", number(found.conversations), "started"),
         Card("Messages", number(found.messages), "by people and models, all versions"),
-        Card("Replies", number(made.asked), f"asked of models; {number(made.with_text)} with text"),
+        Card("Replies", number(made.requested), f"asked of models; {number(made.with_text)} with text"),
         Card("Rated", percent(found.rated.value), f"{number(made.rated)} of the replies with text"),
-        Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.of)}{left_out}"),
+        Card("Like rate", percent(liked.value), f"{between}{number(liked.count)} of {number(liked.total)}{left_out}"),
         Card("Retried", percent(found.retried.value), f"{_counted(found.retries, 'retry', 'retries')}, per reply"),
         Card("Undone", percent(found.undone.value), f"{_counted(found.undos, 'undo', 'undos')}, per reply"),
         Card("Edited", percent(found.edited.value), f"{_counted(found.edits, 'edit', 'edits')}, per message"),

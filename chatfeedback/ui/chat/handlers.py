@@ -101,7 +101,7 @@ class ChatHandlers:
             if not wanted:
                 new = self._chat_view.render_new(tab, self._limit)
                 with self._refusals() as refused:
-                    self._assignments.of(request.query_params)
+                    self._assignments.from_query(request.query_params)
                     refused.clear()
                 yield {**new, **refused, **await self._chat_view.listing(tab, annotator_id)}
                 return
@@ -150,7 +150,7 @@ class ChatHandlers:
                     model=model,
                     seen=NEW_CONVERSATION if is_new else view.tree_version,
                     consent_version=consent_version,
-                    assignment=self._assignments.of(request.query_params) if is_new else UNASSIGNED,
+                    assignment=self._assignments.from_query(request.query_params) if is_new else UNASSIGNED,
                     prompt_id=sent_id,
                     viewed_id=view.viewed_id,
                 )

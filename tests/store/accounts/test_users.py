@@ -16,19 +16,19 @@ def add(engine: Engine, name: str, role: users.Role = "annotator") -> User:
 
 
 def admins(engine: Engine) -> list[str]:
-    listed = [listed.user for listed in users.listed(engine)]
+    listed = [listed.user for listed in users.list_all(engine)]
     return [user.name for user in listed if user.role == "admin" and not user.disabled_at]
 
 
 def test_a_user_is_found_by_name_and_by_id_and_a_stranger_by_name_only(engine: Engine) -> None:
     ada = add(engine, "ada")
-    assert users.named(engine, "ada") == users.named(engine, ada.annotator_id) == ada
-    assert users.by_id(engine, ada.annotator_id) == users.called(engine, "ada") == ada
+    assert users.find(engine, "ada") == users.find(engine, ada.annotator_id) == ada
+    assert users.by_id(engine, ada.annotator_id) == users.find_by_name(engine, "ada") == ada
     for found in (
-        users.called(engine, ada.annotator_id),
+        users.find_by_name(engine, ada.annotator_id),
         users.by_id(engine, "ada"),
-        users.named(engine, "Ada"),
-        users.named(engine, ""),
+        users.find(engine, "Ada"),
+        users.find(engine, ""),
     ):
         assert found is None
 
@@ -36,28 +36,28 @@ def test_a_user_is_found_by_name_and_by_id_and_a_stranger_by_name_only(engine: E
 def test_whoever_is_named_like_the_id_of_somebody_is_not_taken_for_that_person(engine: Engine) -> None:
     ada = add(engine, "ada", "admin")
     mallory = add(engine, ada.annotator_id)
-    assert users.called(engine, ada.annotator_id) == mallory
+    assert users.find_by_name(engine, ada.annotator_id) == mallory
 
 
 def test_a_name_is_given_once_and_nothing_is_left_of_a_second_try(engine: Engine) -> None:
     add(engine, "ada")
     with pytest.raises(Conflict, match="a user 'ada' already"):
         users.add(engine, "ada", "admin", actor_id=None, password_hash="x", identity=("issuer", "subject"))
-    (listed,) = users.listed(engine)
+    (listed,) = users.list_all(engine)
     assert (listed.user.role, listed.user.password_hash, listed.issuers) == ("annotator", None, ())
-    assert users.identified(engine, "issuer", "subject") is None
+    assert users.find_by_identity(engine, "issuer", "subject") is None
 
 
 def test_two_users_of_one_name_at_the_same_moment_are_one(engine: Engine) -> None:
     made = together([lambda: add(engine, "ada")] * 4)
     assert sum(isinstance(one, User) for one in made) == 1
     assert sum(isinstance(one, Conflict) for one in made) == 3
-    assert len(users.listed(engine)) == 1
+    assert len(users.list_all(engine)) == 1
 
 
 def test_an_annotator_from_before_keeps_the_id(engine: Engine) -> None:
     annotator_id = annotators.ensure(engine, "local")
-    assert users.named(engine, "local") is None
+    assert users.find(engine, "local") is None
     assert add(engine, "local", "admin").annotator_id == annotator_id
 
 
@@ -76,8 +76,8 @@ def test_an_identity_is_one_persons(engine: Engine) -> None:
         ("https://one.example/", "17", None),
         ("https://one.example", "17 ", None),
     ]:
-        assert users.identified(engine, issuer, subject) == expected
-    assert [listed.issuers for listed in users.listed(engine)] == [
+        assert users.find_by_identity(engine, issuer, subject) == expected
+    assert [listed.issuers for listed in users.list_all(engine)] == [
         ("https://one.example", "https://two.example"),
         ("https://one.example",),
     ]
@@ -87,7 +87,7 @@ def test_a_user_whose_identity_is_taken_is_not_made(engine: Engine) -> None:
     users.add(engine, "ada", "annotator", actor_id=None, identity=("issuer", "17"))
     with pytest.raises(Conflict):
         users.add(engine, "bob", "annotator", actor_id=None, identity=("issuer", "17"))
-    assert users.named(engine, "bob") is None
+    assert users.find(engine, "bob") is None
     assert annotators.find(engine, "bob") is None
 
 
@@ -144,9 +144,9 @@ def test_who_is_no_user_cannot_be_changed(engine: Engine, name: str) -> None:
 def test_a_hash_is_replaced_only_where_it_is_still_the_same(engine: Engine) -> None:
     ada = users.add(engine, "ada", "annotator", actor_id=None, password_hash="old")
     users.rehash(engine, ada.annotator_id, "another", "new")
-    assert users.named(engine, "ada") == ada
+    assert users.find(engine, "ada") == ada
     users.rehash(engine, ada.annotator_id, "old", "new")
-    assert users.named(engine, "ada") == ada._replace(password_hash="new")
+    assert users.find(engine, "ada") == ada._replace(password_hash="new")
 
 
 def test_agreeing_counts_for_one_person_and_one_version(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from chatfeedback.errors import StoreError
 from chatfeedback.store.database.errors import translating
-from chatfeedback.store.database.transactions import writing
+from chatfeedback.store.database.transactions import read_write
 
 SECRET = "what Ada said"
 
@@ -49,7 +49,7 @@ def test_no_message_repeats_what_a_statement_was_given(engine: Engine, fault: st
     with engine.begin() as connection:
         connection.execute(text(INSERT), VALUES)
     taken = fault == "a word where a number must be" and engine.dialect.name == "sqlite"
-    with nullcontext() if taken else pytest.raises(StoreError) as refused, writing(engine) as connection:
+    with nullcontext() if taken else pytest.raises(StoreError) as refused, read_write(engine) as connection:
         connection.execute(text(statement), values)
     if refused is not None:
         assert SECRET not in told(refused.value)

@@ -110,7 +110,10 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, task: str) ->
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_schema_of_a_file_that_is_served_is_not_taken_back(database_url: str, engine: Engine) -> None:
     engine.dispose()
-    with file_lock.exclusive(database_url), pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"):
+    with (
+        file_lock.exclusive(database_url),
+        pytest.raises(StoreUnavailable, match="Another chatfeedback serves this file"),
+    ):
         migrate.downgrade(database_url, "base", destroy_data=True)
     assert check(database_url) == []
 

@@ -24,7 +24,7 @@ class Crashed(Exception):
 
 
 @pytest.mark.parametrize(
-    "step", ["delete_projections", "_leave_receipts", "rebuild_conversations", "_forget", "_record"]
+    "step", ["delete_projections", "_append_receipts", "rebuild_conversations", "_delete_account", "_record"]
 )
 def test_a_crash_on_the_way_leaves_everything_as_it_was(
     store: EventStore,

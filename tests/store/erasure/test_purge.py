@@ -176,7 +176,7 @@ def test_none_is_left_either_when_others_write_all_the_time(
 def test_who_reads_for_too_long_is_named_and_the_same_again_finishes(
     store: EventStore, people: People, hers: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge, "CLEANING_SECONDS", 0.2)
+    monkeypatch.setattr(purge, "WAL_CHECKPOINT_SECONDS", 0.2)
     reader = open_engine(database_url, read_only=True)
     again = (
         rf"^All of it is erased, but remnants .* \(another program reads.* erase --annotator {people.ada}` once more"
@@ -196,14 +196,14 @@ def test_who_reads_for_too_long_is_named_and_the_same_again_finishes(
 def test_files_that_cannot_be_cleaned_are_no_reason_to_say_that_nothing_was_erased(
     store: EventStore, hers: StoredTalk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = purge._clean_sqlite
+    really = purge._vacuum_sqlite
 
     def full(connection: object) -> None:
         connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
         connection.execute("CREATE TABLE more AS SELECT zeroblob(100000)")  # type: ignore[attr-defined]
         really(connection)
 
-    monkeypatch.setattr(purge, "_clean_sqlite", full)
+    monkeypatch.setattr(purge, "_vacuum_sqlite", full)
     with pytest.raises(StoreUnavailable, match=r"^All of it is erased, but .* \(database or disk is full\)"):
         erasure.erase_conversation(store.engine, hers.conversation_id, None)
     assert store.conversation(hers.conversation_id) is None

@@ -15,5 +15,5 @@ def test_the_list_has_ones_own_conversations_newest_first(store: EventStore, peo
     others[0].ask("More", "No")
     with store.reading() as tx:
         assert [line.title for line in listing.latest(tx, people.ada, 10)] == ["Talk 0", "Talk 2", "Talk 1"]
-        assert [line.title for line in listing.latest(tx, people.ada, 1, skipped=1)] == ["Talk 2"]
+        assert [line.title for line in listing.latest(tx, people.ada, 1, offset=1)] == ["Talk 2"]
         assert listing.latest(tx, people.cyd, 10) == []
