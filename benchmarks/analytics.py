@@ -20,7 +20,7 @@ from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require, require_equal, require_scans
 from benchmarks._stores import CROWD, open_raw, opened, populated
 from chatfeedback.analytics.dashboard import DashboardQueries, Overview
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 
 EVENTS = 1_000_000
 # SQLite uses the indexes of a table without rowid in spite of NOT INDEXED. It cannot do so for a column that is in none
@@ -45,10 +45,10 @@ def measure(run: Run) -> list[Figure]:
     events = run.size(EVENTS, 5_000)
     database = populated(run.data, events)
     narrowed = {
-        "all": Filters(),
-        "of one model": Filters(model=CROWD.model_names()[0]),
-        "of one annotator": Filters(annotator=next(iter(CROWD.names()))),
-        "of thirty days": Filters(since=CROWD.until - timedelta(days=30), until=CROWD.until),
+        "all": ResolvedFilters(),
+        "of one model": ResolvedFilters(model=CROWD.model_names()[0]),
+        "of one annotator": ResolvedFilters(annotator_id=next(iter(CROWD.names()))),
+        "of thirty days": ResolvedFilters(since=CROWD.until - timedelta(days=30), until=CROWD.until),
     }
     with opened(database) as store, closing(open_raw(database)) as raw:
         dashboard = DashboardQueries(store.engine, store.conversation)

@@ -12,7 +12,7 @@ from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import Headline, headline
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import NotFound
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.accounts import annotators, pseudonyms
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
@@ -62,7 +62,7 @@ class DashboardQueries:
             return _position(connection)
 
     def overview(
-        self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
+        self, filters: ResolvedFilters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> Overview:
         """Return all figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
         display_name = self._display_name(names)
@@ -77,7 +77,7 @@ class DashboardQueries:
             )
 
     def latest(
-        self, filters: Filters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
+        self, filters: ResolvedFilters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> FeedbackPage:
         """Return the table alone, as `overview` has it."""
         display_name = self._display_name(names)
@@ -118,7 +118,7 @@ class DashboardQueries:
 
 
 def _page(
-    connection: Connection, filters: Filters, offset: int, limit: int, display_name: DisplayNames | None
+    connection: Connection, filters: ResolvedFilters, offset: int, limit: int, display_name: DisplayNames | None
 ) -> FeedbackPage:
     total = feedback.count(connection, filters)
     offset = max(0, min(offset, (total - 1) // limit * limit))

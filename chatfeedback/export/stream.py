@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from chatfeedback.export.formats.lines import FORMATS, chunked
 from chatfeedback.export.tables.log import DATASETS
-from chatfeedback.query.filters import Filters
-from chatfeedback.query.sql_filters import read_snapshot, resolve
+from chatfeedback.query.filters import ResolvedFilters
+from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.query.streaming import Row
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 
@@ -24,7 +24,7 @@ def stream(
     engine: Engine,
     kind: str,
     format: str,
-    filters: Filters,
+    filters: ResolvedFilters,
     display_name: DisplayNames,
     progress: Progress | None = None,
 ) -> Generator[bytes, None, None]:
@@ -37,21 +37,19 @@ def stream(
         engine: Engine of the database.
         kind: Dataset, a key of DATASETS.
         format: A key of FORMATS.
-        filters: Filters, not yet resolved.
+        filters: Filters of the rows.
         display_name: Display names of annotators (`store.accounts.pseudonyms`), for all columns with their ids.
         progress: Callback for the progress.
 
     Raises:
-        NotFound: The database has no such model or annotator; raised before the first chunk.
         StoreUnavailable: The database cannot be read.
         SchemaBehind: The database has an older schema.
     """
     dataset, output_format = DATASETS[kind], FORMATS[format]
-    resolved = resolve(engine, filters)
-    with read_snapshot(engine) as connection, closing(dataset.rows(connection, dataset.selected(resolved))) as stored:
+    with read_snapshot(engine) as connection, closing(dataset.rows(connection, dataset.selected(filters))) as stored:
         rows: Iterable[Row] = stored
         if progress is not None:
-            rows = _with_progress(rows, progress, dataset.total(connection, resolved))
+            rows = _with_progress(rows, progress, dataset.total(connection, filters))
         yield from chunked(output_format.lines(dataset.columns, rows, display_name))
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Engine
 from chatfeedback.errors import SettingsError
 from chatfeedback.export.stream import Progress, stream
 from chatfeedback.query.filters import Filters
+from chatfeedback.query.sql_filters import resolve
 from chatfeedback.store.accounts import pseudonyms, secrets
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database import migrate
@@ -48,7 +49,7 @@ def run(
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     with migrate.opened(url, read_only=True, hint="name an existing one") as engine:
         display_name = pseudonyms.names(engine) if annotators == "names" else _pseudonyms(engine, url)
-        with closing(stream(engine, kind, format, filters, display_name, progress)) as chunks:
+        with closing(stream(engine, kind, format, resolve(engine, filters), display_name, progress)) as chunks:
             if output is None:
                 _to_stdout(chunks)
             else:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from chatfeedback.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Filters; None leaves one open. `since` is inclusive, `until` exclusive; both are aware, in UTC.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filters:
+    """Common fields; None leaves one open. `since` is inclusive, `until` exclusive; both are aware, in UTC.
 
     `study`, `condition` and `external_id` are those of the conversation.
     """
@@ -18,7 +18,6 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     model: str | None = None
-    annotator: str | None = None
     study: str | None = None
     condition: str | None = None
     external_id: str | None = None
@@ -27,6 +26,20 @@ class Filters:
         """Check that `since` is earlier than `until`. Raises InputError."""
         if self.since and self.until and self.since >= self.until:
             raise InputError("since must be earlier than until.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters(_Filters):
+    """Filters of a request. `annotator`: a name, an id or a pseudonym."""
+
+    annotator: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedFilters(_Filters):
+    """Filters of a query; `resolve` makes them of `Filters`."""
+
+    annotator_id: str | None = None
 
 
 def instant(text: str) -> datetime:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, literal_column, select, text
 
 from chatfeedback.errors import NotFound
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import Filters, ResolvedFilters
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.errors import translating
 from chatfeedback.store.schema import REPLY_WITHOUT_TEXT, conversations, messages, ratings, to_micros
@@ -31,7 +31,7 @@ def read_snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def resolve(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filters:
+def resolve(engine: Engine, filters: Filters, *, by_name: bool = True) -> ResolvedFilters:
     """Resolve the annotator, given by name, id or pseudonym, to an id, and check that the other values exist.
 
     Args:
@@ -54,26 +54,27 @@ def resolve(engine: Engine, filters: Filters, *, by_name: bool = True) -> Filter
             if connection.execute(query).first() is None:
                 label = name.replace("_", " ")
                 raise NotFound(f"There is no conversation with the {label} {value!r} in the database.")
+    common = {field.name: getattr(filters, field.name) for field in fields(filters) if field.name != "annotator"}
     if filters.annotator is None:
-        return filters
+        return ResolvedFilters(**common)
     annotator = pseudonyms.find(engine, filters.annotator, by_name=by_name)
     if annotator is None:
         known_by = "name, id or pseudonym" if by_name else "id or pseudonym"
         raise NotFound(f"There is no annotator with the {known_by} {filters.annotator!r} in the database.")
-    return replace(filters, annotator=annotator.annotator_id)
+    return ResolvedFilters(**common, annotator_id=annotator.annotator_id)
 
 
 def conditions(
-    filters: Filters,
+    filters: ResolvedFilters,
     *,
     instant: ColumnElement[int],
     model: ColumnElement[Any] | None = None,
     annotator: ColumnElement[str],
     conversation: ColumnElement[str] | None = None,
 ) -> list[ColumnElement[bool]]:
-    """Return the filters as SQL conditions on these columns; `filters` are resolved.
+    """Return the filters as SQL conditions on these columns.
 
-    Filters whose column is not given are left out.
+    ResolvedFilters whose column is not given are left out.
     """
     clauses: list[ColumnElement[bool]] = []
     if filters.since is not None:
@@ -82,20 +83,20 @@ def conditions(
         clauses.append(instant < to_micros(filters.until))
     if filters.model is not None and model is not None:
         clauses.append(model == filters.model)
-    if filters.annotator is not None:
-        clauses.append(annotator == filters.annotator)
+    if filters.annotator_id is not None:
+        clauses.append(annotator == filters.annotator_id)
     if conversation is not None and (named := assigned(filters)):
         clauses.append(conversation.in_(select(conversations.c.conversation_id).filter_by(**named)))
     return clauses
 
 
-def assigned(filters: Filters) -> dict[str, str]:
+def assigned(filters: Filters | ResolvedFilters) -> dict[str, str]:
     """Return the filters on the study assignment of conversations, by column."""
     return {name: getattr(filters, name) for name in OF_ASSIGNMENT if getattr(filters, name) is not None}
 
 
-def of_replies_without_text(filters: Filters, *figures: ColumnElement[Any]) -> Select[Any]:
-    """Select figures on the thumbs of model replies without text; `filters` are resolved.
+def of_replies_without_text(filters: ResolvedFilters, *figures: ColumnElement[Any]) -> Select[Any]:
+    """Select figures on the thumbs of model replies without text.
 
     Such replies are few: the query starts from them and looks up their ratings by key.
     """

@@ -107,7 +107,7 @@ def _chunks(
     """The export. Nothing is asked of the database before the first chunk: that is for a thread to do."""
     called = pseudonyms.names(engine) if annotators == "names" else pseudonyms.pseudonyms(engine)
     known = resolve(engine, filters, by_name=person.may(Permission.SEE_NAMES))
-    filtered = {"annotator": known.annotator, "model": known.model, **assigned(known)}
+    filtered = {"annotator": known.annotator_id, "model": known.model, **assigned(known)}
     note(person, kind=kind, format=format, annotators=annotators, **filtered)
     yield from stream(engine, kind, format, known, called)
 
@@ -189,8 +189,9 @@ def _filters(query: Mapping[str, str]) -> Filters:
     """The filters in a query string. Raises InputError."""
     if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
-    since, until, *others = (sanitize(query.get(name, ""))[0] or None for name in _FILTERS)
-    return Filters(instant(since) if since else None, instant(until) if until else None, *others)
+    values = {name: sanitize(query.get(name, ""))[0] or None for name in _FILTERS}
+    since, until = (instant(text) if (text := values.pop(name)) else None for name in ("since", "until"))
+    return Filters(since=since, until=until, **values)
 
 
 def _refusal(error: ChatFeedbackError) -> Response:

@@ -20,7 +20,7 @@ from chatfeedback.domain.conversation.events import (
 )
 from chatfeedback.domain.events import Event
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Record:
     said: dict[str, Said] = field(default_factory=dict)
     judged: dict[tuple[str, str], Judged] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    filters: Filters = field(default_factory=Filters)
+    filters: ResolvedFilters = field(default_factory=ResolvedFilters)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Record:
@@ -88,7 +88,7 @@ class Record:
                 if value or reasons or body.comment is not None:
                     self.judged[body.message_id, event.actor_id] = Judged(value, reasons, body.comment, at)
 
-    def under(self, filters: Filters) -> Record:
+    def under(self, filters: ResolvedFilters) -> Record:
         return Record(self.started, self.said, self.judged, self.events, filters)
 
     def _fits(self, at: datetime, model: str | None, annotator: str) -> bool:
@@ -97,7 +97,7 @@ class Record:
             (wanted.since is None or at >= wanted.since)
             and (wanted.until is None or at < wanted.until)
             and wanted.model in (None, model)
-            and wanted.annotator in (None, annotator)
+            and wanted.annotator_id in (None, annotator)
         )
 
     def conversations(self) -> int:

@@ -11,14 +11,14 @@ from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
 from chatfeedback.errors import NotFound, SchemaBehind
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.engine import open_engine
 
 
 def test_an_overview_has_the_figures_and_the_head_of_the_table(recorded: Recorded) -> None:
-    filters = Filters(model=recorded.crowd.model_names()[0])
+    filters = ResolvedFilters(model=recorded.crowd.model_names()[0])
     found = recorded.dashboard.overview(filters, limit=5)
     with read_snapshot(recorded.engine) as connection:
         assert found.headline == headline(connection, filters)
@@ -32,12 +32,12 @@ def test_an_overview_is_of_one_state_while_others_write(recorded: Recorded) -> N
     """What is committed between two figures of an overview is in neither."""
     late = replace(recorded.crowd, seed=2, until=recorded.crowd.until)
     with read_snapshot(recorded.engine) as connection:
-        before = headline(connection, Filters())
+        before = headline(connection, ResolvedFilters())
         others = open_engine(recorded.url)
         fill(others, replace(late, names_begin_with="late-"), 3)
         others.dispose()
-        assert headline(connection, Filters()) == before
-    assert recorded.dashboard.overview(Filters()).headline.conversations == before.conversations + 3
+        assert headline(connection, ResolvedFilters()) == before
+    assert recorded.dashboard.overview(ResolvedFilters()).headline.conversations == before.conversations + 3
 
 
 def test_the_position_moves_with_every_event(engine: Engine) -> None:
@@ -49,11 +49,11 @@ def test_the_position_moves_with_every_event(engine: Engine) -> None:
 
 def test_a_page_beyond_the_end_is_the_last_page(recorded: Recorded) -> None:
     total = len(recorded.record.judged)
-    page = recorded.dashboard.latest(Filters(), offset=10_000, limit=7)
+    page = recorded.dashboard.latest(ResolvedFilters(), offset=10_000, limit=7)
     assert page.total == total
     assert page.offset == (total - 1) // 7 * 7
     assert len(page.rows) == total - page.offset
-    assert recorded.dashboard.latest(Filters(), offset=-7, limit=7).offset == 0
+    assert recorded.dashboard.latest(ResolvedFilters(), offset=-7, limit=7).offset == 0
 
 
 def test_models_and_annotators_are_those_of_the_database(recorded: Recorded) -> None:
@@ -78,9 +78,12 @@ def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(reco
     people = dashboard.annotators(names=False)
     assert people == {annotator_id: called(annotator_id) for annotator_id in recorded.crowd.names()}
     assert list(people.values()) == sorted(people.values())
-    named = dashboard.latest(Filters()).rows
+    named = dashboard.latest(ResolvedFilters()).rows
     assert list(named["annotator"]) == [recorded.crowd.names()[one] for one in named["annotator_id"]] != []
-    for page in (dashboard.latest(Filters(), names=False), dashboard.overview(Filters(), names=False).latest):
+    for page in (
+        dashboard.latest(ResolvedFilters(), names=False),
+        dashboard.overview(ResolvedFilters(), names=False).latest,
+    ):
         assert list(page.rows["annotator"]) == [people[annotator_id] for annotator_id in page.rows["annotator_id"]]
         assert page.rows.drop(columns="annotator").equals(named.drop(columns="annotator"))
 
@@ -95,5 +98,5 @@ def test_a_conversation_that_is_not_there_is_not_found(recorded: Recorded) -> No
 def test_a_database_without_the_schema_is_told_as_such(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
     with pytest.raises(SchemaBehind):
-        DashboardQueries(engine, lambda _: None).overview(Filters())
+        DashboardQueries(engine, lambda _: None).overview(ResolvedFilters())
     engine.dispose()

@@ -15,7 +15,7 @@ from analytics.reference_figures import Record
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
 from chatfeedback.analytics.statistics import Proportion
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 
 SINCE = datetime(2026, 6, 25, 7, 30, tzinfo=UTC)
@@ -25,11 +25,20 @@ UNTIL = datetime(2026, 6, 29, 12, tzinfo=UTC)
 def views(recorded: Recorded) -> Iterator[Record]:
     """The record under each filter alone, under all of them at once, and under none."""
     models, people = recorded.crowd.model_names(), list(recorded.crowd.names())
-    times = [Filters(), Filters(since=SINCE), Filters(until=UNTIL), Filters(since=SINCE, until=UNTIL)]
+    times = [
+        ResolvedFilters(),
+        ResolvedFilters(since=SINCE),
+        ResolvedFilters(until=UNTIL),
+        ResolvedFilters(since=SINCE, until=UNTIL),
+    ]
     single = chain(
-        (Filters(model=model) for model in models),
-        (Filters(annotator=person) for person in people),
-        (Filters(SINCE, UNTIL, model, person) for model in models for person in people),
+        (ResolvedFilters(model=model) for model in models),
+        (ResolvedFilters(annotator_id=person) for person in people),
+        (
+            ResolvedFilters(since=SINCE, until=UNTIL, model=model, annotator_id=person)
+            for model in models
+            for person in people
+        ),
     )
     return map(recorded.record.under, [*times, *single])
 
@@ -61,7 +70,7 @@ def test_the_headline_figures_agree_with_the_log(recorded: Recorded) -> None:
 
 def test_the_rates_are_of_what_they_say(recorded: Recorded) -> None:
     with read_snapshot(recorded.engine) as connection:
-        found = headline(connection, Filters())
+        found = headline(connection, ResolvedFilters())
     ended = found.replies.requested - found.replies.writing
     assert 0 < ended < found.replies.requested
     assert found.rated == Proportion(found.replies.rated, found.replies.with_text)
@@ -85,8 +94,10 @@ def test_feedback_per_day_agrees_with_the_log_and_has_every_day(recorded: Record
 
 def test_a_range_of_days_is_filled_to_both_ends(engine: Engine) -> None:
     with read_snapshot(engine) as connection:
-        found = feedback.per_day(connection, Filters(since=SINCE, until=UNTIL))
-        upto_midnight = feedback.per_day(connection, Filters(since=SINCE, until=datetime(2026, 6, 29, tzinfo=UTC)))
+        found = feedback.per_day(connection, ResolvedFilters(since=SINCE, until=UNTIL))
+        upto_midnight = feedback.per_day(
+            connection, ResolvedFilters(since=SINCE, until=datetime(2026, 6, 29, tzinfo=UTC))
+        )
     assert [f"{day:%m-%d}" for day in found["day"]] == ["06-25", "06-26", "06-27", "06-28", "06-29"]
     assert not found[["likes", "dislikes", "comments"]].to_numpy().any()
     assert f"{upto_midnight['day'].iloc[-1]:%m-%d}" == "06-28"
@@ -113,11 +124,11 @@ def test_what_people_wrote_counts_for_no_model(recorded: Recorded) -> None:
     ]
     assert any(judged.value for judged in corrected)
     with read_snapshot(recorded.engine) as connection:
-        thumbs = feedback.per_day(connection, Filters())[["likes", "dislikes"]].to_numpy().sum()
-        by_model = feedback.by_model(connection, Filters())["n"].sum()
+        thumbs = feedback.per_day(connection, ResolvedFilters())[["likes", "dislikes"]].to_numpy().sum()
+        by_model = feedback.by_model(connection, ResolvedFilters())["n"].sum()
         people = sum(judged.value is not None for judged in corrected)
         assert thumbs - by_model == people + recorded.record.without_text()
-        assert feedback.count(connection, Filters()) == len(recorded.record.judged)
+        assert feedback.count(connection, ResolvedFilters()) == len(recorded.record.judged)
 
 
 def test_reasons_agree_with_the_log(recorded: Recorded) -> None:
@@ -150,16 +161,16 @@ def test_the_latest_feedback_agrees_with_the_log(recorded: Recorded) -> None:
 @pytest.mark.parametrize("limit", [1, 7, 200])
 def test_the_pages_of_the_table_put_together_are_the_table(recorded: Recorded, limit: int) -> None:
     with read_snapshot(recorded.engine) as connection:
-        whole = feedback.latest(connection, Filters(), limit=10_000)
+        whole = feedback.latest(connection, ResolvedFilters(), limit=10_000)
         some = whole if limit > 1 else whole[:20]
-        pages = [feedback.latest(connection, Filters(), limit, offset) for offset in range(0, len(some), limit)]
+        pages = [feedback.latest(connection, ResolvedFilters(), limit, offset) for offset in range(0, len(some), limit)]
     pd.testing.assert_frame_equal(pd.concat(pages, ignore_index=True)[: len(some)], some.reset_index(drop=True))
 
 
 def test_an_empty_database_has_figures_of_nothing(engine: Engine) -> None:
     with read_snapshot(engine) as connection:
-        found = headline(connection, Filters())
-        frames = [figure(connection, Filters()) for figure in FRAMES]
+        found = headline(connection, ResolvedFilters())
+        frames = [figure(connection, ResolvedFilters()) for figure in FRAMES]
     assert (found.conversations, found.messages, found.replies.requested) == (0, 0, 0)
     assert found.liked.interval() is None and found.replies.median_first_token is None
     assert [list(frame.columns) for frame in frames] == list(FRAMES.values())

@@ -16,19 +16,19 @@ from analytics.load_users import Crowd
 from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import headline
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 
 CROWD = Crowd()
-TIMES = Filters(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
+TIMES = ResolvedFilters(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
 MODEL, ANNOTATOR = CROWD.model_names()[0], next(iter(CROWD.names()))
 FILTERS = {
-    "none": Filters(),
+    "none": ResolvedFilters(),
     "times": TIMES,
-    "model": Filters(model=MODEL),
-    "annotator": Filters(annotator=ANNOTATOR),
+    "model": ResolvedFilters(model=MODEL),
+    "annotator": ResolvedFilters(annotator_id=ANNOTATOR),
     "all": replace(TIMES, model=MODEL, annotator=ANNOTATOR),
 }
 

@@ -19,7 +19,7 @@ from analytics.load_users import Crowd
 from analytics.markup import parse
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.ui.analytics.filter_inputs import filters_from
 from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards, downloads
 from chatfeedback.ui.analytics.layout import Components, Shown, lay_out_analytics
@@ -91,7 +91,12 @@ def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded:
     for model in recorded.crowd.model_names():
         for annotator, name in recorded.crowd.names().items():
             tab.refresh("2026-06-25", "2026-06-28", model, annotator)
-            filters = Filters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 29, tzinfo=UTC), model, annotator)
+            filters = ResolvedFilters(
+                since=datetime(2026, 6, 25, tzinfo=UTC),
+                until=datetime(2026, 6, 29, tzinfo=UTC),
+                model=model,
+                annotator_id=annotator,
+            )
             naive = recorded.record.under(filters)
             assert tab.drawn["shown"].filters == filters
             assert tab.card("Conversations").startswith(f"{naive.conversations()}")
@@ -215,7 +220,7 @@ def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:
 
 def test_both_days_belong_to_the_time() -> None:
     day = filters_from("2026-06-25", "2026-06-25", "", None)
-    assert day == Filters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 26, tzinfo=UTC))
+    assert day == ResolvedFilters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 26, tzinfo=UTC))
 
 
 @given(text=st.text(max_size=12) | st.dates().map(str))
@@ -231,13 +236,15 @@ def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
 def test_the_links_of_the_downloads_carry_any_name(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
     wanted = {"model": [model], "annotator": [annotator]}
-    for link in parse(downloads(Filters(model=model or None, annotator=annotator or None), names=False)).all("a"):
+    for link in parse(downloads(ResolvedFilters(model=model or None, annotator_id=annotator or None), names=False)).all(
+        "a"
+    ):
         query = urlsplit(link.attributes["href"] or "").query
         assert parse_qs(query) == {name: value for name, value in wanted.items() if value[0]}
 
 
 def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take() -> None:
-    offered = parse(downloads(Filters(), names=False))
+    offered = parse(downloads(ResolvedFilters(), names=False))
     assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
         ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
         ("Download CSV (unchanged)", "/export/feedback.csv"),
@@ -245,7 +252,7 @@ def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take
     ]
     (which,) = offered.all("p")
     assert {link.attributes["aria-describedby"] for link in offered.all("a")} == {which.attributes["id"]}
-    named = parse(downloads(Filters(model="m"), names=True)).all("a")
+    named = parse(downloads(ResolvedFilters(model="m"), names=True)).all("a")
     assert [link.text for link in named[:3]] == [link.text for link in offered.all("a")]
     assert named[3].attributes["href"] == "/export/feedback.spreadsheet.csv?model=m&annotators=names"
     assert "Excel" in which.text and "exactly as it was recorded" in which.text
@@ -253,14 +260,14 @@ def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take
 
 @ON_SQLITE
 def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded) -> None:
-    nothing = recorded.dashboard.overview(Filters(model="none")).headline
+    nothing = recorded.dashboard.overview(ResolvedFilters(model="none")).headline
     assert {card.value for card in cards(nothing)} == {"0", "–"}
     assert len({card.name for card in cards(nothing)}) == 12
 
 
 @ON_SQLITE
 def test_the_like_rate_says_how_many_ratings_of_empty_replies_it_leaves_out(recorded: Recorded) -> None:
-    found = recorded.dashboard.overview(Filters()).headline
+    found = recorded.dashboard.overview(ResolvedFilters()).headline
     assert found.without_text > 0
     (like_rate,) = (card for card in cards(found) if card.name == "Like rate")
     assert like_rate.detail.endswith(f"{found.liked.total}; {found.without_text} on replies without text left out")

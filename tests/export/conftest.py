@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from chatfeedback.export.stream import stream
 from chatfeedback.query.filters import Filters
+from chatfeedback.query.sql_filters import resolve
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts import pseudonyms as naming
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
@@ -56,7 +57,7 @@ def called(people: People, pseudonyms: DisplayNames) -> People:
 def export(engine: Engine, pseudonyms: DisplayNames) -> Export:
 
     def whole(kind: str, format: str = "csv", naming: DisplayNames = pseudonyms, **filters: Any) -> bytes:
-        return b"".join(stream(engine, kind, format, Filters(**filters), naming))
+        return b"".join(stream(engine, kind, format, resolve(engine, Filters(**filters)), naming))
 
     return whole
 

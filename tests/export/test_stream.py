@@ -18,7 +18,8 @@ from chatfeedback.errors import NotFound, SchemaBehind
 from chatfeedback.export.formats.lines import FORMATS
 from chatfeedback.export.stream import stream
 from chatfeedback.export.tables.log import DATASETS
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import Filters, ResolvedFilters
+from chatfeedback.query.sql_filters import resolve
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
@@ -55,7 +56,7 @@ def test_what_is_recorded_meanwhile_is_not_seen(
 ) -> None:
     talk_much(store, people, 30)
     before = export(kind, format)
-    chunks = stream(engine, kind, format, Filters(), pseudonyms)
+    chunks = stream(engine, kind, format, ResolvedFilters(), pseudonyms)
     begun = next(chunks)
     assert len(begun) < len(before)
     late = TimedTalk(store, people.bob)
@@ -71,7 +72,7 @@ def test_an_export_that_is_left_gives_its_connection_back(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
     talk_much(store, people, 30)
-    chunks = stream(engine, kind, "csv", Filters(), str)
+    chunks = stream(engine, kind, "csv", ResolvedFilters(), str)
     next(chunks)
     assert in_use(engine) == 1
     chunks.close()
@@ -80,14 +81,14 @@ def test_an_export_that_is_left_gives_its_connection_back(
 
 
 def test_an_export_that_was_never_begun_holds_nothing(engine: Engine) -> None:
-    chunks = stream(engine, "events", "csv", Filters(), str)
+    chunks = stream(engine, "events", "csv", ResolvedFilters(), str)
     assert in_use(engine) == 0
     chunks.close()
 
 
 def test_a_refused_export_holds_nothing(engine: Engine) -> None:
     with pytest.raises(NotFound):
-        next(stream(engine, "events", "csv", Filters(annotator="nobody"), str))
+        resolve(engine, Filters(annotator="nobody"))
     assert in_use(engine) == 0
 
 
@@ -95,7 +96,7 @@ def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str
     engine = open_engine(empty_database_url)
     for kind in DATASETS:
         with pytest.raises(SchemaBehind, match="run `chatfeedback db upgrade` first"):
-            next(stream(engine, kind, "csv", Filters(), str))
+            next(stream(engine, kind, "csv", ResolvedFilters(), str))
     assert in_use(engine) == 0
     engine.dispose()
 
@@ -104,7 +105,8 @@ def test_progress_counts_the_rows_up_to_the_total(store: EventStore, people: Peo
     gather(store, people)
     for kind in DATASETS:
         told: list[tuple[int, int]] = []
-        lines = b"".join(stream(engine, kind, "jsonl", Filters(model="large"), str, lambda *at: told.append(at)))  # noqa: B023
+        chunks = stream(engine, kind, "jsonl", ResolvedFilters(model="large"), str, lambda *at: told.append(at))  # noqa: B023
+        lines = b"".join(chunks)
         rows = lines.count(b"\n")
         assert told[0] == (0, rows)
         assert told[-1] == (rows, rows)
@@ -138,7 +140,7 @@ def test_postgres_hands_the_rows_over_in_portions(
 ) -> None:
     """Its driver would otherwise fetch all of them at once, into memory that Python does not see."""
     talk_much(store, people, 30)
-    with closing(stream(engine, kind, "csv", Filters(), str)) as chunks:
+    with closing(stream(engine, kind, "csv", ResolvedFilters(), str)) as chunks:
         next(chunks)
         with psycopg.connect(database_url.replace("+psycopg", "")) as neighbour:
             seen = neighbour.execute(
@@ -153,7 +155,7 @@ def test_memory_does_not_grow_with_the_database(store: EventStore, engine: Engin
         found = {}
         for kind in DATASETS:
             tracemalloc.start()
-            for _ in stream(engine, kind, "csv", Filters(), str):
+            for _ in stream(engine, kind, "csv", ResolvedFilters(), str):
                 pass
             found[kind] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select
 
 from chatfeedback.analytics.statistics import Proportion
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import conditions, of_replies_without_text, without_index
 from chatfeedback.store.schema import annotators, messages, rating_reasons, ratings
 
@@ -26,7 +26,7 @@ _EPOCH = date(1970, 1, 1)
 _OF_MODEL = dict.fromkeys(("likes", "dislikes", "n"), "int64") | dict.fromkeys(("like_rate", "low", "high"), "float64")
 
 
-def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
+def per_day(connection: Connection, filters: ResolvedFilters) -> pd.DataFrame:
     """Return columns `day` (datetime64, UTC days), `likes`, `dislikes`, `comments`; one row per day, oldest first.
 
     The rows go from the first to the last day of the filter. Where it is open, they go to the first or last day with
@@ -53,7 +53,7 @@ def per_day(connection: Connection, filters: Filters) -> pd.DataFrame:
     return frame
 
 
-def _days(filters: Filters, days: list[int]) -> range:
+def _days(filters: ResolvedFilters, days: list[int]) -> range:
     if not days and (filters.since is None or filters.until is None):
         return range(0)
     first = days[0] if filters.since is None else (filters.since.date() - _EPOCH).days
@@ -63,7 +63,7 @@ def _days(filters: Filters, days: list[int]) -> range:
     return range(first, last + 1)
 
 
-def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
+def by_model(connection: Connection, filters: ResolvedFilters) -> pd.DataFrame:
     """Return columns `model`, `likes`, `dislikes`, `n`, `like_rate`, `low`, `high`; highest like rate first.
 
     `low` and `high` are the bounds of the 95 % Wilson interval of the like rate. Replies without text, models without
@@ -93,7 +93,7 @@ def by_model(connection: Connection, filters: Filters) -> pd.DataFrame:
     return frame.sort_values(["like_rate", "model"], ascending=[False, True], ignore_index=True)
 
 
-def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
+def reasons(connection: Connection, filters: ResolvedFilters) -> pd.DataFrame:
     """Return columns `value` (like, dislike, or None: no thumb), `reason` (a code), `count`; highest count first."""
     where = conditions(filters, instant=ratings.c.updated_at, model=ratings.c.model, annotator=ratings.c.annotator_id)
     query = (
@@ -107,13 +107,13 @@ def reasons(connection: Connection, filters: Filters) -> pd.DataFrame:
     return frame.sort_values(["count", "reason", "value"], ascending=[False, True, True], ignore_index=True)
 
 
-def count(connection: Connection, filters: Filters) -> int:
+def count(connection: Connection, filters: ResolvedFilters) -> int:
     """Return the total number of rows of `latest`."""
     query = select(func.count()).select_from(ratings).where(*_latest_conditions(filters))
     return connection.execute(query).scalar_one()
 
 
-def latest(connection: Connection, filters: Filters, limit: int = PAGE, offset: int = 0) -> pd.DataFrame:
+def latest(connection: Connection, filters: ResolvedFilters, limit: int = PAGE, offset: int = 0) -> pd.DataFrame:
     """Return one row for each rating or comment, latest first.
 
     Columns `rated_at` (datetime64, UTC), `annotator` (name), `model`, `prompt`, `reply`, `rating` (like, dislike or
@@ -158,7 +158,7 @@ _reasons_of_rating = (rating_reasons.c.message_id == ratings.c.message_id) & (
 )
 
 
-def _latest_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def _latest_conditions(filters: ResolvedFilters) -> list[ColumnElement[bool]]:
     return conditions(
         filters,
         instant=ratings.c.updated_at,

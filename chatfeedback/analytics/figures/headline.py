@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, exists, func, select, text
 
 from chatfeedback.analytics.statistics import Proportion, nearest_rank
 from chatfeedback.domain.conversation.events import MessageEdited, ReplyRetried, TurnUndone
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import EARLIEST, conditions, of_replies_without_text, without_index
 from chatfeedback.store.schema import (
     REPLY_WITH_TEXT,
@@ -88,7 +88,7 @@ class Headline:
         return Proportion(self.replies.failed, self.replies.requested - self.replies.writing)
 
 
-def headline(connection: Connection, filters: Filters) -> Headline:
+def headline(connection: Connection, filters: ResolvedFilters) -> Headline:
     """Return all headline figures."""
     reply_counts = replies(connection, filters)
     event_counts = _event_counts(connection, filters)
@@ -106,7 +106,7 @@ def headline(connection: Connection, filters: Filters) -> Headline:
     )
 
 
-def replies(connection: Connection, filters: Filters) -> Replies:
+def replies(connection: Connection, filters: ResolvedFilters) -> Replies:
     """Return the counts of model replies requested in the time, in the conversations of the annotator."""
     # A bound on the time, even for an open filter, makes SQLite use the covering index by time.
     bounded = replace(filters, since=filters.since or EARLIEST)
@@ -141,7 +141,7 @@ def replies(connection: Connection, filters: Filters) -> Replies:
     )
 
 
-def _first_token(connection: Connection, filters: Filters, timed: int, percent: int) -> float | None:
+def _first_token(connection: Connection, filters: ResolvedFilters, timed: int, percent: int) -> float | None:
     """Return the percentile of the times to first token, of which there are `timed`."""
     if not timed:
         return None
@@ -161,7 +161,7 @@ def _first_token(connection: Connection, filters: Filters, timed: int, percent: 
     return seconds
 
 
-def _conversations(connection: Connection, filters: Filters) -> int:
+def _conversations(connection: Connection, filters: ResolvedFilters) -> int:
     """Count the conversations started in the time; with a model, those with a reply requested from it."""
     where = conditions(filters, instant=conversations.c.started_at, annotator=conversations.c.annotator_id)
     if filters.model is not None:
@@ -170,12 +170,12 @@ def _conversations(connection: Connection, filters: Filters) -> int:
     return _count(connection, select(func.count()).select_from(conversations).where(*where))
 
 
-def _messages(connection: Connection, filters: Filters) -> int:
+def _messages(connection: Connection, filters: ResolvedFilters) -> int:
     where = conditions(filters, instant=messages.c.created_at, annotator=messages.c.annotator_id)
     return _count(connection, select(func.count()).select_from(messages).where(*where))
 
 
-def _liked(connection: Connection, filters: Filters) -> tuple[Proportion, int]:
+def _liked(connection: Connection, filters: ResolvedFilters) -> tuple[Proportion, int]:
     """Return the like rate of replies with text, and the number of thumbs on replies without text."""
     where = conditions(
         filters, instant=without_index(ratings.c.updated_at), model=ratings.c.model, annotator=ratings.c.annotator_id
@@ -187,7 +187,7 @@ def _liked(connection: Connection, filters: Filters) -> tuple[Proportion, int]:
     return Proportion(likes - empty_likes, rated - empty), empty
 
 
-def _event_counts(connection: Connection, filters: Filters) -> dict[str, int]:
+def _event_counts(connection: Connection, filters: ResolvedFilters) -> dict[str, int]:
     """Return the number of events by kind; kinds without events are missing."""
     kinds = (ReplyRetried.KIND, TurnUndone.KIND, MessageEdited.KIND)
     where = conditions(filters, instant=events.c.occurred_at, model=events.c.model, annotator=events.c.actor_id)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from chatfeedback.export.columns import Column
 from chatfeedback.export.tables import feedback
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import conditions, without_index
 from chatfeedback.query.streaming import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, ratings
@@ -90,7 +90,7 @@ class Dataset(NamedTuple):
     rows: Callable[[Connection, Select[Any]], Generator[Row, None, None]]
     """Yields the rows in their order, for a selection of the table's rows."""
 
-    def selected(self, filters: Filters) -> Select[Any]:
+    def selected(self, filters: ResolvedFilters) -> Select[Any]:
         """Return a selection of the table's rows that pass the resolved filters; without columns and order."""
         # No index on these columns: the export is in another order, and sorting its rows would take memory that grows
         # with the result.
@@ -105,7 +105,7 @@ class Dataset(NamedTuple):
             )
         )
 
-    def total(self, connection: Connection, filters: Filters) -> int:
+    def total(self, connection: Connection, filters: ResolvedFilters) -> int:
         """Return the number of rows of the export."""
         query = self.selected(filters).select_from(self.table).add_columns(func.count())
         return int(connection.execute(query).scalar_one())

@@ -7,26 +7,26 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import InputError
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 
 YEARS = (2000, 2100)
 
 
-def scoped(person: Person, filters: Filters) -> Filters:
+def scoped(person: Person, filters: ResolvedFilters) -> ResolvedFilters:
     """The filters, narrowed down to the person's own where the role shows no more."""
-    return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator=person.annotator_id)
+    return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator_id=person.annotator_id)
 
 
-def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> Filters:
+def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> ResolvedFilters:
     """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
     first, last = _day(since), _day(until)
     if first and last and first > last:
         raise InputError("The first day must not be after the last one.")
-    return Filters(
+    return ResolvedFilters(
         since=datetime.combine(first, time(), UTC) if first else None,
         until=datetime.combine(last + timedelta(days=1), time(), UTC) if last else None,
         model=model or None,
-        annotator=annotator or None,
+        annotator_id=annotator or None,
     )
 
 

@@ -1,7 +1,7 @@
 """The Analytics tab: one handler for each thing that can be done there.
 
-A handler finds out who asks, turns what was chosen into `Filters`, asks the desk, and draws. Errors are one sentence
-in a warning, and leave the page as it was.
+A handler makes `ResolvedFilters` of the inputs, queries the dashboard, and renders. An error is one sentence in a
+warning, and leaves the page as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatfeedback.analytics.figures.headline import Headline
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.services.chat import NOT_OFFERED, OTHERS_CONVERSATION
 from chatfeedback.ui.account import who
 from chatfeedback.ui.actions import action
@@ -179,7 +179,7 @@ class AnalyticsHandlers:
 
     # Drawing
 
-    def _draw(self, person: Person, filters: Filters, offset: int = 0) -> Update:
+    def _draw(self, person: Person, filters: ResolvedFilters, offset: int = 0) -> Update:
         found = self._dashboard.overview(filters, offset, ROWS, names=_names(person))
         now = datetime.now(UTC)
         return {
@@ -192,11 +192,11 @@ class AnalyticsHandlers:
             **self._table(found.latest, filters, found.position),
         }
 
-    def _downloads(self, person: Person, filters: Filters) -> str:
+    def _downloads(self, person: Person, filters: ResolvedFilters) -> str:
         names = person.may(Permission.SEE_NAMES)
         return downloads(filters, names=names) if person.may(Permission.EXPORT) else ""
 
-    def _table(self, page: FeedbackPage, filters: Filters, position: int) -> Update:
+    def _table(self, page: FeedbackPage, filters: ResolvedFilters, position: int) -> Update:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
         end = page.offset + len(page.rows)
         return {
@@ -240,7 +240,7 @@ def _names(person: Person) -> bool:
     return person.may(Permission.SEE_NAMES) or not person.may(Permission.SEE_ALL)
 
 
-def downloads(filters: Filters, *, names: bool) -> str:
+def downloads(filters: ResolvedFilters, *, names: bool) -> str:
     """Links to the files of the feedback that the filters leave: the one to begin with first, and which to take.
 
     `names`: whether one with annotators' names is offered as well, beside those with pseudonyms.
@@ -249,7 +249,7 @@ def downloads(filters: Filters, *, names: bool) -> str:
         "since": filters.since and filters.since.isoformat(),
         "until": filters.until and filters.until.isoformat(),
         "model": filters.model,
-        "annotator": filters.annotator,
+        "annotator": filters.annotator_id,
     }
     query = urlencode({name: value for name, value in chosen.items() if value})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.ui.assets import ASSETS
 from chatfeedback.ui.chat.messages import lay_out_messages
 
@@ -19,7 +19,7 @@ EVERYBODY = ("Everybody", "")
 class Shown:
     """What a page shows; the number of a row that it sends means something only together with this."""
 
-    filters: Filters = field(default_factory=Filters)
+    filters: ResolvedFilters = field(default_factory=ResolvedFilters)
     position: int = -1
     """Of the newest event in the figures; -1 before the first drawing."""
     offset: int = 0
