@@ -18,6 +18,7 @@ from chatfeedback.store.log.cache import CACHED_CONVERSATIONS
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.statements import Statements, Transaction
 from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from tests.analytics import load_users
 
 CROWD = load_users.Crowd(annotators=200, models=5, days=365)
@@ -87,7 +88,7 @@ def opened(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iter
     """Open a store on this file, as the application does but for the size of its cache."""
     migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
-    store = EventStore(engine, open_writer(engine), cached_conversations=cached_conversations)
+    store = open_event_store(engine, open_writer(engine), cached_conversations=cached_conversations)
     try:
         yield store
     finally:

@@ -32,7 +32,7 @@ from chatfeedback.store.database.clock import now
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import metadata, reply_drafts, to_micros
 from conversation_builder import People
 from export.recording import TimedTalk
@@ -105,7 +105,7 @@ def schemas() -> list[Schema]:
 def record(url: str) -> None:
     """Fills an empty database of the newest schema with a little of everything."""
     engine = open_engine(url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     people = People(*(annotators.ensure(engine, name) for name in ("ada", "Bob O'Neil <b> 🦉", "cyd")))
     try:
         _talk(store, people)

@@ -33,7 +33,7 @@ from chatfeedback.services.rate_limits import RateLimiter
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database.engine import LOCK_SECONDS, open_engine
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.ui.assets import ASSETS
 
 
@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> FastAPI:
 def _put_together(settings: Settings) -> _Parts:
     metrics, catalogue = Metrics(), ModelRegistry(settings)
     engine = open_engine(settings.database_url, lock_seconds=LOCK_SECONDS)
-    store = EventStore(engine, open_writer(engine), metrics.record_commit)
+    store = open_event_store(engine, committed=metrics.record_commit)
     door = AuthSetup(settings, engine, store.availability.failed)
     service = ChatService(
         store,

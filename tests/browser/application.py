@@ -24,7 +24,8 @@ from chatfeedback.server.app import build_app
 from chatfeedback.server.run import new_server
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import Work, Writer, open_writer
+from chatfeedback.store.log.writer import Work, Writer
+from chatfeedback.store.opening import open_event_store
 from export.recording import TimedTalk
 from openai_server import ScriptedServer
 from ports import HOST, free_port
@@ -65,7 +66,7 @@ class Application:
         public = {"public_url": self.address} if at_home else {}
         self.settings = Settings(database_url=database_url, **public, **settings)
         self._engine: Engine = open_engine(database_url)
-        self._store = EventStore(self._engine, open_writer(self._engine))
+        self._store = open_event_store(self._engine)
         self.app: FastAPI | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

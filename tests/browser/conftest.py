@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from chatfeedback.auth import passwords
-from chatfeedback.server import app
+from chatfeedback.store import opening
 from chatfeedback.store.log.writer import open_writer
 from openai_server import ScriptedServer
 
@@ -133,7 +133,7 @@ def chat(context: BrowserContext, application: Application, request: pytest.Fixt
 
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
+    monkeypatch.setattr(opening, "open_writer", lambda engine: SlowWriter(open_writer(engine)))
 
 
 @pytest.fixture(params=list(SIZES))
@@ -150,7 +150,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
     commits = HeldCommits()
-    monkeypatch.setattr(app, "open_writer", lambda engine: commits.around(open_writer(engine)))
+    monkeypatch.setattr(opening, "open_writer", lambda engine: commits.around(open_writer(engine)))
     return commits
 
 

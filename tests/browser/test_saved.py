@@ -19,8 +19,8 @@ from browser.chat_page import ChatPage
 from browser.looks import SIZES, in_each_scheme, keep_picture
 from browser.page_probe import asked
 from browser.users import LOGIN, Visitor
-from chatfeedback.server import app
 from chatfeedback.services.chat import ChatService
+from chatfeedback.store import opening
 from chatfeedback.store.log.writer import open_writer
 from log_assertions import faults
 from openai_server import ScriptedServer
@@ -47,7 +47,7 @@ def commits() -> HeldCommits:
 @pytest.fixture(scope="module")
 def guarded(new_sqlite: Callable[[], str], model: ScriptedServer, commits: HeldCommits) -> Iterator[Application]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "open_writer", lambda engine: commits.around(open_writer(engine)))
+        patch.setattr(opening, "open_writer", lambda engine: commits.around(open_writer(engine)))
         with Application(new_sqlite(), auth="password", models=[endpoint(model)]).running() as application:
             yield application
 

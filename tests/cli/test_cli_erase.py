@@ -20,9 +20,8 @@ from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.erasure import purge
-from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import StoredTalk
 from leak_scan import traces
 
@@ -30,7 +29,7 @@ from leak_scan import traces
 @pytest.fixture
 def talk(engine: Engine) -> Iterator[StoredTalk]:
     """A conversation of Ada, of 4 events; and one of Bob, with a comment of hers."""
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     ada, bob = (annotators.ensure(engine, name) for name in ("Ada King", "bob"))
     talk = StoredTalk(store, ada)
     talk.ask("A secret of Ada", "A reply to Ada")

@@ -17,7 +17,7 @@ from chatfeedback.store.accounts import pseudonyms as naming
 from chatfeedback.store.accounts.pseudonyms import DisplayNames
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import People
 from export.recording import Export, Read, Rows, TimedTalk
 
@@ -26,7 +26,7 @@ from export.recording import Export, Read, Rows, TimedTalk
 def store(database_url: str) -> Iterator[EventStore]:
     """On connections of its own, so that those in use by exports can be counted."""
     engine = open_engine(database_url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     yield store
     store.writer.close()
     engine.dispose()

@@ -28,8 +28,7 @@ from browser.page_probe import told
 from chatfeedback.store.accounts import users
 from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.database.engine import open_engine
-from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from gradio_pages import Site
 from ports import free_port
 from replicas.proxy import Nginx
@@ -140,7 +139,7 @@ class Fleet:
             self._end_replicas()
             raise
         self.engine: Engine = open_engine(self.database_url)
-        self.store = EventStore(self.engine, open_writer(self.engine))
+        self.store = open_event_store(self.engine)
         return self
 
     def __exit__(

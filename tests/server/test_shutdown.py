@@ -19,8 +19,7 @@ from browser.page_probe import told
 from chatfeedback.server.shutdown import STORE_SECONDS
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
-from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from clusters import Cluster
 from forked_server import ForkedServer, ShutdownLimits, forked_server
 from gradio_pages import EventSchema, Page, Site
@@ -62,7 +61,7 @@ def running(
 
 def log_of(database_url: str, conversation_id: str) -> list[str]:
     engine = open_engine(database_url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     try:
         return told(store.events_of(conversation_id))
     finally:

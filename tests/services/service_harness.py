@@ -28,7 +28,7 @@ from chatfeedback.store.accounts import annotators
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore, now
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import REASONS, People
 from openai_server import Script, delta
 
@@ -204,7 +204,7 @@ async def open_room(
 ) -> AsyncIterator[Room]:
     """A service with a model for each endpoint; the first is the default one."""
     engine = open_engine(database_url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     clients = [ModelClient(endpoint) for endpoint in endpoints]
     models = {client.endpoint.model: _model(client, window) for client in clients}
     service = ChatService(

@@ -10,13 +10,13 @@ from sqlalchemy import Engine
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import People, StoredTalk
 
 
 @pytest.fixture
 def store(engine: Engine) -> Iterator[EventStore]:
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     yield store
     store.writer.close()
 

@@ -21,9 +21,10 @@ from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.domain.conversation.evolve import fold
 from chatfeedback.domain.events import Event
 from chatfeedback.store.database import migrate
-from chatfeedback.store.log.event_store import EventStore, event_from
+from chatfeedback.store.log.event_store import event_from
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import conversations, events, messages, reply_drafts
 from torture.event_groups import half_applied, untrue_replies
 from torture.ledger import Deed, Ledger, deeds_in
@@ -125,7 +126,7 @@ class Checks:
 
     def _opening(self, engine: Engine, found: Mapping[str, list[Event]]) -> Iterator[str]:
         with closing(open_writer(engine)) as writer:
-            store = EventStore(engine, writer)
+            store = open_event_store(engine, writer)
             for conversation_id, its_events in found.items():
                 opened = store.conversation(conversation_id)
                 if opened is None:

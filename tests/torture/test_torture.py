@@ -20,7 +20,7 @@ from chatfeedback.store.accounts import annotators
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.transactions import read_write
 from chatfeedback.store.log.event_store import EventStore, now
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import messages
 from conversation_builder import StoredTalk
 from torture import broken, ledger
@@ -112,7 +112,7 @@ class Case:
 
 @pytest.fixture
 def case(engine: Engine) -> Iterator[Case]:
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     kept, talk = Ledger(), StoredTalk(store, annotators.ensure(engine, "ada"))
     kept.attempt(ledger.sent("prompt one"))
     reply_id = talk.ask("prompt one", "reply 1: it depends")

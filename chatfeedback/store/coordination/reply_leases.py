@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 
+from chatfeedback.domain.conversation.evolve import Changes
+from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.store.log.statements import Row, Transaction
 from chatfeedback.store.schema import conversations, from_micros, reply_drafts, to_micros
 
@@ -152,3 +154,24 @@ def ahead(tx: Transaction, now: datetime) -> list[Draft]:
 def _draft(row: Row) -> Draft:
     message_id, conversation_id, text, owner, lease_until = row[:5]
     return Draft(message_id, conversation_id, text, owner, from_micros(lease_until))
+
+
+class ReplyLeaseProjector:
+    """Projector of the leases: a reply that starts gets one, a reply that ends loses it.
+
+    Args:
+        owner: Owner id of this process.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+
+    def project(
+        self, tx: Transaction, _before: Conversation, after: Conversation, changes: Changes, recorded_at: datetime
+    ) -> None:
+        """Begin and end leases."""
+        for message_id in changes.added:
+            if after.messages[message_id].status == "writing":
+                begin(tx, message_id, after.conversation_id, self._owner, recorded_at)
+        for message_id in changes.finished:
+            end(tx, message_id)

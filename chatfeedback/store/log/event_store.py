@@ -33,9 +33,9 @@ from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.availability import Availability
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.log.cache import CACHED_CONVERSATIONS, Cache
+from chatfeedback.store.log.projector import Projector, StateReader
 from chatfeedback.store.log.statements import Row, Statements, Transaction, reading
 from chatfeedback.store.log.writer import Work, Writer
-from chatfeedback.store.projections import conversation as projections
 from chatfeedback.store.schema import events, from_micros, to_micros
 
 T = TypeVar("T")
@@ -95,6 +95,9 @@ class EventStore:
     Args:
         engine: Engine of the database; the caller disposes of it.
         writer: Writer that commits the work.
+        states: Reader of the current states of conversations.
+        projectors: Projectors, called in this order by each append.
+        owner: Owner id of the leases on replies that this process starts.
         committed: Callback after each commit of events.
         cached_conversations: Size of the cache; 0 reads each conversation from the database every time.
     """
@@ -103,23 +106,24 @@ class EventStore:
         self,
         engine: Engine,
         writer: Writer,
-        committed: Committed = lambda _events, _seconds: None,
         *,
+        states: StateReader,
+        projectors: Sequence[Projector],
+        owner: str,
+        committed: Committed | None = None,
         cached_conversations: int = CACHED_CONVERSATIONS,
     ) -> None:
         self.engine = engine
         self.writer = writer
         self.availability = Availability(self._probe)
+        self._states = states
+        self._projectors = tuple(projectors)
         self._committed = committed
         self._pending = 0
         self._pending_lock = threading.Lock()
-        self.owner = new_id()
-        """Owner id of the leases on replies that this process starts."""
+        self.owner = owner
         self._statements = Statements(engine.dialect)
         self._insert = _INSERT if engine.dialect.name == "sqlite" else _INSERT_RETURNING
-        self._select_version = (
-            projections.SELECT_VERSION if engine.dialect.name == "sqlite" else projections.LOCK_VERSION
-        )
         self._cache = Cache(cached_conversations)
 
     # Writing
@@ -207,7 +211,8 @@ class EventStore:
             if not future.cancelled() and future.exception() is None:
                 appended = future.result()
                 self._cache.put(appended.conversation)
-                self._committed(appended.events, time.perf_counter() - submitted_at)
+                if self._committed is not None:
+                    self._committed(appended.events, time.perf_counter() - submitted_at)
 
         future = self.submit(work)
         future.add_done_callback(remember)
@@ -249,22 +254,18 @@ class EventStore:
                 )
             )
         after, changes = evolve(before, stored)
-        projections.write(tx, before, after, changes)
-        for message_id in changes.added:
-            if after.messages[message_id].status == "writing":
-                reply_leases.begin(tx, message_id, after.conversation_id, self.owner, recorded_at)
-        for message_id in changes.finished:
-            reply_leases.end(tx, message_id)
+        for projector in self._projectors:
+            projector.project(tx, before, after, changes, recorded_at)
         return Appended(tuple(stored), after)
 
     def _current(self, tx: Transaction, conversation_id: str) -> Conversation:
-        row = tx.one(self._select_version, {"of_conversation": conversation_id})
-        if row is None:
+        version = self._states.lock_version(tx, conversation_id)
+        if version is None:
             if tx.one(_RECEIPT, {"of_conversation": conversation_id, "of_kind": ConversationErased.KIND}):
                 raise NotFound(NO_CONVERSATION)
             return Conversation(conversation_id)
-        cached = self._cache.get(conversation_id, row[0])
-        return cached or projections.load(tx, conversation_id) or Conversation(conversation_id)
+        cached = self._cache.get(conversation_id, version)
+        return cached or self._states.load(tx, conversation_id) or Conversation(conversation_id)
 
     def _known(self, tx: Transaction, event_ids: Iterable[str]) -> tuple[Event, ...]:
         rows = (tx.one(_BY_IDS, {"event_id": event_id}) for event_id in event_ids)
@@ -275,11 +276,11 @@ class EventStore:
     def conversation(self, conversation_id: str) -> Conversation | None:
         """Return the current state of a conversation; None if there is none. Raises StoreUnavailable."""
         with self.reading() as tx:
-            row = tx.one(projections.SELECT_VERSION, {"of_conversation": conversation_id})
-            if row is None:
+            version = self._states.version(tx, conversation_id)
+            if version is None:
                 return None
-            cached = self._cache.get(conversation_id, row[0])
-            conversation = cached or projections.load(tx, conversation_id)
+            cached = self._cache.get(conversation_id, version)
+            conversation = cached or self._states.load(tx, conversation_id)
         if conversation is not None and cached is None:
             self._cache.put(conversation)
         return conversation
@@ -287,8 +288,7 @@ class EventStore:
     def owner_and_version(self, conversation_id: str) -> tuple[str, int] | None:
         """Return the owner's id and the version; None if there is no such conversation. Raises StoreUnavailable."""
         with self.reading() as tx:
-            row = tx.one(projections.SELECT_OWNER_AND_VERSION, {"of_conversation": conversation_id})
-        return (row[0], row[1]) if row is not None else None
+            return self._states.owner_and_version(tx, conversation_id)
 
     def last_known(self, conversation_id: str) -> Conversation | None:
         """Return the cached state of a conversation, as this process last stored or read it, without a query."""

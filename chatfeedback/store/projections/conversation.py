@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -63,11 +64,47 @@ _SELECT_REASONS = (
     .where(ratings.c.conversation_id == _OF_CONVERSATION)
     .order_by(rating_reasons.c.reason)
 )
-SELECT_VERSION = select(conversations.c.version).where(conversations.c.conversation_id == _OF_CONVERSATION)
-SELECT_OWNER_AND_VERSION = select(conversations.c.annotator_id, conversations.c.version).where(
+_SELECT_VERSION = select(conversations.c.version).where(conversations.c.conversation_id == _OF_CONVERSATION)
+_SELECT_OWNER_AND_VERSION = select(conversations.c.annotator_id, conversations.c.version).where(
     conversations.c.conversation_id == _OF_CONVERSATION
 )
-LOCK_VERSION = SELECT_VERSION.with_for_update()
+_LOCK_VERSION = _SELECT_VERSION.with_for_update()
+
+
+class ConversationProjection:
+    """Projector and state reader of conversations, messages and ratings.
+
+    Args:
+        locks: True: take a row lock, as concurrent transactions need. SQLite has one writer at a time.
+    """
+
+    def __init__(self, *, locks: bool) -> None:
+        self._select_version = _LOCK_VERSION if locks else _SELECT_VERSION
+
+    def version(self, tx: Transaction, conversation_id: str) -> int | None:
+        """Return the version; None if there is no such conversation."""
+        row = tx.one(_SELECT_VERSION, {"of_conversation": conversation_id})
+        return row[0] if row is not None else None
+
+    def lock_version(self, tx: Transaction, conversation_id: str) -> int | None:
+        """Return the version and keep other writers from the conversation until the transaction ends."""
+        row = tx.one(self._select_version, {"of_conversation": conversation_id})
+        return row[0] if row is not None else None
+
+    def owner_and_version(self, tx: Transaction, conversation_id: str) -> tuple[str, int] | None:
+        """Return the annotator's id and the version; None if there is no such conversation."""
+        row = tx.one(_SELECT_OWNER_AND_VERSION, {"of_conversation": conversation_id})
+        return (row[0], row[1]) if row is not None else None
+
+    def load(self, tx: Transaction, conversation_id: str) -> Conversation | None:
+        """Return the whole state; None if there is no such conversation."""
+        return load(tx, conversation_id)
+
+    def project(
+        self, tx: Transaction, before: Conversation, after: Conversation, changes: Changes, _recorded_at: datetime
+    ) -> None:
+        """Write the rows that changed."""
+        write(tx, before, after, changes)
 
 
 def write(tx: Transaction, before: Conversation, after: Conversation, changes: Changes) -> None:

@@ -28,6 +28,7 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import Appended, Command, EventStore
 from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.log.writer import CommitUnanswered, PostgresWriter
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import to_micros
 from conversation_builder import REASONS, People, StoredTalk, plan
 from store.importing import imported, stored
@@ -53,7 +54,7 @@ class LosesAnswers(PostgresWriter):
 def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people: People, times: int) -> None:
     writer = LosesAnswers(engine)
     writer.times = times
-    store = EventStore(engine, writer)
+    store = open_event_store(engine, writer)
     command = Command(
         new_id(),
         people.ada,
@@ -74,7 +75,7 @@ def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(e
     # The server goes away with the answer: no further attempt reaches it.
     url = engine.url.set(database="nowhere")
     writer.then = lambda: setattr(writer, "_engine", open_engine(url.render_as_string(hide_password=False)))
-    store = EventStore(engine, writer)
+    store = open_event_store(engine, writer)
     new = imported(people, ["Hello"])
     with pytest.raises(StoreUnavailable, match="lost, perhaps after it had stored this"):
         store.append(new, expected_version=0).result()
@@ -171,7 +172,7 @@ def test_a_commit_that_the_server_is_still_at_when_its_connection_is_cut_is_wait
     engine: Engine, talk: StoredTalk, do: Callable[[EventStore, StoredTalk], Future[Appended]]
 ) -> None:
     talk.ask("Hello", "Hi")
-    store = EventStore(engine, CutWhileCommitting(engine))
+    store = open_event_store(engine, CutWhileCommitting(engine))
     with engine.connect() as holder:
         holder.execute(text(COMMITS_LATE))
         holder.commit()

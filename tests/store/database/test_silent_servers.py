@@ -14,8 +14,7 @@ from sqlalchemy import make_url
 
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store.database.engine import open_engine
-from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 
 AWAY = r"^The database server cannot be reached \(connection timeout expired\); nothing was stored, try again\.$"
 
@@ -25,7 +24,7 @@ def test_it_is_away_and_that_is_said_once(addresses: int, caplog: pytest.LogCapt
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hosts, ports = ",".join(["127.0.0.1"] * addresses), ",".join([str(silent.getsockname()[1])] * addresses)
         engine = open_engine(f"postgresql://ada@/chat?host={hosts}&port={ports}&connect_timeout=2")
-        store = EventStore(engine, open_writer(engine))
+        store = open_event_store(engine)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=AWAY), store.reading():
                 pass
@@ -60,7 +59,7 @@ def silent_at_first(url: str) -> Iterator[str]:
 def test_what_is_written_is_tried_again(database_url: str) -> None:
     with silent_at_first(database_url) as url:
         engine = open_engine(url)
-        store = EventStore(engine, open_writer(engine))
+        store = open_event_store(engine)
         store.submit(lambda tx: tx.script("SELECT")).result(60)
         assert store.availability.outages == 0
         store.close()

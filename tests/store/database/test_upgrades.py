@@ -20,8 +20,8 @@ from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database import migrate
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check, rebuild
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import PROJECTIONS
 from conversation_builder import StoredTalk
 from schemas import NEWEST, REVISIONS, Schema, schemas
@@ -37,7 +37,7 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 @contextmanager
 def opened(url: str) -> Iterator[EventStore]:
     engine = open_engine(url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     try:
         yield store
     finally:

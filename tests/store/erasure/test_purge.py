@@ -25,6 +25,7 @@ from chatfeedback.store.erasure import erasure, purge
 from chatfeedback.store.log.event_store import EventStore, now
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import consents, identities, sessions, users
 from conversation_builder import People, StoredTalk, ending, plan
 from leak_scan import traces
@@ -227,7 +228,7 @@ def test_connections_of_the_application_clean_up_as_before(engine: Engine, hers:
     """What an erasure sets on a connection does not come back to the pool with it."""
     erasure.erase_conversation(engine, hers.conversation_id, None)
     writer = open_writer(engine)
-    StoredTalk(EventStore(engine, writer), hers.actor).ask("Hello", "Hi")
+    StoredTalk(open_event_store(engine, writer), hers.actor).ask("Hello", "Hi")
     writer.close()
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:

@@ -24,7 +24,7 @@ from chatfeedback.errors import Conflict, EventIdReused, StoreCorrupt, VersionTa
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import Appended, Command, EventStore
 from chatfeedback.store.log.statements import Transaction
-from chatfeedback.store.log.writer import open_writer
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import REASONS, People, StoredTalk
 from store.importing import LONG_AGO, imported, stored
 
@@ -82,7 +82,7 @@ def test_any_text_from_outside_comes_back_as_the_door_let_it_in(
     _, event = store.events_of(conversation_id)
     assert isinstance(event.body, MessageSent)
     assert (event.body.text, event.body.altered) == (clean, altered)
-    fresh = EventStore(store.engine, store.writer).conversation(conversation_id)
+    fresh = open_event_store(store.engine, store.writer).conversation(conversation_id)
     assert fresh is not None
     assert [(message.text, message.altered) for message in fresh.shown()] == [(clean, altered)]
 
@@ -184,7 +184,7 @@ def test_an_old_event_is_upcast_when_it_is_read_and_stays_as_it_is(
 def neighbour(database_url: str) -> Iterator[EventStore]:
     """Another process on the same database, as far as the database can tell."""
     engine = open_engine(database_url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     yield store
     store.writer.close()
     engine.dispose()

@@ -29,6 +29,7 @@ from chatfeedback.store.log.event_store import Command, EventStore
 from chatfeedback.store.log.statements import Transaction
 from chatfeedback.store.log.writer import RESERVED_FOR_READS, RETRY_DELAYS, PostgresWriter, Writer, open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from chatfeedback.store.schema import annotators as people_table
 from chatfeedback.store.schema import conversations
 from conversation_builder import StoredTalk
@@ -319,7 +320,7 @@ def test_a_server_that_takes_no_connections_is_said(talk: StoredTalk) -> None:
 @POSTGRES
 def test_a_lock_of_somebody_else_is_not_waited_for_for_ever(database_url: str) -> None:
     engine = open_engine(database_url, lock_seconds=0.2)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     other = open_engine(database_url)
     with other.begin() as connection:
         connection.execute(text("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE"))
@@ -343,7 +344,7 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
         person = annotators.ensure(engine, "ada")
         engine.dispose()
         with read_only(folder):
-            store = EventStore(engine, open_writer(engine))
+            store = open_event_store(engine)
             with pytest.raises(StoreUnavailable, match="writable"):
                 StoredTalk(store, person).send("Hello")
         wait_until_usable(store)
@@ -357,7 +358,7 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
 
 def test_a_store_whose_schema_is_behind_says_what_to_run(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
-    store = EventStore(engine, open_writer(engine))
+    store = open_event_store(engine)
     command = Command(new_id(), "nobody", lambda c: [ConversationStarted()])
     with pytest.raises(StoreError, match="chatfeedback db upgrade"):
         store.execute(command).result()

@@ -27,6 +27,7 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from clusters import Cluster
 from conversation_builder import People, StoredTalk
 from store.database.backup.backup_helpers import command, rows, silent
@@ -114,7 +115,7 @@ def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on
     must_hold(new_url, before)
     used = {row[0] for row in rows(new_url)["events"]}
     with closing(open_writer(on_new)) as writer:
-        StoredTalk(EventStore(on_new, writer), people.ada).ask("And then?", "Then")
+        StoredTalk(open_event_store(on_new, writer), people.ada).ask("And then?", "Then")
     new = {row[0] for row in rows(new_url)["events"]} - used
     assert len(new) == 4
     assert min(new) > max(used)

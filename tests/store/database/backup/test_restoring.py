@@ -13,9 +13,8 @@ import pytest
 from chatfeedback.errors import SettingsError, StoreCorrupt, StoreError, StoreUnavailable
 from chatfeedback.store.database import backup, migrate
 from chatfeedback.store.database.engine import open_engine
-from chatfeedback.store.log.event_store import EventStore
-from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
+from chatfeedback.store.opening import open_event_store
 from conversation_builder import StoredTalk
 from schemas import NEWEST, REVISIONS, schemas
 from store.database.backup.backup_helpers import BackUp, Restore, command, damage, names, rows, silent, url_of
@@ -33,7 +32,7 @@ def test_a_restored_database_is_the_one_that_was_backed_up_and_goes_on(
     assert rows(restored) == rows(database_url)
     used = [row[0] for row in rows(restored)["events"]]
     engine = open_engine(restored)
-    going_on = StoredTalk(EventStore(engine, open_writer(engine)), talk.actor, talk.conversation_id)
+    going_on = StoredTalk(open_event_store(engine), talk.actor, talk.conversation_id)
     try:
         going_on.ask("And then?", "Then")
     finally:
