@@ -1,6 +1,6 @@
-"""Our own forms: nobody else's page can send them.
+"""CSRF protection: forms that only our own pages can send.
 
-Every form carries a token, a keyed hash of what it is for and of whose browser it was made for: the session, or before
+Every form carries a token, a keyed hash of its purpose and of the browser that it was made for: the session, or before
 there is one, a random value in a cookie. A page of another site can make a browser send a form, but cannot know the
 token (OWASP, "Signed Double-Submit Cookie").
 """
@@ -8,11 +8,11 @@ token (OWASP, "Signed Double-Submit Cookie").
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
 from urllib.parse import parse_qsl, urlencode
 
+from itsdangerous import Signer
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,53 +24,54 @@ from chatfeedback.server.authentication.authenticators import cookie, cookie_nam
 
 BROWSER_COOKIE = "chatfeedback_form"
 ENDED = "ended"
-"""A parameter of `/login`, without a value: the browser comes from a page whose session has ended."""
+"""Parameter of `/login`, without a value: the session of the page has ended."""
 _OURS = re.compile(r"[A-Za-z0-9_-]{32}")
-"""What our own values of BROWSER_COOKIE look like."""
+"""Pattern of our values of BROWSER_COOKIE."""
 _PARAMETERS = {"conversation": re.compile("[0-9a-f-]{36}"), links.PARAMETER: re.compile("[A-Za-z0-9_.-]{1,4000}")}
-"""Of an address of ours. Mail and social services add others to links."""
+"""Allowed parameters of an own address. Mail and social services add others to links."""
 
 
 class Forms:
-    """Makes and checks tokens. `key`: a secret of this database."""
+    """Issuer and verifier of form tokens. `key`: a secret of this database."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def token(self, request: Request, purpose: str) -> str:
-        """The token of a form for the person who asks. Raises InputError without a session or a cookie."""
-        return self._hashed(purpose, _whose(request))
+        """Return the token of a form for this browser. Raises InputError without a session or a cookie."""
+        return self._signer(purpose).get_signature(_owner(request)).decode()
 
     async def sent(self, request: Request, purpose: str) -> FormData:
-        """The fields of a form that was sent with its token. Raises InputError for any other."""
+        """Return the fields of a form that was sent with its token. Raises InputError for any other."""
         form = await request.form(max_files=0, max_fields=50)
         token = form.get(CSRF_FIELD)
-        if not isinstance(token, str) or not hmac.compare_digest(
-            token.encode("utf-8", "surrogatepass"), self._hashed(purpose, _whose(request)).encode()
+        owner = _owner(request)
+        if not isinstance(token, str) or not self._signer(purpose).verify_signature(
+            owner, token.encode("utf-8", "replace")
         ):
             raise InputError("This form is too old, or was not made here; open the page again and send it from there.")
         return form
 
     def first(self, request: Request) -> tuple[str, str]:
-        """For a browser that nobody is signed in with: the value of its cookie, and the token that goes with it."""
+        """Return the cookie of a browser without a session, and the token of its sign-in form."""
         value = cookie(request.scope, cookie_name(BROWSER_COOKIE, request.scope))
         if value is None or not _OURS.fullmatch(value):
             value = secrets.token_urlsafe(24)
-        return value, self._hashed("login", f"browser {value}")
+        return value, self._signer("login").get_signature(f"browser {value}").decode()
 
-    def _hashed(self, purpose: str, whose: str) -> str:
-        return hmac.new(self._key, f"{purpose}\0{whose}".encode(), hashlib.sha256).hexdigest()
+    def _signer(self, purpose: str) -> Signer:
+        return Signer(self._key, salt=f"form {purpose}", key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def remember(response: Response, request: Request, value: str) -> None:
-    """Sets the cookie of `Forms.first`."""
+    """Set the cookie of `Forms.first`."""
     set_cookie(response, request, BROWSER_COOKIE, value, max_age=None, strict=True)
 
 
 def set_cookie(
     response: Response, request: Request, name: str, value: str, *, max_age: int | None, strict: bool = False
 ) -> None:
-    """A cookie that no script reads and no other site sends along; over TLS, only over TLS."""
+    """Set an HttpOnly, SameSite cookie; Secure if the request came over TLS."""
     response.set_cookie(
         cookie_name(name, request.scope),
         value,
@@ -83,7 +84,7 @@ def set_cookie(
 
 
 def drop_cookie(response: Response, request: Request, name: str) -> None:
-    """Takes a cookie back."""
+    """Delete a cookie."""
     response.delete_cookie(
         cookie_name(name, request.scope), path="/", secure=is_secure(request.scope), httponly=True, samesite="lax"
     )
@@ -104,12 +105,12 @@ def next_address(asked: object) -> str:
 
 
 def text_field(form: FormData, name: str) -> str:
-    """A field of text, "" without it."""
+    """Return a text field of a form; "" without it."""
     value = form.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _whose(request: Request) -> str:
+def _owner(request: Request) -> str:
     person = person_in(request.scope)
     if person is not None:
         return f"session {person.session_id or person.annotator_id}"

@@ -1,22 +1,17 @@
-"""Sign-in at an OpenID Connect provider: the way there, and the way back.
+"""Routes of the sign-in at an OpenID Connect provider: the redirect there, and the callback.
 
-What must be remembered in between is in the browser, in a cookie that only we can have made, for ten minutes and for
-one try.
+The pending state is kept in the browser, in a signed cookie, for ten minutes and for one callback.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import hmac
 import logging
-import time
 from dataclasses import asdict
 
-import orjson
 from fastapi import APIRouter
+from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -37,7 +32,10 @@ CALLBACK = "/login/oidc/callback"
 def oidc_routes(
     auth_service: AuthService, client: OidcClient, *, key: bytes, label: str, public_url: str, session_seconds: float
 ) -> APIRouter:
-    """GET `/login`, and `/login/oidc` with its callback. `label`: what the button says. `key`: for the cookie."""
+    """Return GET `/login`, and `/login/oidc` with its callback. `label`: of the button. `key`: signs the cookie."""
+    serializer = URLSafeTimedSerializer(
+        key, salt="oidc", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    )
     router = APIRouter(include_in_schema=False)
 
     def login_page(request: Request, error: ChatFeedbackError | None = None) -> Response:
@@ -63,15 +61,15 @@ def oidc_routes(
             return login_page(request, error)
         response = RedirectResponse(begun.address, status_code=303)
         address = next_address(request.query_params.get("next"))
-        sealed = _sealed(key, begun.pending, address)
-        set_cookie(response, request, PENDING_COOKIE, sealed, max_age=PENDING_SECONDS)
+        signed = str(serializer.dumps({"pending": asdict(begun.pending), "next": address}))
+        set_cookie(response, request, PENDING_COOKIE, signed, max_age=PENDING_SECONDS)
         return response
 
     @router.get(CALLBACK)
     async def finish(request: Request) -> Response:
         try:
-            kept = cookie(request.scope, cookie_name(PENDING_COOKIE, request.scope))
-            pending, address = _opened(key, kept or "")
+            signed = cookie(request.scope, cookie_name(PENDING_COOKIE, request.scope))
+            pending, address = _load(serializer, signed or "")
             identity = await client.complete(pending, dict(request.query_params))
             token = await asyncio.to_thread(auth_service.sign_in_with, identity.issuer, identity.subject, identity.name)
         except ChatFeedbackError as error:
@@ -85,21 +83,10 @@ def oidc_routes(
     return router
 
 
-def _sealed(key: bytes, pending: Pending, address: str) -> str:
-    value = orjson.dumps({"pending": asdict(pending), "next": address, "until": int(time.time()) + PENDING_SECONDS})
-    seal = hmac.new(key, value, hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(seal + value).decode()
-
-
-def _opened(key: bytes, sealed: str) -> tuple[Pending, str]:
-    """What `_sealed` put away. Raises SignInRefused for anything else, and when it is too late."""
+def _load(serializer: URLSafeTimedSerializer, signed: str) -> tuple[Pending, str]:
+    """Return the pending state and the address to go to. Raises SignInRefused for a forged or an expired cookie."""
     try:
-        whole = base64.urlsafe_b64decode(sealed.encode("ascii", "replace"))
-    except (binascii.Error, ValueError):
-        whole = b""
-    seal, value = whole[:32], whole[32:]
-    if hmac.compare_digest(seal, hmac.new(key, value, hashlib.sha256).digest()):
-        kept = orjson.loads(value)
-        if kept["until"] >= time.time():
-            return Pending(**kept["pending"]), next_address(kept["next"])
-    raise SignInRefused("This sign-in was not begun in this browser, or took too long; begin it again.")
+        stored = serializer.loads(signed, max_age=PENDING_SECONDS)
+    except BadData:
+        raise SignInRefused("This sign-in was not begun in this browser, or took too long; begin it again.") from None
+    return Pending(**stored["pending"]), next_address(stored["next"])

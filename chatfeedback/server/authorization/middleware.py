@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
+from cachetools import LRUCache
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,7 +79,7 @@ class AccessMiddleware:
         self._identify = identify
         self._auth_service = auth_service
         self._store_failed = store_failed
-        self._pages: OrderedDict[str, str] = OrderedDict()
+        self._pages: LRUCache[str, str] = LRUCache(MAX_PAGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -193,12 +193,9 @@ class AccessMiddleware:
     def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
             raise RequestRejected(400, "A call names the page that it comes from.", "malformed")
-        owner = self._pages.setdefault(session_hash, person.annotator_id)
+        owner = self._pages.setdefault(session_hash, person.annotator_id)  # an access, which keeps it in the cache
         if owner != person.annotator_id:
             raise RequestRejected(403, "This page belongs to another person.", "page_of_another")
-        self._pages.move_to_end(session_hash)
-        while len(self._pages) > MAX_PAGES:
-            self._pages.popitem(last=False)
 
     async def _note(self, person: Person | None, error: RequestRejected) -> None:
         if person is None or error.code == NO_CONSENT:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 from chatfeedback.domain.conversation.state import Conversation
 
@@ -17,18 +18,13 @@ class Cache:
     """
 
     def __init__(self, size: int = CACHED_CONVERSATIONS) -> None:
-        self._size = size
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, Conversation] = OrderedDict()
+        self._entries: LRUCache[str, Conversation] = LRUCache(size)
 
     def get(self, conversation_id: str, version: int) -> Conversation | None:
         """Return the conversation at this version; None if it is not cached."""
-        with self._lock:
-            conversation = self._entries.get(conversation_id)
-            if conversation is None or conversation.version != version:
-                return None
-            self._entries.move_to_end(conversation_id)
-            return conversation
+        conversation = self.newest(conversation_id)
+        return conversation if conversation is not None and conversation.version == version else None
 
     def newest(self, conversation_id: str) -> Conversation | None:
         """Return the newest state that this process knows; another process may have changed the conversation since."""
@@ -39,9 +35,5 @@ class Cache:
         """Cache the conversation, unless a later version is cached."""
         with self._lock:
             cached = self._entries.get(conversation.conversation_id)
-            if cached is not None and cached.version > conversation.version:
-                return
-            self._entries[conversation.conversation_id] = conversation
-            self._entries.move_to_end(conversation.conversation_id)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
+            if self._entries.maxsize and (cached is None or cached.version <= conversation.version):
+                self._entries[conversation.conversation_id] = conversation
