@@ -6,15 +6,13 @@ about which nothing is written here fails the tests: whoever adds one says who m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
-from starlette.routing import Mount, Route
 
 from browser.application import Application
 from server.http_client import ON_SQLITE
+from server.route_paths import routes
 from users import NOBODY, ROLES, Somebody, blocks_of
 
 pytestmark = ON_SQLITE
@@ -142,18 +140,6 @@ CALLS: dict[str, tuple[list[Any] | None, Any]] = {
 def by_person(expected: tuple[int, int, int, int]) -> dict[str, int]:
     nobody, annotator, researcher, admin = expected
     return {"nobody": nobody, "ada": annotator, "bob": annotator, "rita": researcher, "adam": admin}
-
-
-def routes(listed: Any) -> Iterator[str]:
-    """The path of every route, those of Gradio and of what is mounted or included too."""
-    for route in listed:
-        if isinstance(route, (Route, APIRoute)):
-            yield route.path
-        elif isinstance(route, Mount):
-            yield from routes(route.routes)
-        else:  # FastAPI's own way to include a router
-            prefix = route.include_context.prefix
-            yield from (f"{prefix}{path}" for path in routes(route.original_router.routes))
 
 
 def filled(path: str) -> str:
