@@ -19,12 +19,13 @@ from chatfeedback import cli
 from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
+from chatfeedback.domain.types import new_id
 from chatfeedback.server import app
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.log.event_store import Appended, EventStore
-from chatfeedback.store.log.writer import Writer
+from chatfeedback.store.log.event_store import Appended, Committed, EventStore
 from chatfeedback.store.projections import listing
+from chatfeedback.store.projections.conversation import ConversationProjection
 from chatfeedback.store.schema import to_micros
 
 T = TypeVar("T")
@@ -33,12 +34,18 @@ T = TypeVar("T")
 class UnrecordedStore(EventStore):
     """Decides and folds like the real one, at once and in memory."""
 
-    def __init__(self, engine: Engine, writer: Writer, *others: Any) -> None:
-        writer.close()
+    def __init__(self, engine: Engine, *, committed: Committed | None = None) -> None:
         self.held: dict[str, Conversation] = {}
         """By id, the one used last at the end."""
         self._nothing = _NoTransaction(self.held)
-        super().__init__(engine, _NoWriter(self._nothing), *others)
+        super().__init__(
+            engine,
+            _NoWriter(self._nothing),
+            states=ConversationProjection(locks=False),
+            projectors=(),
+            owner=new_id(),
+            committed=committed,
+        )
 
     def _current(self, _tx: Any, conversation_id: str) -> Conversation:
         return self.held.get(conversation_id) or Conversation(conversation_id)
@@ -102,5 +109,5 @@ class _NoWriter:
 
 
 if __name__ == "__main__":
-    app.EventStore = UnrecordedStore  # type: ignore[misc]
+    app.open_event_store = UnrecordedStore  # type: ignore[assignment]
     cli.main()

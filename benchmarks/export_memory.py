@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require_equal
 from benchmarks._stores import open_raw, populated, url_of
-from chatfeedback.export.tables.log import DATASETS
+from chatfeedback.export.registry import DATASETS
 
 FEW, MANY = 100_000, 1_000_000
 TABLES = {"events": "events", "messages": "messages", "feedback": "ratings"}

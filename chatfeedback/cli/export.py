@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,24 +24,16 @@ from chatfeedback.cli.options import (
     exit_on_signals,
     progress,
 )
+from chatfeedback.export.registry import DATASETS, FORMATS
+
+# What can be chosen follows from the registry.
+Kind = StrEnum("Kind", {name: name for name in DATASETS})  # type: ignore[misc]
+Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
 
 
 def export(
-    kind: Annotated[
-        Literal["events", "messages", "feedback"],
-        typer.Argument(
-            metavar="KIND",
-            help="`events`: all that happened; `messages`: each version of each message; `feedback`: a row per rating.",
-            show_default=False,
-        ),
-    ],
-    format: Annotated[
-        Literal["csv", "spreadsheet", "jsonl"],
-        typer.Option(
-            "--format",
-            help="The format of the file: csv, jsonl, or spreadsheet, a CSV in which no text is a formula.",
-        ),
-    ] = "csv",
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=DATASETS.help, show_default=False)],
+    format: Annotated[Format, typer.Option("--format", help=f"The format of the file. {FORMATS.help}")] = Format("csv"),
     output: Annotated[
         str, typer.Option("--output", metavar="FILE", help="The file to write, - for the standard output.")
     ] = "-",

@@ -7,8 +7,7 @@ from contextlib import closing
 
 from sqlalchemy import Engine
 
-from chatfeedback.export.formats.lines import FORMATS, chunked
-from chatfeedback.export.tables.log import DATASETS
+from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.query.streaming import Row
@@ -18,6 +17,7 @@ Progress = Callable[[int, int], None]
 """Callback with the number of rows written and their total number."""
 
 _PROGRESS_ROWS = 1000
+_CHUNK = 1 << 18
 
 
 def stream(
@@ -61,3 +61,18 @@ def _with_progress(rows: Iterable[Row], progress: Progress, total: int) -> Itera
         if done % _PROGRESS_ROWS == 0:
             progress(done, total)
     progress(done, total)
+
+
+def chunked(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines joined into chunks of about 256 KiB, to save system calls."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if size >= _CHUNK:
+            yield b"".join(chunk)
+            chunk.clear()
+            size = 0
+    if chunk:
+        yield b"".join(chunk)

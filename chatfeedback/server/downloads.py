@@ -26,9 +26,8 @@ from starlette.types import Message, Receive, Scope, Send
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, NotSignedIn, StoreUnavailable
-from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.export.stream import stream
-from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.query.filters import Filters, instant
 from chatfeedback.query.sql_filters import assigned, resolve
 from chatfeedback.store.accounts import pseudonyms

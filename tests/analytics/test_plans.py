@@ -29,7 +29,7 @@ FILTERS = {
     "times": TIMES,
     "model": ResolvedFilters(model=MODEL),
     "annotator": ResolvedFilters(annotator_id=ANNOTATOR),
-    "all": replace(TIMES, model=MODEL, annotator=ANNOTATOR),
+    "all": replace(TIMES, model=MODEL, annotator_id=ANNOTATOR),
 }
 
 

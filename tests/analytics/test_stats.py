@@ -12,7 +12,7 @@ import pytest
 from analytics.conftest import Recorded
 from chatfeedback.analytics.stats import stats
 from chatfeedback.errors import NotFound, SettingsError
-from chatfeedback.query.filters import Filters
+from chatfeedback.query.filters import Filters, ResolvedFilters
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database import migrate
 
@@ -49,7 +49,9 @@ def test_an_annotator_can_be_given_by_name_id_or_pseudonym(recorded: Recorded) -
         found = stats(recorded.url, Filters(since=since, annotator=name))
         assert found == stats(recorded.url, Filters(since=since, annotator=annotator_id))
         assert found == stats(recorded.url, Filters(since=since, annotator=called(annotator_id)))
-        assert found["messages"] == len(recorded.record.under(Filters(since=since, annotator=annotator_id)).messages())
+        assert found["messages"] == len(
+            recorded.record.under(ResolvedFilters(since=since, annotator_id=annotator_id)).messages()
+        )
 
 
 @pytest.mark.parametrize("filters", [Filters(annotator="nobody"), Filters(model="nothing")])

@@ -220,7 +220,7 @@ def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:
 
 def test_both_days_belong_to_the_time() -> None:
     day = filters_from("2026-06-25", "2026-06-25", "", None)
-    assert day == ResolvedFilters(datetime(2026, 6, 25, tzinfo=UTC), datetime(2026, 6, 26, tzinfo=UTC))
+    assert day == ResolvedFilters(since=datetime(2026, 6, 25, tzinfo=UTC), until=datetime(2026, 6, 26, tzinfo=UTC))
 
 
 @given(text=st.text(max_size=12) | st.dates().map(str))

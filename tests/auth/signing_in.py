@@ -18,7 +18,7 @@ async def sign_in(scripted: ScriptedProvider, client: OidcClient, change: Change
     begun = await client.begin(BACK)
     scripted.expects(begun.pending.nonce)
     change(scripted)
-    return await client.finish(begun.pending, {"state": begun.pending.state, "code": CODE})
+    return await client.complete(begun.pending, {"state": begun.pending.state, "code": CODE})
 
 
 def says(**claims: Any) -> Change:

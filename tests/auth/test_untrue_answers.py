@@ -29,16 +29,16 @@ async def test_no_log_holds_a_code_a_token_or_a_secret(
     id_token = scripted.sign(scripted.claims)
     scripted.signed = lambda _: id_token
     answer = {"state": begun.pending.state, "code": CODE}
-    await client.finish(begun.pending, answer)
+    await client.complete(begun.pending, answer)
     scripted.answers["/token"] = Answer(
         b'{"error": "invalid_grant", "error_description": "the-code-of-ada is used up"}', status=400
     )
     with pytest.raises(SignInRefused) as refused:
-        await client.finish(begun.pending, answer)
+        await client.complete(begun.pending, answer)
     logging.getLogger("chatfeedback").error("refused", exc_info=refused.value)
     scripted.answers["/token"] = Answer(b'{"error": "the-code-of-ada"}', status=400)
     with pytest.raises(SignInRefused) as unnamed:
-        await client.finish(begun.pending, answer)
+        await client.complete(begun.pending, answer)
 
     basic = base64.b64encode(f"site:{SECRET}".encode()).decode()
     hidden = (
@@ -181,7 +181,7 @@ async def test_an_answer_without_a_code_is_refused_before_the_provider_is_asked(
 ) -> None:
     begun = await client.begin(BACK)
     with pytest.raises(SignInRefused, match="no code"):
-        await client.finish(
+        await client.complete(
             begun.pending, {"state": begun.pending.state, **({"code": code} if code is not None else {})}
         )
     assert scripted.times_asked("/token") == 0
@@ -203,7 +203,7 @@ async def test_an_error_that_the_browser_brings_is_told_and_never_repeated_as_it
 ) -> None:
     begun = await client.begin(BACK)
     with pytest.raises(raised, match=said):
-        await client.finish(begun.pending, {"state": begun.pending.state, "error": error, "code": CODE})
+        await client.complete(begun.pending, {"state": begun.pending.state, "error": error, "code": CODE})
     assert scripted.times_asked("/token") == 0
 
 
@@ -211,5 +211,5 @@ async def test_an_error_that_the_browser_brings_is_told_and_never_repeated_as_it
 async def test_another_state_is_refused(scripted: ScriptedProvider, client: OidcClient, state: str) -> None:
     begun = await client.begin(BACK)
     with pytest.raises(SignInRefused, match="another sign-in"):
-        await client.finish(begun.pending, {"state": state, "code": CODE})
+        await client.complete(begun.pending, {"state": state, "code": CODE})
     assert scripted.times_asked("/token") == 0

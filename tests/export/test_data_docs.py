@@ -17,8 +17,7 @@ from sqlalchemy import make_url
 import clusters
 from chatfeedback.domain.conversation.events import Generation, Provenance
 from chatfeedback.domain.events import BODIES
-from chatfeedback.export.formats.lines import FORMATS
-from chatfeedback.export.tables.log import DATASETS
+from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, gather

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from chatfeedback.export.tables.log import DATASETS
+from chatfeedback.export.registry import DATASETS
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.erasure import erasure
 from chatfeedback.store.log.event_store import EventStore

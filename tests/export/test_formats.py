@@ -14,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
+from chatfeedback.export.cells import instant_text
 from chatfeedback.export.columns import Column
-from chatfeedback.export.formats.lines import chunked, csv_lines, instant_text, json_lines
+from chatfeedback.export.formats.csv import csv_lines
+from chatfeedback.export.formats.jsonl import json_lines
+from chatfeedback.export.stream import chunked
 from chatfeedback.store.schema import from_micros, to_micros
 
 NASTY = [

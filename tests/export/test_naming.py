@@ -7,8 +7,7 @@ import re
 import pytest
 from sqlalchemy import Engine
 
-from chatfeedback.export.formats.lines import FORMATS
-from chatfeedback.export.tables.log import DATASETS
+from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.accounts import pseudonyms as naming
 from chatfeedback.store.log.event_store import EventStore

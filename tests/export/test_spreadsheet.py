@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.export.columns import Column
-from chatfeedback.export.formats.lines import csv_lines, escape_formula, spreadsheet_lines
+from chatfeedback.export.formats.csv import csv_lines
+from chatfeedback.export.formats.spreadsheet import escape_formula, spreadsheet_lines
 from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
 from export.recording import Export, TimedTalk, gather

@@ -15,9 +15,8 @@ from sqlalchemy.pool import QueuePool
 from analytics.load_users import Crowd, enrol
 from analytics.load_users import store as store_talks
 from chatfeedback.errors import NotFound, SchemaBehind
-from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.export.stream import stream
-from chatfeedback.export.tables.log import DATASETS
 from chatfeedback.query.filters import Filters, ResolvedFilters
 from chatfeedback.query.sql_filters import resolve
 from chatfeedback.store.accounts.pseudonyms import DisplayNames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from sqlalchemy import Engine, select
 
-from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.registry import FORMATS
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.schema import events
 from conversation_builder import People

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from chatfeedback.cli.options import exit_on_signals
 from chatfeedback.errors import NotFound, SettingsError, StoreUnavailable
 from chatfeedback.export import to_file
-from chatfeedback.export.formats.lines import FORMATS
+from chatfeedback.export.registry import FORMATS
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.accounts import pseudonyms, secrets
 from chatfeedback.store.database import migrate

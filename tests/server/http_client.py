@@ -65,7 +65,7 @@ def logout_token(application: Application, visitor: Visitor) -> str:
     somebody = Somebody(application, "somebody", None, visitor.cookies[SESSION])
     with somebody.http:
         drawn = json.dumps(somebody.tab().call("AccountHandlers.load"))
-    (token,) = re.findall(r'name=\\"csrf\\" value=\\"(\w+)\\"', drawn)
+    (token,) = re.findall(r'name=\\"csrf\\" value=\\"([\w-]+)\\"', drawn)
     return str(token)
 
 

@@ -200,7 +200,6 @@ def test_who_asks_for_what_another_release_has_is_told_that_nothing_was_done(
 @contextmanager
 def cancelled_by_the_server(application: Application) -> Iterator[None]:
     """Postgres cancels the first statement about sessions, as it does by its `statement_timeout`."""
-
     waiting = text(
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -54,7 +54,7 @@ def test_blocks_of_another_text_are_drawn_anew() -> None:
 
 
 def test_drawings_forget_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawings = Drawings(most=10)
+    drawings = Drawings(limit=10)
     for name in "abc":
         drawings.blocks(name, "12345")
     drawn = []

@@ -18,6 +18,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 from chatfeedback.export.columns import Column
+from chatfeedback.export.dataset import Dataset
 from chatfeedback.query.sql_filters import without_index
 from chatfeedback.query.streaming import OF_CONVERSATION, Row, beside_conversations, streamed
 from chatfeedback.store.schema import conversations, events, messages, rating_reasons, ratings
@@ -214,3 +215,6 @@ def _thread(by_id: Mapping[str, _Message], tip: str | None) -> list[_Message]:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+DATASET = Dataset(COLUMNS, ratings, "updated_at", "annotator_id", rows)

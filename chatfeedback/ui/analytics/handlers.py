@@ -19,6 +19,7 @@ from chatfeedback.analytics.figures.headline import Headline
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
+from chatfeedback.export.registry import FORMATS
 from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.services.chat import NOT_OFFERED, OTHERS_CONVERSATION
 from chatfeedback.ui.account import who
@@ -258,11 +259,17 @@ def downloads(filters: ResolvedFilters, *, names: bool) -> str:
         address = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if asked else ''}{asked}")
         return f'<a class="{cls}" href="{address}" aria-describedby="cf-which-file" download>{text}</a>'
 
+    formats = sorted(FORMATS.values(), key=lambda format: not format.is_for_people)
+    links = [link(format.suffix, format.link, "cf-quiet") for format in formats[1:]]
+    if names:
+        links += [
+            link(format.suffix, "For spreadsheets, with names", "cf-quiet", "annotators=names")
+            for format in formats
+            if format.is_for_people
+        ]
     return (
         '<div class="cf-downloads" role="group" aria-label="Download this feedback">'
-        f"{link('spreadsheet.csv', 'Download for spreadsheets', 'cf-button cf-primary')}"
-        f"{link('csv', 'Download CSV (unchanged)', 'cf-quiet')}{link('jsonl', 'JSON lines', 'cf-quiet')}"
-        f"{link('spreadsheet.csv', 'For spreadsheets, with names', 'cf-quiet', 'annotators=names') if names else ''}"
+        f"{link(formats[0].suffix, formats[0].link, 'cf-button cf-primary')}{''.join(links)}"
         '<p id="cf-which-file">For Excel or LibreOffice take the first: what looks like a formula is made plain text.'
         " For programs take one of the others: every text exactly as it was recorded.</p></div>"
     )
