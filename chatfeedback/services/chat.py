@@ -1,37 +1,40 @@
 """Chat use cases: one coroutine for each command of a user.
 
-Only `ChatService` and its `GenerationManager` append events. Every command checks the owner, decides on the state in
-the store (never on the page's), and returns after the commit. A prompt is stored before a model is asked.
+Every command checks the owner, decides on the state in the store (never on the page's), and returns after the commit. A
+prompt is stored before a model is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from weakref import WeakValueDictionary
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from chatfeedback.domain import prompts
 from chatfeedback.domain.conversation import decide as decisions
 from chatfeedback.domain.conversation.events import UNASSIGNED, Assignment, MessageSent
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
-from chatfeedback.domain.feedback.decide import RatingChange, rate, set_aside
-from chatfeedback.domain.text import sanitize, validate_prompt
+from chatfeedback.domain.text import validate_prompt
 from chatfeedback.domain.types import new_id
-from chatfeedback.errors import MessageRejected, NotAllowed, NotFound, NotOffered, ServerEnding
+from chatfeedback.errors import NotAllowed, NotFound, ServerEnding
 from chatfeedback.generation.manager import GenerationManager
 from chatfeedback.generation.running_reply import Progress
-from chatfeedback.generation.shielded import await_commit, shielded
 from chatfeedback.inference.chat_model import ChatModel
+from chatfeedback.services.commands import (
+    NOT_YOURS,
+    OTHERS_CONVERSATION,
+    CommandExecutor,
+    OnRefused,
+    Precheck,
+    check_id,
+    require_owner,
+)
+from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.services.rate_limits import RateLimiter
-from chatfeedback.store.log.event_store import NO_CONVERSATION, Command, Decision, EventStore
+from chatfeedback.store.log.event_store import NO_CONVERSATION, Decision, EventStore
 from chatfeedback.store.projections import listing
 
-NOT_YOURS = "This conversation belongs to another person."
-Precheck = Callable[[], Awaitable[Conversation | None]]
-OTHERS_CONVERSATION, NOT_OFFERED = "conversation_of_another", "not_offered"
-"""Codes of refusals in the audit log."""
 NEW_CONVERSATION = 0
 """Tree version of an empty conversation."""
 
@@ -60,21 +63,18 @@ class ChatService:
         max_comment_chars: int = 10_000,
         linger_seconds: float,
         limits: RateLimiter | None = None,
-        on_refused: Callable[[str, str], None] = lambda _annotator_id, _code: None,
+        on_refused: OnRefused = lambda _annotator_id, _code: None,
     ) -> None:
         self._store = store
         self._models = models
-        self._reasons = reasons
         self._max_message_chars = max_message_chars
-        self._max_comment_chars = max_comment_chars
         self._limits = limits or RateLimiter()
-        self._on_refused = on_refused
+        self._commands = CommandExecutor(store, on_refused)
+        self.feedback = FeedbackService(store, self._commands, reasons, max_comment_chars=max_comment_chars)
         self._replies = GenerationManager(store, linger_seconds)
         self.ending = False
         """True during shutdown: no more models are asked."""
         self._sweeper: asyncio.Task[None] | None = None
-        self._commands: set[asyncio.Task[Conversation]] = set()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> int:
         """End the orphaned replies of dead processes and return how many; start a sweeper for later ones."""
@@ -91,41 +91,44 @@ class ChatService:
     async def drain(self) -> None:
         """Drain for shutdown: ask no more models and wait until no reply is running; cancel to stop waiting."""
         self.ending = True
-        while unfinished := [*self._commands, *self._replies.tasks]:
+        while unfinished := [*self._commands.tasks, *self._replies.tasks]:
             await asyncio.wait(unfinished)
 
     async def close(self) -> None:
         """Shut down: wait for the running commands, then end the running replies with the text so far."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        while self._commands:
-            await asyncio.wait(self._commands)
+        await self._commands.close()
         await self._replies.close()
+
+    async def refuse(self, annotator_id: str, code: str) -> None:
+        """Record a refusal in the audit. `code` is a constant, never input of a browser."""
+        await self._commands.refuse(annotator_id, code)
 
     # Queries
 
     async def conversation(self, annotator_id: str, conversation_id: str) -> Conversation:
         """Return a conversation of this annotator. Raises NotFound, NotAllowed."""
-        _check_id(conversation_id)
+        check_id(conversation_id)
         conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
         if conversation is None:
             raise NotFound(NO_CONVERSATION)
         try:
-            _require_owner(conversation, annotator_id)
+            require_owner(conversation, annotator_id)
         except NotAllowed:
-            await self.refuse(annotator_id, OTHERS_CONVERSATION)
+            await self._commands.refuse(annotator_id, OTHERS_CONVERSATION)
             raise
         return conversation
 
     async def version(self, annotator_id: str, conversation_id: str) -> int:
         """Return the version of an own conversation and read nothing else of it. Raises NotFound, NotAllowed."""
-        _check_id(conversation_id)
+        check_id(conversation_id)
         row = await asyncio.to_thread(self._store.owner_and_version, conversation_id)
         if row is None:
             raise NotFound(NO_CONVERSATION)
         owner_id, version = row
         if owner_id != annotator_id:
-            await self.refuse(annotator_id, OTHERS_CONVERSATION)
+            await self._commands.refuse(annotator_id, OTHERS_CONVERSATION)
             raise NotAllowed(NOT_YOURS)
         return version
 
@@ -202,7 +205,7 @@ class ChatService:
         """
         new = conversation_id is None
         if conversation_id is not None:
-            _check_id(conversation_id)
+            check_id(conversation_id)
         prompt_id = prompt_id or prompts.new_page_id()
         conversation_id = conversation_id or prompts.conversation_id(annotator_id, prompt_id)
         event_id = prompts.event_id(annotator_id, conversation_id, prompt_id)
@@ -318,72 +321,20 @@ class ChatService:
             texts[:] = [conversation.messages[bodies[-1].message_id].text]
             return bodies
 
-        conversation = await self._execute(annotator_id, conversation_id, decide)
+        conversation = await self._commands.execute(annotator_id, conversation_id, decide)
         return conversation, texts[0]
 
     async def choose(
         self, annotator_id: str, conversation_id: str, message_id: str, *, seen: int | None
     ) -> Conversation:
         """Choose the alternative of the last reply from which the conversation goes on. Raises InputError, Conflict."""
-        return await self._execute(
+        return await self._commands.execute(
             annotator_id, conversation_id, lambda c: decisions.choose(c, message_id=message_id, seen=seen)
         )
 
     async def clear(self, annotator_id: str, conversation_id: str) -> Conversation:
         """Record that the annotator moves on to a new conversation; a running reply goes on."""
-        return await self._execute(annotator_id, conversation_id, decisions.clear)
-
-    async def rate(
-        self,
-        annotator_id: str,
-        conversation_id: str,
-        message_id: str,
-        *,
-        value: str | None = None,
-        reasons: Mapping[str, bool] | None = None,
-        comment: str | None = None,
-        decided_at: Callable[[int], None] | None = None,
-    ) -> Conversation:
-        """Set parts of the rating of a message. Never raises Conflict.
-
-        Args:
-            annotator_id: The annotator whose rating it is.
-            conversation_id: The conversation.
-            message_id: The rated message.
-            value: The rating; "" clears it, None leaves it.
-            reasons: True or False for each reason to choose or drop; the others stay.
-            comment: The comment; "" clears it, None leaves it.
-            decided_at: Callback with the version of the conversation before the rating, called in any thread.
-
-        Raises NotRateable, InputError.
-        """
-        sanitized = False
-        if comment is not None:
-            if len(comment) > self._max_comment_chars:
-                raise MessageRejected(f"A comment can have at most {self._max_comment_chars:,} characters.")
-            comment, sanitized = sanitize(comment if comment.strip() else "")
-        change = RatingChange(value, reasons or {}, comment, sanitized)
-        dropped: frozenset[str] = frozenset()
-
-        async def precheck() -> None:
-            nonlocal dropped
-            if not sanitize(message_id)[1]:  # an id that no database stores has no ratings
-                events = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
-                dropped = set_aside(events)
-
-        def decide(conversation: Conversation) -> Sequence[Body]:
-            if decided_at is not None:
-                decided_at(conversation.version)
-            return rate(
-                conversation,
-                change,
-                message_id=message_id,
-                annotator_id=annotator_id,
-                reasons=self._reasons,
-                set_aside=dropped,
-            )
-
-        return await self._execute(annotator_id, conversation_id, decide, precheck=precheck if value else None)
+        return await self._commands.execute(annotator_id, conversation_id, decisions.clear)
 
     async def stop(self, annotator_id: str, conversation_id: str) -> Conversation:
         """Stop the running reply, if any; its text so far is kept."""
@@ -423,7 +374,7 @@ class ChatService:
                 raise ServerEnding
             return self._limits.slot(annotator_id, self._replies.running_count(annotator_id))
 
-        return await self._execute(
+        return await self._commands.execute(
             annotator_id,
             conversation_id,
             decide,
@@ -433,80 +384,3 @@ class ChatService:
             new=new,
             derived_ids=derived_ids,
         )
-
-    async def _execute(
-        self,
-        annotator_id: str,
-        conversation_id: str,
-        decide: Decision,
-        after_commit: Callable[[Conversation], None] | None = None,
-        *,
-        precheck: Precheck | None = None,
-        limit: Callable[[], AbstractContextManager[None]] = nullcontext,
-        new: bool = False,
-        derived_ids: Mapping[str, str] | None = None,
-    ) -> Conversation:
-        """Decide, append and call `after_commit`, shielded from cancellation: all of it, even if the page disconnects.
-
-        Commands of one conversation run in the order of their arrival: of two quick clicks the second must not
-        overtake the first on another connection.
-
-        Args:
-            annotator_id: The caller; has to own the conversation.
-            conversation_id: The conversation.
-            decide: The decision, on the state in the store.
-            after_commit: Called with the new state, in the event loop.
-            precheck: Reads of the log that the decision needs; a conversation that it returns is the final result.
-            limit: Context manager around decision and append.
-            new: The conversation may be new.
-            derived_ids: Event ids by event kind, for idempotent appends.
-
-        Raises the errors of the decision, NotFound unless `new`, NotAllowed, StoreError.
-        """
-        _check_id(conversation_id)
-
-        def decide_checked(conversation: Conversation) -> Sequence[Body]:
-            if not new and not conversation.version:
-                raise NotFound(NO_CONVERSATION)
-            _require_owner(conversation, annotator_id)
-            return decide(conversation)
-
-        command = Command(conversation_id, annotator_id, decide_checked, derived_ids=derived_ids or {})
-        lock = self._locks.setdefault(conversation_id, asyncio.Lock())
-
-        async def run() -> Conversation:
-            async with lock:
-                if precheck is not None and (result := await precheck()) is not None:
-                    return result
-                with limit():
-                    conversation = (await await_commit(self._store.execute(command))).conversation
-                    if after_commit is not None:
-                        after_commit(conversation)
-                    return conversation
-
-        task = asyncio.create_task(run())
-        self._commands.add(task)
-        task.add_done_callback(self._commands.discard)
-        try:
-            return await shielded(task)
-        except NotAllowed:
-            await self.refuse(annotator_id, OTHERS_CONVERSATION)
-            raise
-        except NotOffered:
-            await self.refuse(annotator_id, NOT_OFFERED)
-            raise
-
-    async def refuse(self, annotator_id: str, code: str) -> None:
-        """Record a refusal in the audit. `code` is a constant, never input of a browser."""
-        await asyncio.to_thread(self._on_refused, annotator_id, code)
-
-
-def _require_owner(conversation: Conversation, annotator_id: str) -> None:
-    if conversation.version and conversation.annotator_id != annotator_id:
-        raise NotAllowed(NOT_YOURS)
-
-
-def _check_id(conversation_id: str) -> None:
-    """Check that a database can look up this id; it may come from a URL. Raises NotFound."""
-    if sanitize(conversation_id)[1]:
-        raise NotFound(NO_CONVERSATION)

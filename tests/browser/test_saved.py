@@ -1,5 +1,7 @@
-"""The panel says "Saved" only of what is in the store: with slow commits, offline, after a 500, without a session or a
-database. Afterwards it is stored and said to be, without another click.
+"""The panel says "Saved" only of what is in the store.
+
+With slow commits, offline, after a 500, without a session or a database. Afterwards it is stored and said to be,
+without another click.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A browser at the sign-in, and requests that no browser would send.
+r"""A browser at the sign-in, and requests that no browser would send.
 
 visitor = Visitor(application)
 visitor.sign_in("ada", "her password")

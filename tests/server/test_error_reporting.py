@@ -13,6 +13,7 @@ from browser.application import Application, endpoint
 from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.server.logging import RequestId
 from chatfeedback.services.chat import ChatService
+from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.gradio_internals import FAULT
 from openai_server import ScriptedServer
@@ -76,7 +77,9 @@ def assert_logged_once(records: list[logging.LogRecord], handler: str, error: ty
     ("handler", "data", "owner", "method"),
     [
         pytest.param("ChatHandlers.send", ["precious", None, None, ""], ChatService, "send", id="an async generator"),
-        pytest.param("FeedbackHandlers.leave_comment", ["a b", "precious", 1], ChatService, "rate", id="a coroutine"),
+        pytest.param(
+            "FeedbackHandlers.leave_comment", ["a b", "precious", 1], FeedbackService, "rate", id="a coroutine"
+        ),
         pytest.param("AnalyticsHandlers.refresh", [""] * 4, DashboardQueries, "overview", id="a function"),
         pytest.param("ChatHandlers.put_back", ["precious", None], rendering, "quoted", id="one without a request"),
     ],

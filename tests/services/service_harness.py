@@ -108,7 +108,7 @@ class Room:
         return await self.service.stop(self.ada, conversation.conversation_id)
 
     async def rate(self, conversation: Conversation, message_id: str, **change: object) -> Conversation:
-        return await self.service.rate(self.ada, conversation.conversation_id, message_id, **change)  # type: ignore[arg-type]
+        return await self.service.feedback.rate(self.ada, conversation.conversation_id, message_id, **change)  # type: ignore[arg-type]
 
     async def takes_over(self, conversation: Conversation) -> None:
         """Looks for dead replies until it, or another process, has ended the one in this conversation."""

@@ -78,7 +78,7 @@ async def do(room: Room, deed: Deed, conversation: Conversation) -> object:
         case "rate":
             value, reasons = VALUES[deed.pick % 4], REASONS[deed.pick // 4 % 4]
             comment = COMMENTS[deed.pick // 16 % 3]
-            return await service.rate(who, of, message_id, value=value, reasons=reasons, comment=comment)
+            return await service.feedback.rate(who, of, message_id, value=value, reasons=reasons, comment=comment)
         case "stop":
             return await service.stop(who, of)
         case _:

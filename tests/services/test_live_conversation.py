@@ -29,10 +29,10 @@ async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it
     monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 3600)
     seen = LiveConversation(room.service, room.ada, conversation)
 
-    await room.service.rate(room.ada, conversation.conversation_id, reply_id, value="like")
+    await room.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="like")
     state = await seen.refresh()
     assert rated(state) == "like"
-    await neighbour.service.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
+    await neighbour.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
     state = await seen.refresh()
     assert rated(state) == "like", "nobody has asked the database"
     monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 0)
@@ -60,7 +60,7 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
     assert [await seen.refresh() for _ in range(3)] == [conversation] * 3
     assert asked == []
     reply_id = last(first).message_id
-    await neighbour.service.rate(room.ada, first.conversation_id, reply_id, value="like")
+    await neighbour.service.feedback.rate(room.ada, first.conversation_id, reply_id, value="like")
 
     async def heard() -> bool:
         return rated(await seen.refresh()) == "like"

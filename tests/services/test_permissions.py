@@ -27,7 +27,7 @@ USE_CASES: dict[str, UseCase] = {
     "undo": lambda room, who, of, _: room.service.undo(who, of, seen=None),
     "choose": lambda room, who, of, c: room.service.choose(who, of, c.shown()[1].message_id, seen=None),
     "clear": lambda room, who, of, _: room.service.clear(who, of),
-    "rate": lambda room, who, of, c: room.service.rate(who, of, c.shown()[1].message_id, value="like"),
+    "rate": lambda room, who, of, c: room.service.feedback.rate(who, of, c.shown()[1].message_id, value="like"),
     "stop": lambda room, who, of, _: room.service.stop(who, of),
 }
 
@@ -52,7 +52,7 @@ async def test_nobody_else_can_stop_a_reply_or_rate_it_while_it_is_written(room:
         with pytest.raises(NotAllowed):
             await room.service.stop(who, conversation.conversation_id)
         with pytest.raises(NotAllowed):
-            await room.service.rate(who, conversation.conversation_id, conversation.head_id, value="like")
+            await room.service.feedback.rate(who, conversation.conversation_id, conversation.head_id, value="like")
     script.release()
     assert texts(await room.ended(conversation)) == ["Hello", "one two three"]
 
@@ -84,7 +84,7 @@ async def test_three_people_talk_at_the_same_time_and_each_sees_only_their_own(r
     talks = {who: await room.service.send(who, None, f"I am {who}", seen=0) for who in room.people}
     for who, talk in talks.items():
         ended = await room.ended(talk)
-        await room.service.rate(who, talk.conversation_id, ended.head_id, value="dislike")
+        await room.service.feedback.rate(who, talk.conversation_id, ended.head_id, value="dislike")
     for who, talk in talks.items():
         assert [line.conversation_id for line in await room.service.conversations(who, 10)] == [talk.conversation_id]
         own = await room.service.conversation(who, talk.conversation_id)

@@ -318,7 +318,7 @@ async def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
             room.service.retry(*of, message_id, seen=None),
             room.service.edit(*of, message_id, "Other", seen=None),
             room.service.choose(*of, message_id, seen=None),
-            room.service.rate(*of, message_id, value="like"),
+            room.service.feedback.rate(*of, message_id, value="like"),
         ):
             with pytest.raises(NotFound, match="no such message"):
                 await refused

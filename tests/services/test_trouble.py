@@ -113,7 +113,9 @@ def commands(room: Room, conversation: Conversation) -> dict[str, Callable[[], A
         "edit a reply": lambda: room.service.edit(*of, reply, "Better", seen=None),
         "undo": lambda: room.service.undo(*of, seen=None),
         "clear": lambda: room.service.clear(*of),
-        "rate": lambda: room.service.rate(*of, reply, value="like", reasons={"accurate": True}, comment="Nice"),
+        "rate": lambda: room.service.feedback.rate(
+            *of, reply, value="like", reasons={"accurate": True}, comment="Nice"
+        ),
     }
 
 

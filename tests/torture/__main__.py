@@ -1,4 +1,4 @@
-"""uv run python -m tests.torture --kills 200 --database sqlite"""
+"""Run the torture test: uv run python -m tests.torture --kills 200 --database sqlite."""
 
 from __future__ import annotations
 

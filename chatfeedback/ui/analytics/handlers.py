@@ -21,7 +21,7 @@ from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
 from chatfeedback.export.registry import FORMATS
 from chatfeedback.query.filters import ResolvedFilters
-from chatfeedback.services.chat import NOT_OFFERED, OTHERS_CONVERSATION
+from chatfeedback.services.commands import NOT_OFFERED, OTHERS_CONVERSATION
 from chatfeedback.ui.account import who
 from chatfeedback.ui.actions import action
 from chatfeedback.ui.analytics import charts, timeline

@@ -356,7 +356,7 @@ class FeedbackHandlers:
     ) -> Conversation:
         """Rate a reply, and note that the page has done so itself and need not follow it."""
         before: list[int] = []
-        conversation = await self._service.rate(
+        conversation = await self._service.feedback.rate(
             annotator_id, conversation_id, message_id, decided_at=before.append, **change
         )
         if before:

@@ -20,7 +20,8 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Open, Permission
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
 from chatfeedback.services.assignments import Assignments
-from chatfeedback.services.chat import NEW_CONVERSATION, NOT_OFFERED, ChatService
+from chatfeedback.services.chat import NEW_CONVERSATION, ChatService
+from chatfeedback.services.commands import NOT_OFFERED
 from chatfeedback.ui.account import who
 from chatfeedback.ui.actions import action
 from chatfeedback.ui.chat import rendering
