@@ -1,1 +1,1 @@
-"""The browser's side: the only place that imports gradio. Translates, calls the service, presents; decides nothing."""
+"""Gradio user interface, the only package that imports gradio: translate, call a service, render; decide nothing."""

@@ -1,6 +1,6 @@
-"""Who is signed in, on the page: the name, the way out, and the tabs that this person has use for.
+"""Account bar of the page: name, links and Sign out, and the tabs that the person's role can use.
 
-A tab that is not shown is no protection: what a role may call is decided at the gate.
+A hidden tab protects nothing: the access middleware decides what a role may call.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from chatfeedback.domain.roles import Open, Permission, Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.ui.actions import action
 
-Who = Callable[[gr.Request], Person]
-"""The person who sent a request; raises NotSignedIn."""
-TokenFor = Callable[[Request, str], str]
-"""The token of a form of this purpose, for the person who sent a request."""
+CsrfTokenFor = Callable[[Request, str], str]
+"""Function of a request and a form's purpose: the CSRF token of that form for the person of the request."""
 ROLE_NAMES = {"annotator": "Annotator", "researcher": "Researcher", "admin": "Admin"}
 
 
-def who(request: gr.Request) -> Person:
-    """Whom the gate let in with this request."""
+def current_person(request: gr.Request) -> Person:
+    """Return the person whom the access middleware admitted with this request. Raises NotSignedIn without one."""
     person = person_in(request.request.scope) if request.request else None
     if person is None:
         raise NotSignedIn
@@ -35,20 +33,20 @@ def who(request: gr.Request) -> Person:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What the page must know of how people sign in."""
+    """Sign-in method of the server, as far as the page depends on it."""
 
-    token_for: TokenFor
-    several: bool
-    """Whether different people come here, or always the one local person."""
-    signs_in: bool
-    """Whether there are sessions, which can be ended."""
-    passwords: bool
-    """Whether they are passwords of our own, which can be changed."""
+    token_for: CsrfTokenFor
+    multi_user: bool
+    """True if different people use the server; False if it is always the one local person."""
+    has_sessions: bool
+    """True if there are sessions, which Sign out ends."""
+    has_passwords: bool
+    """True if the server stores the passwords, so that people can change theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountComponents:
-    """What shows who is signed in, and what this person sees."""
+    """The account bar, and the tabs that depend on the person's role."""
 
     tabs: gr.Tabs
     chat: gr.Tab
@@ -56,41 +54,44 @@ class AccountComponents:
 
 
 class AccountHandlers:
-    """What happens when the page is opened."""
+    """Handlers of the account bar, called when the page loads."""
 
-    def __init__(self, on: AccountComponents, sign_in: SignIn) -> None:
-        self._on = on
+    def __init__(self, components: AccountComponents, sign_in: SignIn) -> None:
+        self._components = components
         self._sign_in = sign_in
 
     @action(Open.PAGE)
     def load(self, request: gr.Request) -> str:
-        """Draw who is signed in."""
-        return self._account(who(request), request)
+        """Render the account bar."""
+        return self._account_bar(current_person(request), request)
 
     @action(Open.PAGE)
     def begin_with_figures(self, request: gr.Request) -> dict[Any, Any]:
-        """Show Analytics alone to a person who may not chat."""
-        if who(request).may(Permission.CHAT):
+        """Show only Analytics to a person who may not chat."""
+        if current_person(request).may(Permission.CHAT):
             return {}
-        return {self._on.chat: gr.Tab(visible=False), self._on.tabs: gr.Tabs(selected="analytics")}
+        return {self._components.chat: gr.Tab(visible=False), self._components.tabs: gr.Tabs(selected="analytics")}
 
-    def _account(self, person: Person, request: gr.Request) -> str:
-        """The bar. It says to the page whose it is, for drafts are kept in the browser, which others may use too."""
+    def _account_bar(self, person: Person, request: gr.Request) -> str:
+        """Return the bar as HTML.
+
+        It carries the id of the person: drafts are kept in the browser, which other people may use too.
+        """
         sign_in, parts = self._sign_in, []
-        if sign_in.several:
+        if sign_in.multi_user:
             name = html.escape(person.name)
             parts.append(
                 f'<span class="cf-who"><b title="{name}">{name}</b> <small>{ROLE_NAMES[person.role]}</small></span>'
             )
         if person.may(Permission.ADMINISTER):
             parts.append('<a href="/admin">Administration</a>')
-        if sign_in.passwords:
+        if sign_in.has_passwords:
             parts.append('<a href="/password">Password</a>')
-        if sign_in.signs_in:
+        if sign_in.has_sessions:
             token = html.escape(sign_in.token_for(cast(Request, request.request), "logout"))
             parts.append(
                 f'<form method="post" action="/logout"><input type="hidden" name="{CSRF_FIELD}" value="{token}">'
                 '<button type="submit">Sign out</button></form>'
             )
-        begins = "" if person.may(Permission.CHAT) else ' data-begins="analytics"'
-        return f'<nav aria-label="Account" data-person="{person.annotator_id}"{begins}>{"".join(parts)}</nav>'
+        begins_attribute = "" if person.may(Permission.CHAT) else ' data-begins="analytics"'
+        return f'<nav aria-label="Account" data-person="{person.annotator_id}"{begins_attribute}>{"".join(parts)}</nav>'

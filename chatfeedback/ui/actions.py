@@ -1,10 +1,10 @@
-"""Actions: each handler declares the permission that it requires and the shape of what a browser sends to it.
+"""Actions: each handler declares the permission that it requires and the shapes of its inputs.
 
     @action(Permission.CHAT, STATE, TEXT, event=Shape(EditEvent))
     async def edit(self, view: ViewState, model: str | None, data: gr.EditData, request: gr.Request) -> Updates: …
 
-Two places check a declaration: the access middleware, before Gradio reads the call, and `ActionBlocks`, when Gradio
-makes it. A page with a handler that declares nothing is refused when it is built, so that no server starts with it.
+Two places check a call against the declaration: the access middleware, before Gradio reads the call, and
+`ActionBlocks`, when Gradio makes it. `build_page` refuses a handler without a declaration, so no server starts with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The declaration of a handler."""
+    """Declaration of a handler."""
 
     name: str
     requirement: Requirement
@@ -53,17 +53,17 @@ def action(requirement: Requirement, *inputs: Shape, event: Shape = NO_EVENT) ->
     return declare
 
 
-def declared_action(function: Any) -> Action:
-    """Return the action of a function of Gradio's table.
+def declared_action(block_fn: Any) -> Action:
+    """Return the action of an entry of Gradio's function table.
 
     Raises:
         AssertionError: Its handler declares no action, or other inputs than it is wired to.
     """
-    name = function.fn.__qualname__
-    declared = getattr(function.fn, "action", None)
-    if not isinstance(declared, Action):
+    name = block_fn.fn.__qualname__
+    handler_action = getattr(block_fn.fn, "action", None)
+    if not isinstance(handler_action, Action):
         raise AssertionError(f"The handler {name} declares no action; decorate it with @action (ui/actions.py).")
-    wired = [isinstance(block, gr.State) for block in function.inputs]
-    if wired != [shape is STATE for shape in declared.inputs]:
+    wired_states = [isinstance(block, gr.State) for block in block_fn.inputs]
+    if wired_states != [shape is STATE for shape in handler_action.inputs]:
         raise AssertionError(f"The handler {name} is wired to other inputs than its @action declares.")
-    return declared
+    return handler_action

@@ -1,4 +1,4 @@
-"""The page: two tabs, which handler answers to which event, and how a FastAPI application mounts it."""
+"""The page: two tabs, the wiring of events to handlers, and mounting in a FastAPI application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chatfeedback.ui.chat.layout import Controls, lay_out_chat
 from chatfeedback.ui.chat.panel import Panel, Reason
 from chatfeedback.ui.chat.tab_state import TabStates
 from chatfeedback.ui.chat.view import ChatView, Components
-from chatfeedback.ui.event_defaults import CALLED
+from chatfeedback.ui.event_defaults import EVENT_DEFAULTS
 from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, files_in, katex_element
 from chatfeedback.ui.shapes import FLAG
 
@@ -40,19 +40,19 @@ SCRIPTS = (
 )
 STYLES = ("chat.css", "messages.css", "analytics.css")
 MAX_CONCURRENT_EVENTS = 300
-"""Gradio runs at most 40 unless it is told otherwise before the queue is made."""
-KEEP_DRAFT = "(text) => { chatfeedback.draft.keep(text) }"
-TYPED = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
-CLICKED = "(drawn, about) => [drawn, about, chatfeedback.messages.clicked()]"
-LEFT = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? comment : null, chatfeedback.stamp()]"
-NOTE_SENT = (
+"""Gradio runs at most 40 unless this is set before the queue is created."""
+KEEP_DRAFT_JS = "(text) => { chatfeedback.draft.keep(text) }"
+COMMENT_TYPED_JS = "(about, comment) => [about, comment ?? '', chatfeedback.stamp()]"
+MESSAGE_CLICKED_JS = "(drawn, about) => [drawn, about, chatfeedback.messages.clicked()]"
+COMMENT_LEFT_JS = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? comment : null, chatfeedback.stamp()]"
+PROMPT_SENT_JS = (
     "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
 )
-IS_WIDE = "() => [window.innerWidth >= 1024]"
+IS_WIDE_JS = "() => [window.innerWidth >= 1024]"
 
 
 def theme() -> gr.themes.Base:
-    """The look: system fonts, so that nothing is fetched from elsewhere."""
+    """Return the theme: system fonts, so that the page fetches nothing from other servers."""
     return gr.themes.Soft(
         primary_hue="indigo",
         secondary_hue="indigo",
@@ -60,34 +60,36 @@ def theme() -> gr.themes.Base:
         font=("ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=("ui-monospace", "Consolas", "monospace"),
     ).set(
-        # The theme's own grey stays below the contrast of 4.5 to 1 that small text needs (WCAG 2.2, 1.4.3).
+        # The theme's own grey is below the contrast of 4.5 to 1 that small text needs (WCAG 2.2, 1.4.3).
         body_text_color_subdued="*neutral_500",
         body_text_color_subdued_dark="*neutral_300",
         color_accent="*primary_600",
         button_primary_background_fill="*primary_600",
         checkbox_label_background_fill_selected="*primary_600",
-        checkbox_label_background_fill_hover_dark="*neutral_700",  # that of Soft looks like a chosen one
+        checkbox_label_background_fill_hover_dark="*neutral_700",  # the colour of Soft looks like a selected one
         button_primary_background_fill_hover="*primary_700",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page, and what an application around it needs to know to guard it."""
+    """The page, and the facts that an application needs to protect it."""
 
     blocks: gr.Blocks
     actions: Mapping[int, Action]
-    """Of Gradio's function table, by index."""
+    """Action of each function, by its index in Gradio's function table."""
     files: frozenset[str]
     """Paths of the files that the page shows."""
     scripts: tuple[str, ...]
-    """Inline scripts of its head."""
+    """Inline scripts of the page's head."""
 
     def mount(self, app: FastAPI, username: Callable[[Request], str | None]) -> FastAPI:
         """Return `app` with the page at its root.
 
-        A middleware of `app` sets the person of each request (`chatfeedback.auth.current_user.set_person`); a request
-        without one is refused. `username`: the name under which Gradio knows the person of a request; None refuses it.
+        Args:
+            app: A middleware of it sets the person of each request (`chatfeedback.auth.current_user.set_person`); a
+                request without a person is refused.
+            username: Returns Gradio's user name for a request; None refuses the request.
         """
         mounted: FastAPI = gr.mount_gradio_app(
             app,
@@ -110,7 +112,7 @@ def build_page(
     analytics: DashboardQueries,
     assignments: Assignments,
     sign_in: SignIn,
-    refused: Callable[[str, str], None],
+    on_refused: Callable[[str, str], None],
     *,
     title: str,
     models: Sequence[str],
@@ -120,28 +122,35 @@ def build_page(
     """Build the page.
 
     Args:
-        models: Names for the picker; the first is the default.
-        refused: Called with an annotator's id and the code of a refusal.
+        service: Service that the chat and feedback handlers call.
+        analytics: Queries of the Analytics tab.
+        assignments: Reads the study assignment of a new conversation from the URL.
+        sign_in: Sign-in method of the server.
+        models: Model names for the dropdown; the first is the default.
+        on_refused: Called with an annotator's id and the code of a refusal.
+        title: Title of the page.
+        reasons: Reasons that annotators can select.
+        shown_messages: Newest messages that a page shows at first.
 
     Raises:
         AssertionError: A handler declares no action.
     """
     with ActionBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
-        # What somebody may not use is not to be seen for a moment either: where that may be, the page waits to be told.
+        # A person must not see a tab that they may not use, not even for a moment: the page waits for the account bar.
         account = gr.HTML(
             elem_id="account",
-            elem_classes="cf-awaited" if sign_in.several else None,
+            elem_classes="cf-awaited" if sign_in.multi_user else None,
             js_on_load=(ASSETS / "account.js").read_text(),
         )
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
-                on, panel, controls = lay_out_chat(title, models, shown_messages)
-                view = ChatView(service, on)
-                chat = ChatHandlers(service, view, on, TabStates(), assignments, shown_messages)
-                _wire_chat(blocks, chat, on, controls)
-                _wire_feedback(FeedbackHandlers(service, chat, on, panel, reasons), on, panel)
+                components, panel, controls = lay_out_chat(title, models, shown_messages)
+                view = ChatView(service, components)
+                chat = ChatHandlers(service, view, components, TabStates(), assignments, shown_messages)
+                _wire_chat(blocks, chat, components, controls)
+                _wire_feedback(FeedbackHandlers(service, chat, components, panel, reasons), components, panel)
             with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
-                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons}, refused)
+                build_analytics(tab, analytics, {reason.code: reason.label for reason in reasons}, on_refused)
         _wire_account(blocks, AccountComponents(tabs, chat_tab, account), sign_in)
     blocks.max_threads = MAX_CONCURRENT_EVENTS
     blocks.queue(default_concurrency_limit=None)
@@ -149,82 +158,85 @@ def build_page(
     return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts)
 
 
-def _wire_account(blocks: gr.Blocks, on: AccountComponents, sign_in: SignIn) -> None:
-    handlers = AccountHandlers(on, sign_in)
-    blocks.load(handlers.load, [], on.account, **CALLED)
-    # An event of its own, for those who need it: a container that an event may change is copied with all that it holds,
-    # at each answer to the page from then on.
-    on.account.click(handlers.begin_with_figures, [], [on.tabs, on.chat], **CALLED)
+def _wire_account(blocks: gr.Blocks, components: AccountComponents, sign_in: SignIn) -> None:
+    handlers = AccountHandlers(components, sign_in)
+    blocks.load(handlers.load, [], components.account, **EVENT_DEFAULTS)
+    # A separate event, only for people who need it: Gradio copies a container that an event may change, with all its
+    # content, at each response to the page from then on.
+    components.account.click(handlers.begin_with_figures, [], [components.tabs, components.chat], **EVENT_DEFAULTS)
 
 
 @action(Open.PAGE, FLAG)
-def open_sidebar(wide: bool) -> gr.Sidebar:
-    """The list of conversations is open where there is room for it."""
-    return gr.Sidebar(open=wide)
+def open_sidebar(is_wide: bool) -> gr.Sidebar:
+    """Open the list of conversations if the window is wide enough."""
+    return gr.Sidebar(open=is_wide)
 
 
 @action(Open.PAGE)
 def wake() -> None:
-    """Does nothing, which has the page fetch the answers that wait for it."""
+    """Do nothing; the call makes the page fetch the responses that are queued for it."""
 
 
-def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, on: Components, controls: Controls) -> None:
-    screen = _components(on)
+def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, components: Components, controls: Controls) -> None:
+    outputs = _field_values(components)
 
-    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
-        event(handler, inputs, screen, **CALLED, **how)
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **kwargs: Any) -> None:
+        event(handler, inputs, outputs, **EVENT_DEFAULTS, **kwargs)
 
     listen(blocks.load, chat.load, [])
     blocks.load(
         open_sidebar,
-        [controls.wide],
+        [controls.is_wide],
         [controls.sidebar],
-        js=IS_WIDE,
-        **CALLED,
+        js=IS_WIDE_JS,
+        **EVENT_DEFAULTS,
     )
     blocks.unload(chat.unload)
-    controls.wake.click(wake, trigger_mode="multiple", **CALLED)
-    # "multiple": a page draws the end of a reply some time before it takes the event for over, and would drop a prompt.
-    sent = [on.prompt, on.view, on.model, controls.prompt_id]
-    listen(on.prompt.submit, chat.send, sent, js=NOTE_SENT, trigger_mode="multiple")
-    on.prompt.change(None, [on.prompt], None, js=KEEP_DRAFT)
-    listen(on.prompt.stop, chat.stop, [on.view])
-    listen(on.chatbot.retry, chat.retry, [on.view, on.model])
-    listen(on.chatbot.undo, chat.undo, [on.prompt, on.view])
-    listen(on.chatbot.edit, chat.edit, [on.view, on.model], trigger_mode="multiple")
-    listen(on.chatbot.clear, chat.new, [on.view])
-    listen(controls.new.click, chat.new, [on.view])
-    listen(on.listed.select, chat.open, [on.view], trigger_mode="multiple")
-    # "multiple", for the same reason: a click on one that is still being answered would be dropped.
-    listen(on.earlier.click, chat.earlier, [on.view], trigger_mode="multiple")
-    listen(on.previous.click, chat.view_previous, [on.view], trigger_mode="multiple")
-    listen(on.following.click, chat.view_following, [on.view], trigger_mode="multiple")
-    listen(on.keep.click, chat.keep, [on.view])
-    listen(on.put_back.click, chat.put_back, [on.prompt, on.undone])
+    controls.wake.click(wake, trigger_mode="multiple", **EVENT_DEFAULTS)
+    # "multiple": a page shows the end of a reply some time before it considers the event finished, and would drop a
+    # prompt in between.
+    send_inputs = [components.prompt, components.view, components.model, controls.prompt_id]
+    listen(components.prompt.submit, chat.send, send_inputs, js=PROMPT_SENT_JS, trigger_mode="multiple")
+    components.prompt.change(None, [components.prompt], None, js=KEEP_DRAFT_JS)
+    listen(components.prompt.stop, chat.stop, [components.view])
+    listen(components.chatbot.retry, chat.retry, [components.view, components.model])
+    listen(components.chatbot.undo, chat.undo, [components.prompt, components.view])
+    listen(components.chatbot.edit, chat.edit, [components.view, components.model], trigger_mode="multiple")
+    listen(components.chatbot.clear, chat.new, [components.view])
+    listen(controls.new.click, chat.new, [components.view])
+    listen(components.conversation_list.select, chat.open, [components.view], trigger_mode="multiple")
+    # "multiple" for the same reason: a click while the one before is being answered would be dropped.
+    listen(components.earlier.click, chat.earlier, [components.view], trigger_mode="multiple")
+    listen(components.previous.click, chat.view_previous, [components.view], trigger_mode="multiple")
+    listen(components.following.click, chat.view_following, [components.view], trigger_mode="multiple")
+    listen(components.keep.click, chat.keep, [components.view])
+    listen(components.put_back.click, chat.put_back, [components.prompt, components.undone])
 
 
-def _components(of: Components | Panel) -> list[Any]:
-    return [getattr(of, name) for name in of.__slots__]
+def _field_values(container: Components | Panel) -> list[Any]:
+    return [getattr(container, name) for name in container.__slots__]
 
 
-def _wire_feedback(feedback: FeedbackHandlers, on: Components, panel: Panel) -> None:
-    painted = [on.chatbot, on.notice, on.version, *_components(panel)]
-    # Gradio drops an event while its listener still runs, and shows the click all the same; "multiple" does not.
-    called = {"trigger_mode": "multiple", **CALLED}
+def _wire_feedback(feedback: FeedbackHandlers, components: Components, panel: Panel) -> None:
+    outputs = [components.chatbot, components.notice, components.version, *_field_values(panel)]
+    # Gradio drops an event while its listener runs, yet shows the click; "multiple" does not drop it.
+    event_defaults = {"trigger_mode": "multiple", **EVENT_DEFAULTS}
 
-    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **how: Any) -> None:
-        event(handler, inputs, painted, **called, **how)
+    def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **kwargs: Any) -> None:
+        event(handler, inputs, outputs, **event_defaults, **kwargs)
 
-    listen(on.chatbot.like, feedback.like, [on.view, panel.about, panel.clicked], js=CLICKED)
-    panel.refused.change(feedback.take_back, [on.view], _components(on), **called)
-    listen(on.chatbot.select, feedback.select, [on.view, panel.about, panel.clicked], js=CLICKED)
-    listen(panel.open_last.click, feedback.open_last, [on.view])
-    listen(panel.reasons.select, feedback.choose_reason, [panel.about])
-    listen(panel.typed.click, feedback.type_comment, [panel.about, panel.comment, panel.stamp], js=TYPED)
-    listen(panel.comment.blur, feedback.leave_comment, [panel.about, panel.comment, panel.stamp], js=LEFT)
-    listen(panel.close.click, feedback.close, [panel.about, panel.comment, panel.stamp], js=LEFT)
-    listen(on.view.change, feedback.keep, [on.view, panel.about])
-    followed = [*_components(on), *_components(panel)]
-    on.version.select(feedback.follow, [on.view, panel.about], followed, **CALLED)
-    again = [*painted, on.put_back, on.undone]
-    panel.unsaved.select(feedback.send_again, [on.view, panel.about], again, **called)
+    click_inputs = [components.view, panel.target, panel.clicked_id]
+    comment_inputs = [panel.target, panel.comment, panel.comment_stamp]
+    listen(components.chatbot.like, feedback.like, click_inputs, js=MESSAGE_CLICKED_JS)
+    panel.refusal.change(feedback.take_back, [components.view], _field_values(components), **event_defaults)
+    listen(components.chatbot.select, feedback.select, click_inputs, js=MESSAGE_CLICKED_JS)
+    listen(panel.open_last.click, feedback.open_last, [components.view])
+    listen(panel.reasons.select, feedback.choose_reason, [panel.target])
+    listen(panel.comment_changed.click, feedback.type_comment, comment_inputs, js=COMMENT_TYPED_JS)
+    listen(panel.comment.blur, feedback.leave_comment, comment_inputs, js=COMMENT_LEFT_JS)
+    listen(panel.close.click, feedback.close, comment_inputs, js=COMMENT_LEFT_JS)
+    listen(components.view.change, feedback.keep, [components.view, panel.target])
+    follow_outputs = [*_field_values(components), *_field_values(panel)]
+    components.version.select(feedback.follow, [components.view, panel.target], follow_outputs, **EVENT_DEFAULTS)
+    resend_outputs = [*outputs, components.put_back, components.undone]
+    panel.unsaved.select(feedback.send_again, [components.view, panel.target], resend_outputs, **event_defaults)

@@ -1,13 +1,13 @@
-"""How every function of the page is called."""
+"""Defaults of every event listener of the page."""
 
 from __future__ import annotations
 
 from typing import Any
 
-CALLED: dict[str, Any] = {
+EVENT_DEFAULTS: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "private",
-    # Values are checked at the gate (`calls.py`). Gradio would prepare them in threads, where two clicks could change
-    # places, and would write into the log what it cannot make sense of.
+    # `Action.accepts` has checked the values. Gradio would preprocess them in threads, where two clicks could change
+    # places, and would log the values that it rejects.
     "preprocess": False,
 }

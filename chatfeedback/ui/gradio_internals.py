@@ -1,8 +1,8 @@
-"""Gradio internals: all code that depends on what Gradio does not document.
+"""Gradio internals: all code that depends on undocumented parts of Gradio.
 
-tests/ui/test_gradio_internals.py has a canary for each: it says what changed in Gradio and what to repair here.
-pyproject.toml bounds Gradio to the versions for which they passed. The internals that scripts of the page depend on are
-in assets/transport.js.
+tests/ui/test_gradio_internals.py has a canary test for each: it says what changed in Gradio and what to repair here.
+pyproject.toml bounds Gradio to the versions for which these tests passed. The internals that scripts of the page depend
+on are in assets/transport.js.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from chatfeedback.ui.actions import Action, declared_action
 log = logging.getLogger(__name__)
 
 FRONTEND = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
-"""The build of Gradio's frontend. The names of its files change with each release."""
+"""Built frontend of Gradio. The names of its files change with each release."""
 FAULT = "Something went wrong here; try again, and reload the page if that does not help."
 NOT_PERMITTED = "Your role does not allow this."
 MALFORMED = "This is no call that the page makes."
 
 
 class SparseUpdateBlocks(gr.Blocks):
-    """`gr.Blocks` whose handlers return updates by component, and in which an update costs only what it contains.
+    """`gr.Blocks` that processes only the outputs that an update contains; handlers return updates by component.
 
-    Gradio validates every output of a function for each update and describes it twice by its JSON schema. The handlers
-    of the Chat tab have sixteen outputs, and most updates of a reply change one: this was half of all work of a server
-    under load (docs/performance.md). Here Gradio gets only the outputs that an update contains, a repeated update is
-    processed once, and nothing is described: descriptions serve deep links, which these pages do not have. The browser
-    receives the same as from `gr.Blocks`.
+    Gradio validates every output of a function for each update and generates its config twice, with the JSON schema.
+    The handlers of the Chat tab have sixteen outputs, and most updates of a reply change one: this was half of all work
+    of a server under load (docs/performance.md). Here Gradio gets only the outputs that an update contains, and a
+    repeated update is processed once. No config is generated: it serves deep links, which these pages do not have. The
+    browser receives the same as from `gr.Blocks`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._processed: WeakKeyDictionary[Block, Any] = WeakKeyDictionary()
-        """By an update that is a component, which a handler may yield again: what the browser receives."""
+        """Cache: value that the browser receives, by the update (a component), which a handler may yield again."""
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: SessionState | None) -> list[Any]:
-        """Return what the browser receives, in the order of the outputs. Called by Gradio."""
+        """Return the values for the browser, in the order of the outputs. Called by Gradio."""
         outputs = {block._id: block for block in block_fn.outputs}
-        if state is None or not isinstance(predictions, dict) or not _has_only(predictions, outputs):
+        if state is None or not isinstance(predictions, dict) or not _contains_only(predictions, outputs):
             return list(await super().postprocess_data(block_fn, predictions, state))
         updates = {component._id: update for component, update in predictions.items()}
         processed = {
@@ -62,7 +62,7 @@ class SparseUpdateBlocks(gr.Blocks):
             narrowed = copy.copy(block_fn)
             narrowed.outputs = new
             new_updates = {block: updates[block._id] for block in new}
-            values = await super().postprocess_data(narrowed, new_updates, _Undescribed(state))  # type: ignore[arg-type]
+            values = await super().postprocess_data(narrowed, new_updates, _StateWithoutConfig(state))  # type: ignore[arg-type]
             processed |= {block._id: value for block, value in zip(new, values, strict=True)}
             for block in new:
                 if isinstance(update := updates[block._id], Block):
@@ -73,35 +73,34 @@ class SparseUpdateBlocks(gr.Blocks):
 class ActionBlocks(SparseUpdateBlocks):
     """`SparseUpdateBlocks` that check the `Action` of each call and report an unexpected error of a handler.
 
-    The access middleware has checked a call of our own server before; a page that is mounted elsewhere has this check
-    alone. An unexpected error becomes one log record and one sentence on the page. Gradio itself would print a bare
-    traceback and cover all outputs of the call with an error that takes every click until the page is loaded again: a
-    comment or an edit that was typed and not stored would be lost. So such a call is answered like one that changes
-    nothing. `gr.Error` passes.
+    The access middleware of our own server has checked the call before. A page that is mounted in another application
+    has this check alone. An unexpected error becomes one log record and one sentence on the page, and the call is
+    answered like one that changes nothing. Gradio itself would print a bare traceback and cover all outputs of the call
+    with an error that intercepts every click until a reload: a typed comment or edit would be lost. `gr.Error` passes.
     """
 
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Make one call of a handler, or fetch the next update of one that streams. Called by Gradio, by keywords."""
+        """Call a handler, or fetch the next update of one that streams. Called by Gradio, by keywords."""
         request: gr.Request | None = kwargs.get("request")
         if request is not None and request.request is not None:
-            # Gradio calls handlers from tasks of its own, which know nothing of the request.
+            # Gradio calls handlers in tasks of its own, which do not inherit the context of the request.
             correlation_id.set(request.request.headers.get("x-request-id"))
         if kwargs.get("iterator") is None:
-            _check(declared_action(block_fn), request, kwargs.get("inputs", args[:1]), kwargs.get("event_data"))
+            _check_call(declared_action(block_fn), request, kwargs.get("inputs", args[:1]), kwargs.get("event_data"))
         try:
             return await super().process_api(block_fn, *args, **kwargs)
         except gr.Error:
             raise
         except Exception:
             log.exception("the handler %s failed", block_fn.fn.__qualname__)
-        # `gr.Warning` knows the call only where the handler itself runs.
+        # `gr.Warning` works only in the context in which the handler runs.
         self._queue.log_message(kwargs.get("event_id") or "", FAULT, title="Warning", level="warning")
         # Gradio closes the iterator, as it does after an error.
         unchanged = [_unchanged(block) for block in block_fn.outputs]
         return {"data": unchanged, "is_generating": False, "iterator": kwargs.get("iterator")}
 
 
-def _check(action: Action, request: gr.Request | None, inputs: Any, event_data: gr.EventData | None) -> None:
+def _check_call(action: Action, request: gr.Request | None, inputs: Any, event_data: gr.EventData | None) -> None:
     person = person_in(request.request.scope) if request and request.request else None
     if person is None or not action.permits(person):
         raise gr.Error(NOT_PERMITTED, print_exception=False)
@@ -109,7 +108,7 @@ def _check(action: Action, request: gr.Request | None, inputs: Any, event_data: 
         raise gr.Error(MALFORMED, print_exception=False)
 
 
-def _has_only(predictions: dict[Any, Any], outputs: dict[int, Block]) -> bool:
+def _contains_only(predictions: dict[Any, Any], outputs: dict[int, Block]) -> bool:
     return all(isinstance(key, Block) and key._id in outputs for key in predictions)
 
 
@@ -117,8 +116,8 @@ def _unchanged(block: Block) -> Any:
     return None if block.stateful else gr.skip()  # the browser never receives a `gr.State`
 
 
-class _Undescribed:
-    """The state of a session in which components can be replaced without being described."""
+class _StateWithoutConfig:
+    """Session state in which a component can be replaced without generating its config."""
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
@@ -140,25 +139,25 @@ class _Undescribed:
             blocks[key] = value
 
     def _update_config(self, key: int) -> None:
-        """Leave out the description of the component."""
+        """Do not generate the config of the component."""
 
     def _update_value_in_config(self, key: int, value: Any) -> None:
-        """Leave out the change of its description."""
+        """Do not change the config of the component."""
 
 
 def actions_in(blocks: gr.Blocks) -> dict[int, Action]:
-    """Return the action of every function that can be called, by its index in Gradio's table.
+    """Return the action of every callable function, by its index in Gradio's function table.
 
-    Functions that run in the browser only cannot be called.
+    Functions that run only in the browser have none.
 
     Raises:
         AssertionError: A handler declares no action, or other inputs than it is wired to.
     """
-    return {index: declared_action(function) for index, function in blocks.fns.items() if function.fn is not None}
+    return {index: declared_action(block_fn) for index, block_fn in blocks.fns.items() if block_fn.fn is not None}
 
 
 def files_in(config: Any) -> Iterator[str]:
-    """Yield the paths of all files in Gradio's description of a page (`Blocks.config`), which serves them."""
+    """Yield the paths of all files in the config of a page (`Blocks.config`); Gradio serves them."""
     if isinstance(config, dict):
         if isinstance(config.get("path"), str) and config.get("meta", {}).get("_type") == "gradio.FileData":
             yield config["path"]
@@ -170,7 +169,7 @@ def files_in(config: Any) -> Iterator[str]:
 
 
 def katex_element() -> str:
-    """Return the element that names KaTeX's files to the page; "" if there are none: formulas stay as written."""
+    """Return the `<meta>` element with KaTeX's files; "" if Gradio has none: formulas then stay as written."""
     files = [next(iter(sorted(FRONTEND.glob(pattern))), None) for pattern in ("katex-*.js", "katex-*.css")]
     if None in files:
         return ""

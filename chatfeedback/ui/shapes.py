@@ -1,8 +1,8 @@
-"""Shapes: what a call of a handler may carry, as types that pydantic checks strictly.
+"""Shapes: types of the inputs and the event data of a handler, which pydantic validates strictly.
 
-The page's own script always sends the same shapes: texts, numbers, truth values, nothing for a `gr.State`. A call of
-another shape did not come from the page. Whether an index or an id is one that this person may name is checked later,
-against what the server itself has rendered.
+The page's own script always sends the same shapes: texts, numbers, booleans, null for a `gr.State`. A call of another
+shape did not come from the page. Handlers check later, against what the server has rendered, that the person may use
+an index or an id.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pydantic import ValidationError as InvalidShape
 
 
 class Shape:
-    """A type that values from a browser are checked against, without conversion."""
+    """Type for values from a browser, validated without conversion."""
 
     def __init__(self, type_: Any) -> None:
         is_model = isinstance(type_, type) and issubclass(type_, BaseModel)
         self._adapter: TypeAdapter[Any] = TypeAdapter(type_, config=None if is_model else ConfigDict(strict=True))
 
     def accepts(self, value: Any) -> bool:
-        """Return True for a value of this type."""
+        """Return True if the value is of this type."""
         try:
             self._adapter.validate_python(value)
         except InvalidShape:
@@ -52,25 +52,25 @@ NO_EVENT = Shape(_Empty)
 """Gradio sends null, the new value of a component, or an empty object; no handler reads it."""
 
 Texts = str | list[str]
-"""A message as the chatbot sends it: one text, or its parts."""
+"""Message as the chatbot sends it: one text, or its parts."""
 IsTrue = Annotated[StrictBool, AfterValidator(_check_true)]
 
 
 class _Event(BaseModel):
-    """The data of an event, with exactly these keys."""
+    """Data of an event; other keys are rejected."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class MessageEvent(_Event):
-    """A button of a message."""
+    """Click on a button of a message."""
 
     index: NonNegativeInt
     value: Texts = ""
 
 
 class EditEvent(_Event):
-    """A message that was edited. `value`: the new text."""
+    """Edit of a message. `value`: the new text."""
 
     index: NonNegativeInt
     value: str
@@ -79,7 +79,7 @@ class EditEvent(_Event):
 
 
 class LikeEvent(_Event):
-    """A thumb of a message. `liked`: "" for a thumb that is taken back."""
+    """Click on a thumb of a message. `liked`: "" for a thumb that is taken back."""
 
     index: NonNegativeInt
     value: Texts
@@ -87,7 +87,7 @@ class LikeEvent(_Event):
 
 
 class MessageSelected(_Event):
-    """A message that was selected. `index`: of the message, or the path to a part of it."""
+    """Selection of a message. `index`: that of the message, or the path to a part of it."""
 
     index: NonNegativeInt | Annotated[list[NonNegativeInt], Field(min_length=1)]
     value: Texts = ""
@@ -95,7 +95,7 @@ class MessageSelected(_Event):
 
 
 class ReasonSelected(_Event):
-    """A reason that was chosen, or is not any longer. `value`: its code."""
+    """Selection of a reason, or its removal. `value`: the code of the reason."""
 
     index: NonNegativeInt
     value: str
@@ -103,31 +103,31 @@ class ReasonSelected(_Event):
 
 
 class ConversationSelected(_Event):
-    """A conversation of the list. `conversation`: its id."""
+    """Selection of a listed conversation. `conversation`: its id."""
 
     conversation: str
 
 
 class MoreRequested(_Event):
-    """The button below the list of conversations."""
+    """Click on the button below the list of conversations."""
 
     more: IsTrue
 
 
 class RowSelected(_Event):
-    """A row of the table of feedback."""
+    """Click on a row of the feedback table."""
 
     row: NonNegativeInt
 
 
 class NewerVersion(_Event):
-    """The page has heard of a newer version of the conversation."""
+    """Notice that the conversation has a newer version than the page shows."""
 
     newer: IsTrue
 
 
 class UnsavedFeedback(_Event):
-    """Feedback that the page kept while the server did not answer. `age`: in seconds."""
+    """Feedback that the page kept while the server did not answer. `age`: seconds since it was given."""
 
     about: str
     value: str = ""
@@ -138,7 +138,7 @@ class UnsavedFeedback(_Event):
 
 
 class TabSelected(_Event):
-    """A tab that was opened."""
+    """Selection of a tab."""
 
     index: NonNegativeInt = 0
     value: str = ""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.markup import Element, parse
+from chatfeedback.analytics import formatting
 from chatfeedback.analytics.statistics import Proportion
 from chatfeedback.ui.analytics import charts, timeline
 from chatfeedback.ui.analytics.feedback_table import feedback_table
@@ -197,5 +198,9 @@ def test_where_there_is_nothing_to_draw_a_sentence_says_so(html: str, sentence: 
 
 
 def test_figures_are_written_as_people_write_them() -> None:
-    assert [charts.percent(None), charts.percent(0.6104), charts.percent(1.25)] == ["–", "61.0%", "125.0%"]
-    assert [charts.seconds(None), charts.seconds(0.549), charts.seconds(1234.5)] == ["–", "0.55 s", "1,234.5 s"]
+    assert [formatting.percent(None), formatting.percent(0.6104), formatting.percent(1.25)] == ["–", "61.0%", "125.0%"]
+    assert [formatting.seconds(None), formatting.seconds(0.549), formatting.seconds(1234.5)] == [
+        "–",
+        "0.55 s",
+        "1,234.5 s",
+    ]

@@ -49,9 +49,8 @@ def test_an_annotator_can_be_given_by_name_id_or_pseudonym(recorded: Recorded) -
         found = stats(recorded.url, Filters(since=since, annotator=name))
         assert found == stats(recorded.url, Filters(since=since, annotator=annotator_id))
         assert found == stats(recorded.url, Filters(since=since, annotator=called(annotator_id)))
-        assert found["messages"] == len(
-            recorded.record.under(ResolvedFilters(since=since, annotator_id=annotator_id)).messages()
-        )
+        record = recorded.record.under(ResolvedFilters(since=since, annotator_id=annotator_id))
+        assert found["messages"] == len(record.messages())
 
 
 @pytest.mark.parametrize("filters", [Filters(annotator="nobody"), Filters(model="nothing")])

@@ -20,9 +20,9 @@ from analytics.markup import parse
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
 from chatfeedback.query.filters import ResolvedFilters
-from chatfeedback.ui.analytics.filter_inputs import filters_from
+from chatfeedback.ui.analytics.filter_inputs import parse_filters
 from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards, downloads
-from chatfeedback.ui.analytics.layout import Components, Shown, lay_out_analytics
+from chatfeedback.ui.analytics.layout import Components, DashboardView, lay_out_analytics
 
 # What is only drawn; where the figures come from is tested on both databases.
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -48,12 +48,12 @@ class Tab:
         self.handlers = AnalyticsHandlers(
             recorded.dashboard, self.on, {"clear": "Clear as day"}, lambda *what: self.refused.append(what)
         )
-        self.drawn: dict[str, Any] = {"shown": Shown()}
+        self.drawn: dict[str, Any] = {"view": DashboardView()}
 
     def do(self, update: dict[Any, Any]) -> set[str]:
         """Draws what a handler answered; the names of what changed."""
         changed = {self.names[component]: value for component, value in update.items()}
-        if changed == {"drawn_at": gr.skip()}:
+        if changed == {"as_of": gr.skip()}:
             return set()
         self.drawn |= changed
         return changed.keys()
@@ -62,7 +62,7 @@ class Tab:
         return self.do(self.handlers.refresh(since, until, model, annotator, REQUEST))
 
     def open(self, **data: Any) -> set[str]:
-        return self.do(self.handlers.open(self.drawn["shown"], gr.EventData(None, data), REQUEST))
+        return self.do(self.handlers.open(self.drawn["view"], gr.EventData(None, data), REQUEST))
 
     def card(self, name: str) -> str:
         shown = parse(self.drawn["cards"])
@@ -98,7 +98,7 @@ def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded:
                 annotator_id=annotator,
             )
             naive = recorded.record.under(filters)
-            assert tab.drawn["shown"].filters == filters
+            assert tab.drawn["view"].filters == filters
             assert tab.card("Conversations").startswith(f"{naive.conversations()}")
             rows = parse(tab.drawn["table"]).all("tr")[1:]
             assert {row.children[1].text for row in rows} <= {name}
@@ -120,33 +120,33 @@ def test_the_table_is_turned_page_by_page(tab: Tab, recorded: Recorded) -> None:
     total = len(recorded.record.judged)
     assert total > ROWS
     tab.refresh()
-    seen = list(tab.drawn["shown"].rows)
+    seen = list(tab.drawn["view"].rows)
     assert not tab.drawn["newer"].interactive
     while tab.drawn["older"].interactive:
-        tab.do(tab.handlers.older(tab.drawn["shown"], REQUEST))
-        seen += tab.drawn["shown"].rows
+        tab.do(tab.handlers.older(tab.drawn["view"], REQUEST))
+        seen += tab.drawn["view"].rows
     assert {(message_id, annotator) for _, message_id, annotator in seen} == recorded.record.judged.keys()
     assert len(seen) == total
-    assert tab.drawn["range"].endswith(f"–{total} of {total}")
-    tab.do(tab.handlers.newer(tab.drawn["shown"], REQUEST))
-    assert tab.drawn["shown"].offset == (total - 1) // ROWS * ROWS - ROWS
+    assert tab.drawn["row_range"].endswith(f"–{total} of {total}")
+    tab.do(tab.handlers.newer(tab.drawn["view"], REQUEST))
+    assert tab.drawn["view"].offset == (total - 1) // ROWS * ROWS - ROWS
 
 
 @ON_SQLITE
 def test_a_row_opens_its_conversation_with_the_rated_reply_marked(tab: Tab, recorded: Recorded) -> None:
     tab.refresh()
     names = recorded.crowd.names()
-    for row, (conversation_id, message_id, annotator) in enumerate(tab.drawn["shown"].rows):
-        assert tab.open(row=row) == {"side", "about", "chatbot", "messages"}
-        about = parse(tab.drawn["about"])
+    for row, (conversation_id, message_id, annotator) in enumerate(tab.drawn["view"].rows):
+        assert tab.open(row=row) == {"side_panel", "summary", "chatbot", "messages"}
+        about = parse(tab.drawn["summary"])
         marked = int(about.all("h3")[0].attributes["data-rated"] or "")
-        assert tab.drawn["side"].visible
+        assert tab.drawn["side_panel"].visible
         sentence = "⚠️ The model failed; try again."  # in the place of a reply without text
         assert tab.drawn["chatbot"][marked]["content"][0]["text"] == (recorded.record.said[message_id].text or sentence)
         assert about.all("h3")[0].text == recorded.talks[conversation_id].title
         assert about.all("p")[0].text.startswith(f"{names[annotator]}:")
     tab.do(tab.handlers.close(REQUEST))
-    assert not tab.drawn["side"].visible
+    assert not tab.drawn["side_panel"].visible
 
 
 @ON_SQLITE
@@ -160,18 +160,18 @@ def test_a_row_that_was_not_drawn_opens_nothing(tab: Tab) -> None:
 @ON_SQLITE
 def test_live_draws_again_only_when_something_has_happened(tab: Tab, recorded: Recorded) -> None:
     tab.refresh(model=recorded.crowd.model_names()[1])
-    before = tab.drawn["shown"]
+    before = tab.drawn["view"]
     assert tab.do(tab.handlers.tick(before, REQUEST)) == set()
     fill(recorded.engine, Crowd(seed=2, names_begin_with="late-"), 20)
     assert "cards" in tab.do(tab.handlers.tick(before, REQUEST))
-    assert tab.drawn["shown"].position > before.position
-    assert tab.drawn["shown"].filters == before.filters
+    assert tab.drawn["view"].position > before.position
+    assert tab.drawn["view"].filters == before.filters
 
 
 @ON_SQLITE
 def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
     tab.refresh()
-    shown, data = tab.drawn["shown"], gr.EventData(None, {"row": 0})
+    shown, data = tab.drawn["view"], gr.EventData(None, {"row": 0})
     nobody = sent_by(None)
     calls = {
         "refresh": ("", "", "", "", nobody),
@@ -191,18 +191,18 @@ def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
 
 def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: Tab, recorded: Recorded) -> None:
     tab.refresh()
-    everybody, theirs = tab.drawn["shown"], tab.card("Conversations")
+    everybody, theirs = tab.drawn["view"], tab.card("Conversations")
     annotator_id = everybody.rows[0][2]
     person = Person(annotator_id, "She", "annotator")
     other = next(value for _, value in tab.drawn["annotator"].choices if value not in ("", annotator_id))
     tab.do(tab.handlers.refresh("", "", "", other, sent_by(person)))
-    assert {row[2] for row in tab.drawn["shown"].rows} == {annotator_id}
+    assert {row[2] for row in tab.drawn["view"].rows} == {annotator_id}
     assert tab.card("Conversations") != theirs
     assert tab.drawn["annotator"].visible is False and tab.drawn["annotator"].choices == [("Everybody", "")]
     assert tab.drawn["download"] == ""
     # What was drawn for somebody else, were it ever to come back with her request.
-    tab.do(tab.handlers.tick(Shown(everybody.filters, -1, 0, everybody.rows), sent_by(person)))
-    assert {row[2] for row in tab.drawn["shown"].rows} == {annotator_id}
+    tab.do(tab.handlers.tick(DashboardView(everybody.filters, -1, 0, everybody.rows), sent_by(person)))
+    assert {row[2] for row in tab.drawn["view"].rows} == {annotator_id}
     strange = next(index for index, row in enumerate(everybody.rows) if row[2] != annotator_id)
     with pytest.warns(UserWarning, match="belongs to another person"):
         assert tab.do(tab.handlers.open(everybody, gr.EventData(None, {"row": strange}), sent_by(person))) == set()
@@ -219,14 +219,14 @@ def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:
 
 
 def test_both_days_belong_to_the_time() -> None:
-    day = filters_from("2026-06-25", "2026-06-25", "", None)
+    day = parse_filters("2026-06-25", "2026-06-25", "", None)
     assert day == ResolvedFilters(since=datetime(2026, 6, 25, tzinfo=UTC), until=datetime(2026, 6, 26, tzinfo=UTC))
 
 
 @given(text=st.text(max_size=12) | st.dates().map(str))
 def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
     try:
-        found = filters_from(text, None, None, None)
+        found = parse_filters(text, None, None, None)
     except InputError:
         return
     assert found.since is None if not text.strip() else 2000 <= (found.since or datetime.min).year <= 2100

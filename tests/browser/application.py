@@ -1,4 +1,4 @@
-"""The real application in a thread of the test: uvicorn on 127.0.0.1 and a free port, a real database, a real log."""
+"""The application in a thread of the test: uvicorn on 127.0.0.1 and a free port, a real database and log."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ports import HOST, free_port
 
 T = TypeVar("T")
 _idle_ports: list[int] = []
-"""Of applications that have ended. Taken again, because browsers cache Gradio's scripts by address."""
+"""Ports of ended applications, for reuse: browsers cache Gradio's scripts by address."""
 PATIENCE = 20.0
-"""Seconds that a test waits for what must come; it comes in a fraction of that."""
+"""Timeout of a test in seconds; the usual wait is a fraction of it."""
 
 
 def eventually(look: Callable[[], T], wanted: Callable[[T], object], pause: Callable[[float], object]) -> T:
-    """What `look` gives as soon as it is `wanted`, or whatever it gives when the patience is over."""
+    """Return the value of `look` as soon as it is `wanted`, or its last value at the timeout."""
     until = time.monotonic() + PATIENCE
     while not wanted(seen := look()) and time.monotonic() < until:
         pause(0.05)
@@ -46,19 +46,19 @@ def eventually(look: Callable[[], T], wanted: Callable[[T], object], pause: Call
 
 
 def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[str, Any]:
-    """The settings of a model that `server` plays; asked once, so that a fault that is scripted once is one."""
+    """Return the settings of the scripted model. One attempt per call, so that a fault scripted once has an effect."""
     patience = {"first_token_seconds": 30, "timeout_seconds": 30, "attempts": 1}
     return {"model": name, "base_url": server.url, **patience, **more}
 
 
 class Application:
-    """One server and its database. `settings` are those of chatfeedback; the database has its schema already.
+    """One server and its database, which has its schema already. `settings`: those of chatfeedback.
 
-    `at_home`: its public_url is the address that it is at.
+    `at_home`: set public_url to the address of the server.
     """
 
     shutdown_seconds = 0.0
-    """For which replies may still be written when it is stopped."""
+    """Grace period for running replies at shutdown."""
 
     def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
         self._listening = _listen(_idle_ports.pop() if _idle_ports else free_port())
@@ -77,7 +77,7 @@ class Application:
 
     @contextmanager
     def running(self) -> Iterator[Application]:
-        """Serves to the end of the block."""
+        """Serve until the end of the block."""
         self.start()
         try:
             yield self
@@ -85,14 +85,14 @@ class Application:
             self.close()
 
     def close(self) -> None:
-        """Ends it, and lets go of its database."""
+        """Stop the server and dispose of the database engine."""
         self.stop()
         self._store.close()
         self._engine.dispose()
         _idle_ports.append(self.port)
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server; return when it answers."""
         if self._listening.fileno() == -1:
             self._listening = _listen(self.port)
         self.app = build_app(self.settings)
@@ -103,23 +103,23 @@ class Application:
         assert server.started, "the application did not start"
 
     def stop(self) -> None:
-        """Ends it as Ctrl+C does; its port stays free for another `start`."""
+        """Stop the server as Ctrl+C does; its port stays reserved for another `start`."""
         assert self._server is not None and self._thread is not None
         self._server.should_exit = True
         self._thread.join(timeout=PATIENCE)
         assert not self._thread.is_alive(), "the application did not end"
         self._listening.close()
 
-    # What is in the database
+    # Content of the database
 
     @property
     def store(self) -> EventStore:
-        """A store of the test's own on the same database."""
+        """Open a separate store on the same database."""
         return self._store
 
     @property
     def annotator_id(self) -> str:
-        """Whoever sits at the browser."""
+        """Return the id of the annotator at the browser."""
         with self._engine.connect() as connection:
             name = {"name": self.settings.annotator}
             return str(
@@ -128,13 +128,13 @@ class Application:
 
     @property
     def engine(self) -> Engine:
-        """An engine of the test's own on the same database."""
+        """Open a separate engine on the same database."""
         return self._engine
 
     def store_talk(self, *prompts: str, annotator_id: str | None = None, conversation_id: str | None = None) -> str:
-        """Store a conversation of these prompts, each with the reply that the model would give; return its id.
+        """Store a conversation of these prompts, each with the reply of the scripted model; return its id.
 
-        It is that of the annotator at the browser if no other is named. A conversation that is named goes on.
+        It belongs to the annotator at the browser by default. If a conversation is given, it is continued.
         """
         a_while_ago = datetime.now(UTC) - timedelta(minutes=3 * len(prompts))
         talk = TimedTalk(self._store, annotator_id or self.annotator_id, "parrot", a_while_ago)
@@ -152,14 +152,14 @@ class Application:
         return found
 
     def conversation_ids(self) -> list[str]:
-        """All of them, oldest first."""
+        """Return all conversation ids, oldest first."""
         with self._engine.connect() as connection:
             return list(
                 connection.execute(text("SELECT conversation_id FROM conversations ORDER BY started_at")).scalars()
             )
 
     def assert_log(self, page: Page, conversation_id: str, expected: Sequence[str], *, in_order: bool = True) -> None:
-        """The events of a conversation, told line by line, are these as soon as they are as many."""
+        """Check the events of a conversation, one line each, as soon as there are as many."""
         seen = eventually(
             lambda: told(self.events(conversation_id)),
             lambda lines: len(lines) >= len(expected),
@@ -171,7 +171,7 @@ class Application:
 
 
 class SlowWriter:
-    """A writer on a slow disk: each commit takes half a second longer."""
+    """Writer on a slow disk: each commit takes half a second longer."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -194,7 +194,7 @@ class HeldCommits:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """To the end of the block."""
+        """Hold the writer until the end of the block."""
         self._free.clear()
         try:
             yield
@@ -202,7 +202,7 @@ class HeldCommits:
             self._free.set()
 
     def around(self, writer: Writer) -> Writer:
-        """The writer, to be held."""
+        """Wrap a writer so that it can be held."""
         submit = writer.submit
 
         def wait_and_submit(work: Work[Any]) -> Future[Any]:
@@ -217,7 +217,7 @@ class HeldCommits:
 
 
 def _listen(port: int) -> socket.socket:
-    # asyncio sends small answers at once only where the protocol is named.
+    # asyncio disables Nagle's algorithm (TCP_NODELAY) only if the protocol is given.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((HOST, port))

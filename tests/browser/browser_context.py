@@ -1,4 +1,4 @@
-"""Contexts of the browser in which nothing goes wrong unnoticed."""
+"""Browser contexts that record every error of their pages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
 TIMEOUT_MS = 15_000
 HARMLESS = [
-    # What Gradio says of its own requests that a reload or a closed tab cuts off.
+    # Messages of Gradio about its own requests that a reload or a closed tab aborts.
     "AbortError: signal is aborted without reason",
     "Unexpected error Connection errored out.",
     "Unexpected error 404: Not Found",
 ]
 UNREACHABLE = [
-    # What a browser says of any request while the server or the network is away, and Gradio of its streams.
+    # Messages of a browser about requests without a server or network, and of Gradio about its streams.
     "Failed to load resource: net::ERR_",
     "Unexpected error Cancelled via cancel scope",
     "TypeError: network error",
@@ -29,11 +29,11 @@ UNREACHABLE = [
 ]
 LASTING = ("add_init_script", "expose_function", "expose_binding", "route", "grant_permissions")
 LASTING_OF_THE_CLOCK = ("install", "pause_at", "set_fixed_time", "set_system_time")
-"""Methods of a context, and of its clock, whose effect cannot be taken back. The clock of a page is its context's."""
+"""Methods of a context and its clock with a permanent effect. The clock of a page is that of its context."""
 
 
 class Contexts:
-    """Contexts that tests take in turn, so that Gradio's scripts are in their caches. Nothing else is left in them."""
+    """Pool of contexts that tests reuse, so that Gradio's scripts are cached. Nothing else is left in them."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -45,14 +45,14 @@ class Contexts:
         return idle.pop() if idle else self._keep_clean(self.new(options))
 
     def new(self, options: dict[str, Any]) -> BrowserContext:
-        """Return a context that no other test gets."""
-        # A headless browser cannot ask, and refuses what a real one allows at a click.
+        """Return a context that is not shared with another test."""
+        # A headless browser cannot ask, and denies permissions that a real one grants at a click.
         context = self._browser.new_context(**{"permissions": ["clipboard-write"], **options})
         context.set_default_timeout(TIMEOUT_MS)
         return context
 
     def give_back(self, context: BrowserContext, options: dict[str, Any]) -> None:
-        """Close the pages of a context of `take`, and forget what they stored."""
+        """Close the pages of a context of `take`, and clear its storage."""
         for page in context.pages:
             page.close()
         context.set_offline(False)
@@ -77,7 +77,7 @@ class Contexts:
 
 
 class Watched:
-    """Makes contexts; `errors` are those that their pages reported: in the console, uncaught, or by a dialog."""
+    """Factory of contexts. `errors`: console errors, uncaught exceptions and dialogs of their pages."""
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
@@ -87,7 +87,7 @@ class Watched:
         self.harmless = list(HARMLESS)
 
     def context(self, *, own: bool = False, **options: Any) -> BrowserContext:
-        """A person of their own: nothing is shared with other contexts. `own`: it may be changed for good."""
+        """Return a context that shares nothing with others. `own`: the test may change it permanently."""
         options = {"locale": "en-US", "viewport": DESKTOP, **options}
         if own:
             context = self._contexts.new(options)
@@ -102,11 +102,11 @@ class Watched:
         return context
 
     def server_goes_away(self) -> None:
-        """From here on, a request that is not answered is no error."""
+        """Ignore errors of unanswered requests from now on."""
         self.harmless += UNREACHABLE
 
     def close(self) -> None:
-        """Close all pages; what they report meanwhile counts too."""
+        """Close all pages; errors that they report meanwhile count too."""
         for context in self._own:
             context.close()
         for context, options in self._taken:

@@ -1,4 +1,4 @@
-"""The page as a person uses it: what can be pressed, and what can be read off the screen."""
+"""Page object of the Chat tab: the actions of a person and the content of the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ChatPage:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        traffic(page)  # counts from here
+        traffic(page)  # records requests from now on
         self.address = address
         self.prompt = page.locator("#prompt textarea")
         self.send_button = page.get_by_role("button", name="Send", exact=True)
@@ -29,7 +29,7 @@ class ChatPage:
         self.messages = page.locator(MESSAGES)
         self.replies = page.locator("#chatbot .bot-row .cf-message")
         self.bubbles = page.locator("#chatbot [data-testid=bot]")
-        """The replies as the keyboard reaches them."""
+        """Replies as elements in the tab order."""
         self.notice = page.locator("#notice [role=alert]")
         self.status = page.locator("#status [role=status]")
         self.earlier = page.locator("#earlier")
@@ -45,10 +45,10 @@ class ChatPage:
         self.saved = page.locator("#feedback-saved")
         self.comment_on_last = page.locator("#feedback-open")
 
-    # Where
+    # Navigation
 
     def open(self, conversation_id: str | None = None, query: str = "") -> ChatPage:
-        """Goes to the page, as from a link, and waits until it is drawn."""
+        """Open the page, as from a link, and wait until it is rendered."""
         wanted = query or (f"?conversation={conversation_id}" if conversation_id else "")
         self.page.goto(f"{self.address}{wanted}")
         return self.drawn()
@@ -58,25 +58,25 @@ class ChatPage:
         return self.drawn()
 
     def drawn(self) -> ChatPage:
-        """Waits until the server has drawn the page: the list of conversations comes with that."""
+        """Wait until the server has rendered the page, which includes the list of conversations."""
         expect(self.page.locator("#conversations").locator(".cf-list, .cf-empty").first).to_be_attached()
         return self
 
     @property
     def conversation_id(self) -> str:
-        """Of the conversation in the address, as soon as there is one."""
+        """Conversation id in the URL, as soon as there is one."""
         expect(self.page).to_have_url(re.compile(r"[?&]conversation="))
         (conversation_id,) = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
     def stays_stale(self) -> None:
-        """Keeps the page from hearing of what others do to its conversation."""
+        """Block the polling for changes by other pages."""
         self.page.route("**/conversations/*/version", lambda route: route.fulfill(json={"version": 0}))
 
-    # What a person does
+    # Actions
 
     def send(self, text: str) -> None:
-        """Types a prompt and presses Enter; returns when it is on the screen and its reply is being written, or is."""
+        """Type a prompt and press Enter; return when it is on the screen and its reply has begun."""
         before, replies = self.messages.count(), self.replies.count()
         self.prompt.fill(text)
         self.prompt.press("Enter")
@@ -84,16 +84,16 @@ class ChatPage:
         expect(self.stop_button.or_(self.replies.nth(replies)).first).to_be_visible()
 
     def ask(self, text: str) -> None:
-        """Sends a prompt and waits for the whole reply."""
+        """Send a prompt and wait for the whole reply."""
         self.send(text)
         self.idle()
 
     def idle(self) -> None:
-        """Waits until no reply is being written."""
+        """Wait until no reply is streaming."""
         expect(self.send_button).to_be_visible()
 
     def settled(self) -> None:
-        """Wait until all that was sent is answered: from then on, the page sends nothing by itself."""
+        """Wait until all calls are answered: from then on, the page sends nothing by itself."""
         traffic(self.page).wait_for_end()
 
     def stop(self) -> None:
@@ -101,27 +101,27 @@ class ChatPage:
         self.idle()
 
     def buttons(self, reply: int) -> Locator:
-        """The row of buttons under a reply, counted from 0; negative from the last."""
+        """Return the row of buttons under a reply, by index; negative from the last."""
         return self.page.locator("#chatbot .message-buttons-left").nth(reply)
 
     def press(self, name: str, reply: int = -1) -> None:
-        """A button under a reply: Like, Liked, Dislike, Disliked, Retry, Undo."""
+        """Return a button under a reply: Like, Liked, Dislike, Disliked, Retry, Undo."""
         self.buttons(reply).get_by_role("button", name=name, exact=True).click()
 
     def vote(self, reply: int, value: str) -> None:
-        """Clicks a thumb, "like" or "dislike", whether it is chosen already or not."""
+        """Click a thumb, "like" or "dislike", selected or not."""
         names = {"like": ("Like", "Liked"), "dislike": ("Dislike", "Disliked")}[value]
         either = ", ".join(f'button[aria-label="{name}"]' for name in names)
         self.buttons(reply).locator(either).click()
 
     def edit(self, message: int, text: str) -> None:
-        """Opens a message, counted from 0, replaces its text and submits."""
+        """Edit a message, by index: open it, replace its text and submit."""
         self.page.locator("#chatbot .message-buttons").nth(message).get_by_role("button", name="Edit").click()
         self.page.locator("#chatbot textarea.edit-textarea").fill(text)
         self.page.locator("#chatbot").get_by_role("button", name="Submit").click()
 
     def select(self, reply: int) -> None:
-        """Clicks on a reply."""
+        """Click on a reply."""
         self.replies.nth(reply).click()
 
     def reason(self, label: str) -> Locator:
@@ -131,12 +131,12 @@ class ChatPage:
         self.page.get_by_role("button", name="Clear", exact=True).click()
         expect(self.messages).to_have_count(0)
 
-    # What a person sees
+    # Checks
 
     def shows(self, *texts: str) -> None:
-        """The messages on the screen are these, prompts and replies alike, as they are read."""
+        """Check the visible texts of all messages, prompts and replies."""
         expect(self.messages).to_have_text(list(texts))
 
     def thumbs(self, *values: str) -> None:
-        """The chosen thumbs of the replies are these: "like", "dislike" or "" for each."""
+        """Check the selected thumb of each reply: "like", "dislike" or ""."""
         self.page.wait_for_function(f"wanted => JSON.stringify(({THUMBS})()) === JSON.stringify(wanted)", arg=values)

@@ -1,4 +1,4 @@
-"""A real Chromium on the real application, with a scripted server as the model."""
+"""Fixtures: a real Chromium on the real application, with a scripted server as the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from browser.looks import SIZES  # noqa: E402
 from browser.users import PASSWORD, Visitor, add_user  # noqa: E402
 from log_assertions import faults  # noqa: E402
 
-FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read now: the tests run without such variables
+FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read at import: the tests run without such variables
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -37,13 +37,13 @@ FLAGS = (
 )
 
 NOT_LET_IN = "Failed to load resource: the server responded with a status of 40"
-"""What a browser says of an answer 401 or 403, which is what it should get."""
+"""Console messages about a response 401 or 403, which is expected."""
 
 expect.set_options(timeout=15_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application."""
+    """Ignore warnings: Gradio 6.31 makes deprecated calls of pandas in a thread of the application."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
@@ -65,21 +65,21 @@ def contexts(browser: Browser) -> Iterator[Contexts]:
 
 @pytest.fixture(scope="module")
 def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    """One for the whole module: each test has conversations of its own."""
+    """Return the application of the module: each test has its own conversations."""
     with Application(new_sqlite(), models=[endpoint(model)]).running() as application:
         yield application
 
 
 @pytest.fixture(scope="module")
 def guarded(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    """One for the whole module in which people sign in with passwords."""
+    """Return an application for the module with sign-in by password."""
     with Application(new_sqlite(), auth="password", models=[endpoint(model)]).running() as application:
         yield application
 
 
 @pytest.fixture
 def serve(new_sqlite: Callable[[], str]) -> Iterator[Callable[..., Application]]:
-    """Starts an application of the test's own: its settings, and a database if not a new one is wanted."""
+    """Return a function that starts an application for one test; its database is new by default."""
     with ExitStack() as running:
 
         def start(database_url: str | None = None, **settings: Any) -> Application:
@@ -90,14 +90,14 @@ def serve(new_sqlite: Callable[[], str]) -> Iterator[Callable[..., Application]]
 
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    """Of everybody's password; made once, for that takes its time on purpose."""
+    """Return the hash of the password of all users; hashed once, because hashing is slow on purpose."""
     return passwords.hash_password(PASSWORD, "nobody")
 
 
 # After `serve`, so that the pages are closed before an application ends.
 @pytest.fixture
 def watched(contexts: Contexts, serve: Callable[..., Application]) -> Iterator[Watched]:
-    """Makes contexts; an error on one of their pages fails the test."""
+    """Return a factory of contexts; an error on one of their pages fails the test."""
     with closing(Watched(contexts)) as watched:
         yield watched
     assert not watched.errors, "\n".join(watched.errors)
@@ -110,7 +110,7 @@ def context(watched: Watched) -> BrowserContext:
 
 @pytest.fixture
 def visits(watched: Watched, request: pytest.FixtureRequest, password_hash: str) -> Callable[..., Visitor]:
-    """Makes a user of this role, who has not signed in, in a context with these options."""
+    """Return a function that creates a user by role, not signed in, in a context with options."""
     watched.harmless.append(NOT_LET_IN)
 
     def visits(role: str, application: Application | None = None, name: str | None = None, **options: Any) -> Visitor:
@@ -122,12 +122,12 @@ def visits(watched: Watched, request: pytest.FixtureRequest, password_hash: str)
 
 @pytest.fixture
 def chat(context: BrowserContext, application: Application, request: pytest.FixtureRequest) -> ChatPage:
-    """A tab with a new conversation, or with one that the mark `talked` gives the prompts of."""
+    """Return a tab with a new conversation, or one with the prompts of the mark `talked`."""
     talked = request.node.get_closest_marker("talked")
     chat = ChatPage(context.new_page(), application.address)
     if talked is None:
         return chat.open()
-    chat.open(application.store_talk(*talked.args)).settled()  # or the sidebar would still move what is drawn
+    chat.open(application.store_talk(*talked.args)).settled()  # else the sidebar would still move the layout
     return chat
 
 
@@ -143,7 +143,7 @@ def size(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """For screenshots: those of a size and a scheme lie in a folder of their own, like `phone-dark`."""
+    """Return the folder for screenshots, with a subfolder per size and scheme, like `phone-dark`."""
     return Path(FOLDER) if FOLDER else tmp_path
 
 
@@ -156,7 +156,7 @@ def held_commits(monkeypatch: pytest.MonkeyPatch) -> HeldCommits:
 
 @pytest.fixture(autouse=True)
 def _no_traceback(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The server logs what nobody foresaw in a handler, and Gradio prints the rest on its standard error."""
+    """Fail for an unexpected error in a handler, which the server logs or Gradio prints on standard error."""
     yield
     assert "Traceback" not in capfd.readouterr().err
     assert faults(caplog) == []

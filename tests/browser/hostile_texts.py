@@ -1,7 +1,7 @@
-"""Texts that are hard to draw, of each kind a hundred and more, and what a person must read of each.
+"""Texts that are hard to render, a hundred and more of each kind, with the text that a person must be able to read.
 
-What must be read is found by a markdown-it-py of its own, on a text in which plain words stand for formulas and for the
-four tags that are allowed: so the rules for those are compared with something else than themselves.
+The oracle is a separate markdown-it-py parser. It gets a text with plain words in place of formulas and of the four
+allowed tags, so that the rules for those are not compared with themselves.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from chatfeedback.ui.chat.markdown import NOT_FORMATTED
 MT_BENCH = Path(__file__).parents[1] / "data" / "mt_bench_questions.jsonl"
 OF_EACH_KIND = 110
 RULE = "***"
-"""Markdown for a line across the message, of which no letter is seen."""
+"""Markdown of a horizontal rule, which has no visible letter."""
 BUILT_IN = "markup html xml svg mathml css clike javascript js python latex bash c cpp json sql java go rust php yaml"
-"""The languages that the page's own highlighter knows."""
+"""Languages of the highlighter."""
 _NOTE = "".join(NOT_FORMATTED.split())
 _parser = MarkdownIt("gfm-like", {"html": False, "breaks": True})
 _parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})  # type: ignore[union-attr]
@@ -32,7 +32,7 @@ _parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})  # type: ignore
 
 @dataclass(frozen=True)
 class Text:
-    """A text, and what is to be read of it; white space does not count."""
+    """Text, and its expected visible text; white space does not count."""
 
     kind: str
     source: str
@@ -57,7 +57,7 @@ def _inline(children: list[Token]) -> Iterator[str]:
 
 
 Piece = tuple[str, str, str]
-"""A piece of text, the word that stands for it when the text is parsed, and what is read of it."""
+"""Piece of text, the word in its place for the oracle, and its visible text."""
 
 
 def _plain(piece: str) -> Piece:
@@ -223,7 +223,7 @@ def _questions() -> Iterator[Text]:
 
 
 def corpus(size: int) -> list[Text]:
-    """Return at least `size` texts: some of each kind, and then mixtures of all."""
+    """Return at least `size` texts: some of each kind, then mixtures of all."""
     kinds: list[Callable[[], Iterator[Text]]] = [
         lambda: _of("tags", TAGS, joints=[" ", "\n\n"]),
         lambda: _of("dollars", DOLLARS, joints=[" and "]),
@@ -245,14 +245,14 @@ def corpus(size: int) -> list[Text]:
 
 
 def _begins_formula(text: Text) -> bool:
-    """Return whether dollars begin a line, where they are a formula."""
+    """Return True if `$$` begins a line, where it is a formula."""
     return any(line.lstrip(" >-").startswith("$$") for line in text.source.splitlines())
 
 
 def is_read(text: Text, visible: str) -> bool:
-    """Compare what is seen with what must be.
+    """Compare the visible text with the expected text.
 
-    What is nested too deeply, and what would not be seen at all, is plain text under a line that says so.
+    A text that is nested too deeply or would be invisible is shown as plain text with a note.
     """
     seen = "".join(visible.split())
     plain = "".join(text.source.split())

@@ -1,4 +1,4 @@
-"""Measures of how a page looks, taken in the page: what is cut off or overlaps, and what is hard to read."""
+"""Layout checks that run in the page: cut-off or overlapping elements, and text with low contrast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from browser.browser_context import DESKTOP, PHONE
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES = ("light", "dark")
 TWO_FRAMES = "() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
-"""In the first of them the page learns of a new scheme, and what changes slowly begins to."""
+"""Frames to wait: in the first the page gets a new colour scheme and starts its transitions."""
 STILL = "() => document.getAnimations().every(one => one.playState !== 'running')"
 
 LAYOUT = """stack => {
@@ -109,7 +109,7 @@ FITS = """() => {
 
 
 def in_each_scheme(page: Page) -> Iterator[str]:
-    """Show a page light and then dark, as it is when the system changes; yield the scheme when nothing moves."""
+    """Switch a page to light and then dark, as the system does; yield the scheme after all transitions."""
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.evaluate(TWO_FRAMES)
@@ -118,12 +118,12 @@ def in_each_scheme(page: Page) -> Iterator[str]:
 
 
 def keep_picture(page: Page, folder: Path, size: str, scheme: str, name: str) -> None:
-    """Take a screenshot, for people to look at."""
+    """Take a screenshot for review."""
     page.screenshot(path=folder / f"{size}-{scheme}" / f"{name}.png", animations="disabled")
 
 
 def check_page(page: Page, folder: Path, name: str) -> None:
-    """Check that one of our own pages is whole, fits every window and can be read; and keep pictures of it."""
+    """Check the layout and contrast of a server-rendered page at every window size; save screenshots."""
     for size, viewport in SIZES.items():
         page.set_viewport_size(viewport)  # type: ignore[arg-type]
         for scheme in in_each_scheme(page):

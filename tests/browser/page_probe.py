@@ -1,7 +1,7 @@
-"""Events told one by one, a line each, so that a test can say word for word what has to be in the log.
+"""Events as text, one line each, so that a test can state the expected log word for word.
 
-Messages are called by numbers, in the order in which they were made. Everything of an event that depends on what was
-done is in its line; ids, times, seeds and durations are not.
+Messages are numbered in the order of their creation. A line has everything of an event that depends on the action; ids,
+times, seeds and durations are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
 
 def told(events: Iterable[Event]) -> list[str]:
-    """The events of one conversation, oldest first."""
+    """Return the events of one conversation as lines, oldest first."""
     numbers: dict[str | None, str] = {None: "the start"}
     return [f"{event.body.KIND}{_rest(event.body, numbers)}" for event in events]
 
@@ -68,7 +68,7 @@ def _rating(value: str | None, reasons: Iterable[str], comment: str | None) -> s
 
 
 def asked(*prompts: str) -> list[str]:
-    """The log of a conversation of these prompts, each with its reply."""
+    """Return the expected lines for these prompts, each with its reply."""
     lines = ["conversation_started"]
     for at, prompt in enumerate(prompts):
         before, sent, reply = 2 * at, 2 * at + 1, 2 * at + 2

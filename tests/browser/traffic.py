@@ -1,4 +1,4 @@
-"""The requests of a page to Gradio's queue, so that a test can wait for their end."""
+"""Requests of a page to Gradio's queue, so that a test can wait for their end."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from weakref import WeakKeyDictionary
 from playwright.sync_api import Page, Request
 
 PATIENCE = 20.0
-"""Seconds that a page may take to become quiet."""
+"""Seconds until a page must be quiet."""
 # The end of one request may lead to another: our scripts wait for 50 ms at most, Gradio for its next frame.
 TURN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => setTimeout(done)), 60))"
 
 
 class Traffic:
-    """The requests of a page to the queue: those that are open, and how many there were."""
+    """Open requests of a page to the queue, and their total number."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -25,9 +25,9 @@ class Traffic:
         page.on("requestfailed", self._end)
 
     def wait_for_end(self) -> None:
-        """Return when no request is open and the page has had its turn without beginning another one.
+        """Wait until no request is open and the page has had time to start another one.
 
-        Raises AssertionError when that takes longer than the patience.
+        Raises AssertionError at the timeout.
         """
         until = time.monotonic() + PATIENCE
         begun = -1
@@ -49,7 +49,7 @@ _known: WeakKeyDictionary[Page, Traffic] = WeakKeyDictionary()
 
 
 def traffic(page: Page) -> Traffic:
-    """Return that of a page since the first call of this function."""
+    """Return the traffic of a page since the first call of this function."""
     if page not in _known:
         _known[page] = Traffic(page)
     return _known[page]

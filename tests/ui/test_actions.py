@@ -1,4 +1,4 @@
-"""Actions: what the declarations of the real page accept, asked directly."""
+"""Actions: calls that the declarations of the real page accept and reject."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from chatfeedback.ui.shapes import STATE, TEXT, Shape
 from users import UNUSED_MODELS, blocks_in
 
 MOST_HELD = 15
-"""Components that a container may hold which an event of the chat changes."""
+"""Most components in a container that an event of the chat changes."""
 
 
 @pytest.fixture(scope="module")
 def blocks(new_sqlite: Callable[[], str]) -> gr.Blocks:
-    """The page."""
+    """Return the page."""
 
     async def build() -> gr.Blocks:
         app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
@@ -38,7 +38,7 @@ def blocks(new_sqlite: Callable[[], str]) -> gr.Blocks:
 
 @pytest.fixture(scope="module")
 def handlers(blocks: gr.Blocks) -> dict[str, Action]:
-    """Functions of the page by the name of the handler."""
+    """Return the functions of the page, by handler name."""
     return {function.name: function for function in reversed(actions_in(blocks).values())}
 
 
@@ -47,7 +47,7 @@ def accepts(function: Action, data: list[Any], event_data: Any) -> set[bool]:
 
 
 def held(container: BlockContext) -> int:
-    """Return the number of components in a container and in those that it holds."""
+    """Return the number of components in a container, nested ones included."""
     return sum(1 + (held(child) if isinstance(child, BlockContext) else 0) for child in container.children)
 
 
@@ -190,7 +190,7 @@ def test_index_accepts_natural_numbers_only(handlers: dict[str, Action], value: 
 
 
 def test_no_event_of_the_chat_changes_a_container_of_many_components(blocks: gr.Blocks) -> None:
-    """Gradio's page copies all that such a container holds, at each message about any event from then on."""
+    """Gradio's page copies all content of such a container at each message about any event from then on."""
     rare = ("AccountHandlers.begin_with_figures", "AnalyticsHandlers.")
     outputs = {
         output

@@ -1,4 +1,4 @@
-"""The HTML of a reply while it grows, and how long it is kept."""
+"""Cache of rendered messages: HTML of a growing reply, and eviction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_blocks_show_every_word_at_every_moment_and_the_whole_in_the_end(pieces:
         text += piece
         seen = Reader("".join(drawings.blocks("a reply", text, growing=True)))
         whole = Reader("".join(markdown.to_html(text)))
-        assert words(whole.text) - words(seen.text) <= {"http", "x", "y"}  # of definitions, which are read in the end
+        assert words(whole.text) - words(seen.text) <= {"http", "x", "y"}  # link definitions take effect late
     assert drawings.blocks("a reply", text) == list(markdown.to_html(text))
 
 

@@ -1,4 +1,4 @@
-"""Updates that cost what they say: the browser is told what Gradio would tell it, and no more is done for it."""
+"""`SparseUpdateBlocks`: the browser receives the same as from `gr.Blocks`, with less work. Canaries of Gradio."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gradio.state_holder import SessionState
 from chatfeedback.ui.gradio_internals import SparseUpdateBlocks
 
 Update = Callable[["App"], Any]
-"""From the components of an app to what its function returns."""
+"""Function from an app to the return value of its handler."""
 
 
 class App:
-    """A function whose outputs are one of each kind that the pages have, and the state of one session."""
+    """App with a function whose outputs are one of each kind on the pages, and the state of one session."""
 
     def __init__(self, kind: type[gr.Blocks]) -> None:
         with kind(analytics_enabled=False) as blocks:
@@ -40,14 +40,14 @@ class App:
         return self._next(self) if callable(self._next) else self._next
 
     async def told(self, update: Any, choices: Sequence[str] = (), function: int = 0) -> list[Any]:
-        """What the browser is told when the function returns this."""
+        """Return the data for the browser when the function returns this value."""
         self._next = update
         called = self.blocks.fns[function]
         answer = await self.blocks.process_api(called, [list(choices), None], self.session, in_event_listener=True)
         return list(answer["data"])
 
     def component(self, block: Any) -> Any:
-        """As it is in the session."""
+        """Return the component as it is in the session."""
         return self.session[block._id]
 
 

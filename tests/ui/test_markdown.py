@@ -1,4 +1,4 @@
-"""Messages as HTML: everything that is not Markdown is shown as text, and no word is lost."""
+"""Markdown of messages: everything else is shown as text, and no word is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
 class Reader(HTMLParser):
-    """Reads HTML: its text, its elements and their attributes."""
+    """HTML parser that collects text, elements and attributes."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 
 
 def read(text: str) -> str:
-    """Return what is seen of a message, on one line."""
+    """Return the visible text of a message, on one line."""
     return " ".join(Reader("".join(markdown.to_html(text))).text.split())
 
 
@@ -209,7 +209,7 @@ def test_to_html_makes_only_elements_and_attributes_that_it_knows(text: str) -> 
 
 
 def syntax(text: str) -> str:
-    """Return the words that are no text but Markdown: addresses, names of languages, and those of the pieces."""
+    """Return the words that belong to Markdown syntax: URLs, language names, and those of the pieces."""
     tokens = list(MarkdownIt("gfm-like", {"html": False}).parse(text)) + (markdown._parse(text) or [])
     inside = [child for token in tokens for child in token.children or []]
     addresses = [unquote(str(token.attrGet(name) or "")) for token in inside for name in ("href", "src")]

@@ -1,4 +1,4 @@
-"""The page in an application of one's own, without our server: each call is checked by the page itself."""
+"""`build_page` in another application, without our server: the page itself checks each call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from services.service_harness import Room, new_people, open_room
 
 
 class RoleFromHeader:
-    """Middleware of the application around the page: the role of the person is in a header."""
+    """Middleware of the application: reads the role of the person from a header."""
 
     def __init__(self, app: ASGIApp, people: People) -> None:
         self._app = app
@@ -43,7 +43,7 @@ class RoleFromHeader:
 
 
 class Caller:
-    """A browser that calls handlers of the page. `role`: "" for a request without a person."""
+    """HTTP client that calls handlers of the page. `role`: "" for a request without a person."""
 
     def __init__(self, app: FastAPI, page: Page, role: Role | str) -> None:
         self._http = httpx.AsyncClient(
@@ -52,7 +52,7 @@ class Caller:
         self._page = page
 
     async def call(self, name: str, data: list[Any]) -> dict[str, Any]:
-        """Return the last message about a call."""
+        """Call a handler; return the last message about the call."""
         index = next(index for index, action in self._page.actions.items() if action.name == name)
         body = {"data": data, "fn_index": index, "session_hash": "page", "trigger_id": None, "event_data": None}
         joined = await self._http.post("/gradio_api/queue/join", json=body)
@@ -92,7 +92,7 @@ async def caller(room: Room, engine: Engine) -> AsyncIterator[Callable[[str], Ca
         room.service,
         DashboardQueries(engine, room.store.conversation),
         Assignments(b"key", UNASSIGNED),
-        SignIn(token_for=lambda _request, _purpose: "", several=False, signs_in=False, passwords=False),
+        SignIn(token_for=lambda _request, _purpose: "", multi_user=False, has_sessions=False, has_passwords=False),
         lambda _annotator_id, _code: None,
         title="A page of one's own",
         models=["parrot"],

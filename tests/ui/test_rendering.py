@@ -1,4 +1,4 @@
-"""What the page shows of a conversation, and what an index from the page means."""
+"""Rendering of a conversation, and resolution of an index from the page."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_an_index_that_was_not_drawn_is_refused(index: object) -> None:
 @pytest.mark.parametrize("liked", ["Like", "like", 1, 0, None, "Harmful", [], {}])
 def test_a_vote_that_gradio_does_not_send_is_refused(liked: object) -> None:
     with pytest.raises(InputError):
-        rendering.wanted_value(liked)
+        rendering.rating_value(liked)
 
 
 def test_the_three_answers_of_gradio_are_like_dislike_and_cleared() -> None:
-    assert [rendering.wanted_value(liked) for liked in (True, False, "")] == ["like", "dislike", ""]
+    assert [rendering.rating_value(liked) for liked in (True, False, "")] == ["like", "dislike", ""]
 
 
 def test_leading_spaces_and_blank_lines_of_a_message_are_drawn_as_they_are() -> None:
@@ -118,7 +118,7 @@ def test_a_reply_without_text_says_why_and_what_to_do() -> None:
     ],
 )
 def test_without_addresses_leaves_out_where_a_server_is(sentence: str, read: str) -> None:
-    assert rendering.without_addresses(sentence) == read
+    assert rendering.without_urls(sentence) == read
 
 
 def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
@@ -132,7 +132,7 @@ def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
     view = rendering.view_state(conversation, 50)
     assert texts(rendering.bubbles(conversation, view))[1] == "⚠️ The model 'a' failed."
     assert (
-        texts(rendering.bubbles(conversation, view, addresses=True))[1]
+        texts(rendering.bubbles(conversation, view, show_urls=True))[1]
         == "⚠️ The model 'a' at http://10.0.0.1/v1 failed."
     )
 
@@ -169,8 +169,8 @@ def test_alternatives_are_offered_from_the_second_reply_on_and_never_while_one_i
 
 
 def test_a_quote_is_one_line_of_bounded_length() -> None:
-    assert rendering.quoted("one\n\n two\tthree") == "one two three"
-    assert len(rendering.quoted("word " * 1000)) <= 160
+    assert rendering.excerpt("one\n\n two\tthree") == "one two three"
+    assert len(rendering.excerpt("word " * 1000)) <= 160
 
 
 def test_alternatives_of_last_names_the_stored_one_when_the_one_on_view_is_none_of_them() -> None:

@@ -1,11 +1,11 @@
-"""One thing at a time paints a page."""
+"""Tab state: one render turn at a time, and isolation of annotators."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-from chatfeedback.ui.chat.tab_state import TabState, TabStates, until
+from chatfeedback.ui.chat.tab_state import TabState, TabStates, until_cancelled
 
 
 async def test_a_new_turn_ends_the_old_one_and_waits_for_its_last_stroke() -> None:
@@ -37,7 +37,7 @@ async def test_items_end_when_the_turn_is_over_even_while_none_come() -> None:
         finally:
             closed.set()
 
-    async for item in until(cancelled, items()):
+    async for item in until_cancelled(cancelled, items()):
         seen.append(item)
     assert seen == [1]
     assert closed.is_set()
@@ -48,10 +48,10 @@ async def test_items_that_end_by_themselves_end_the_iteration() -> None:
         yield 1
         yield 2
 
-    assert [item async for item in until(asyncio.Event(), items())] == [1, 2]
+    assert [item async for item in until_cancelled(asyncio.Event(), items())] == [1, 2]
 
 
 def test_the_page_of_one_annotator_is_out_of_reach_for_another_with_the_same_session() -> None:
     pages = TabStates()
-    assert pages.of("alice", "session") is pages.of("alice", "session")
-    assert pages.of("alice", "session") is not pages.of("bob", "session")
+    assert pages.get_or_create("alice", "session") is pages.get_or_create("alice", "session")
+    assert pages.get_or_create("alice", "session") is not pages.get_or_create("bob", "session")

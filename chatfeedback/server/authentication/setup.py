@@ -67,9 +67,9 @@ class AuthSetup:
         )
         self.sign_in = SignIn(
             token_for=self._token_for,
-            several=settings.auth != "none",
-            signs_in=settings.auth in ("password", "oidc"),
-            passwords=settings.auth == "password",
+            multi_user=settings.auth != "none",
+            has_sessions=settings.auth in ("password", "oidc"),
+            has_passwords=settings.auth == "password",
         )
         self._provider = _provider(settings)
         templates.configure(settings.title)
@@ -114,7 +114,7 @@ class AuthSetup:
                     session_seconds=seconds,
                 )
             )
-        signs_in = self.sign_in.signs_in
+        signs_in = self.sign_in.has_sessions
         router.include_router(session_routes(self.auth_service, self._forms, self._consent, signs_in=signs_in))
 
         if not signs_in:

@@ -1,1 +1,1 @@
-"""The Analytics tab."""
+"""Analytics tab."""

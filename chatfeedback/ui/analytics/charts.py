@@ -1,8 +1,8 @@
-"""Charts as HTML: data in, a string out. No Gradio, no script, no outside request; whatever is shown is escaped.
+"""Charts as HTML: pure functions from data to an escaped string. No Gradio, no script, no external request.
 
-The browser lays bars out in per cent, and all writing is HTML: a chart is as wide as its place, and its writing is
-never stretched or shrunk with it. Colours are variables of assets/analytics.css, which follow the theme. Bars start
-at zero. Each chart says its numbers in words (`aria-label`) and shows them as a table below it.
+Bars are laid out in per cent and labels are HTML: a chart fills its column, and its text is never stretched. Colours
+are variables of assets/analytics.css, which follow the theme. Bars start at zero. Each chart has its numbers in words
+(`aria-label`) and as a table below it.
 """
 
 from __future__ import annotations
@@ -13,55 +13,44 @@ from typing import NamedTuple
 
 import pandas as pd
 
-NOTHING = "–"
+from chatfeedback.analytics.formatting import number, percent
+
 MAX_ROWS = 20
-"""Of a chart with names; its table has all."""
+"""Rows of a chart by model or reason; its table has all of them."""
 _RATINGS = {"like": "Likes", "dislike": "Dislikes", None: "Without a thumb"}
 
 
 class Card(NamedTuple):
-    """A headline figure; `detail` says what it is made of."""
+    """Headline figure; `detail` explains its calculation."""
 
     name: str
     value: str
     detail: str
 
 
-def number(value: int) -> str:
-    return f"{value:,}"
-
-
-def percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{share:.1%}"
-
-
-def seconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2f} s" if value < 10 else f"{value:,.1f} s"
-
-
 def reason_label(code: str, labels: Mapping[str, str]) -> str:
-    """The reason as people read it; a code without a label is shown as it is, with spaces."""
+    """Return the label of a reason; for a code without a label, the code with spaces."""
     return labels.get(code) or code.replace("_", " ").capitalize()
 
 
 def cards(figures: Iterable[Card]) -> str:
-    """A grid of headline figures."""
-    shown = "".join(
+    """Return a grid of headline figures."""
+    items = "".join(
         f'<div class="cf-card"><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(detail)}</small></dd></div>'
         for name, value, detail in figures
     )
-    return f'<dl class="cf-cards">{shown}</dl>'
+    return f'<dl class="cf-cards">{items}</dl>'
 
 
 def by_model(models: pd.DataFrame) -> str:
-    """The like rate of each model with its 95 % interval; `models` as `analytics.feedback.by_model` gives them."""
+    """Return the chart of like rates with 95 % intervals. `models`: from `analytics.figures.feedback.by_model`."""
     title = "Like rate by model"
     if not len(models):
-        return figure(title, "", nothing("No likes or dislikes in this selection yet."))
-    rows, spoken, cells = [], [], []
+        return figure(title, "", placeholder("No likes or dislikes in this selection yet."))
+    rows, descriptions, cells = [], [], []
     for model, likes, dislikes, n, rate, low, high in models.itertuples(index=False):
         interval = f"{low * 100:.1f}–{high * 100:.1f}%"
-        spoken.append(f"{model} {percent(rate)}, interval {interval}, n = {number(n)}")
+        descriptions.append(f"{model} {percent(rate)}, interval {interval}, n = {number(n)}")
         cells.append((model, number(likes), number(dislikes), percent(rate), percent(low), percent(high)))
         rows.append(
             f'<div class="cf-row"><div class="cf-name">{escape(model)}</div><div class="cf-track">'
@@ -71,66 +60,69 @@ def by_model(models: pd.DataFrame) -> str:
         )
     ticks = "".join(f'<span style="left:{tick}%">{tick}%</span>' for tick in (0, 25, 50, 75, 100))
     chart = (
-        f'<div class="cf-rates" role="img" aria-label="{escape("; ".join(spoken[:MAX_ROWS]))}">'
+        f'<div class="cf-rates" role="img" aria-label="{escape("; ".join(descriptions[:MAX_ROWS]))}">'
         f'{"".join(rows[:MAX_ROWS])}<div class="cf-row cf-axis" aria-hidden="true"><div class="cf-track">{ticks}</div>'
         "</div></div>"
     )
-    note = f"Likes among likes and dislikes, with the 95% Wilson interval.{_cut(len(rows))}"
+    note = f"Likes among likes and dislikes, with the 95% Wilson interval.{_truncation_note(len(rows))}"
     return figure(title, note, chart, table(("Model", "Likes", "Dislikes", "Like rate", "From", "To"), cells))
 
 
-def reasons(given: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """How often each reason was given, grouped by rating; `given` as `analytics.feedback.reasons` gives it.
+def reasons(counts: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Return the chart of reasons, grouped by rating.
 
-    `labels` by code.
+    Args:
+        counts: Ratings per value and reason, from `analytics.figures.feedback.reasons`.
+        labels: Labels of the reasons, by code.
     """
-    if not len(given):
-        return figure("Reasons", "", nothing("No reasons in this selection yet."))
-    counts: dict[str | None, list[tuple[str, str, int]]] = {value: [] for value in _RATINGS}
-    for value, code, count in given.itertuples(index=False):
-        counts[value].append((reason_label(code, labels), code, count))
-    most = int(given["count"].max())
-    groups, spoken, cells = [], [], []
-    for value, found in counts.items():
-        if found:
-            rows = "".join(_reason(label, count, most, value) for label, _, count in found[:MAX_ROWS])
+    if not len(counts):
+        return figure("Reasons", "", placeholder("No reasons in this selection yet."))
+    by_rating: dict[str | None, list[tuple[str, str, int]]] = {value: [] for value in _RATINGS}
+    for value, code, count in counts.itertuples(index=False):
+        by_rating[value].append((reason_label(code, labels), code, count))
+    highest = int(counts["count"].max())
+    groups, descriptions, cells = [], [], []
+    for value, entries in by_rating.items():
+        if entries:
+            rows = "".join(_reason_row(label, count, highest, value) for label, _, count in entries[:MAX_ROWS])
             groups.append(f'<section class="cf-reasons"><h4>{_RATINGS[value]}</h4>{rows}</section>')
-            listed = ", ".join(f"{label} {number(count)}" for label, _, count in found[:MAX_ROWS])
-            spoken.append(f"{_RATINGS[value]}: {listed}")
-            cells += [(_RATINGS[value], label, code, number(count)) for label, code, count in found]
-    chart = f'<div role="img" aria-label="{escape("; ".join(spoken))}">{"".join(groups)}</div>'
-    note = f"Number of ratings that give each reason; one may give several.{_cut(max(map(len, counts.values())))}"
+            listed = ", ".join(f"{label} {number(count)}" for label, _, count in entries[:MAX_ROWS])
+            descriptions.append(f"{_RATINGS[value]}: {listed}")
+            cells += [(_RATINGS[value], label, code, number(count)) for label, code, count in entries]
+    chart = f'<div role="img" aria-label="{escape("; ".join(descriptions))}">{"".join(groups)}</div>'
+    longest = max(map(len, by_rating.values()))
+    note = f"Number of ratings that give each reason; one may give several.{_truncation_note(longest)}"
     return figure("Reasons", note, chart, table(("Rating", "Reason", "Code", "Number"), cells))
 
 
-def _reason(label: str, count: int, most: int, value: str | None) -> str:
+def _reason_row(label: str, count: int, highest: int, value: str | None) -> str:
     return (
         f'<div class="cf-row"><div class="cf-name">{escape(label)}</div><div class="cf-track">'
-        f'<span class="cf-bar cf-{value or "neither"}" style="width:{count / most:.2%}"></span></div>'
+        f'<span class="cf-bar cf-{value or "neither"}" style="width:{count / highest:.2%}"></span></div>'
         f'<div class="cf-value"><b>{number(count)}</b></div></div>'
     )
 
 
-def _cut(rows: int) -> str:
+def _truncation_note(rows: int) -> str:
     return f" The first {MAX_ROWS}; the table has all {number(rows)}." if rows > MAX_ROWS else ""
 
 
-# What all charts are made of
+# Parts of all charts
 
 
 def figure(title: str, note: str, *content: str) -> str:
-    """A chart in its frame, below its title and a sentence on what is drawn; the contents are HTML."""
+    """Return a framed chart with its title and a note. `content`: HTML."""
     caption = f"<h3>{escape(title)}</h3>" + (f"<p>{escape(note)}</p>" if note else "")
     return f'<figure class="cf-chart"><figcaption>{caption}</figcaption>{"".join(content)}</figure>'
 
 
-def nothing(sentence: str) -> str:
-    """What stands in the place of a chart of nothing."""
+def placeholder(sentence: str) -> str:
+    """Return the sentence in place of an empty chart."""
     return f'<p class="cf-nothing">{escape(sentence)}</p>'
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The numbers of a chart, folded away; the first column names the row."""
+    """Return the numbers of a chart as a collapsed table; the first column is the header of the row."""
     head = "".join(f'<th scope="col">{escape(header)}</th>' for header in headers)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'

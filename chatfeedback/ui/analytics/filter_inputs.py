@@ -1,4 +1,4 @@
-"""What was chosen on the Analytics tab as filters, narrowed down to what the role shows."""
+"""Filters from the inputs of the Analytics tab, restricted to the data that the person's role may see."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from chatfeedback.errors import InputError
 from chatfeedback.query.filters import ResolvedFilters
 
 YEARS = (2000, 2100)
+"""First and last year of a valid day."""
 
 
-def scoped(person: Person, filters: ResolvedFilters) -> ResolvedFilters:
-    """The filters, narrowed down to the person's own where the role shows no more."""
+def restrict_to_role(person: Person, filters: ResolvedFilters) -> ResolvedFilters:
+    """Return the filters; without the permission to see all data, restricted to the person's own."""
     return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator_id=person.annotator_id)
 
 
-def filters_from(since: object, until: object, model: str | None, annotator: str | None) -> ResolvedFilters:
-    """The filters that were chosen; both days are days of UTC and belong to the time. Raises InputError."""
-    first, last = _day(since), _day(until)
+def parse_filters(since: object, until: object, model: str | None, annotator: str | None) -> ResolvedFilters:
+    """Return the filters for two days in UTC, both inclusive, a model and an annotator id. Raises InputError."""
+    first, last = _parse_day(since), _parse_day(until)
     if first and last and first > last:
         raise InputError("The first day must not be after the last one.")
     return ResolvedFilters(
@@ -30,7 +31,7 @@ def filters_from(since: object, until: object, model: str | None, annotator: str
     )
 
 
-def _day(text: object) -> date | None:
+def _parse_day(text: object) -> date | None:
     text = str(text or "").strip()
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""What is where on the Analytics tab. Built inside the tab's context; nothing is wired here."""
+"""Layout of the Analytics tab, built inside the tab's context; `build_analytics` wires the events."""
 
 from __future__ import annotations
 
@@ -11,69 +11,70 @@ from chatfeedback.ui.assets import ASSETS
 from chatfeedback.ui.chat.messages import lay_out_messages
 
 LIVE_SECONDS = 5.0
+"""Refresh interval while Live is checked."""
 ALL_MODELS = ("All models", "")
-EVERYBODY = ("Everybody", "")
+ALL_ANNOTATORS = ("Everybody", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a page shows; the number of a row that it sends means something only together with this."""
+class DashboardView:
+    """Rendered state of the tab; a row number from the page has a meaning only together with it."""
 
     filters: ResolvedFilters = field(default_factory=ResolvedFilters)
     position: int = -1
-    """Of the newest event in the figures; -1 before the first drawing."""
+    """Position of the newest event in the figures; -1 before the first render."""
     offset: int = 0
-    """Of the first row of the table."""
+    """Offset of the first row of the table."""
     rows: tuple[tuple[str, str, str], ...] = ()
-    """Conversation, message and annotator id of each row of the table."""
+    """Conversation id, message id and annotator id of each row of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Everything on the Analytics tab that is used or drawn."""
+    """Components of the Analytics tab."""
 
-    shown: gr.State
-    """A `Shown`."""
+    view: gr.State
+    """A `DashboardView`."""
     since: gr.HTML
-    """Its value is a day as in 2026-11-20, or empty."""
+    """First day, in the format 2026-11-20, or empty."""
     until: gr.HTML
-    """The last day that belongs to the time."""
+    """Last day, inclusive."""
     model: gr.Dropdown
     annotator: gr.Dropdown
     refresh: gr.Button
     live: gr.Checkbox
     timer: gr.Timer
-    drawn_at: gr.HTML
+    as_of: gr.HTML
     download: gr.HTML
     cards: gr.HTML
     per_day: gr.HTML
     by_model: gr.HTML
     reasons: gr.HTML
     table: gr.HTML
-    pages: gr.Row
+    pagination: gr.Row
     newer: gr.Button
-    range: gr.HTML
+    row_range: gr.HTML
     older: gr.Button
-    side: gr.Column
-    about: gr.HTML
+    side_panel: gr.Column
+    summary: gr.HTML
     chatbot: gr.Chatbot
     messages: gr.HTML
-    """The HTML of the chatbot's messages (chatfeedback.ui.chat.messages)."""
+    """HTML of the chatbot's messages (`ui/chat/messages.py`)."""
     close: gr.Button
 
 
 def lay_out_analytics() -> Components:
-    """The whole tab, from the top down."""
+    """Lay out the whole tab, from top to bottom."""
     with gr.Row(elem_id="analytics-filters"):
-        since, until = _day("From", "analytics-since"), _day("To", "analytics-until")
+        since, until = _date_input("From", "analytics-since"), _date_input("To", "analytics-until")
         model = gr.Dropdown([ALL_MODELS], value="", label="Model", interactive=True, elem_id="analytics-model")
         annotator = gr.Dropdown(
-            [EVERYBODY], value="", label="Annotator", interactive=True, elem_id="analytics-annotator"
+            [ALL_ANNOTATORS], value="", label="Annotator", interactive=True, elem_id="analytics-annotator"
         )
     with gr.Row(elem_id="analytics-actions"):
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=96, elem_id="analytics-refresh")
         live = gr.Checkbox(label="Live", container=False, elem_id="analytics-live")
-        drawn_at = gr.HTML(elem_id="analytics-drawn-at")
+        as_of = gr.HTML(elem_id="analytics-drawn-at")
     download = gr.HTML(elem_id="analytics-download")
     cards = gr.HTML(elem_id="analytics-cards")
     per_day = gr.HTML(elem_id="analytics-per-day")
@@ -82,13 +83,13 @@ def lay_out_analytics() -> Components:
         reasons = gr.HTML(elem_id="analytics-reasons", min_width=320)
     gr.HTML('<h3 class="cf-heading">Latest feedback</h3>')
     table = gr.HTML(elem_id="analytics-feedback", js_on_load=(ASSETS / "feedback.js").read_text())
-    with gr.Row(visible=False, elem_id="analytics-pages") as pages:
+    with gr.Row(visible=False, elem_id="analytics-pages") as pagination:
         newer = gr.Button("‹ Newer", size="sm", scale=0, min_width=110, elem_id="analytics-newer")
-        range_ = gr.HTML(elem_id="analytics-range")
+        row_range = gr.HTML(elem_id="analytics-range")
         older = gr.Button("Older ›", size="sm", scale=0, min_width=110, elem_id="analytics-older")
-    side, about, (chatbot, messages), close = _side()
+    side_panel, summary, (chatbot, messages), close = _side_panel()
     return Components(
-        shown=gr.State(Shown()),
+        view=gr.State(DashboardView()),
         since=since,
         until=until,
         model=model,
@@ -96,27 +97,27 @@ def lay_out_analytics() -> Components:
         refresh=refresh,
         live=live,
         timer=gr.Timer(LIVE_SECONDS, active=False),
-        drawn_at=drawn_at,
+        as_of=as_of,
         download=download,
         cards=cards,
         per_day=per_day,
         by_model=by_model,
         reasons=reasons,
         table=table,
-        pages=pages,
+        pagination=pagination,
         newer=newer,
-        range=range_,
+        row_range=row_range,
         older=older,
-        side=side,
-        about=about,
+        side_panel=side_panel,
+        summary=summary,
         chatbot=chatbot,
         messages=messages,
         close=close,
     )
 
 
-def _day(label: str, elem_id: str) -> gr.HTML:
-    """The browser's own field for a day: it speaks the reader's language, and works by keyboard and by touch."""
+def _date_input(label: str, elem_id: str) -> gr.HTML:
+    """Return the native date input, which is localised and works by keyboard and touch."""
     return gr.HTML(
         "",
         html_template=f'<label class="cf-day"><span>{label}</span><input type="date" value="${{value}}"></label>',
@@ -126,11 +127,13 @@ def _day(label: str, elem_id: str) -> gr.HTML:
     )
 
 
-def _side() -> tuple[gr.Column, gr.HTML, tuple[gr.Chatbot, gr.HTML], gr.Button]:
-    """The panel beside the page in which a conversation is read."""
-    with gr.Column(visible=False, elem_id="analytics-side") as side:
+def _side_panel() -> tuple[gr.Column, gr.HTML, tuple[gr.Chatbot, gr.HTML], gr.Button]:
+    """Lay out the side panel that shows one conversation."""
+    with gr.Column(visible=False, elem_id="analytics-side") as side_panel:
         with gr.Row(elem_classes="cf-panel-head", equal_height=True):
-            about = gr.HTML(elem_id="analytics-about")
+            summary = gr.HTML(elem_id="analytics-about")
             close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="analytics-close")
-        chatbot = lay_out_messages("analytics-conversation", label="Conversation", buttons=[], feedback_options=None)
-    return side, about, chatbot, close
+        chatbot_and_messages = lay_out_messages(
+            "analytics-conversation", label="Conversation", buttons=[], feedback_options=None
+        )
+    return side_panel, summary, chatbot_and_messages, close

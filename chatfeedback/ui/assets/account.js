@@ -1,4 +1,4 @@
-// A person who may not chat begins with the figures.
+// A person who may not chat starts on the Analytics tab.
 watch("value", () => {
   if (element.querySelector("nav[data-begins]")) trigger("click");
 });

@@ -1,4 +1,4 @@
-// The address names the conversation on the screen, so that a reload, a link and a reconnect bring it back.
+// Keep the conversation id in the URL, so that a reload, a link and a reconnect restore the conversation.
 const show = () => {
   const url = new URL(window.location.href);
   if ((url.searchParams.get("conversation") ?? "") === (props.value ?? "")) return;

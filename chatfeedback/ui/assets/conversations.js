@@ -1,4 +1,4 @@
-// The list of conversations: one listener for all its buttons.
+// List of conversations: one delegated listener for all buttons.
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-conversation]");
   if (button) trigger("select", { conversation: button.dataset.conversation });

@@ -1,4 +1,4 @@
-// A field for a day: its value is that of the component.
+// Date input: its value is the value of the component.
 element.addEventListener("change", (event) => {
   props.value = event.target.value;
   trigger("input");

@@ -1,4 +1,4 @@
-// The table of feedback: a click anywhere on a row opens its conversation, as its button does; Escape closes it.
+// Feedback table: a click anywhere on a row opens its conversation, like its button; Escape closes it.
 element.addEventListener("click", (event) => {
   const button = event.target.closest("tr")?.querySelector("button[data-row]");
   if (!button || window.getSelection()?.toString()) return;

@@ -1,11 +1,10 @@
-// Another tab, browser or replica may change the conversation on the screen. The page asks for its version every few
-// seconds while it can be seen, and has itself painted again when that is newer than what it shows. What it does itself
-// comes with the new version. Nothing is asked while a reply is written, which is followed anyway, or a message is
-// edited, or feedback is on its way.
+// Polling for changes by another tab, browser or replica. A visible page asks for the version of its conversation every
+// few seconds and requests a render if that is newer than the rendered version. Updates from the page's own actions
+// carry the new version. There is no polling while a reply streams, a message is edited, or feedback is in flight.
 (() => {
-  const EVERY = 3000, LONGEST = 60_000; // milliseconds; each failure doubles the pause
+  const EVERY = 3000, LONGEST = 60_000; // milliseconds; each failure doubles the pause (backoff)
   const BUSY = "#chatbot textarea.edit-textarea, #prompt .stop-button, #prompt [data-testid='stop-button']";
-  let now = ""; // the conversation and the version that are painted
+  let now = ""; // rendered conversation and version, separated by a blank
   let send = null;
   let pause = EVERY;
   let timer = 0;

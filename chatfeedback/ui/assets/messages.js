@@ -1,10 +1,10 @@
-// Draws the messages. The server sends the HTML of each (ui/chat/markdown.py), block by block; Gradio's chatbot has the
-// stored texts, for Copy and for editing, and what it would show of them is hidden (chat.css).
+// Renders the messages. The server sends the HTML of each, block by block (ui/chat/markdown.py). Gradio's chatbot holds
+// the stored texts for Copy and Edit; its own rendering of them is hidden (chat.css).
 (() => {
-  const drawn = new Map(); // for each chatbot: what is to be seen of its messages
-  const blocksOf = new WeakMap(); // for each message on the screen: the blocks that it shows
+  const drawn = new Map(); // rendered messages, by selector of the chatbot
+  const blocksOf = new WeakMap(); // HTML blocks of each message element
 
-  // KaTeX comes when the first formula does. Where it cannot be had, formulas stay as they were written.
+  // KaTeX is loaded with the first formula. If it cannot be loaded, formulas stay as written.
   let katex = null;
   const loadKatex = () => {
     const [script, style] = document.querySelector("meta[name=chatfeedback-katex]")?.content.split(" ") ?? [];
@@ -39,7 +39,7 @@
   const drawMessage = (row, { id, blocks, sentence }) => {
     row.dataset.message = id;
     const content = row.querySelector(".message-content");
-    if (!content) return; // it is being edited
+    if (!content) return; // the message is being edited
     let message = content.querySelector(":scope > .cf-message");
     if (!message) {
       message = Object.assign(document.createElement("div"), { className: "cf-message" });
@@ -56,11 +56,11 @@
 
   const draw = (chatbot, messages) => {
     drawn.set(chatbot, messages ?? []);
-    setTimeout(() => drawAll(chatbot)); // the chatbot has the same update in this turn: what is seen can be pressed then
+    setTimeout(() => drawAll(chatbot)); // after the chatbot has applied the same update, so that its buttons fit
   };
 
-  // What the chatbot changes is drawn over at once, before it can be seen: new texts, and a message that is made anew
-  // when it has been edited.
+  // Render again after each change by the chatbot, before the next paint: new texts, and the new element of an edited
+  // message.
   new MutationObserver((changes) => {
     for (const chatbot of drawn.keys()) {
       const root = document.querySelector(chatbot);
@@ -69,8 +69,8 @@
     }
   }).observe(document.documentElement, { childList: true, subtree: true });
 
-  // Who selects a text to copy it wants no panel for it. A click that may be the first of a double click, which selects
-  // a word, waits for the second. One of the keyboard has no `detail`, as the one that was waited for.
+  // A text selection must not open the panel. A click that may be the first of a double click, which selects a word,
+  // waits for the second. A click by keyboard has no `detail`; nor has the delayed click.
   const DOUBLE_CLICK = 250; // milliseconds
   let waiting = 0;
   document.addEventListener("click", (event) => {
@@ -85,18 +85,18 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.(".cf-copy");
     if (!button) return;
-    event.stopPropagation(); // it opens no panel
+    event.stopPropagation(); // must not open the panel
     await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
     button.classList.add("cf-copied");
     setTimeout(() => button.classList.remove("cf-copied"), 2000);
   }, true);
 
-  // The message whose text or button was clicked last: by the time of the answer, another one may stand there.
+  // Id of the message that was clicked last: another message may be there when the server handles the click.
   let clicked = "";
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("#chatbot")) return;
     const rows = [...document.querySelectorAll("#chatbot .message-row")];
-    // The buttons of a message come after its row.
+    // The buttons of a message follow its row.
     const isBefore = (row) => row.compareDocumentPosition(event.target) & Node.DOCUMENT_POSITION_FOLLOWING;
     clicked = rows.findLast(isBefore)?.dataset.message ?? "";
   }, true);

@@ -1,7 +1,7 @@
-// What Gradio leaves out: drafts, keyboards and screen readers.
+// Page behaviour that Gradio lacks: drafts, keyboard use and screen readers.
 (() => {
-  // What is typed and not sent: it survives a reload, and what is typed while a prompt is on its way stays. It is
-  // kept for whoever typed it: the next one who signs in at this browser does not get it.
+  // Draft: text that is typed and not sent. It survives a reload, and typing while a prompt is in flight stays. It is
+  // stored with the id of its person: another person who signs in at this browser does not get it.
   const box = () => document.querySelector("#prompt textarea");
   const put = (into, text) => {
     const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
@@ -10,8 +10,8 @@
   };
   const type = (text) => put(box(), text);
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
-  // Each prompt has an id of its own, made here and sent with it: of what comes twice with one id, the server stores one.
-  // When the content of the box changes it is another prompt. crypto.randomUUID is not there on a page over plain http.
+  // Idempotency key of a prompt: of several calls with the same id, the server stores one. A change of the text in the
+  // box makes a new prompt. crypto.randomUUID does not exist on a page over plain http.
   const prompt = { text: null, id: "" };
   const digits = (byte) => byte.toString(16).padStart(2, "0");
   const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), digits).join("");
@@ -20,10 +20,10 @@
     return prompt.id;
   };
   let restored = false;
-  const entered = []; // what stood in the box at each Enter that Gradio has not come to yet
+  const entered = []; // text of the box at each Enter that Gradio has not handled yet
   const draft = {
     put,
-    // With the id: what was stored before the page was loaded again, and is sent once more, is known by it.
+    // With the id: a prompt that was stored before a reload and is sent again is recognised by it.
     keep: (text) => {
       const kept = [person(), text ?? "", text === prompt.text ? prompt.id : ""];
       if (restored) sessionStorage.setItem("chatfeedback:typed", JSON.stringify(kept));
@@ -37,7 +37,7 @@
         type(kept);
       } else draft.keep(box().value);
     },
-    // What stood in the box when Enter was pressed: Gradio looks later, when something else may be typed already.
+    // Return the text at the time of Enter: Gradio reads the box later, when other text may be in it.
     send: (text) => {
       while (entered.length && performance.now() - entered[0].at >= 1000) entered.shift();
       const sending = entered.shift() ?? { text, id: idOf(text) };
@@ -45,35 +45,35 @@
       chatfeedback.scroll.follow();
       return sending;
     },
-    // What was stored leaves the box; what has been typed or corrected since does not. The store replaces what no
-    // database takes.
+    // Remove the stored prompt from the box, but no text that was typed or corrected since. The store replaces
+    // characters that no database accepts.
     sent: (stored) => {
       if (box()?.value.toWellFormed().replaceAll("\0", "\ufffd") === stored) type("");
     },
   };
-  // Numbers the states of a comment: on a busy machine they may overtake each other on their way.
+  // Sequence number of comments: on a busy machine, calls may overtake each other.
   let typed = 0;
   Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
-  // What Undo gives back is another prompt when it is sent again, also with the same text in the box.
+  // The prompt that Undo puts back is a new prompt when it is sent again, even with the same text.
   document.addEventListener("click", (event) => {
     if (event.target.closest?.('#chatbot button[aria-label="Undo"]')) prompt.text = null;
   }, true);
 
-  // On a phone the list of conversations covers the page: it goes when something was chosen in it.
+  // On a phone the list of conversations covers the page: close it after a choice.
   document.addEventListener("click", (event) => {
     const chosen = event.target.closest?.("#new-conversation, #conversations button[data-conversation]");
     if (chosen && window.innerWidth < 1024) document.querySelector("#sidebar.open .toggle-button")?.click();
   });
 
-  // A message that is opened for editing is shown with the buttons that end it.
+  // Scroll to the buttons of a message that is opened for editing.
   let editing = null;
   const showEditing = () => {
     const now = document.querySelector("#chatbot textarea.edit-textarea");
     if (now && now !== editing) {
-      now.dataset.opened = now.value; // what is left as it was is no edit (unsaved.js)
+      now.dataset.opened = now.value; // an unchanged text is no edit (unsaved.js)
       document.querySelector('#chatbot button[aria-label="Cancel"]')?.scrollIntoView({ block: "nearest" });
     }
     editing = now;
@@ -88,7 +88,7 @@
     for (const [id, name] of Object.entries(names)) {
       document.querySelector(`#prompt [data-testid="${id}"], #prompt .${id}`)?.setAttribute("aria-label", name);
     }
-    // Replies can be reached with Tab; Enter or Space opens their feedback as a click does.
+    // Replies are in the tab order; Enter or Space opens the feedback panel, like a click.
     for (const reply of document.querySelectorAll('#chatbot [data-testid="bot"]:not([tabindex])')) {
       reply.tabIndex = 0;
     }
@@ -97,7 +97,7 @@
       if (button.dataset.conversation === open) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
-    // Times are in the reader's own zone.
+    // Show times in the reader's time zone.
     for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
       const instant = new Date(time.dateTime);
       time.title = time.textContent;
@@ -118,7 +118,7 @@
     }
   });
   document.addEventListener("keydown", (event) => {
-    // Gradio lets Enter choose a reason too, and then tells of the opposite.
+    // Gradio lets Enter toggle a reason too, but then reports the opposite.
     if (event.key === "Enter" && event.target.matches?.("#feedback-reasons input")) {
       event.preventDefault();
       event.stopPropagation();
@@ -130,21 +130,21 @@
   document.addEventListener("input", (event) => {
     if (event.target === box()) {
       idOf(box().value);
-      draft.keep(box().value); // Gradio tells of it later, and not at all while it is in trouble
+      draft.keep(box().value); // Gradio reports it later, and not at all after an error
     }
-    // When Gradio has taken the new text over.
+    // After Gradio has taken over the new text.
     const tell = () => document.querySelector("#feedback-typed")?.click();
     if (!event.target.matches?.("#feedback-comment textarea")) return;
     if (chatfeedback.unsaved.type()) setTimeout(tell);
   });
 
-  // What got no answer to its end, for one because the server ended in the middle of it, Gradio covers with an error
-  // that takes every click. All there is to show is in the store, so the page is loaded again.
+  // Gradio covers the outputs of a call that did not finish, as at a shutdown of the server, with an error that
+  // intercepts every click. The store has everything that the page shows, so reload the page.
   let recovering = false;
   const recover = async () => {
     if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;
     const last = Number(sessionStorage.getItem("chatfeedback:recovered"));
-    if (Date.now() - last < 30_000) return; // it did not help
+    if (Date.now() - last < 30_000) return; // the last reload did not help
     recovering = true;
     await chatfeedback.comeBack();
     sessionStorage.setItem("chatfeedback:recovered", Date.now());

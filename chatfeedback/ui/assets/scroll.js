@@ -1,12 +1,12 @@
-// Where the messages stand. Gradio goes to the end whenever a reply grows, also under somebody who reads further up.
-// Here the end is followed by whoever is at the end, or has just sent something or opened a conversation.
+// Scroll position of the messages. Gradio scrolls to the end whenever a reply grows, also for a person who reads
+// further up. This script follows the end only if the person is there, has just sent a prompt or opened a conversation.
 (() => {
   const NEAR = 60; // pixels
   const box = () => document.querySelector("#chatbot .bubble-wrap");
   const rows = () => [...document.querySelectorAll("#chatbot .message-row")];
   let following = true;
-  let last = 0; // where they stood
-  let earlier = null; // what was on the screen when earlier messages were asked for
+  let last = 0; // previous scroll position
+  let earlier = null; // number of messages and position before earlier messages were requested
   let before = "";
 
   const follow = () => { following = true; settle(); };
@@ -28,18 +28,18 @@
     }
   };
 
-  // A scroll event does not bubble, but is seen on its way down.
+  // A scroll event does not bubble, so listen in the capture phase.
   document.addEventListener("scroll", (event) => {
     const messages = event.target;
     if (messages !== box()) return;
-    // Only who goes up leaves the end: that it moves away from somebody who stays is a reply that grows.
+    // Only scrolling up leaves the end. If the end moves away from the position, the reply has grown.
     if (messages.scrollHeight - messages.scrollTop - messages.clientHeight < NEAR) following = true;
     else if (messages.scrollTop < last) following = false;
     last = messages.scrollTop;
   }, true);
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("#earlier") || !box() || !rows().length) return;
-    // The message that is the first now stays where it is, or comes to the middle when it is out of sight.
+    // Keep the first message at its position, or move it to the middle if it is out of sight.
     const top = rows()[0].getBoundingClientRect().top - box().getBoundingClientRect().top;
     earlier = { count: rows().length, top: top > -40 ? top : box().clientHeight / 2 };
     following = false;
@@ -47,7 +47,7 @@
 
   const sizes = new ResizeObserver(() => settle());
   const watch = () => {
-    for (const element of [box(), ...rows()]) if (element) sizes.observe(element); // what is observed already stays so
+    for (const element of [box(), ...rows()]) if (element) sizes.observe(element); // observing an element again has no effect
     settle();
   };
   Object.assign(window.chatfeedback, { scroll: { follow, watch } });

@@ -1,27 +1,29 @@
-// The transport: the one wrapper of `window.fetch`, and all that the page's scripts know of Gradio's protocol.
+// Transport: the only wrapper of `window.fetch`, and the only script that depends on Gradio's protocol.
 //
-// Requests pass four layers, whatever the order in which the scripts register them: feedback that is not saved yet
-// (unsaved.js), the stream of answers (below), the session (session.js), the outage of the database (outage.js). A layer
-// is a function of a resource, its options, and the next layer, and returns a promise of the response, as fetch does.
+// Requests pass through four layers (middleware), in a fixed order: unsaved feedback (unsaved.js), the event stream
+// (below), the session (session.js), the outage of the database (outage.js). A layer is a function of a resource, its
+// options and the next layer, and returns a promise of the response, as fetch does.
 //
-// The stream over which Gradio 6.31 sends all answers to a page, as the page and the server need it.
+// Event stream: Gradio 6.31 sends all responses to a page over one stream of server-sent events.
 //
-// The server ends the stream when nothing is left to be answered, and says so; the page then opens another one with the
-// next thing that it sends. In between, three things would go wrong:
-// - The page cuts off the stream that is ending anyway. A server that has not quite ended it takes that for a page that
-//   is gone, and forgets what the page has sent meanwhile. So the stream is read to its end.
-// - What is sent in that very moment would wait for a stream until something else is sent (the page believes that it
-//   has one): so something else is sent.
-// - When the answer went out over the stream that is just ending, the page opens another one all the same, which would
-//   stay open with nothing to send: so it gets one that ends at once. A server that has forgotten the page answers 404,
-//   which the page would take for a lost connection, and load itself again: it gets the same.
-// And when the stream breaks, the page tells all that waits for an answer, and then believes for ever that it has a
-// stream; when it ends without a word, the page does not even tell. What is sent next would never be answered. So such a
-// stream says that the connection is broken, and that it ends.
-// And an event that has sent updates repeats the last one when it ends. A busy page draws that when something else is
-// there already, such as the beginning of the next reply: so the repetition is taken out.
-// And the page shows a click on a thumb by itself. What an earlier click leads to, and comes after it, would take it
-// back, and a third click would mean something else than what was seen: so it is taken out too.
+// The server ends the stream when no event is left to answer, with a `close_stream` message; the page opens another one
+// with its next call. This layer repairs three faults in between:
+// - The page aborts the ending stream. A server that has not quite ended it takes that for a closed page, and drops the
+//   calls that the page has sent meanwhile. So the stream is read to its end.
+// - A call at that moment would get its response only after another call, because the page assumes that it has a
+//   stream. So another call is sent (`wake`).
+// - If the response went out over the ending stream, the page still opens another stream, which would stay open with
+//   nothing to send. So it gets a stream that ends at once. A server that has dropped the page answers 404, which the
+//   page would take for a lost connection and reload: it gets the same stream.
+//
+// It also repairs three faults of an open stream:
+// - When the stream breaks, the page reports an error for all waiting events, and then assumes for ever that it has a
+//   stream. When the stream ends without `close_stream`, it does not even report. The next call would never be answered.
+//   So such a stream gets a `broken_connection` and a `close_stream` message.
+// - An event that has sent updates repeats the last one at its end. A busy page renders the repetition when something
+//   else is there already, such as the start of the next reply. So the repetition is removed.
+// - The page itself shows a click on a thumb. A late update after an earlier click would take it back, and a third click
+//   would not mean what the person saw. So that update is removed too.
 (() => {
   const LAYERS = ["unsaved", "stream", "session", "outage"]; // from the page to the network
   const network = window.fetch.bind(window);
@@ -39,14 +41,14 @@
   };
 
   const JOIN = /\/gradio_api\/queue\/join$/, DATA = /\/gradio_api\/queue\/data$/;
-  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // by the latter Gradio asks whether a lost server is back
+  const WORK = /\/gradio_api\/(queue\/|app_id$)/; // Gradio polls `app_id` until a lost server is back
   const HEARTBEAT = /\/gradio_api\/heartbeat\//;
   const url = (resource) => new URL(resource.url ?? String(resource), document.baseURI);
   const isOwn = (resource) => url(resource).origin === window.location.origin;
   const isCall = (resource) => isOwn(resource) && JOIN.test(url(resource).pathname);
   const isWork = (resource) => isOwn(resource) && WORK.test(url(resource).pathname);
   const isHeartbeat = (resource) => isOwn(resource) && HEARTBEAT.test(url(resource).pathname);
-  // Return what a call carries: the `elem_id` of the component that it comes from, its inputs and its event.
+  // Parse a call: the `elem_id` of its trigger component, its inputs and its event data.
   const readCall = (options) => {
     const { trigger_id: trigger, data, event_data: event } = JSON.parse(options?.body || "{}");
     const component = window.gradio_config?.components.find(({ id }) => id === trigger);
@@ -55,17 +57,17 @@
   window.chatfeedback = { transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
 
   const wake = () => document.querySelector("#wake")?.click();
-  const LONGEST_END = 5000; // milliseconds that the server may take to end a stream that it has said it ends
+  const LONGEST_END = 5000; // milliseconds that the server may take to end a stream after `close_stream`
   const END = 'data: {"msg": "close_stream"}\n\n';
   const BROKEN = 'data: {"msg": "broken_connection", "message": "Connection errored out."}\n\n';
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const saying = (messages) => new Response(messages, { headers: { "Content-Type": "text/event-stream" } });
   const NO_CHANGE = { __type__: "update" };
-  const begun = new Set(); // the events of which the first of several updates has come
-  const clicked = new Map(); // of the event of each click on a thumb: which of them it was
-  const waiting = new Set(); // the events that were sent and are not answered, as far as is known: some are in vain
-  const answered = new Set(); // the events whose answer came before the page was told that they were sent
-  const failed = new Set(); // the events of which the server has said that their handler failed
+  const begun = new Set(); // events that have sent an update and may send more
+  const clicked = new Map(); // number of the click, by event of a click on a thumb
+  const waiting = new Set(); // events without a response so far; some never get one
+  const answered = new Set(); // events whose response came before that of their queue/join request
+  const failed = new Set(); // events whose handler failed, by the warning of the server
   let clicks = 0;
   let woken = -Infinity;
 
@@ -90,7 +92,7 @@
     return `data: ${JSON.stringify(told)}`;
   };
 
-  // Messages of the server, each of which ends with an empty line. It says when they end; if it does not, this does.
+  // Split the stream into messages, each ended by an empty line; append `close_stream` if the server did not send it.
   const messages = (read) => {
     let rest = "";
     let saidEnd = false;
@@ -99,7 +101,7 @@
         const piece = await read.read().catch(() => ({ done: true }));
         if (piece.done) {
           if (!saidEnd) {
-            await pause(50); // the page takes what has come in its next turn: what is answered is not broken
+            await pause(50); // the page handles received messages in its next task: answered events are not broken
             chatfeedback.unsaved.broken();
             page.enqueue(BROKEN + END);
           }
@@ -114,7 +116,7 @@
     });
   };
 
-  // The answer, without its connection: whoever stops reading it does not cut that off.
+  // Detach the response from its connection, so that the page does not abort it when it stops reading.
   const apart = (answer, left, connection) => {
     const reader = messages(answer.body.pipeThrough(new TextDecoderStream()).getReader()).getReader();
     const body = new ReadableStream({
@@ -153,12 +155,12 @@
     }
     if (performance.now() - woken > 1000) {
       woken = performance.now();
-      setTimeout(wake, 50); // for what may wait for an answer all the same
+      setTimeout(wake, 50); // for calls that may still wait for a response
     }
     return saying(END);
   };
 
-  // The page gets the answer when it is noted here: what it does next may be to open a stream.
+  // Record the event before the page gets the response, because the page may then open a stream.
   const join = async (resource, options, next) => {
     const isClick = readCall(options).event?.liked !== undefined;
     const click = isClick ? ++clicks : 0;

@@ -1,28 +1,28 @@
-// Feedback that the server has not answered yet. A thumb, a reason and a comment are noted in this tab when they are
-// sent, and crossed out when they are answered. What is left when the page is loaded again, because the session ended or
-// the connection was lost, is sent again: for the same person only, and when its conversation is on the screen. A page
-// that stays sends again by itself what did not reach the server: a part of a rating that is set twice changes nothing.
+// Unsaved feedback: an outbox in `sessionStorage`. A thumb, a reason or a comment is stored in this tab when it is
+// sent, and removed when it is answered. After a reload, because the session ended or the connection was lost, the rest
+// is sent again: only for the same person, and only with its conversation on the screen. A page that stays open retries
+// calls that did not reach the server. Retries are safe, because setting a part of a rating is idempotent.
 //
-// The line under the comment says "Saved" of what is answered, and something else of what is not.
+// The line under the comment shows "Saved" only for answered feedback.
 (() => {
   const KEY = "chatfeedback:unsaved";
-  const REASON = "reason "; // a part of a rating for each code
+  const REASON = "reason "; // prefix of the part for each code
   const { isCall, readCall, use } = chatfeedback.transport;
-  const LOST = 500; // from this status on, a call may be sent again
+  const LOST = 500; // from this HTTP status on, a call may be retried
   const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
   const LONGEST_PAUSE = 30_000;
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that takes every click
+  const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that intercepts every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   const open = () => new URL(window.location.href).searchParams.get("conversation");
   const messageAt = (index) => document.querySelectorAll("#chatbot .message-row")[index]?.dataset.message;
 
-  // Notes of an earlier document wait for `resume`; each is about one part of the rating of one message.
+  // Each note is one part of the rating of one message. Notes from before a reload wait for `resume`.
   let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ at: Date.now(), ...note, waits: true }));
-  const answers = new Map(); // whether they failed, of events that were answered before this page was told that they had been sent
+  const answers = new Map(); // failure flag, by event whose answer came before the response to its queue/join request
   let sent = 0;
-  const TYPING = 3; // seconds after a key
-  const typed = new Map(); // for each reply whose comment was changed and is not stored: when it was changed last
+  const TYPING = 3; // seconds after a key press
+  const typed = new Map(); // time of the last change of a comment that is not stored, by target
   let lastTyped = -Infinity;
   const store = () => {
     const kept = notes.filter((note) => note.person);
@@ -37,14 +37,14 @@
     tell();
   };
 
-  // What the server said last of each reply, while its panel was open. An answer may come when another panel is open.
+  // Last status line of each target. An answer may come when the panel is open for another reply.
   const said = new Map();
   let drawing = "";
   const tell = () => {
     tellAboutOthers();
     const drawn = document.querySelector("#feedback-saved [data-about]");
     if (!drawn) return;
-    // Gradio changes the element in place.
+    // Gradio changes the element in place, so compare its unique attribute.
     if (drawn.dataset.said !== drawing) hear(drawn);
     drawing = drawn.dataset.said;
     const about = panel();
@@ -60,7 +60,7 @@
     said.set(dataset.about, [role, textContent, "refused" in dataset]);
     const box = document.querySelector("#feedback-comment textarea");
     if (dataset.comment === undefined || dataset.about !== panel() || isBeingTyped() || box.value === dataset.comment) return;
-    isPainting = true; // it is no typing
+    isPainting = true; // not typed by the person
     chatfeedback.draft.put(box, dataset.comment);
     isPainting = false;
   };
@@ -85,7 +85,7 @@
     attributeFilter: ["data-said"],
   });
 
-  // Return what a call of a function says of a reply: which one, and what is wanted of the parts of its rating.
+  // Parse the feedback in a call: its target, and the new value of each part of the rating.
   const read = ({ source, data, event: told }) => {
     switch (source) {
       case "chatbot": {
@@ -122,7 +122,7 @@
     said.set(about, ["alert", `Not saved. ${sentence}`, part === "comment"]);
     tell();
   };
-  // `failed`: the handler told nothing of what became of it, because it failed itself.
+  // `failed`: the handler raised an unexpected error, so its answer has no status line.
   const answered = (event, failed) => {
     const mine = notes.filter((one) => one.event === event);
     for (const { about, part, typed: state } of mine) if (part === "comment" && typed.get(about) === state) typed.delete(about);
@@ -133,7 +133,7 @@
     if (notes.some((one) => one.call && !one.event)) answers.set(event, failed);
   };
 
-  let pause = 1000; // milliseconds, doubled each time it is in vain
+  let pause = 1000; // milliseconds, doubled after each failure (backoff)
   let trying = false;
   const lose = async (isLost) => {
     for (const one of notes) if (isLost(one)) one.lost = true;
@@ -160,7 +160,7 @@
     }
     if (!answer.ok) {
       drop((one) => one.call === call);
-      if (feedback.parts.value !== undefined) return answer; // Gradio says so, and the thumb is taken back
+      if (feedback.parts.value !== undefined) return answer; // Gradio reports the error, and the thumb is taken back
       refused({ about: feedback.about, part: Object.keys(feedback.parts)[0] }, await answer.text());
       return never();
     }
@@ -171,8 +171,8 @@
     return answer;
   });
 
-  // The text of an edit that was refused, or of a box for editing that is left open. It cannot be sent again by itself:
-  // what it would replace may be another message by then.
+  // Keep the text of a refused edit, or of an open edit box. It is not retried automatically, because the message at
+  // its place may be another one by then.
   const leave = (call) => {
     const { event: told } = readCall(call);
     const box = document.querySelector("#chatbot textarea.edit-textarea");
@@ -205,8 +205,8 @@
     }
   };
   const isBusy = () => notes.some((one) => !one.waits);
-  // Whether the comment in the open panel was changed by hand and is not stored. Otherwise it may be older than what is
-  // stored: then it is not to be sent, and may be painted over.
+  // True if the comment in the open panel was typed and is not stored. Otherwise it may be older than the stored one:
+  // then it is not sent, and may be overwritten.
   const isTyped = () => typed.has(panel()) || said.get(panel())?.[2] === true;
   const isBeingTyped = () => isTyped() || performance.now() - lastTyped < 1000 * TYPING;
   const type = () => {

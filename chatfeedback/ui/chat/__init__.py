@@ -1,1 +1,1 @@
-"""The Chat tab."""
+"""Chat tab."""

@@ -1,6 +1,6 @@
-"""The HTML of messages, kept from one painting of a page to the next.
+"""Cache of the rendered HTML of messages.
 
-A reply that grows costs what is new: its finished blocks are kept, and only the last one is drawn again.
+A growing reply is rendered incrementally: its finished blocks are cached, and only the last block is rendered again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from chatfeedback.ui.chat import markdown
 
 MAX_CHARACTERS = 20_000_000
-"""Characters of text whose HTML is kept."""
+"""Characters of text whose HTML is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,48 +20,48 @@ class _Drawing:
     growing: bool
     blocks: tuple[str, ...]
     finished: int
-    """Blocks that will not change any more while the text grows."""
+    """Number of blocks that no longer change while the text grows."""
     finished_text: int
-    """Characters of the text that these blocks show."""
+    """Number of characters of the text in these blocks."""
 
 
 class Drawings:
-    """The HTML of the messages that were drawn last, by their ids. For one thread: that of the event loop."""
+    """LRU cache of the HTML of messages, by message id. Not thread-safe: only for the thread of the event loop."""
 
     def __init__(self, limit: int = MAX_CHARACTERS) -> None:
         self._limit = limit
         self._characters = 0
-        self._drawn: OrderedDict[str, _Drawing] = OrderedDict()
+        self._by_id: OrderedDict[str, _Drawing] = OrderedDict()
 
     def blocks(self, message_id: str, text: str, *, growing: bool = False) -> list[str]:
-        """Return the HTML of a message, one string for each of its blocks.
+        """Return the HTML of a message, one string for each block.
 
-        `growing`: more text may follow. Its blocks are drawn one by one then, and drawn as a whole when it is complete:
-        only then a link can be defined after its use, or a list become loose by its last item.
+        `growing`: more text may follow. The blocks are then rendered one by one, and the complete text is rendered as a
+        whole: a link may be defined after its use, and the last item may make a list loose.
         """
-        known = self._drawn.get(message_id)
-        if known is None or known.text != text or known.growing != growing:
-            drawing = _grown(known, text) if growing else _Drawing(text, False, markdown.to_html(text), 0, 0)
-            self._keep(message_id, drawing)
-        self._drawn.move_to_end(message_id)
-        return list(self._drawn[message_id].blocks)
+        cached = self._by_id.get(message_id)
+        if cached is None or cached.text != text or cached.growing != growing:
+            drawing = _render_growing(cached, text) if growing else _Drawing(text, False, markdown.to_html(text), 0, 0)
+            self._store(message_id, drawing)
+        self._by_id.move_to_end(message_id)
+        return list(self._by_id[message_id].blocks)
 
-    def _keep(self, message_id: str, drawing: _Drawing) -> None:
-        if (before := self._drawn.pop(message_id, None)) is not None:
-            self._characters -= len(before.text)
-        self._drawn[message_id] = drawing
+    def _store(self, message_id: str, drawing: _Drawing) -> None:
+        if (replaced := self._by_id.pop(message_id, None)) is not None:
+            self._characters -= len(replaced.text)
+        self._by_id[message_id] = drawing
         self._characters += len(drawing.text)
-        while self._characters > self._limit and len(self._drawn) > 1:
-            _id, oldest = self._drawn.popitem(last=False)
+        while self._characters > self._limit and len(self._by_id) > 1:
+            _id, oldest = self._by_id.popitem(last=False)
             self._characters -= len(oldest.text)
 
 
-def _grown(known: _Drawing | None, text: str) -> _Drawing:
-    """Draw a text that goes on from another one, of which the finished blocks stay."""
+def _render_growing(cached: _Drawing | None, text: str) -> _Drawing:
+    """Render a growing text; reuse the finished blocks of its earlier rendering."""
     finished: tuple[str, ...] = ()
     begin = 0
-    if known is not None and known.growing and text.startswith(known.text[: known.finished_text]):
-        finished, begin = known.blocks[: known.finished], known.finished_text
+    if cached is not None and cached.growing and text.startswith(cached.text[: cached.finished_text]):
+        finished, begin = cached.blocks[: cached.finished], cached.finished_text
     if (start := markdown.last_block_start(text[begin:])) is not None:
         finished += markdown.to_html(text[begin : begin + start])
         begin += start

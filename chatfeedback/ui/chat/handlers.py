@@ -1,8 +1,8 @@
-"""The Chat tab: its layout, and one handler for each thing that a person can do.
+"""Handlers of the Chat tab, one for each action of a person.
 
-A handler finds out who asks, takes what was drawn from `gr.State`, calls the service, and lets `ChatView` paint what
-the store says. The chatbot's own value is never an input. A refusal is one sentence above the prompt, and nothing
-that was typed is lost.
+A handler identifies the person, reads the `ViewState` from `gr.State`, calls the service, and lets `ChatView` render
+the stored conversation. The chatbot's own value is never an input. A refusal is one sentence above the prompt, and no
+typed text is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllo
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import NEW_CONVERSATION, ChatService
 from chatfeedback.services.commands import NOT_OFFERED
-from chatfeedback.ui.account import who
+from chatfeedback.ui.account import current_person
 from chatfeedback.ui.actions import action
 from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.rendering import ViewState
@@ -30,12 +30,14 @@ from chatfeedback.ui.chat.tab_state import LISTED_STEP, RenderTurn, TabState, Ta
 from chatfeedback.ui.chat.view import ChatView, Components, Update, Updates, alert
 from chatfeedback.ui.shapes import CLICK, STATE, TEXT, ConversationSelected, EditEvent, MoreRequested, Shape
 
-Act = Callable[[str, ViewState], Awaitable[Conversation]]
+Operation = Callable[[str, ViewState], Awaitable[Conversation]]
+"""Service call of a handler: annotator id and view -> the conversation afterwards."""
 EARLIER_STEP = 50
+"""Earlier messages that are shown at once."""
 
 
 class ChatHandlers:
-    """What happens when something on the Chat tab is used."""
+    """Handlers of the Chat tab."""
 
     def __init__(
         self,
@@ -53,30 +55,34 @@ class ChatHandlers:
         self._tabs = tabs
         self._limit = limit
 
-    def tab(self, request: gr.Request) -> tuple[TabState, str]:
-        """The page that a request came from, and its annotator. Raises NotAllowed for somebody who may not chat."""
-        person = who(request)
+    def current_tab(self, request: gr.Request) -> tuple[TabState, str]:
+        """Return the state of the page that sent a request, and its annotator's id.
+
+        Raises NotAllowed for a person who may not chat.
+        """
+        person = current_person(request)
         if not person.may(Permission.CHAT):
             raise NotAllowed("Your role does not allow this.")
-        return self._tabs.of(person.annotator_id, str(request.session_hash)), person.annotator_id
+        return self._tabs.get_or_create(person.annotator_id, str(request.session_hash)), person.annotator_id
 
     @staticmethod
-    def found(view: ViewState, request: gr.Request) -> ViewState:
-        """What is drawn on the page; `gr.State` is empty after a restart of the server, the address is not."""
-        return view.found(request.query_params.get("conversation"))
+    def resolve_view(view: ViewState, request: gr.Request) -> ViewState:
+        """Return the view of the page; after a restart of the server, only with the conversation in its URL."""
+        return view.with_default_conversation(request.query_params.get("conversation"))
 
     @staticmethod
-    def require_known(view: ViewState) -> None:
-        """Raises Conflict for a page of which only the address is known."""
-        if view.lost:
+    def require_known_view(view: ViewState) -> None:
+        """Raise Conflict for a view that an earlier server process rendered."""
+        if view.is_lost:
             raise Conflict("The server was started again since this page was drawn; here is the newest state.")
 
-    async def offered(self, annotator_id: str, view: ViewState, index: object) -> str:
-        """The message at an index that a page sent.
+    async def message_at(self, annotator_id: str, view: ViewState, index: object) -> str:
+        """Return the id of the message at an index from the page.
 
-        Raises Conflict (`require_known`), and NotOffered, which is noted, when nothing was drawn there.
+        Raises Conflict (`require_known_view`), and NotOffered, which is recorded as a refusal, if no message was
+        rendered there.
         """
-        self.require_known(view)
+        self.require_known_view(view)
         try:
             return view.message_id(index)
         except NotOffered:
@@ -85,63 +91,63 @@ class ChatHandlers:
 
     @action(Open.PAGE)
     async def load(self, request: gr.Request) -> Updates:
-        """Draws the conversation that the address names; nothing for somebody who may not chat.
+        """Render the conversation in the URL; nothing for a person who may not chat.
 
-        Who is quick can send a prompt before the page asks what to draw: then the prompt stays.
+        A fast person can send a prompt before this call: then the prompt stays.
         """
-        if not who(request).may(Permission.CHAT):
+        if not current_person(request).may(Permission.CHAT):
             yield {self._components.notice: gr.skip()}
             return
-        tab, annotator_id = self.tab(request)
+        tab, annotator_id = self.current_tab(request)
         is_first, tab.loaded = not tab.loaded, True
-        if is_first and (tab.acting or tab.sending is not None or tab.view is not None):
-            yield await self._chat_view.listing(tab, annotator_id)
+        if is_first and (tab.is_acting or tab.sending_id is not None or tab.view is not None):
+            yield await self._chat_view.conversation_list_update(tab, annotator_id)
             return
-        wanted = request.query_params.get("conversation")
+        conversation_id = request.query_params.get("conversation")
         async with tab.render_turn() as turn:
-            if not wanted:
-                new = self._chat_view.render_new(tab, self._limit)
-                with self._refusals() as refused:
+            if not conversation_id:
+                new_update = self._chat_view.render_new(tab, self._limit)
+                with self._collect_refusal() as refusal:
                     self._assignments.from_query(request.query_params)
-                    refused.clear()
-                yield {**new, **refused, **await self._chat_view.listing(tab, annotator_id)}
+                    refusal.clear()
+                yield {**new_update, **refusal, **await self._chat_view.conversation_list_update(tab, annotator_id)}
                 return
             try:
-                conversation = await self._service.conversation(annotator_id, wanted)
+                conversation = await self._service.conversation(annotator_id, conversation_id)
             except ChatFeedbackError as error:
                 yield {
                     **self._chat_view.render_new(tab, self._limit),
                     self._components.notice: alert(str(error)),
-                    **await self._chat_view.listing(tab, annotator_id),
+                    **await self._chat_view.conversation_list_update(tab, annotator_id),
                 }
                 return
-            async for update in self._render_anew(tab, turn, annotator_id, conversation):
+            async for update in self._render_opened(tab, turn, annotator_id, conversation):
                 yield update
 
     @action(Open.PAGE)
     async def unload(self, request: gr.Request) -> None:
-        """The page was closed."""
-        self._tabs.forget(who(request).annotator_id, str(request.session_hash))
+        """Remove the state of a page that was closed."""
+        self._tabs.remove(current_person(request).annotator_id, str(request.session_hash))
 
     @action(Permission.CHAT, TEXT, STATE, TEXT, TEXT)
     async def send(
         self, text: str, view: ViewState, model: str | None, prompt_id: str | None, request: gr.Request
     ) -> Updates:
-        """Sends the prompt and streams the reply; of a prompt that was sent before, what came of it.
+        """Send the prompt and stream the reply; idempotent by `prompt_id`: a repeat gets the first result.
 
-        Another prompt is refused while the page follows a reply. `prompt_id`: made by the page (assets/page.js).
-        Without a valid one, a prompt is never a repeat.
+        Another prompt is refused while the page follows a reply. `prompt_id`: generated by the page (assets/page.js).
+        A prompt without a valid one is never a repeat.
         """
-        tab, annotator_id = self.tab(request)
-        sent_id = prompts.page_id(prompt_id) or prompts.new_page_id()
-        if not await self._may_send(tab, annotator_id, tab.view or self.found(view, request), sent_id):
+        tab, annotator_id = self.current_tab(request)
+        valid_id = prompts.page_id(prompt_id) or prompts.new_page_id()
+        if not await self._may_send(tab, annotator_id, tab.view or self.resolve_view(view, request), valid_id):
             tab.warned_to_wait = True
             yield {self._components.notice: alert(str(ReplyRunning()))}
             return
-        tab.sending = sent_id
-        consent_version = who(request).consent_version
+        tab.sending_id = valid_id
+        consent_version = current_person(request).consent_version
 
-        async def act(annotator_id: str, view: ViewState) -> Conversation:
+        async def operation(annotator_id: str, view: ViewState) -> Conversation:
             is_new = view.conversation_id is None
             try:
                 return await self._service.send(
@@ -152,230 +158,247 @@ class ChatHandlers:
                     seen=NEW_CONVERSATION if is_new else view.tree_version,
                     consent_version=consent_version,
                     assignment=self._assignments.from_query(request.query_params) if is_new else UNASSIGNED,
-                    prompt_id=sent_id,
+                    prompt_id=valid_id,
                     viewed_id=view.viewed_id,
                 )
             except Conflict:
-                self.require_known(view)
+                self.require_known_view(view)
                 raise
 
         try:
-            async for update in self._act(act, view, request, sent=text):
+            async for update in self._run(operation, view, request, prompt=text):
                 yield update
         finally:
-            tab.sending = None
+            tab.sending_id = None
 
     async def _may_send(self, tab: TabState, annotator_id: str, view: ViewState, prompt_id: str) -> bool:
-        """Return False for another prompt than the one that is on its way or being answered."""
-        if tab.sending is not None:
-            return tab.sending == prompt_id
-        if not tab.writing:
+        """Return False for another prompt than the one that is being stored or answered."""
+        if tab.sending_id is not None:
+            return tab.sending_id == prompt_id
+        if not tab.is_writing:
             return True
         try:
-            repeated = await self._service.first_result(annotator_id, view.conversation_id, prompt_id)
+            first_result = await self._service.first_result(annotator_id, view.conversation_id, prompt_id)
         except ChatFeedbackError:
-            return True  # whatever is wrong, it is said when the prompt is sent
-        return repeated is not None or not tab.writing
+            return True  # `send` reports the error
+        return first_result is not None or not tab.is_writing
 
     @action(Permission.CHAT, STATE, TEXT, event=CLICK)
     async def retry(self, view: ViewState, model: str | None, request: gr.Request) -> Updates:
-        """Streams another reply beside the last one."""
+        """Retry: stream an alternative to the last reply."""
 
-        async def act(annotator_id: str, view: ViewState) -> Conversation:
+        async def operation(annotator_id: str, view: ViewState) -> Conversation:
             last = view.message_id(len(view.ids) - 1)
             return await self._service.retry(
-                annotator_id, _open(view), last, model=model, viewed_id=view.viewed_id, seen=view.tree_version
+                annotator_id,
+                _require_conversation_id(view),
+                last,
+                model=model,
+                viewed_id=view.viewed_id,
+                seen=view.tree_version,
             )
 
-        async for update in self._act(act, view, request, note=rendering.about_retry):
+        async for update in self._run(operation, view, request, notice_for=rendering.retry_notice):
             yield update
 
     @action(Permission.CHAT, STATE, TEXT, event=Shape(EditEvent))
     async def edit(self, view: ViewState, model: str | None, data: gr.EditData, request: gr.Request) -> Updates:
-        """Stores a new version of a prompt or a reply."""
+        """Edit: store a new version of a prompt or a reply."""
 
-        async def act(annotator_id: str, view: ViewState) -> Conversation:
+        async def operation(annotator_id: str, view: ViewState) -> Conversation:
             return await self._service.edit(
                 annotator_id,
-                _open(view),
-                await self.offered(annotator_id, view, data.index),
+                _require_conversation_id(view),
+                await self.message_at(annotator_id, view, data.index),
                 str(data.value),
                 model=model,
                 viewed_id=view.viewed_id,
                 seen=view.tree_version,
             )
 
-        async for update in self._act(act, view, request, text=str(data.value)):
+        async for update in self._run(operation, view, request, typed=str(data.value)):
             yield update
 
     @action(Permission.CHAT, TEXT, STATE, event=CLICK)
     async def undo(self, text: str, view: ViewState, request: gr.Request) -> Updates:
-        """Takes the last exchange off the screen; its prompt goes into the box, or is offered."""
+        """Undo the last exchange; its prompt goes into the box, or is offered if the box holds a text."""
         undone = ""
 
-        async def act(annotator_id: str, view: ViewState) -> Conversation:
+        async def operation(annotator_id: str, view: ViewState) -> Conversation:
             nonlocal undone
             conversation, undone = await self._service.undo(
-                annotator_id, _open(view), viewed_id=view.viewed_id, seen=view.tree_version
+                annotator_id, _require_conversation_id(view), viewed_id=view.viewed_id, seen=view.tree_version
             )
             return conversation
 
-        first = True
-        async for update in self._act(act, view, request):
-            if first and undone:
+        is_first = True
+        async for update in self._run(operation, view, request):
+            if is_first and undone:
                 if text.strip():
                     update.update(self.offer(undone))
                 else:
                     update[self._components.prompt] = gr.Textbox(value=undone, submit_btn=True, stop_btn=False)
-            first = False
+            is_first = False
             yield update
 
     @action(Permission.CHAT, TEXT, STATE)
     def put_back(self, text: str, undone: str) -> Update:
-        """Exchanges what is in the box for the prompt that was undone, and offers that in turn."""
+        """Swap the text in the box with the prompt that was undone, and offer that text in turn."""
         return {self._components.prompt: undone, **self.offer(text)}
 
-    def offer(self, undone: str) -> Update:
-        """The button that puts a text into the box, where there is one."""
-        button = gr.Button(f"Put back: “{rendering.quoted(undone, 60)}”", visible=bool(undone.strip()))
-        return {self._components.put_back: button, self._components.undone: undone}
+    def offer(self, text: str) -> Update:
+        """Return the update with a button that puts a text into the box; the button is hidden for a blank text."""
+        button = gr.Button(f"Put back: “{rendering.excerpt(text, 60)}”", visible=bool(text.strip()))
+        return {self._components.put_back: button, self._components.undone: text}
 
     @action(Permission.CHAT, STATE)
     async def view_previous(self, view: ViewState, request: gr.Request) -> Updates:
-        """Shows the alternative before the one on view. To look is not to choose: nothing is stored."""
-        async for update in self._view(-1, view, request):
+        """Show the previous alternative; nothing is stored, because viewing is not choosing."""
+        async for update in self._view_alternative(-1, view, request):
             yield update
 
     @action(Permission.CHAT, STATE)
     async def view_following(self, view: ViewState, request: gr.Request) -> Updates:
-        """Shows the alternative after the one on view."""
-        async for update in self._view(+1, view, request):
+        """Show the next alternative; nothing is stored."""
+        async for update in self._view_alternative(+1, view, request):
             yield update
 
-    async def _view(self, step: int, view: ViewState, request: gr.Request) -> Updates:
-        tab, _annotator_id = self.tab(request)
-        view = tab.view or view  # a second click may come before the page has heard of the first
+    async def _view_alternative(self, step: int, view: ViewState, request: gr.Request) -> Updates:
+        tab, _annotator_id = self.current_tab(request)
+        view = tab.view or view  # a second click may come before the page has rendered the first
 
-        def viewed(conversation: Conversation) -> str | None:
+        def next_viewed_id(conversation: Conversation) -> str | None:
             viewed_id = (tab.view or view).viewed_id  # after all clicks before this one
-            alternatives, shown = rendering.alternatives_of_last(conversation, viewed_id)
-            wanted = shown + step
-            return alternatives[wanted].message_id if 0 <= wanted < len(alternatives) else viewed_id
+            alternatives, current = rendering.alternatives_of_last(conversation, viewed_id)
+            position = current + step
+            return alternatives[position].message_id if 0 <= position < len(alternatives) else viewed_id
 
-        async for update in self._act(self._look, view, request, viewed=viewed):
+        async for update in self._run(self._load, view, request, viewed_id_for=next_viewed_id):
             yield update
 
-    async def _look(self, annotator_id: str, view: ViewState) -> Conversation:
-        return await self._service.conversation(annotator_id, _open(view))
+    async def _load(self, annotator_id: str, view: ViewState) -> Conversation:
+        return await self._service.conversation(annotator_id, _require_conversation_id(view))
 
     @action(Permission.CHAT, STATE)
     async def keep(self, view: ViewState, request: gr.Request) -> Updates:
-        """Makes the alternative on view the one to go on from."""
+        """Choose the alternative on view: the conversation continues from it."""
 
-        async def act(annotator_id: str, view: ViewState) -> Conversation:
+        async def operation(annotator_id: str, view: ViewState) -> Conversation:
             viewed_id = view.viewed_id or view.message_id(len(view.ids) - 1)
-            return await self._service.choose(annotator_id, _open(view), viewed_id, seen=view.tree_version)
+            return await self._service.choose(
+                annotator_id, _require_conversation_id(view), viewed_id, seen=view.tree_version
+            )
 
-        async for update in self._act(act, view, request):
+        async for update in self._run(operation, view, request):
             yield update
 
     @action(Permission.CHAT, STATE)
     async def stop(self, view: ViewState, request: gr.Request) -> Update:
-        """Stops the reply that is being written; whoever follows it paints the end."""
-        _page, annotator_id = self.tab(request)
-        with self._refusals() as said:
-            await self._service.stop(annotator_id, _open(self.found(view, request)))
-        return said
+        """Stop the running reply; the handlers that stream it render its end."""
+        _tab, annotator_id = self.current_tab(request)
+        with self._collect_refusal() as refusal:
+            await self._service.stop(annotator_id, _require_conversation_id(self.resolve_view(view, request)))
+        return refusal
 
     @action(Permission.CHAT, STATE)
     async def new(self, view: ViewState, request: gr.Request) -> Updates:
-        """Starts a new conversation; the one on the screen is kept."""
-        tab, annotator_id = self.tab(request)
-        view = self.found(view, request)
+        """Start a new conversation; the one on the screen stays in the store."""
+        tab, annotator_id = self.current_tab(request)
+        view = self.resolve_view(view, request)
         async with tab.render_turn() as turn:
             try:
                 if view.conversation_id is not None:
                     await self._service.clear(annotator_id, view.conversation_id)
             except ChatFeedbackError as error:
-                # Clear has emptied the page already: what the store still has goes back on it.
-                async for update in self._as_stored(tab, turn, annotator_id, view, str(error)):
+                # Clear has emptied the page already: render the stored conversation again.
+                async for update in self._render_refusal(tab, turn, annotator_id, view, str(error)):
                     yield update
                 return
-            yield {**self._chat_view.render_new(tab, self._limit), **await self._chat_view.listing(tab, annotator_id)}
+            yield {
+                **self._chat_view.render_new(tab, self._limit),
+                **await self._chat_view.conversation_list_update(tab, annotator_id),
+            }
 
     @action(Permission.CHAT, STATE, event=Shape(ConversationSelected | MoreRequested))
     async def open(self, data: gr.EventData, view: ViewState, request: gr.Request) -> Updates:
-        """Opens a conversation from the list, or shows more of the list."""
-        tab, annotator_id = self.tab(request)
+        """Open a conversation from the list, or show more of the list."""
+        tab, annotator_id = self.current_tab(request)
         if getattr(data, "more", None) is True:
-            tab.listed += LISTED_STEP
-            yield await self._chat_view.listing(tab, annotator_id)
+            tab.list_limit += LISTED_STEP
+            yield await self._chat_view.conversation_list_update(tab, annotator_id)
             return
         async with tab.render_turn() as turn:
             try:
-                chosen = str(getattr(data, "conversation", ""))
-                conversation = await self._service.conversation(annotator_id, chosen)
+                conversation_id = str(getattr(data, "conversation", ""))
+                conversation = await self._service.conversation(annotator_id, conversation_id)
             except ChatFeedbackError as error:
                 yield {self._components.notice: alert(str(error))}
                 return
-            async for update in self._render_anew(tab, turn, annotator_id, conversation):
+            async for update in self._render_opened(tab, turn, annotator_id, conversation):
                 yield update
 
     @action(Permission.CHAT, STATE)
     async def earlier(self, view: ViewState, request: gr.Request) -> Updates:
-        """Shows a longer stretch of the conversation."""
+        """Show earlier messages of the conversation."""
 
-        def viewed(_conversation: Conversation) -> str | None:
+        def same_viewed_id(_conversation: Conversation) -> str | None:
             return view.viewed_id
 
-        async for update in self._act(self._look, view, request, limit=view.limit + EARLIER_STEP, viewed=viewed):
+        limit = view.limit + EARLIER_STEP
+        async for update in self._run(self._load, view, request, limit=limit, viewed_id_for=same_viewed_id):
             yield update
 
-    async def _act(
+    async def _run(
         self,
-        act: Act,
+        operation: Operation,
         view: ViewState,
         request: gr.Request,
         *,
-        sent: str | None = None,
-        note: Callable[[Conversation], str] | None = None,
+        prompt: str | None = None,
+        notice_for: Callable[[Conversation], str] | None = None,
         limit: int | None = None,
-        text: str = "",
-        viewed: Callable[[Conversation], str | None] | None = None,
+        typed: str = "",
+        viewed_id_for: Callable[[Conversation], str | None] | None = None,
     ) -> Updates:
-        """Does it, and paints what came of it; after a refusal, what the store has, and the refusal.
+        """Run an operation in a render turn; render its result, or the stored conversation after a refusal.
 
-        `sent`: the prompt, as it stands in the box. `note`: what is to be said about what was done. `text`: what was
-        typed for it elsewhere than in the box, into which it is offered after a refusal. `viewed`: which alternative of
-        the last reply is to be looked at afterwards; the stored one without it.
+        Args:
+            operation: The call of the service.
+            view: The view that the page sent.
+            request: The request of the page.
+            prompt: Text of the prompt in the box, if one is sent.
+            notice_for: Returns the notice about the result; "" for none.
+            limit: Number of messages to show; that of the view by default.
+            typed: Text that was typed outside the box; after a refusal it is offered for the box.
+            viewed_id_for: Returns the alternative of the last reply to show; by default the chosen one.
         """
-        tab, annotator_id = self.tab(request)
-        view = self.found(view, request)
+        tab, annotator_id = self.current_tab(request)
+        view = self.resolve_view(view, request)
         async with tab.render_turn() as turn:
             extra: dict[str, Any] = {}
-            if sent is not None and tab.view is not None:
-                view = tab.view  # it goes on from whatever was asked for before, such as a new conversation
+            if prompt is not None and tab.view is not None:
+                view = tab.view  # a prompt continues from the action before, such as a new conversation
             try:
-                if sent is None:
-                    self.require_known(view)  # a prompt may be a repeat, for which it need not be known
-                if viewed is None and tab.just_followed:
+                if prompt is None:
+                    self.require_known_view(view)  # a prompt may be a repeat, which needs no known view
+                if viewed_id_for is None and tab.just_followed:
                     raise Conflict(CHANGED_ELSEWHERE)
-                conversation = await act(annotator_id, view)
+                conversation = await operation(annotator_id, view)
             except ChatFeedbackError as error:
-                async for update in self._as_stored(tab, turn, annotator_id, view, str(error), limit):
-                    yield {**update, **self.offer(text)} if text else update
+                async for update in self._render_refusal(tab, turn, annotator_id, view, str(error), limit):
+                    yield {**update, **self.offer(typed)} if typed else update
                 return
-            if note and (said := note(conversation)):
-                extra["notice"] = alert(said)
-            if sent is not None:
-                tab.prompted = True
-                extra["accepted"] = rendering.accepted(conversation, sent)
-            if viewed is not None:
-                extra["viewed_id"] = viewed(conversation)
-            async for update in self._show(tab, turn, annotator_id, conversation, limit or view.limit, **extra):
+            if notice_for and (notice := notice_for(conversation)):
+                extra["notice"] = alert(notice)
+            if prompt is not None:
+                tab.prompted_since_panel = True
+                extra["accepted"] = rendering.accepted_value(conversation, prompt)
+            if viewed_id_for is not None:
+                extra["viewed_id"] = viewed_id_for(conversation)
+            async for update in self._stream(tab, turn, annotator_id, conversation, limit or view.limit, **extra):
                 yield update
 
-    async def _as_stored(
+    async def _render_refusal(
         self,
         tab: TabState,
         turn: RenderTurn,
@@ -384,50 +407,50 @@ class ChatHandlers:
         sentence: str,
         limit: int | None = None,
     ) -> Updates:
-        """After a refusal: what the store has, if it can be read, and why."""
+        """Render a refusal: the stored conversation, if it can be read, and the sentence as a notice."""
         try:
             if view.conversation_id is None:
                 raise NotFound("Nothing is stored yet.")
             conversation = await self._service.conversation(annotator_id, view.conversation_id)
         except ChatFeedbackError:
-            yield {self._components.notice: alert(sentence)}  # what can be said has been said
+            yield {self._components.notice: alert(sentence)}  # the first error is the one to report
             return
-        async for update in self._show(
+        async for update in self._stream(
             tab, turn, annotator_id, conversation, limit or view.limit, notice=alert(sentence)
         ):
             yield update
 
-    async def show_again(self, tab: TabState, annotator_id: str, conversation: Conversation, limit: int) -> Updates:
-        """Draws what the store has; what was said above the prompt stays."""
+    async def rerender(self, tab: TabState, annotator_id: str, conversation: Conversation, limit: int) -> Updates:
+        """Render the stored conversation; the notice above the prompt stays."""
         async with tab.render_turn() as turn:
-            async for update in self._show(tab, turn, annotator_id, conversation, limit, notice=gr.skip()):
+            async for update in self._stream(tab, turn, annotator_id, conversation, limit, notice=gr.skip()):
                 yield update
 
-    async def _render_anew(
+    async def _render_opened(
         self, tab: TabState, turn: RenderTurn, annotator_id: str, conversation: Conversation
     ) -> Updates:
-        """Shows a conversation that is opened, with the model that wrote in it last as the one to go on with."""
-        last = rendering.last_model(conversation)
-        extra = {"model": last} if last in self._service.model_names else {}
-        async for update in self._show(tab, turn, annotator_id, conversation, self._limit, **extra):
+        """Render a conversation that was opened, and select the model of its last reply."""
+        model = rendering.last_model(conversation)
+        extra = {"model": model} if model in self._service.model_names else {}
+        async for update in self._stream(tab, turn, annotator_id, conversation, self._limit, **extra):
             yield update
 
-    async def _show(self, *args: Any, **extra: Any) -> Updates:
+    async def _stream(self, *args: Any, **extra: Any) -> Updates:
         async with contextlib.aclosing(self._chat_view.render_and_stream(*args, **extra)) as updates:
             async for update in updates:
                 yield update
 
     @contextlib.contextmanager
-    def _refusals(self) -> Iterator[Update]:
-        """Collects a refusal as an update of the notice."""
-        said: Update = {self._components.notice: gr.skip()}
+    def _collect_refusal(self) -> Iterator[Update]:
+        """Yield an update; a refusal in the block becomes its notice."""
+        update: Update = {self._components.notice: gr.skip()}
         try:
-            yield said
+            yield update
         except ChatFeedbackError as error:
-            said[self._components.notice] = alert(str(error))
+            update[self._components.notice] = alert(str(error))
 
 
-def _open(view: ViewState) -> str:
+def _require_conversation_id(view: ViewState) -> str:
     if view.conversation_id is None:
         raise InputError("Send a message first.")
     return view.conversation_id

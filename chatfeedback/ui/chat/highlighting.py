@@ -1,4 +1,4 @@
-"""Code in colours, by Pygments. The text stays what it is, character by character."""
+"""Syntax highlighting of code by Pygments, which keeps every character of the text."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-MAX_COLOURED = 10_000
-"""Characters of code that are coloured."""
+MAX_HIGHLIGHTED = 10_000
+"""Longest code that is highlighted, in characters."""
 _formatter = HtmlFormatter(nowrap=True, classprefix="cf-")
 
 
 def to_html(code: str, language: str) -> str:
-    """Return code as HTML; without colours where the language is not known or a lexer would change the text."""
-    lexer = _lexer(language.lower()) if language and len(code) <= MAX_COLOURED else None
+    """Return code as HTML; not highlighted if the language is unknown or the lexer would change the text."""
+    lexer = _lexer(language.lower()) if language and len(code) <= MAX_HIGHLIGHTED else None
     tokens = list(lexer.get_tokens(code)) if lexer else []
     if "".join(text for _kind, text in tokens) != code or not code.endswith("\n"):
         return escape(code)
     pieces: list[str] = []
-    _formatter.format(tokens, _Pieces(pieces))
+    _formatter.format(tokens, _ListWriter(pieces))
     return "".join(pieces)
 
 
-class _Pieces:
-    """A file to write to that is a list."""
+class _ListWriter:
+    """File-like object that appends to a list."""
 
     def __init__(self, pieces: list[str]) -> None:
         self.write = pieces.append

@@ -1,4 +1,4 @@
-"""What is where on the Chat tab. Built inside the tab's context; nothing is wired here."""
+"""Layout of the Chat tab, built inside the tab's context; events are wired in `ui/app.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatfeedback.ui.chat.panel import Panel, build_panel
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.view import Components
 
-FOLLOW = """
+VERSION_JS = """
 chatfeedback.following.ready((told) => trigger("select", told));
 watch("value", () => chatfeedback.following.painted(props.value));
 """
@@ -22,24 +22,24 @@ watch("value", () => chatfeedback.following.painted(props.value));
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What is used but not painted by a conversation."""
+    """Components of the Chat tab that a conversation does not change."""
 
     sidebar: gr.Sidebar
     new: gr.Button
     wake: gr.Button
-    """Does nothing, which has the page fetch the answers that wait for it (assets/page.js)."""
+    """The page clicks it to fetch the responses that are queued for it (assets/transport.js)."""
     prompt_id: gr.Textbox
-    """The id of the prompt in the box; the page fills it in when the prompt is sent (assets/page.js)."""
-    wide: gr.Checkbox
-    """Whether the window has room for the sidebar; the page fills it in when it loads."""
+    """Id of the prompt in the box; the page fills it in when the prompt is sent (assets/page.js)."""
+    is_wide: gr.Checkbox
+    """True if the window has room for the sidebar; the page fills it in when it loads."""
 
 
 def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tuple[Components, Panel, Controls]:
-    """The whole tab, from the top down."""
+    """Lay out the whole tab, from top to bottom."""
     with gr.Sidebar(open=False, elem_id="sidebar", width=300) as sidebar:
         new = gr.Button("New conversation", variant="primary", elem_id="new-conversation")
         gr.HTML('<h2 class="cf-heading">Your conversations</h2>')
-        listed = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
+        conversation_list = gr.HTML(elem_id="conversations", js_on_load=(ASSETS / "conversations.js").read_text())
     model = _head(title, models)
     earlier = gr.Button("Show earlier messages", size="sm", visible=False, elem_id="earlier")
     chatbot, messages = _messages(title)
@@ -56,9 +56,9 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     put_back = gr.Button("Put back", size="sm", visible=False, elem_id="put-back")
     prompt = _prompt()
     accepted = gr.HTML(visible="hidden", elem_id="accepted", js_on_load=(ASSETS / "accepted.js").read_text())
-    # Its first value is none that is ever drawn, so that the first drawing is a change, to "" as well.
+    # "?" is never rendered, so that the first render is a change, also one to "".
     address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
-    version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=FOLLOW)
+    version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=VERSION_JS)
     components = Components(
         view=gr.State(ViewState(limit=shown_messages)),
         chatbot=chatbot,
@@ -78,14 +78,14 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         undone=gr.State(""),
         address=address,
         version=version,
-        listed=listed,
+        conversation_list=conversation_list,
     )
     controls = Controls(
         sidebar,
         new,
         wake=gr.Button(visible="hidden", elem_id="wake"),
         prompt_id=gr.Textbox(visible=False),
-        wide=gr.Checkbox(visible=False),
+        is_wide=gr.Checkbox(visible=False),
     )
     return components, panel, controls
 

@@ -1,8 +1,8 @@
-"""A conversation while it is looked at: what this process does to it at once, what others do within a second.
+"""Live view of a conversation: changes by this process at once, changes by other processes within a second.
 
-A page is painted several times a second while a reply is written. To ask the database each time, from a thread, would
-cost more than all else that is recorded. What this process has stored itself it knows without asking, and whether
-others have stored something it hears once a second, for all replies that it writes, when it stores their texts so far.
+A page is updated several times a second while a reply is generated. A database query for each update, in a thread,
+would cost more than all the recording. Changes by this process are in its cache. Changes by other
+processes become known with the checkpoint that renews the leases of all running replies, once a second.
 """
 
 from __future__ import annotations
@@ -14,31 +14,32 @@ from chatfeedback.errors import ChatFeedbackError, StoreError
 from chatfeedback.generation.running_reply import NOT_READ_YET
 from chatfeedback.services.chat import ChatService
 
-ASKED_EVERY_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
+"""Shortest time between two queries of the database."""
 
 
 class LiveConversation:
-    """Of one conversation, for its annotator. `conversation` has just been read."""
+    """Newest known state of one conversation, for its annotator. `conversation`: the state just read."""
 
     def __init__(self, service: ChatService, annotator_id: str, conversation: Conversation) -> None:
         self._service = service
         self._annotator_id = annotator_id
         self._conversation = conversation
-        self._asked = time.monotonic()
-        self.trouble = ""
-        """What there is to say about the last time that the database was asked; "" when it answered."""
+        self._queried_at = time.monotonic()
+        self.notice = ""
+        """Error of the last query, as a sentence; "" if it succeeded."""
 
     async def refresh(self) -> Conversation:
-        """The newest state that is known."""
+        """Return the newest known state."""
         self._conversation = self._service.last_known(self._conversation)
-        due = time.monotonic() - self._asked >= ASKED_EVERY_SECONDS
-        if due and (self.trouble or not self._service.is_newest(self._conversation)):
-            self._asked = time.monotonic()
+        is_due = time.monotonic() - self._queried_at >= REFRESH_SECONDS
+        if is_due and (self.notice or not self._service.is_newest(self._conversation)):
+            self._queried_at = time.monotonic()
             try:
-                found = await self._service.conversation(self._annotator_id, self._conversation.conversation_id)
-                self._conversation, self.trouble = found, ""
+                stored = await self._service.conversation(self._annotator_id, self._conversation.conversation_id)
+                self._conversation, self.notice = stored, ""
             except StoreError:
-                self.trouble = NOT_READ_YET
+                self.notice = NOT_READ_YET
             except ChatFeedbackError as error:
-                self.trouble = str(error)
+                self.notice = str(error)
         return self._conversation

@@ -1,8 +1,8 @@
-"""Messages as HTML and as plain text: GitHub's Markdown without HTML, parsed by markdown-it-py.
+"""Markdown of messages to HTML and to plain text: GitHub's Markdown without HTML, parsed by markdown-it-py.
 
-The server makes the HTML, so that what a person sees is decided in one place, can be tested without a browser, and
-does not depend on what a page's own Markdown can draw (docs/adr/0014-messages-are-drawn-by-the-server.md). All text is
-escaped; elements, attributes and links are those that are made here, and no others.
+The server generates the HTML. So one place decides about the display, tests need no browser, and the limits of Gradio's
+own Markdown do not matter (docs/adr/0014-messages-are-drawn-by-the-server.md). All text is escaped; the only elements,
+attributes and links are those that this module generates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from markdown_it.token import Token
 from chatfeedback.ui.chat import highlighting, markdown_rules
 
 MAX_FORMATTED = 100_000
-"""Characters of a message that are formatted; a longer one is shown as plain text."""
+"""Longest message that is formatted, in characters; a longer one is shown as plain text."""
 SCHEMES = ("http:", "https:", "mailto:")
 NOT_FORMATTED = "This message could not be formatted. It is shown as plain text."
 _CONTAINERS = (
@@ -34,22 +34,22 @@ _CONTAINERS = (
     "td_open",
 )
 _logger = logging.getLogger(__name__)
-_parsing = Lock()
-"""linkify-it-py keeps what it has found in itself."""
+_parse_lock = Lock()
+"""linkify-it-py stores its matches in the shared instance, so it is not thread-safe."""
 
 
 def to_html(text: str, *, growing: bool = False) -> tuple[str, ...]:
-    """Return the HTML of a message, one string for each block at its top level.
+    """Return the HTML of a message, one string for each top-level block.
 
-    A text that is nested too deeply for the parser, too long, of which nothing would be seen, or that makes the parser
-    fail is one block of plain text under a line that says so. `growing`: leave out the colours of code, which cost most
-    and change with every letter.
+    A text becomes one block of plain text with a note if it is too long, too deeply nested for the parser, would be
+    invisible, or makes the parser fail. `growing`: omit the syntax highlighting of code, which costs most and changes
+    with every letter.
     """
     if len(text) > MAX_FORMATTED:
         return (_plain_block(text),)
     try:
         tokens = _parse(text)
-        if tokens is None or not _is_seen(tokens):
+        if tokens is None or not _is_visible(tokens):
             return (_plain_block(text),)
         return tuple(_render(block, growing=growing) for block in top_level(tokens))
     except Exception:
@@ -58,13 +58,13 @@ def to_html(text: str, *, growing: bool = False) -> tuple[str, ...]:
 
 
 def to_text(text: str) -> str:
-    """Return what is read of a message when it is formatted: its text without the marks of Markdown."""
+    """Return the visible text of a formatted message, without Markdown syntax."""
     tokens = _parse(text) if len(text) <= MAX_FORMATTED else None
     return text if tokens is None else "\n".join(_texts(tokens))
 
 
 def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """Split the tokens of a document into those of its blocks at the top level."""
+    """Split the tokens of a document by top-level block."""
     block: list[Token] = []
     for token in tokens:
         block.append(token)
@@ -74,32 +74,32 @@ def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 
 def last_block_start(text: str) -> int | None:
-    """Return where the last block begins, as an index into the text; None when there is only one.
+    """Return the index in the text at which the last block begins; None if there is only one block.
 
-    A block is one at the top level, or an item of a list there. CommonMark never opens a closed block again, and a
-    formula takes what stands in it when it ends: what comes before that index stays as it is, whatever follows.
+    A block is a top-level block or an item of a top-level list. CommonMark never reopens a closed block, and a formula
+    absorbs its content only when it ends. So the text before the index keeps its HTML, whatever follows.
     """
     if len(text) > MAX_FORMATTED:
         return None
-    lines = text.replace("\r\n", " \n").replace("\r", "\n")  # as the parser sees them, and as long as the text
-    lines = lines[: lines.rfind("\n") + 1]  # a line that grows may still turn out to be something else
+    lines = text.replace("\r\n", " \n").replace("\r", "\n")  # newlines as in the parser, at the same indexes
+    lines = lines[: lines.rfind("\n") + 1]  # an unfinished line may still become another kind of block
     tokens = _parser.block_tokens(lines)
     starts = [token.map[0] for token in tokens if token.map and _begins_block(token)]
-    last = _unfinished_formula(lines, tokens)
-    earlier = [start for start in starts if last is None or start <= last]
-    return _line_start(lines, earlier[-1]) if earlier and earlier[-1] > 0 else None
+    formula = _unfinished_formula(lines, tokens)
+    final = [start for start in starts if formula is None or start <= formula]
+    return _line_start(lines, final[-1]) if final and final[-1] > 0 else None
 
 
 def _unfinished_formula(text: str, tokens: Sequence[Token]) -> int | None:
-    """Return the first line that may turn out to begin a formula, with all that follows it; None if there is none."""
-    whole = {line for token in tokens if token.type == "math_block" and token.map for line in range(*token.map)}
+    """Return the number of the first line that may begin a formula without an end yet; None if there is none."""
+    finished = {line for token in tokens if token.type == "math_block" and token.map for line in range(*token.map)}
     lines = text.split("\n")
-    begins = (
+    candidates = (
         number
         for number, line in enumerate(lines)
-        if number not in whole and line.lstrip(" \t>-+*0123456789.)").startswith(("$$", "\\["))
+        if number not in finished and line.lstrip(" \t>-+*0123456789.)").startswith(("$$", "\\["))
     )
-    return next((number for number in begins if len(lines) - number <= markdown_rules.MAX_LINES + 1), None)
+    return next((number for number in candidates if len(lines) - number <= markdown_rules.MAX_LINES + 1), None)
 
 
 def _begins_block(token: Token) -> bool:
@@ -114,11 +114,11 @@ def _line_start(text: str, line: int) -> int:
 
 
 class _Parser(MarkdownIt):
-    """GitHub's Markdown, with the rules of messages and without HTML."""
+    """Parser of GitHub's Markdown, with the rules of `markdown_rules` and without HTML."""
 
     def __init__(self) -> None:
         super().__init__("gfm-like", {"html": False, "breaks": True})
-        # A name such as main.py is no address, although .py is a country.
+        # A file name such as main.py is not a URL, although .py is a top-level domain.
         self.linkify.set({"fuzzy_link": False, "fuzzy_email": False})  # type: ignore[union-attr]
         markdown_rules.install(self)
         self.core.ruler.push("chatfeedback", lambda state: _prepare(state.tokens))
@@ -132,7 +132,7 @@ class _Parser(MarkdownIt):
             self.renderer.rules[name] = rule  # type: ignore[attr-defined]
 
     def block_tokens(self, text: str) -> list[Token]:
-        """Return the tokens of the blocks alone, which cost a fraction of all."""
+        """Return only the tokens of the blocks, which cost a fraction of a full parse."""
         tokens: list[Token] = []
         self.block.parse(_normalized(text), self, {}, tokens)
         return tokens
@@ -143,15 +143,15 @@ def _normalized(text: str) -> str:
 
 
 def _parse(text: str) -> list[Token] | None:
-    """Return the tokens of a text; None when it is nested so deeply that the parser would lose some of it."""
-    with _parsing:
+    """Return the tokens of a text; None if it is nested so deeply that the parser would drop parts of it."""
+    with _parse_lock:
         tokens = _parser.parse(_normalized(text))
     deepest = max((token.level + 1 for token in tokens if token.nesting == 1), default=0)
     return None if deepest >= _parser.options.maxNesting else tokens
 
 
-def _is_seen(tokens: Iterable[Token]) -> bool:
-    """Return whether a reader sees anything: a letter, a line, or a link to a picture."""
+def _is_visible(tokens: Iterable[Token]) -> bool:
+    """Return True if anything is visible: a letter, a line, or a link to an image."""
     tokens = list(tokens)
     kinds = {child.type for token in tokens for child in token.children or []} | {token.type for token in tokens}
     return bool({"hr", "link_open"} & kinds) or any(_has_ink(text) for text in _texts(tokens))
@@ -169,7 +169,7 @@ def _plain_block(text: str) -> str:
     return f'<p class="cf-not-formatted">{NOT_FORMATTED}</p><div class="cf-plain">{escape(text, quote=False)}</div>'
 
 
-# What becomes of the tokens before they are drawn
+# Changes of the tokens before rendering
 
 
 def _prepare(tokens: list[Token]) -> None:
@@ -177,39 +177,39 @@ def _prepare(tokens: list[Token]) -> None:
         if token.type in _CONTAINERS:
             token.attrSet("dir", _direction(token, islice(tokens, index + 1, None)))
         if (alignment := token.attrGet("style")) is not None:
-            # Inline styles are what the policy of a page would rather not have.
+            # Classes instead of inline styles, which a strict Content-Security-Policy forbids.
             token.attrs.pop("style")
             token.attrSet("class", f"cf-{str(alignment).removeprefix('text-align:')}")
         if token.type == "inline":
             token.children = list(_children(token.children or []))
 
 
-def _direction(container: Token, inside: Iterable[Token]) -> str:
-    """Return the direction of a block: that of its first letter that has one (Unicode Bidirectional Algorithm, P2)."""
-    for token in inside:
+def _direction(container: Token, following: Iterable[Token]) -> str:
+    """Return the text direction of a block: that of its first strong letter (Unicode Bidirectional Algorithm, P2)."""
+    for token in following:
         if token.nesting == -1 and token.level == container.level:
             break
         for child in token.children or []:
             for letter in child.content if child.type != "code_inline" else "":
-                if (kind := bidirectional(letter)) in ("L", "R", "AL"):
-                    return "ltr" if kind == "L" else "rtl"
+                if (bidi_class := bidirectional(letter)) in ("L", "R", "AL"):
+                    return "ltr" if bidi_class == "L" else "rtl"
     return "auto"
 
 
 def _children(children: Iterable[Token]) -> Iterator[Token]:
-    """Links open in a new tab, and only addresses of the web and of mail are links; a picture is a link to it."""
-    links = 0
+    """Yield inline tokens: links only with the schemes of `SCHEMES`, in a new tab; an image becomes a link to it."""
+    link_depth = 0
     for token in children:
-        links += token.nesting if token.type in ("link_open", "link_close") else 0
+        link_depth += token.nesting if token.type in ("link_open", "link_close") else 0
         if token.type == "link_open":
-            _guard(token)
+            _secure_link(token)
         if token.type == "image":
-            yield from _picture(token, within_link=links > 0)
+            yield from _image_link(token, within_link=link_depth > 0)
         else:
             yield token
 
 
-def _guard(link: Token) -> None:
+def _secure_link(link: Token) -> None:
     if not str(link.attrGet("href")).lower().startswith(SCHEMES):
         link.attrs.pop("href")
         return
@@ -217,17 +217,17 @@ def _guard(link: Token) -> None:
     link.attrSet("rel", "noopener noreferrer")
 
 
-def _picture(image: Token, *, within_link: bool) -> Iterator[Token]:
+def _image_link(image: Token, *, within_link: bool) -> Iterator[Token]:
     text = Token("text", "", 0, content=_joined(image.children or []))
     if within_link:
         yield text
         return
     opening = Token("link_open", "a", 1, attrs={"href": image.attrGet("src") or "", "class": "cf-picture"})
-    _guard(opening)
+    _secure_link(opening)
     yield from (opening, text, Token("link_close", "a", -1))
 
 
-# What is read
+# Plain text
 
 
 def _texts(tokens: Iterable[Token]) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _joined(children: Iterable[Token]) -> str:
     return "".join("\n" if child.type in ("softbreak", "hardbreak") else child.content for child in children)
 
 
-# What is drawn otherwise than markdown-it-py does
+# Render rules that replace those of markdown-it-py
 
 
 def _fence(tokens: Sequence[Token], index: int, _options: Any, env: Any) -> str:
@@ -260,11 +260,11 @@ def _code_inline(tokens: Sequence[Token], index: int, _options: Any, _env: Any) 
 
 
 def _math(tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
-    """The source of a formula, which the page replaces by what KaTeX draws (assets/messages.js)."""
+    """Return the source of a formula; the page replaces it by the output of KaTeX (assets/messages.js)."""
     token = tokens[index]
     source = escape(f"{token.markup}{token.content}{markdown_rules.CLOSING[token.markup]}")
-    kind = "cf-math" if token.markup == "\\(" else "cf-math cf-display"
-    return f'<{token.tag} class="{kind}" dir="ltr" data-tex="{escape(token.content.strip())}">{source}</{token.tag}>'
+    classes = "cf-math" if token.markup == "\\(" else "cf-math cf-display"
+    return f'<{token.tag} class="{classes}" dir="ltr" data-tex="{escape(token.content.strip())}">{source}</{token.tag}>'
 
 
 _parser = _Parser()

@@ -1,4 +1,4 @@
-"""The panel for reasons and a comment on one reply: its components, and what they say of a rating."""
+"""Feedback panel for reasons and a comment on one reply: its components and their content."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import gradio as gr
 from chatfeedback.domain.conversation.state import Rating
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.ui.chat import rendering
-from chatfeedback.ui.chat.view import once
+from chatfeedback.ui.chat.view import unique_attribute
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason as it is offered: for a like, a dislike, or any rating."""
+    """Reason that annotators can select. `polarity`: like, dislike or any."""
 
     code: str
     label: str
@@ -25,36 +25,36 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The panel's components."""
+    """Components of the panel."""
 
-    box: gr.Column
-    about: gr.Textbox
-    """The reply that the panel is about, as the page has it: the ids of its conversation and of the message."""
-    clicked: gr.Textbox
-    """The id of the message that was clicked, as the page shows it. The page fills it in."""
+    column: gr.Column
+    target: gr.Textbox
+    """Target of the panel, as the page has it: the ids of the conversation and of the reply, separated by a blank."""
+    clicked_id: gr.Textbox
+    """Id of the clicked message, as the page shows it; the page fills it in."""
     quote: gr.HTML
     reasons: gr.CheckboxGroup
     comment: gr.Textbox
-    stamp: gr.Number
-    """Goes with what is typed: a higher one is newer. The page fills it in."""
+    comment_stamp: gr.Number
+    """Sequence number of the comment: a higher one is newer. The page fills it in."""
     saved: gr.HTML
-    refused: gr.Textbox
+    refusal: gr.Textbox
     """Changes when a click on a reply was refused."""
     unsaved: gr.HTML
-    """Tells of feedback that an earlier page of this tab sent in vain (assets/unsaved.js)."""
-    typed: gr.Button
-    """Pressed by the page whenever the comment was changed by hand: Gradio tells of keys only, not of a paste."""
+    """Its event carries feedback that the page sent without an answer (assets/unsaved.js)."""
+    comment_changed: gr.Button
+    """The page clicks it at each manual change of the comment: Gradio reports only keys, not a paste."""
     close: gr.Button
     open_last: gr.Button
 
 
 def build_panel() -> Panel:
-    """Lay the panel out, closed."""
-    with gr.Column(visible=False, elem_id="feedback-panel") as box:
+    """Lay out the closed panel."""
+    with gr.Column(visible=False, elem_id="feedback-panel") as column:
         with gr.Row(elem_classes="cf-panel-head", equal_height=True):
             quote = gr.HTML(elem_id="feedback-quote")
             close = gr.Button("Close", size="sm", scale=0, min_width=72, elem_id="feedback-close")
-        about = gr.Textbox("", visible="hidden", container=False, elem_id="feedback-about")
+        target = gr.Textbox("", visible="hidden", container=False, elem_id="feedback-about")
         reasons = gr.CheckboxGroup(label="Reasons", choices=[], interactive=True, elem_id="feedback-reasons")
         comment = gr.Textbox(
             label="Comment",
@@ -65,46 +65,61 @@ def build_panel() -> Panel:
         )
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
-    clicked = gr.Textbox("", visible="hidden", container=False)
-    stamp, typed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
-    refused = gr.Textbox("", visible="hidden", container=False)
-    tell = 'chatfeedback.unsaved.ready((said) => trigger("select", said));'
-    unsaved = gr.HTML(visible="hidden", elem_id="feedback-unsaved", js_on_load=tell)
-    return Panel(box, about, clicked, quote, reasons, comment, stamp, saved, refused, unsaved, typed, close, open_last)
+    clicked_id = gr.Textbox("", visible="hidden", container=False)
+    comment_stamp, comment_changed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
+    refusal = gr.Textbox("", visible="hidden", container=False)
+    unsaved_js = 'chatfeedback.unsaved.ready((said) => trigger("select", said));'
+    unsaved = gr.HTML(visible="hidden", elem_id="feedback-unsaved", js_on_load=unsaved_js)
+    return Panel(
+        column,
+        target,
+        clicked_id,
+        quote,
+        reasons,
+        comment,
+        comment_stamp,
+        saved,
+        refusal,
+        unsaved,
+        comment_changed,
+        close,
+        open_last,
+    )
 
 
-def offered(reasons: Sequence[Reason], rating: Rating | None) -> gr.CheckboxGroup:
-    """Return the reasons that go with the value, those of the rating chosen."""
+def reason_choices(reasons: Sequence[Reason], rating: Rating | None) -> gr.CheckboxGroup:
+    """Return the reasons for the value of a rating, with the reasons of the rating selected."""
     value = rating.value if rating else None
-    choices = [(one.label, one.code) for one in reasons if value is None or one.polarity in ("any", value)]
-    # Codes that the settings do not know any more stay until they are taken away by hand.
+    choices = [(reason.label, reason.code) for reason in reasons if value is None or reason.polarity in ("any", value)]
+    # Codes that are no longer in the settings stay until the annotator removes them.
     known = {reason.code for reason in reasons}
     choices += [(code, code) for code in (rating.reasons if rating else ()) if code not in known]
-    chosen = [code for _label, code in choices if rating and code in rating.reasons]
-    return gr.CheckboxGroup(choices=choices, value=chosen, visible=bool(choices))
+    selected = [code for _label, code in choices if rating and code in rating.reasons]
+    return gr.CheckboxGroup(choices=choices, value=selected, visible=bool(choices))
 
 
-def quote(text: str, value: str | None) -> str:
-    """Return the line that says which reply the panel is about, as HTML."""
-    said = {"like": "You like", "dislike": "You dislike", None: "Feedback on"}[value]
-    quoted = f"<q>{html.escape(rendering.quoted(text))}</q>" if text.strip() else "the reply that is being written"
-    return f"<strong>{said}</strong> {quoted}"
+def quote_line(text: str, value: str | None) -> str:
+    """Return the line that quotes the reply of the panel, as HTML."""
+    lead = {"like": "You like", "dislike": "You dislike", None: "Feedback on"}[value]
+    quote = f"<q>{html.escape(rendering.excerpt(text))}</q>" if text.strip() else "the reply that is being written"
+    return f"<strong>{lead}</strong> {quote}"
 
 
-def saved(about: str, rating: Rating | None, *, with_comment: bool = False) -> str:
-    """Return what the panel says of a rating; the page says "Saving…" in the same place (assets/unsaved.js).
+def saved_line(target: str, rating: Rating | None, *, with_comment: bool = False) -> str:
+    """Return the line "Saved" of a stored rating; the page shows "Saving…" in the same place (assets/unsaved.js).
 
-    `with_comment`: the page puts the comment into the box, unless something is being typed there.
+    `with_comment`: the page puts the comment into its box, unless the annotator is typing there.
     """
     comment = (rating.comment if rating else None) or ""
-    told = f'data-comment="{html.escape(comment)}"' if with_comment else ""
-    return _line("status", about, "✓ Saved" if rating else "", told)
+    attribute = f'data-comment="{html.escape(comment)}"' if with_comment else ""
+    return _line("status", target, "✓ Saved" if rating else "", attribute)
 
 
-def unsaved(about: str, error: ChatFeedbackError, *, comment: bool) -> str:
-    """Return what the panel says of a part of a rating that was refused; `comment`: it is the one in the box."""
-    return _line("alert", about, f"Not saved. {error}", "data-refused" if comment else "")
+def unsaved_line(target: str, error: ChatFeedbackError, *, is_comment: bool) -> str:
+    """Return the line "Not saved" of a refused part of a rating. `is_comment`: the part is the comment in the box."""
+    return _line("alert", target, f"Not saved. {error}", "data-refused" if is_comment else "")
 
 
-def _line(role: str, about: str, text: str, told: str = "") -> str:
-    return f'<span role="{role}" data-about="{html.escape(about)}" {told} {once()}>{html.escape(text)}</span>'
+def _line(role: str, target: str, text: str, attribute: str = "") -> str:
+    attributes = f'role="{role}" data-about="{html.escape(target)}" {attribute} {unique_attribute()}'
+    return f"<span {attributes}>{html.escape(text)}</span>"

@@ -1,7 +1,7 @@
-"""A conversation as Gradio shows it, and back from an index to a message. Pure: no service, no components.
+"""Rendering of a conversation as values for Gradio, and the way back from an index to a message. Pure functions.
 
-Messages are given to the chatbot as lists of content, because Gradio strips the indentation of plain strings. What
-was drawn is remembered as `ViewState`; an index that a page sends means something only together with that.
+Messages go to the chatbot as lists of content, because Gradio strips the indentation of plain strings. `ViewState`
+records the rendered messages; an index from a page has a meaning only together with it.
 """
 
 from __future__ import annotations
@@ -19,136 +19,152 @@ from chatfeedback.errors import NotOffered
 from chatfeedback.ui.chat import markdown
 from chatfeedback.ui.chat.drawings import Drawings
 
-_ADDRESS = re.compile(r"https?://[^\s;,”]+")
-_PLACE = re.compile(rf" at {_ADDRESS.pattern}")
-FEEDBACK = {"like": "Like", "dislike": "Dislike"}
+_URL = re.compile(r"https?://[^\s;,”]+")
+_AT_URL = re.compile(rf" at {_URL.pattern}")
+FEEDBACK_LABELS = {"like": "Like", "dislike": "Dislike"}
 
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """What a page shows: which messages of which conversation, at which version of its tree."""
+    """View of a page: the messages of a conversation that are rendered, and the version of its tree."""
 
     conversation_id: str | None = None
     tree_version: int = 0
     ids: tuple[str, ...] = ()
     limit: int = 50
-    """The longest stretch of messages to show."""
+    """Number of newest messages to show."""
     rateable: bool = False
-    """Whether the last message is a reply that has a text, or may get one."""
+    """True if the last message is a reply that has a text, or may get one."""
     viewed_id: str | None = None
-    """The alternative of the last reply that is looked at in its place; None when it is the one that is stored."""
+    """The alternative of the last reply that is on view in its place; None if it is the chosen one."""
 
     @property
-    def lost(self) -> bool:
-        """Whether an earlier process of the server drew the page, so that only its address is known."""
+    def is_lost(self) -> bool:
+        """True if an earlier server process rendered the page, so that only the conversation in its URL is known."""
         return self.conversation_id is not None and self.tree_version == 0
 
-    def found(self, address: str | None) -> ViewState:
-        """This, or all that is known of a page without anything drawn whose address names a conversation."""
-        return self if self.conversation_id else replace(self, conversation_id=address or None)
+    def with_default_conversation(self, conversation_id: str | None) -> ViewState:
+        """Return this view; if it has no conversation, one with the id from the page's URL."""
+        return self if self.conversation_id else replace(self, conversation_id=conversation_id or None)
 
     def message_id(self, index: object) -> str:
-        """The message at an index that a page sent. Raises NotOffered when nothing was drawn there."""
+        """Return the id of the message at an index from the page. Raises NotOffered if none was rendered there."""
         if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(self.ids):
             return self.ids[index]
         raise NotOffered("This message is not on the screen any more; reload the page.")
 
 
 def view_state(
-    conversation: Conversation, limit: int, before: ViewState | None = None, viewed_id: str | None = None
+    conversation: Conversation, limit: int, previous: ViewState | None = None, viewed_id: str | None = None
 ) -> ViewState:
-    """What a page shows of this conversation when it shows the newest `limit` messages.
+    """Return the view of the newest `limit` messages of a conversation.
 
-    A page that shows it already (`before`) goes on to begin where it begins: were the window to slide with each new
-    message, a click on what is still on the screen would come with the index of another message. `viewed_id`: the
-    alternative of the last reply to be looked at, if it still is one.
+    Args:
+        conversation: The conversation to show.
+        limit: Number of messages.
+        previous: Current view of the page. If it shows the same conversation, the new view begins with the same
+            message. If the window moved with each new message, a click on a visible message would arrive with the
+            index of another one.
+        viewed_id: The alternative of the last reply to show, if it still is one.
     """
-    messages, viewed_id = _on_view(conversation, viewed_id)
-    shown = [message.message_id for message in messages]
-    start = max(len(shown) - limit, 0)
-    if before and before.conversation_id == conversation.conversation_id and before.limit == limit and before.ids:
-        start = shown.index(before.ids[0]) if before.ids[0] in shown else start
+    messages, viewed_id = _visible_messages(conversation, viewed_id)
+    ids = [message.message_id for message in messages]
+    start = max(len(ids) - limit, 0)
+    if (
+        previous
+        and previous.conversation_id == conversation.conversation_id
+        and previous.limit == limit
+        and previous.ids
+        and previous.ids[0] in ids
+    ):
+        start = ids.index(previous.ids[0])
     last = messages[-1] if messages else None
     return ViewState(
         conversation.conversation_id,
         conversation.tree_version,
-        tuple(shown[start:]),
+        tuple(ids[start:]),
         limit,
         last is not None and last.role == "assistant" and (bool(last.text) or last.status == "writing"),
         viewed_id,
     )
 
 
-def _on_view(conversation: Conversation, viewed_id: str | None) -> tuple[list[Message], str | None]:
-    """Return the messages on the screen, oldest first, and the alternative that is looked at, if any."""
+def _visible_messages(conversation: Conversation, viewed_id: str | None) -> tuple[list[Message], str | None]:
+    """Return the messages on the screen, oldest first, and the id of the alternative on view, if any."""
     alternatives, _ = alternatives_of_last(conversation)
-    is_one = any(message.message_id == viewed_id for message in alternatives)
-    if viewed_id is None or viewed_id == conversation.head_id or not is_one:
+    is_alternative = any(message.message_id == viewed_id for message in alternatives)
+    if viewed_id is None or viewed_id == conversation.head_id or not is_alternative:
         return conversation.shown(), None
     return conversation.thread(conversation.tip(viewed_id)), viewed_id
 
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """One message as it is shown."""
+    """One message on the screen."""
 
     message: Message
     text: str
-    """The stored text, or the text so far; for a message without text, the sentence in its place."""
+    """The stored text, or the text so far; a placeholder sentence for a message without text."""
     has_text: bool
 
 
 def bubbles(
-    conversation: Conversation, view: ViewState, text_so_far: str = "", *, addresses: bool = False
+    conversation: Conversation, view: ViewState, text_so_far: str = "", *, show_urls: bool = False
 ) -> list[Bubble]:
-    """Return the messages to be shown, in the order of `view.ids`.
+    """Return the messages to show, in the order of `view.ids`.
 
-    A reply that is being written shows its text so far; until there is any, Gradio shows its own dots. `addresses`:
-    whether the reader may see those of model servers.
+    A running reply shows its text so far; before its first word, Gradio shows its own dots.
+
+    Args:
+        conversation: The conversation with the messages of `view`.
+        view: The rendered messages.
+        text_so_far: Text of the running reply.
+        show_urls: Show the URLs of model servers in errors.
     """
-    entries = []
+    bubbles = []
     for message_id in view.ids:
         message = conversation.messages[message_id]
         text = text_so_far if message.status == "writing" else message.text
         if text or message.status != "writing":
-            entries.append(Bubble(message, text or _instead(message, addresses=addresses), bool(text)))
-    return entries
+            bubbles.append(Bubble(message, text or _placeholder(message, show_urls=show_urls), bool(text)))
+    return bubbles
 
 
-def stored_texts(shown: Sequence[Bubble]) -> list[dict[str, Any]]:
-    """Return the chatbot's value: Copy and the box for editing take their texts from it, byte for byte."""
-    return [{"role": one.message.role, "content": [{"type": "text", "text": one.text}]} for one in shown]
+def stored_texts(bubbles: Sequence[Bubble]) -> list[dict[str, Any]]:
+    """Return the chatbot's value. Copy and the edit box take the exact texts from it."""
+    return [{"role": bubble.message.role, "content": [{"type": "text", "text": bubble.text}]} for bubble in bubbles]
 
 
-def drawn_texts(shown: Sequence[Bubble], drawings: Drawings) -> list[dict[str, Any]]:
-    """Return what is seen of each bubble.
+def rendered_texts(bubbles: Sequence[Bubble], drawings: Drawings) -> list[dict[str, Any]]:
+    """Return the visible HTML of each bubble.
 
-    That is the `id` of the message, its `blocks` of HTML, and whether it is a `sentence` of ours, no message.
+    Keys: `id` of the message, its `blocks` of HTML, and `sentence`, true for a placeholder.
     """
-    return [{"id": one.message.message_id, **_drawn(one, drawings)} for one in shown]
+    return [{"id": bubble.message.message_id, **_render_text(bubble, drawings)} for bubble in bubbles]
 
 
-def _drawn(one: Bubble, drawings: Drawings) -> dict[str, Any]:
-    if not one.has_text:
-        return {"blocks": [f"<p>{escape(one.text)}</p>"], "sentence": True}
-    return {"blocks": drawings.blocks(one.message.message_id, one.text, growing=one.message.status == "writing")}
+def _render_text(bubble: Bubble, drawings: Drawings) -> dict[str, Any]:
+    if not bubble.has_text:
+        return {"blocks": [f"<p>{escape(bubble.text)}</p>"], "sentence": True}
+    is_growing = bubble.message.status == "writing"
+    return {"blocks": drawings.blocks(bubble.message.message_id, bubble.text, growing=is_growing)}
 
 
-def without_addresses(sentence: str) -> str:
-    """Return what is said of a model's trouble without the addresses of servers, which are not for annotators."""
-    return _ADDRESS.sub("…", _PLACE.sub("", sentence))
+def without_urls(sentence: str) -> str:
+    """Return the sentence of an error without the URLs of model servers, which annotators may not see."""
+    return _URL.sub("…", _AT_URL.sub("", sentence))
 
 
-def _error(message: Message, *, addresses: bool) -> str:
+def _error(message: Message, *, show_urls: bool) -> str:
     error = (message.outcome.error if message.outcome else None) or ""
-    return error if addresses else without_addresses(error)
+    return error if show_urls else without_urls(error)
 
 
-def _instead(message: Message, *, addresses: bool = False) -> str:
-    """What stands in the place of a message without text."""
+def _placeholder(message: Message, *, show_urls: bool = False) -> str:
+    """Return the sentence in place of a message without text."""
     if message.author_id is not None:
         return "What stood here was erased."
-    if error := _error(message, addresses=addresses):
+    if error := _error(message, show_urls=show_urls):
         return f"⚠️ {error}"
     return {
         "stopped": "⏹ Stopped before the first word. Press Retry for another reply.",
@@ -159,19 +175,19 @@ def _instead(message: Message, *, addresses: bool = False) -> str:
 def feedback_values(
     conversation: Conversation, view: ViewState, annotator_id: str, in_flight: Mapping[str, str]
 ) -> list[str | None]:
-    """The highlighted thumbs: one entry an assistant bubble. `in_flight`: votes on their way into the store."""
+    """Return the highlighted thumbs, one entry per assistant bubble. `in_flight`: votes that are not stored yet."""
     values = []
     for message_id in view.ids:
         if conversation.messages[message_id].role != "assistant":
             continue
         rating = conversation.ratings.get((message_id, annotator_id))
         value = in_flight.get(message_id, (rating.value if rating else None) or "")
-        values.append(FEEDBACK.get(value))
+        values.append(FEEDBACK_LABELS.get(value))
     return values
 
 
-def wanted_value(liked: object) -> str:
-    """The rating that a click on a thumb asks for. Raises NotOffered for anything but Gradio's own answers."""
+def rating_value(liked: object) -> str:
+    """Return the rating for a click on a thumb. Raises NotOffered for any value that Gradio does not send."""
     if liked is True or liked is False:
         return "like" if liked else "dislike"
     if liked == "":
@@ -180,85 +196,86 @@ def wanted_value(liked: object) -> str:
 
 
 def earlier_count(conversation: Conversation, view: ViewState) -> int:
-    """How many messages there are before the first one drawn."""
-    return len(_on_view(conversation, view.viewed_id)[0]) - len(view.ids)
+    """Return the number of messages before the first rendered one."""
+    return len(_visible_messages(conversation, view.viewed_id)[0]) - len(view.ids)
 
 
 def status_line(conversation: Conversation, viewed_id: str | None = None) -> str:
-    """Return the status of the last reply on the screen; "" when it is simply complete."""
-    shown, _ = _on_view(conversation, viewed_id)
-    if not shown or shown[-1].role != "assistant":
+    """Return the status of the last reply on the screen; "" if there is nothing to report."""
+    messages, _ = _visible_messages(conversation, viewed_id)
+    if not messages or messages[-1].role != "assistant":
         return ""
-    reply = shown[-1]
-    said = [_failed_retry(conversation, reply), _left_out(conversation, reply)]
+    reply = messages[-1]
+    sentences = [_failed_retry_notice(conversation, reply), _left_out_notice(conversation, reply)]
     if reply.altered:
-        said.append("Characters that cannot be stored were replaced by �.")
+        sentences.append("Characters that cannot be stored were replaced by �.")
     if reply.text:
-        said.append(
+        sentences.append(
             {
                 "stopped": "Stopped; the text so far is kept.",
                 "left": "This reply ended when nobody was watching any more; the text so far is kept.",
                 "interrupted": "This reply was interrupted; the text so far is kept. Retry asks for another one.",
-                "failed": f"{_error(reply, addresses=False)} The text so far is kept.",
+                "failed": f"{_error(reply, show_urls=False)} The text so far is kept.",
             }.get(reply.status, "")
         )
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
-            said.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
-    return " ".join(part for part in said if part)
+            sentences.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def accepted(conversation: Conversation, prompt: str) -> str:
-    """Says to the page which prompt was stored: that one, and nothing that was typed since, leaves the box.
+def accepted_value(conversation: Conversation, prompt: str) -> str:
+    """Return the id and the text of a stored prompt, which the page removes from its box; later typing stays.
 
-    Another value for each prompt, in letters that no HTML is made of; what cannot be stored is replaced (docs/data.md).
+    The value differs for each prompt and contains no HTML characters. Characters that cannot be stored are replaced
+    (docs/data.md).
     """
     return f"{conversation.head_id} {base64.b64encode(sanitize(prompt)[0].encode()).decode()}"
 
 
-def about_retry(conversation: Conversation) -> str:
-    """What to know about a retry that has begun, before it is waited for; "" when there is nothing to say."""
+def retry_notice(conversation: Conversation) -> str:
+    """Return the notice about a retry that has just begun; "" if there is nothing to report."""
     new = conversation.messages.get(conversation.writing_id or "")
     old = conversation.messages.get(new.replaces_id or "") if new else None
     if new is None or old is None or old.status != "complete" or new.generation is None or old.generation is None:
         return ""
     before, after = old.generation, new.generation
-    same = (before.model, before.temperature, before.sent_ids) == (after.model, 0, after.sent_ids)
-    return "At temperature 0 the model gives the same answer again." if same else ""
+    is_repeat = (before.model, before.temperature, before.sent_ids) == (after.model, 0, after.sent_ids)
+    return "At temperature 0 the model gives the same answer again." if is_repeat else ""
 
 
 def last_model(conversation: Conversation) -> str | None:
-    """The name of the model that was asked for the last reply shown."""
-    written = (message.generation for message in reversed(conversation.shown()))
-    return next((generation.model for generation in written if generation), None)
+    """Return the name of the model of the last reply on the screen; None without a reply."""
+    generations = (message.generation for message in reversed(conversation.shown()))
+    return next((generation.model for generation in generations if generation), None)
 
 
-def _failed_retry(conversation: Conversation, reply: Message) -> str:
-    """What became of a retry of this reply that brought nothing, as long as nothing was written since."""
+def _failed_retry_notice(conversation: Conversation, reply: Message) -> str:
+    """Return the reason why a retry of this reply has no text, as long as it is the newest message; "" otherwise."""
     newest = next(reversed(conversation.messages.values()))
     if newest.replaces_id != reply.message_id or newest.text or newest.status == "writing":
         return ""
-    return f"{_instead(newest)} The earlier reply stays."
+    return f"{_placeholder(newest)} The earlier reply stays."
 
 
-def _left_out(conversation: Conversation, reply: Message) -> str:
+def _left_out_notice(conversation: Conversation, reply: Message) -> str:
     if reply.generation is None:
         return ""
-    asked = [message for message in conversation.thread(reply.parent_id) if message.text]
-    missing = len(asked) - len(reply.generation.sent_ids)
+    messages = [message for message in conversation.thread(reply.parent_id) if message.text]
+    missing = len(messages) - len(reply.generation.sent_ids)
     if missing <= 0:
         return ""
-    what = "message" if missing == 1 else f"{missing} messages"
-    return f"The oldest {what} did not fit into the model's window and {'was' if missing == 1 else 'were'} left out."
+    counted = "message" if missing == 1 else f"{missing} messages"
+    return f"The oldest {counted} did not fit into the model's window and {'was' if missing == 1 else 'were'} left out."
 
 
-def quoted(text: str, longest: int = 160) -> str:
-    """The beginning of what is read of a text, on one line."""
-    line = " ".join(markdown.to_text(text[: 4 * longest]).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+def excerpt(text: str, max_length: int = 160) -> str:
+    """Return the beginning of a message as plain text on one line, at most `max_length` characters."""
+    line = " ".join(markdown.to_text(text[: 4 * max_length]).split())
+    return line if len(line) <= max_length else line[: max_length - 1].rstrip() + "…"
 
 
 def alternatives_of_last(conversation: Conversation, viewed_id: str | None = None) -> tuple[Sequence[Message], int]:
-    """The alternatives of the last reply and the position of the one on view; ([], 0) when there is no choice."""
+    """Return the alternatives of the last reply and the index of the one on view; ([], 0) if there is only one."""
     head = conversation.messages.get(conversation.head_id or "")
     if head is None or head.role != "assistant" or head.status == "writing":
         return [], 0

@@ -1,7 +1,7 @@
-"""What the server remembers of an open page besides what is drawn on it.
+"""Tab state: server-side state of an open page, besides the `ViewState` in its `gr.State`.
 
-One thing at a time paints a page: a new painting ends the one before it, and starts only when that has painted its
-last. And the votes that are on their way into the store, so that no update in between takes back a click.
+One handler at a time renders a page: a new render turn cancels the turn before it, and starts after the last update of
+that turn. Votes that are not stored yet are kept, so that no update in between takes back a click.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import TypeVar
 from chatfeedback.ui.chat.rendering import ViewState
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 2.0
+TURN_TIMEOUT_SECONDS = 2.0
+"""Longest wait for the end of the turn before."""
 REACTION_SECONDS = 1.0
-"""For a painting to reach the page, and a person to see it."""
+"""Time until an update has reached the page and the person has seen it."""
 LISTED_STEP = 100
+"""Conversations that are added to the list at once."""
 
 
 class RenderTurn:
-    """The right to paint a page, until the next painting asks for it."""
+    """Turn: the right to render a page until the next turn cancels it."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -32,141 +34,141 @@ class RenderTurn:
 
 
 class TabState:
-    """One open page of one annotator."""
+    """State of one open page of one annotator."""
 
     def __init__(self) -> None:
         self.loaded = False
-        """Whether it has asked what to draw first."""
+        """True once the page has called `ChatHandlers.load`."""
         self.view: ViewState | None = None
-        """What was painted last. A handler may have started before that and hold an older `gr.State`."""
+        """The view that was rendered last. A handler that started earlier may hold an older `gr.State`."""
         self.version = 0
-        """Of the conversation that is drawn: up to it, everything is painted."""
-        self.writing = False
-        """Whether that ended with a reply that is being written; the page follows it."""
-        self.sending: str | None = None
-        """The id of the prompt that is on its way into the store, and not painted yet."""
+        """Version of the rendered conversation: all changes up to it are rendered."""
+        self.is_writing = False
+        """True while the rendered conversation has a running reply, which the page follows."""
+        self.sending_id: str | None = None
+        """Id of the prompt that is being stored and not rendered yet."""
         self.warned_to_wait = False
-        """Whether she was told to wait for the reply; that is taken back when it has ended."""
-        self.prompted = False
-        """A prompt was stored since the feedback panel was opened: the panel is about an earlier reply."""
-        self.votes: dict[str, str] = {}
-        """By message id: the last value wanted that is not stored yet."""
+        """True if a notice told the person to wait for the reply; it is removed at the end of the reply."""
+        self.prompted_since_panel = False
+        """True if a prompt was stored since the feedback panel was opened, so that its reply is an earlier one."""
+        self.pending_votes: dict[str, str] = {}
+        """Last clicked value that is not stored yet, by message id."""
         self.votes_in_flight = 0
-        self.clicks = 0
-        """On thumbs."""
+        self.vote_clicks = 0
+        """Number of clicks on thumbs."""
         self.reasons: set[str] | None = None
-        """The codes that are chosen in the panel, as the page shows them; None if that is not known."""
-        self.panel_of = ""
-        """The reply that the feedback panel is open for, as the page has it; "" when it is closed, or not known."""
+        """Codes that are selected in the panel, as the page shows them; None if unknown."""
+        self.panel_target = ""
+        """Target of the open feedback panel (`Panel.target`); "" if the panel is closed, or unknown."""
         self._followed_at = -inf
-        self.voting = asyncio.Lock()
-        """Held by one vote at a time, in the order of the clicks."""
-        self.listed = LISTED_STEP
-        """How many conversations the list shows."""
-        self.typed = 0.0
-        """The stamp of the newest comment, so that only the last one of a burst is stored."""
+        self.vote_lock = asyncio.Lock()
+        """Serializes the votes in the order of the clicks."""
+        self.list_limit = LISTED_STEP
+        """Number of conversations in the list."""
+        self.comment_stamp = 0.0
+        """Stamp of the newest comment, so that only the last one of a burst is stored."""
         self._turn: RenderTurn | None = None
-        self._next = asyncio.Event()
+        self._next_render = asyncio.Event()
 
-    def shows(self, view: ViewState, *, version: int = 0, writing: bool = False) -> None:
-        """Notes what is being painted."""
-        self.view, self.version, self.writing, self.sending = view, version, writing, None
+    def set_view(self, view: ViewState, *, version: int = 0, is_writing: bool = False) -> None:
+        """Store the view that is being rendered; `version`: see the attribute."""
+        self.view, self.version, self.is_writing, self.sending_id = view, version, is_writing, None
         if self._turn is not None:
             self._turn.started.set()
-        self._next.set()
-        self._next = asyncio.Event()
+        self._next_render.set()
+        self._next_render = asyncio.Event()
 
-    def rated(self, conversation_id: str, before: int, after: int) -> None:
-        """Note that this page itself has taken the conversation from one version to another one.
+    def advance_version(self, conversation_id: str, before: int, after: int) -> None:
+        """Set the version after a rating by this page itself, so that the page need not follow it.
 
-        What others have stored in between is still to be painted.
+        If another page has stored something in between, the version stays: that is still to be rendered.
         """
         if self.view is not None and self.view.conversation_id == conversation_id and self.version == before:
             self.version = after
 
     @property
     def rendered_version(self) -> str:
-        """The conversation on the screen and the version up to which it is painted, for the page; "" without one."""
+        """Conversation id and rendered version, separated by a blank, for the page; "" without a conversation."""
         view = self.view
         return f"{view.conversation_id} {self.version}" if view and view.conversation_id and self.version else ""
 
     @property
     def next_render(self) -> asyncio.Event:
-        """Set when something else is painted than now."""
-        return self._next
+        """Event that is set by the next render."""
+        return self._next_render
 
     @property
     def busy(self) -> bool:
-        """True while it does something that paints it, or is about to."""
-        return self.acting or self.writing or self.sending is not None or self.votes_in_flight > 0
+        """True while a handler of the page renders it, or is about to."""
+        return self.is_acting or self.is_writing or self.sending_id is not None or self.votes_in_flight > 0
 
-    def follows(self) -> None:
-        """Note that messages of another page are being painted."""
+    def mark_followed(self) -> None:
+        """Store the time at which messages of another page are rendered."""
         self._followed_at = monotonic()
 
     @property
     def just_followed(self) -> bool:
-        """True while a click is one on the messages that stood there before those of another page were painted."""
+        """True while a click is still about the messages before those of another page were rendered."""
         return monotonic() - self._followed_at < REACTION_SECONDS
 
     @property
-    def acting(self) -> bool:
-        """Whether something is being done that is not painted yet."""
+    def is_acting(self) -> bool:
+        """True while a turn has begun and nothing of it is rendered yet."""
         return self._turn is not None and not self._turn.started.is_set()
 
-    def moved_on(self, view: ViewState) -> bool:
-        """Whether something else was painted since, so that an answer about `view` comes too late to be painted."""
+    def has_moved_on(self, view: ViewState) -> bool:
+        """Return True if another view was rendered since, so that an update for `view` comes too late."""
         return self.view is not None and self.view != view
 
     @contextlib.asynccontextmanager
     async def render_turn(self) -> AsyncGenerator[RenderTurn, None]:
-        """Waits until nothing else paints this page, and holds the right to."""
-        mine, before = RenderTurn(), self._turn
-        self._turn = mine
-        if before is not None:
-            before.cancelled.set()
-            # The painting of a connection that went away may never come to its end.
+        """Cancel the turn before, wait for its end, and hold the turn for this block."""
+        turn, previous = RenderTurn(), self._turn
+        self._turn = turn
+        if previous is not None:
+            previous.cancelled.set()
+            # The turn of a lost connection may never end.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(before.done.wait(), PATIENCE_SECONDS)
+                await asyncio.wait_for(previous.done.wait(), TURN_TIMEOUT_SECONDS)
         try:
-            yield mine
+            yield turn
         finally:
-            mine.started.set()
-            mine.done.set()
-            if self._turn is mine:
+            turn.started.set()
+            turn.done.set()
+            if self._turn is turn:
                 self._turn = None
 
     def close(self) -> None:
-        """Ends the painting: Gradio itself would notice that the page is gone only at the next thing to paint."""
+        """Cancel the turn: Gradio itself would notice only at the next update that the page is gone."""
         if self._turn is not None:
             self._turn.cancelled.set()
 
 
 class TabStates:
-    """The open pages, by annotator and by the id that the browser gave its page."""
+    """States of the open pages, by annotator and by the session hash that the browser sends."""
 
     def __init__(self) -> None:
         self._tabs: dict[tuple[str, str], TabState] = {}
 
-    def of(self, annotator_id: str, session: str) -> TabState:
-        """The page, made at first sight. Another annotator's page is out of reach whatever the browser sends."""
-        return self._tabs.setdefault((annotator_id, session), TabState())
+    def get_or_create(self, annotator_id: str, session_hash: str) -> TabState:
+        """Return the state of a page. A browser cannot reach the page of another annotator, whatever it sends."""
+        return self._tabs.setdefault((annotator_id, session_hash), TabState())
 
-    def forget(self, annotator_id: str, session: str) -> None:
-        """The page was closed."""
-        tab = self._tabs.pop((annotator_id, session), None)
+    def remove(self, annotator_id: str, session_hash: str) -> None:
+        """Remove the state of a page that was closed, and cancel its turn."""
+        tab = self._tabs.pop((annotator_id, session_hash), None)
         if tab is not None:
             tab.close()
 
 
-async def until(cancelled: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """The items until they end or `cancelled` is set, whichever comes first."""
-    done = asyncio.create_task(cancelled.wait())
+async def until_cancelled(cancelled: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """Yield the items until they end or `cancelled` is set, whichever comes first."""
+    cancellation = asyncio.create_task(cancelled.wait())
     try:
         while not cancelled.is_set():
             step = asyncio.ensure_future(anext(items))
             try:
-                await asyncio.wait({step, done}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({step, cancellation}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if not step.done():
                     step.cancel()
@@ -179,4 +181,4 @@ async def until(cancelled: asyncio.Event, items: AsyncIterator[T]) -> AsyncGener
                 return
             yield item
     finally:
-        done.cancel()
+        cancellation.cancel()

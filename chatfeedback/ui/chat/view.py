@@ -1,7 +1,7 @@
-"""The Chat tab's components, and how a conversation is painted on them.
+"""Components of the Chat tab, and `ChatView`, which renders a conversation on them.
 
-Whatever a handler does, it ends in `ChatView.render`: the whole tab follows from the conversation in the store and from
-nothing else. While a reply is written, `ChatView.follow` repaints the messages alone.
+Every handler ends in `ChatView.render`: the whole tab is derived from the conversation in the store and from nothing
+else. While a reply is generated, `ChatView.render_and_stream` updates only the messages.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.drawings import Drawings
 from chatfeedback.ui.chat.live_conversation import LiveConversation
 from chatfeedback.ui.chat.rendering import ViewState
-from chatfeedback.ui.chat.tab_state import RenderTurn, TabState, until
+from chatfeedback.ui.chat.tab_state import RenderTurn, TabState, until_cancelled
 
 Update = dict[Any, Any]
-"""Component -> its new value or properties."""
+"""New value or properties, by component."""
 Updates = AsyncGenerator[Update, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Everything on the Chat tab that a conversation changes."""
+    """Components of the Chat tab that a conversation changes."""
 
     view: gr.State
-    """A `ViewState`; written only by handlers that load or stream a conversation."""
+    """A `ViewState`; only handlers that load or stream a conversation write it."""
     chatbot: gr.Chatbot
     messages: gr.HTML
-    """The HTML of the chatbot's messages (chatfeedback.ui.chat.messages)."""
+    """HTML of the chatbot's messages (`ui/chat/messages.py`)."""
     prompt: gr.Textbox
     model: gr.Dropdown
-    """The model to be asked next."""
+    """Model for the next reply."""
     accepted: gr.HTML
-    """Changes when a prompt was accepted, which the page then takes out of its box."""
+    """Changes when a prompt was stored; the page then removes it from its box."""
     notice: gr.HTML
     status: gr.HTML
     earlier: gr.Button
@@ -52,32 +52,32 @@ class Components:
     position: gr.HTML
     following: gr.Button
     keep: gr.Button
-    """Makes the alternative that is looked at the one that is stored."""
+    """Chooses the alternative on view."""
     put_back: gr.Button
     undone: gr.State
-    """The prompt that Undo took off the screen and could not put into the box."""
+    """Prompt that Undo removed and could not put into the box, which held a text."""
     address: gr.HTML
     version: gr.HTML
-    """`TabState.rendered_version`. It tells when the page has heard of a newer one (assets/following.js)."""
-    listed: gr.HTML
+    """`TabState.rendered_version`; its event tells of a newer version (assets/following.js)."""
+    conversation_list: gr.HTML
 
 
 def alert(sentence: str) -> str:
-    """A sentence that wants to be read, as HTML; "" hides it."""
-    return f'<div class="cf-notice" role="alert" {once()}>{html.escape(sentence)}</div>' if sentence else ""
+    """Return a sentence as an HTML alert; "" hides the notice."""
+    return f'<div class="cf-notice" role="alert" {unique_attribute()}>{html.escape(sentence)}</div>' if sentence else ""
 
 
-def once() -> str:
-    """An attribute that no other element has: a page that is told the same again draws, and announces, it again."""
+def unique_attribute() -> str:
+    """Return an HTML attribute with a unique value, so that a page renders and announces a repeated sentence again."""
     return f'data-said="{new_id()}"'
 
 
-def _status(sentence: str) -> str:
+def _status_html(sentence: str) -> str:
     return f'<span role="status">{html.escape(sentence)}</span>' if sentence else ""
 
 
 class ChatView:
-    """Paints conversations on the components of one Chat tab."""
+    """Renders conversations on the components of one Chat tab."""
 
     def __init__(self, service: ChatService, components: Components) -> None:
         self._service = service
@@ -87,14 +87,14 @@ class ChatView:
     def chatbot_update(
         self, tab: TabState, annotator_id: str, conversation: Conversation, view: ViewState, text: str
     ) -> Update:
-        """The update of the messages, thumbs included."""
-        shown = rendering.bubbles(conversation, view, text)
+        """Return the update of the messages and their thumbs."""
+        bubbles = rendering.bubbles(conversation, view, text)
         return {
             self._components.chatbot: gr.Chatbot(
-                value=rendering.stored_texts(shown),  # type: ignore[arg-type]
-                feedback_value=rendering.feedback_values(conversation, view, annotator_id, tab.votes),
+                value=rendering.stored_texts(bubbles),  # type: ignore[arg-type]
+                feedback_value=rendering.feedback_values(conversation, view, annotator_id, tab.pending_votes),
             ),
-            self._components.messages: rendering.drawn_texts(shown, self._drawings),
+            self._components.messages: rendering.rendered_texts(bubbles, self._drawings),
         }
 
     def render(
@@ -107,24 +107,24 @@ class ChatView:
         *,
         viewed_id: str | None = None,
     ) -> Update:
-        """The whole tab for this conversation; `viewed_id`: the alternative of its last reply to be looked at."""
+        """Return the update of the whole tab. `viewed_id`: the alternative of the last reply to show."""
         components = self._components
         view = rendering.view_state(conversation, limit, tab.view, viewed_id)
-        writing = conversation.writing_id is not None
-        tab.shows(view, version=conversation.version, writing=writing)
-        alternatives, shown = rendering.alternatives_of_last(conversation, view.viewed_id)
-        hidden = rendering.earlier_count(conversation, view)
+        is_writing = conversation.writing_id is not None
+        tab.set_view(view, version=conversation.version, is_writing=is_writing)
+        alternatives, position = rendering.alternatives_of_last(conversation, view.viewed_id)
+        hidden_count = rendering.earlier_count(conversation, view)
         return {
             components.view: view,
             **self.chatbot_update(tab, annotator_id, conversation, view, text),
-            components.prompt: gr.Textbox(submit_btn=not writing, stop_btn=writing),
+            components.prompt: gr.Textbox(submit_btn=not is_writing, stop_btn=is_writing),
             components.notice: "",
-            components.status: _status(rendering.status_line(conversation, view.viewed_id)),
-            components.earlier: gr.Button(f"Show earlier messages ({hidden} more)", visible=hidden > 0),
+            components.status: _status_html(rendering.status_line(conversation, view.viewed_id)),
+            components.earlier: gr.Button(f"Show earlier messages ({hidden_count} more)", visible=hidden_count > 0),
             components.alternatives: gr.Row(visible=len(alternatives) > 1),
-            components.position: f"Reply {shown + 1} of {len(alternatives)}",
-            components.previous: gr.Button(interactive=shown > 0),
-            components.following: gr.Button(interactive=shown + 1 < len(alternatives)),
+            components.position: f"Reply {position + 1} of {len(alternatives)}",
+            components.previous: gr.Button(interactive=position > 0),
+            components.following: gr.Button(interactive=position + 1 < len(alternatives)),
             components.keep: gr.Button(visible=view.viewed_id is not None),
             components.put_back: gr.Button(visible=False),
             components.address: conversation.conversation_id,
@@ -132,10 +132,10 @@ class ChatView:
         }
 
     def render_new(self, tab: TabState, limit: int) -> Update:
-        """The whole tab for a conversation in which nothing has happened."""
+        """Return the update of the whole tab for a new conversation."""
         components = self._components
         view = ViewState(limit=limit)
-        tab.shows(view)
+        tab.set_view(view)
         return {
             components.view: view,
             components.chatbot: gr.Chatbot(value=[], feedback_value=[]),
@@ -161,75 +161,83 @@ class ChatView:
         viewed_id: str | None = None,
         **extra: Any,
     ) -> Updates:
-        """Draws the conversation and, while a reply is written, follows it to its end.
+        """Render the conversation; while a reply is generated, stream updates until its end.
 
-        `viewed_id`: see `render`. `extra`: values for components, by their names in `Components`, of the first drawing.
+        Args:
+            tab: State of the page.
+            turn: The render turn; the stream ends when it is cancelled.
+            annotator_id: The annotator of the page.
+            conversation: The conversation to render.
+            limit: Number of messages to show.
+            viewed_id: See `render`.
+            extra: Values of components for the first update, by field name of `Components`.
         """
-        first = {getattr(self._components, name): value for name, value in extra.items()}
-        view = self.render(tab, annotator_id, conversation, limit, viewed_id=viewed_id)
-        yield {**view, **first, **await self.listing(tab, annotator_id)}
+        extra_update = {getattr(self._components, name): value for name, value in extra.items()}
+        full_update = self.render(tab, annotator_id, conversation, limit, viewed_id=viewed_id)
+        yield {**full_update, **extra_update, **await self.conversation_list_update(tab, annotator_id)}
         if conversation.writing_id is not None:
-            # Gradio sends what has changed since the last update, and a busy page takes properties that are not
-            # there any more out of the last update, which it may not have drawn yet. So they stay in all of them.
-            lasting = {component: update for component, update in view.items() if isinstance(update, Block)}
-            following = self._stream(tab, turn, annotator_id, conversation, limit)
-            async with contextlib.aclosing(following) as updates:
+            # Gradio sends the difference from the last update, and a busy page deletes missing properties from an
+            # update that it has not rendered yet. So every update repeats them.
+            repeated = {component: update for component, update in full_update.items() if isinstance(update, Block)}
+            stream = self._stream(tab, turn, annotator_id, conversation, limit)
+            async with contextlib.aclosing(stream) as updates:
                 async for update in updates:
-                    lasting |= {component: new for component, new in update.items() if isinstance(new, Block)}
-                    yield {**update, **lasting}
+                    repeated |= {component: new for component, new in update.items() if isinstance(new, Block)}
+                    yield {**update, **repeated}
 
     async def _stream(
         self, tab: TabState, turn: RenderTurn, annotator_id: str, conversation: Conversation, limit: int
     ) -> Updates:
-        """Repaints the messages until the reply has ended; trouble on the way is said, and taken back when it is over.
+        """Update the messages until the reply has ended; show an error as a notice, and remove it after recovery.
 
-        What was said when the reply began stays.
+        The notice from the start of the reply stays.
         """
-        assert conversation.writing_id is not None  # noqa: S101 - the callers have asked
-        view, components, trouble = rendering.view_state(conversation, limit, tab.view), self._components, ""
-        newest = LiveConversation(self._service, annotator_id, conversation)
-        watching = self._service.watch(conversation.conversation_id, conversation.writing_id)
+        assert conversation.writing_id is not None  # noqa: S101 - the callers have checked it
+        view, components, notice = rendering.view_state(conversation, limit, tab.view), self._components, ""
+        live_conversation = LiveConversation(self._service, annotator_id, conversation)
+        progress_stream = self._service.watch(conversation.conversation_id, conversation.writing_id)
         try:
             async with (
-                contextlib.aclosing(watching) as progress,
-                contextlib.aclosing(until(turn.cancelled, progress)) as seen,
+                contextlib.aclosing(progress_stream) as all_progress,
+                contextlib.aclosing(until_cancelled(turn.cancelled, all_progress)) as updates,
             ):
-                async for now in seen:
-                    if now.conversation is not None:
-                        last = self.render(tab, annotator_id, now.conversation, limit)
-                        if not trouble and not tab.warned_to_wait:
-                            del last[components.notice]
+                async for progress in updates:
+                    if progress.conversation is not None:
+                        final_update = self.render(tab, annotator_id, progress.conversation, limit)
+                        if not notice and not tab.warned_to_wait:
+                            del final_update[components.notice]
                         tab.warned_to_wait = False
-                        yield last
+                        yield final_update
                         return
-                    update, conversation = {}, await newest.refresh()
+                    notice_update, conversation = {}, await live_conversation.refresh()
                     if turn.cancelled.is_set():
                         return
-                    if (said := rendering.without_addresses(now.notice or "") or newest.trouble) != trouble:
-                        trouble, update = said, {components.notice: alert(said)}
-                    yield {**self.chatbot_update(tab, annotator_id, conversation, view, now.text), **update}
+                    new_notice = rendering.without_urls(progress.notice or "") or live_conversation.notice
+                    if new_notice != notice:
+                        notice, notice_update = new_notice, {components.notice: alert(new_notice)}
+                    messages_update = self.chatbot_update(tab, annotator_id, conversation, view, progress.text)
+                    yield {**messages_update, **notice_update}
         except ChatFeedbackError as error:
             yield {components.notice: alert(str(error)), components.prompt: gr.Textbox(submit_btn=True, stop_btn=False)}
         finally:
-            tab.writing = False
+            tab.is_writing = False
 
-    async def listing(self, tab: TabState, annotator_id: str) -> Update:
-        """The list of conversations, newest first, as long as this page has asked for."""
+    async def conversation_list_update(self, tab: TabState, annotator_id: str) -> Update:
+        """Return the update of the conversation list: newest first, at most `tab.list_limit`."""
         try:
-            found = await self._service.conversations(annotator_id, tab.listed + 1)
+            conversations = await self._service.conversations(annotator_id, tab.list_limit + 1)
         except ChatFeedbackError as error:
-            return {self._components.listed: alert(str(error))}
-        lines = (
-            f'<li><button type="button" class="cf-open" data-conversation="{html.escape(one.conversation_id)}">'
-            f'<span class="cf-title">{html.escape(one.title)}</span>'
-            f'<time datetime="{one.updated_at:%Y-%m-%dT%H:%M:%SZ}">{one.updated_at:%d %b %Y, %H:%M} UTC</time>'
+            return {self._components.conversation_list: alert(str(error))}
+        items = "".join(
+            f'<li><button type="button" class="cf-open" data-conversation="{html.escape(listed.conversation_id)}">'
+            f'<span class="cf-title">{html.escape(listed.title)}</span>'
+            f'<time datetime="{listed.updated_at:%Y-%m-%dT%H:%M:%SZ}">{listed.updated_at:%d %b %Y, %H:%M} UTC</time>'
             "</button></li>"
-            for one in found[: tab.listed]
+            for listed in conversations[: tab.list_limit]
         )
-        listed = "".join(lines)
-        if len(found) > tab.listed:
-            listed += (
+        if len(conversations) > tab.list_limit:
+            items += (
                 '<li><button type="button" class="cf-open cf-more" data-more>Show older conversations</button></li>'
             )
         empty = '<p class="cf-empty">Nothing here yet. Send a message to begin.</p>'
-        return {self._components.listed: f'<ul class="cf-list">{listed}</ul>' if listed else empty}
+        return {self._components.conversation_list: f'<ul class="cf-list">{items}</ul>' if items else empty}
