@@ -1,4 +1,4 @@
-"""The Gradio apps that the web page is measured against, as small as they can be.
+"""Baselines of the web page: the smallest possible Gradio apps.
 
 python -m benchmarks._bare_gradio one-chatbot PORT
 python -m benchmarks._bare_gradio chat-interface PORT BASE_URL
@@ -15,7 +15,7 @@ from huggingface_hub import AsyncInferenceClient
 
 
 def one_chatbot() -> gr.Blocks:
-    """A chatbot and a prompt that does nothing."""
+    """Return an app of a chatbot and a prompt that does nothing."""
     with gr.Blocks() as blocks:
         gr.Chatbot()
         gr.Textbox()
@@ -23,7 +23,7 @@ def one_chatbot() -> gr.Blocks:
 
 
 def chat_interface(base_url: str) -> gr.Blocks:
-    """Gradio's own chat, streaming from an OpenAI-compatible server; nothing is kept."""
+    """Return Gradio's own chat, which streams from an OpenAI-compatible server and stores nothing."""
     client = AsyncInferenceClient(base_url=base_url, api_key="none")
 
     async def answer(message: str, _history: list[Any]) -> AsyncIterator[str]:

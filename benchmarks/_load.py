@@ -1,4 +1,4 @@
-"""Load: servers that take turns at holding chats, what they did, and how that compares."""
+"""Load: servers take turns at serving chats; their results are compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from benchmarks._chats import ramped
+from benchmarks._chats import run_ramped
 from benchmarks._measure import Figure, Run, paired, percentile
 from benchmarks._model import REPLY
 from benchmarks._premises import require_equal
@@ -38,7 +38,7 @@ context_tokens = 1000000
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of one level; processes by the share of one core that they used meanwhile."""
+    """Result of one level. CPU times are shares of one core."""
 
     chats_per_second: float
     first_token_p50: float
@@ -48,12 +48,12 @@ class Load:
     others: float
     """Driver and model together."""
     machine: float
-    """Everything that ran on it, Postgres too."""
+    """All processes of the machine, Postgres included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What takes a turn: servers, of which each is frozen between its turns, and how pages of theirs are opened."""
+    """Participant of the comparison: servers, each frozen between its turns, and the function that opens pages."""
 
     name: str
     servers: Sequence[Server]
@@ -61,17 +61,17 @@ class Arm:
     is_recorded: bool
     pages: Callable[[int], AbstractAsyncContextManager[list[Page]]]
     signs_in: bool = False
-    """True if each page belongs to a person of its own."""
+    """True if each page belongs to a different user."""
 
 
 EVENTS = ("conversation_started", "message_sent", "reply_started", "reply_finished")
-"""Of a chat."""
+"""Events of one chat."""
 Results = dict[tuple[str, int], list[Load]]
-"""By arm and level: one for each round."""
+"""Results by arm and level, one for each round."""
 
 
 def settings_for(run: Run, model: Server, more: str = "", paces: Sequence[str] = (PACE, AT_ONCE)) -> Path:
-    """The file of settings that all servers have: no limits for one person, a model of each pace, and `more`."""
+    """Write the settings file of all servers: no limits per user, a model of each pace, and the lines `more`."""
     path = run.folder / "load.toml"
     models = (MODEL.format(pace=pace, address=model.address) for pace in paces)
     path.write_text(SETTINGS + more + "".join(models))
@@ -79,12 +79,12 @@ def settings_for(run: Run, model: Server, more: str = "", paces: Sequence[str] =
 
 
 def take_turns(run: Run, number: int, arms: Sequence[Arm], model: Server, results: Results) -> None:
-    """The round of this number: every arm at every level, in an order that the number changes.
+    """Run the round of this number: every arm at every level, in an order that depends on the number.
 
-    Ends the benchmark unless every reply is recorded whole where it should be, and nothing at all elsewhere.
+    Ends the benchmark unless every recording arm has every reply completely, and the others have recorded nothing.
     """
     for arm in arms:
-        asyncio.run(_hold(arm, run.size(WARM_UP, 1), 0.5, AT_ONCE, model))
+        asyncio.run(_run_chats(arm, run.size(WARM_UP, 1), 0.5, AT_ONCE, model))
         for server in arm.servers:
             server.freeze()
     levels = list(dict.fromkeys(level for _, level in results))
@@ -95,13 +95,13 @@ def take_turns(run: Run, number: int, arms: Sequence[Arm], model: Server, result
             with ExitStack() as awake:
                 for server in arm.servers:
                     awake.enter_context(server.awake())
-                results[arm.name, level].append(asyncio.run(_hold(arm, level, ramp, pace, model)))
+                results[arm.name, level].append(asyncio.run(_run_chats(arm, level, ramp, pace, model)))
     for arm in arms:
-        _must_be_whole(arm, sum(levels) + run.size(WARM_UP, 1))
+        _require_complete(arm, sum(levels) + run.size(WARM_UP, 1))
 
 
-async def _hold(arm: Arm, chats: int, ramp: float, pace: str, model: Server) -> Load:
-    """Holds this many chats, each on a page of its own, over connections that nobody used before."""
+async def _run_chats(arm: Arm, chats: int, ramp: float, pace: str, model: Server) -> Load:
+    """Run this many chats, each on its own page, over new connections."""
     async with arm.pages(chats) as pages:
         clocks: list[Callable[[], float]] = [
             time.perf_counter,
@@ -110,26 +110,26 @@ async def _hold(arm: Arm, chats: int, ramp: float, pace: str, model: Server) -> 
             busy_seconds,
         ]
         before = [clock() for clock in clocks]
-        held = await ramped(pages, pace, ramp)
-        seconds, *worked = (clock() - start for clock, start in zip(clocks, before, strict=True))
-    waits = [chat.first_token - chat.sent for chat in held]
+        finished = await run_ramped(pages, pace, ramp)
+        seconds, *cpu_seconds = (clock() - start for clock, start in zip(clocks, before, strict=True))
+    waits = [chat.first_token - chat.sent for chat in finished]
     return Load(
-        chats / (max(chat.ended for chat in held) - min(chat.sent for chat in held)),
+        chats / (max(chat.ended for chat in finished) - min(chat.sent for chat in finished)),
         percentile(waits, 0.5),
         percentile(waits, 0.95),
-        *(each / seconds for each in worked),
+        *(cpu / seconds for cpu in cpu_seconds),
     )
 
 
-def _must_be_whole(arm: Arm, replies: int) -> None:
-    whole = select(func.count()).where(messages.c.text == REPLY, messages.c.status == "complete")
+def _require_complete(arm: Arm, replies: int) -> None:
+    complete = select(func.count()).where(messages.c.text == REPLY, messages.c.status == "complete")
     people = select(func.count(messages.c.author_id.distinct()))
     kinds = select(events.c.kind, func.count()).group_by(events.c.kind)
     engine = open_engine(arm.database)
     with engine.connect() as connection:
         recorded: dict[str, int] = dict(connection.execute(kinds).all())
         rows = [connection.scalar(select(func.count()).select_from(table)) for table in (conversations, messages)]
-        stored, authors = connection.scalar(whole), connection.scalar(people)
+        stored, authors = connection.scalar(complete), connection.scalar(people)
     engine.dispose()
     if not arm.is_recorded:
         require_equal(f"what is recorded of {arm.name}", (recorded, rows), ({}, [0, 0]))
@@ -140,17 +140,17 @@ def _must_be_whole(arm: Arm, replies: int) -> None:
 
 
 def figures(results: Results, name: str, level: int) -> Iterator[Figure]:
-    """Of one arm at one level, beside the arm NOTHING."""
+    """Yield the figures of one arm at one level, beside the arm NOTHING."""
     subject, baseline = results[name, level], results[NOTHING, level]
 
-    def figure(what: str, unit: str, of: Callable[[Load], float], **target: float) -> Figure:
-        values, baselines = [*map(of, subject)], [*map(of, baseline)]
-        return paired(f"{name}, {level} chats: {what}", values, unit, baselines, NOTHING, **target)
+    def figure(quantity: str, unit: str, value_of: Callable[[Load], float], **target: float) -> Figure:
+        values, baselines = [*map(value_of, subject)], [*map(value_of, baseline)]
+        return paired(f"{name}, {level} chats: {quantity}", values, unit, baselines, NOTHING, **target)
 
     yield figure("chats a second", "/s", lambda load: load.chats_per_second, at_least=0.95)
     yield figure("time to first token, median", "ms", lambda load: 1000 * load.first_token_p50, at_most=1.05)
     yield figure("time to first token, 95th percentile", "ms", lambda load: 1000 * load.first_token_p95, at_most=1.05)
     yield figure("of a core, used by chatfeedback", "%", lambda load: 100 * load.server)
-    if level == max(level for _, level in results):  # whether anything else than the server could be what bounds it
+    if level == max(level for _, level in results):  # shows whether another process than the server is the bottleneck
         yield figure("of a core, used by driver and model", "%", lambda load: 100 * load.others)
         yield figure("of a core, used by all that runs on the machine", "%", lambda load: 100 * load.machine)

@@ -1,7 +1,7 @@
-"""What all benchmarks share: taking turns, figures as ratios to a baseline, and their command line.
+"""Common parts of all benchmarks: taking turns, figures as ratios to a baseline, and the command line.
 
 A benchmark is a module with a function `measure(run)` that returns figures. Subject and baseline always take turns
-within one run, so that a busy neighbour on the machine disturbs both alike; figures are medians.
+within one run, so that other load on the machine affects both alike; figures are medians.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """How big to measure, and where files may be put."""
+    """Options of a run: its sizes, and the folders of its files."""
 
     quick: bool
-    """Only whether it works: sizes so small that the figures mean nothing."""
+    """Only check that it works: sizes so small that the figures mean nothing."""
     folder: Path
-    """Empty, and removed at the end."""
+    """Temporary folder: empty, and removed at the end."""
     data: Path
-    """Where large databases are looked for, and made."""
+    """Folder of large databases, which are reused or generated."""
     rounds: int | None = None
-    """How often to take turns, where the command line says so."""
+    """Number of turns from the command line, if given."""
     levels: tuple[int, ...] = ()
-    """The numbers of chats at once, where the command line says so."""
+    """Numbers of concurrent chats from the command line, if given."""
 
     def size(self, full: int, quick: int) -> int:
+        """Return the full size, or the quick one in a quick run."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value beside its baseline, in one unit, and what their ratio is to be."""
+    """Measured value beside its baseline, in one unit, and the target of their ratio."""
 
     name: str
     value: float
@@ -56,21 +57,25 @@ class Figure:
 
     @property
     def ratio(self) -> float:
+        """The value, divided by the baseline."""
         return self.value / self.baseline
 
     @property
     def target(self) -> str:
+        """The target as text, – without one."""
         if self.at_most is not None:
             return f"≤ {self.at_most:g}"
         return f"≥ {self.at_least:g}" if self.at_least is not None else "–"
 
     @property
     def met(self) -> bool:
+        """True if the ratio meets the target."""
         return (self.at_most is None or self.ratio <= self.at_most) and (
             self.at_least is None or self.ratio >= self.at_least
         )
 
     def line(self) -> str:
+        """Return the figure as a line of text."""
         verdict = "" if self.target == "–" else f"; target {self.target}: {'met' if self.met else 'MISSED'}"
         return (
             f"{self.name}: {self.value:.4g} {self.unit} = {self.ratio:.2f} x {self.baseline_name}"
@@ -78,6 +83,7 @@ class Figure:
         )
 
     def as_json(self) -> dict[str, Any]:
+        """Return the figure as JSON values."""
         return {**asdict(self), "ratio": self.ratio, "target": self.target, "met": self.met}
 
 
@@ -85,7 +91,7 @@ Action = Callable[[], object]
 
 
 def take_turns(actions: Mapping[str, Action], rounds: int) -> dict[str, list[float]]:
-    """The seconds that each call of each action took; every round runs each action once."""
+    """Return the seconds of each call of each action; every round runs each action once."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
@@ -96,9 +102,9 @@ def take_turns(actions: Mapping[str, Action], rounds: int) -> dict[str, list[flo
 
 
 def medians(actions: Mapping[str, Action], rounds: int) -> dict[str, float]:
-    """The median seconds of each action, after a warm-up of a tenth of the rounds."""
+    """Return the median seconds of each action, after a warm-up of a tenth of the rounds."""
     take_turns(actions, warm_up(rounds))
-    return {name: statistics.median(taken) for name, taken in take_turns(actions, rounds).items()}
+    return {name: statistics.median(seconds) for name, seconds in take_turns(actions, rounds).items()}
 
 
 def warm_up(rounds: int) -> int:
@@ -107,23 +113,26 @@ def warm_up(rounds: int) -> int:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of the values lies (nearest rank)."""
+    """Return the value below which this share of the values lies (nearest rank)."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def paired(
     name: str, values: Sequence[float], unit: str, baselines: Sequence[float], baseline_name: str, **target: float
 ) -> Figure:
-    """The medians of runs that took turns with their baseline; the name says how many, and where their ratio lies."""
-    low, high = median_interval([one / other for one, other in zip(values, baselines, strict=True)])
+    """Return the medians of runs that took turns with their baseline.
+
+    The name of the figure includes the number of runs and the interval of their median ratio.
+    """
+    low, high = median_interval([value / baseline for value, baseline in zip(values, baselines, strict=True)])
     described = f"{name} ({len(values)} runs, ratio {low:.2f} to {high:.2f})"
     return Figure(described, statistics.median(values), unit, statistics.median(baselines), baseline_name, **target)
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Between which of the values their true median lies in 95% of all cases (order statistics; at least 6 values).
+    """Return the 95 % confidence interval of the median (order statistics; at least 6 values).
 
-    Of fewer values no two are that far apart: then the smallest and the largest.
+    With fewer values there is no such interval: then the smallest and the largest.
     """
     ordered, count = sorted(values), len(values)
     beyond, outside = 0, 0.5**count
@@ -134,7 +143,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on, in general terms."""
+    """Describe the machine in general terms."""
     return {
         "system": platform.system(),
         "cores": os.cpu_count(),
@@ -144,7 +153,7 @@ def machine() -> dict[str, Any]:
 
 
 def command(module_doc: str, measure: Callable[[Run], list[Figure]]) -> None:
-    """The command line of a benchmark."""
+    """Run the command line of a benchmark."""
     parser = argparse.ArgumentParser(description=module_doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only see that it works; the figures mean nothing")
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON to this file, - for stdout")

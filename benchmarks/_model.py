@@ -1,9 +1,9 @@
-"""The model that load is measured with: an OpenAI-compatible server that costs next to nothing.
+"""Model for load tests: an OpenAI-compatible server that costs almost no CPU time.
 
-Every reply is the same REPLY, a chunk for each token. The name of the model that is asked for is its pace in tokens a
-second: "20", or "inf" for everything at once; the first token comes after one pause. One process, one event loop, each
-token at the time that the start of its stream sets, however late the one before it was: two hundred streams of 20
-tokens a second take a tenth of a core, where a thread for each stream would take most of one.
+Every reply is the same REPLY, one chunk per token. The name of the requested model is its pace in tokens a second:
+"20", or "inf" for everything at once; the first token comes after one pause. The server is one process with one event
+loop. The start of a stream determines the time of each token, even if the one before was late. Two hundred streams of
+20 tokens a second take a tenth of a core; a thread per stream would take most of one.
 
     python -m benchmarks._model PORT
 """
@@ -41,20 +41,22 @@ _END = _chunk("", "stop") + _usage() + _line("[DONE]") + b"0\r\n\r\n"
 
 
 class _Connection(asyncio.Protocol):
-    """One request, and its answer."""
+    """Connection with one request and its response."""
 
     def __init__(self) -> None:
         self._received = bytearray()
         self._sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Respond once the request is complete."""
         self._received += data
-        head, found, body = bytes(self._received).partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = bytes(self._received).partition(b"\r\n\r\n")
+        if not separator:
             return
         lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
         length = next((int(value) for name, _, value in lines if name == b"content-length"), 0)
@@ -68,10 +70,10 @@ class _Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._started, self._pause = self._loop.time(), 1 / tokens_per_second
         self._transport.write(_HEAD)
-        self._go_on()
+        self._send_due()
 
-    def _go_on(self) -> None:
-        """Sends what is due; the end goes with the last token."""
+    def _send_due(self) -> None:
+        """Send the tokens that are due; the end follows the last one."""
         if self._transport.is_closing():
             return
         due = len(_PIECES) if not self._pause else int((self._loop.time() - self._started) / self._pause + 1e-6)
@@ -82,10 +84,11 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_END)
             self._transport.close()
         else:
-            self._loop.call_at(self._started + (self._sent + 1) * self._pause, self._go_on)
+            self._loop.call_at(self._started + (self._sent + 1) * self._pause, self._send_due)
 
 
 async def main(port: int) -> None:
+    """Serve on this port."""
     server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", port, backlog=512)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""Premises: what has to be true for a figure to mean what its name says, checked while the benchmark runs."""
+"""Premises: conditions without which a figure would be meaningless, checked while the benchmark runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatfeedback.store.schema import events
 
 PRAGMAS = "the journal mode and the synchronous level"
 DURABLE = ("wal", 2)
-"""The required pragmas: a write-ahead log, and FULL, which is 2: a commit waits until the disk has it."""
+"""Required pragmas: a write-ahead log, and FULL, which is 2: a commit waits for the disk."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -26,12 +26,12 @@ def require(holds: bool, sentence: str) -> None:
 
 
 def require_equal(what: str, value: object, expected: object) -> None:
-    """End the benchmark unless both are equal; the sentence names `what` and both values."""
+    """End the benchmark unless both are equal; the message has `what` and both values."""
     require(value == expected, f"{what} must be {expected}, and is {value}")
 
 
 def require_durable(name: str, connection: sqlite3.Connection) -> None:
-    """Read the pragmas back: a write-ahead log, and a commit that waits for the disk."""
+    """End the benchmark unless the connection has the pragmas of DURABLE."""
     require_equal(f"{PRAGMAS} of {name}", pragmas(connection), DURABLE)
 
 
@@ -42,9 +42,9 @@ def pragmas(connection: sqlite3.Connection) -> tuple[str, int]:
 
 
 def require_durable_store(store: EventStore) -> None:
-    """As `require_durable`, for the connection on which the store writes."""
-    found = store.writer.submit(lambda tx: pragmas(tx.connection)).result()
-    require_equal(f"{PRAGMAS} of the store", found, DURABLE)
+    """End the benchmark unless the connection on which the store writes has the pragmas of DURABLE."""
+    store_pragmas = store.writer.submit(lambda tx: pragmas(tx.connection)).result()
+    require_equal(f"{PRAGMAS} of the store", store_pragmas, DURABLE)
 
 
 def events_by_kind(store: EventStore) -> Counter[str]:
@@ -66,8 +66,8 @@ def require_one_commit(store: EventStore, name: str, action: Callable[[], object
     before = events_by_kind(store)
     with _traced_writer(store) as statements:
         action()
-    found = [text for text in statements if text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")]
-    require_equal(f"the transactions of {name}", found, ["BEGIN IMMEDIATE", "COMMIT"])
+    transactions = [text for text in statements if text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")]
+    require_equal(f"the transactions of {name}", transactions, ["BEGIN IMMEDIATE", "COMMIT"])
     require_events(store, before, added)
 
 
@@ -76,10 +76,10 @@ def _traced_writer(store: EventStore) -> Iterator[list[str]]:
     """Collect the statements that the writer runs inside the block."""
     statements: list[str] = []
     store.writer.submit(lambda tx: tx.connection.set_trace_callback(statements.append)).result()
-    statements.clear()  # the commit of this
-    seen: list[str] = []
-    yield seen
-    seen += statements
+    statements.clear()  # the commit of the line above
+    traced: list[str] = []
+    yield traced
+    traced += statements
     store.writer.submit(lambda tx: tx.connection.set_trace_callback(None)).result()
 
 
@@ -103,7 +103,7 @@ def traced_readers(engine: Engine) -> Iterator[list[str]]:
 
 
 def require_scans(connection: sqlite3.Connection, query: str) -> None:
-    """End the benchmark unless the query reads every table that it names NOT INDEXED from its first row to its last."""
+    """End the benchmark unless the query scans every table that it names NOT INDEXED."""
     plan = [detail for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
     for table in re.findall(r"(\w+) NOT INDEXED", query):
         require(f"SCAN {table}" in plan, f"{table} is not scanned by {' '.join(query.split())!r}, but read by {plan}")

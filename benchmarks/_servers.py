@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on 127.0.0.1 and a free port, and what the web is measured with."""
+"""Servers in separate processes, on 127.0.0.1 and a free port, with their CPU times."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-PATIENCE = 300.0
-"""Seconds within which a server has to answer."""
+TIMEOUT_SECONDS = 300.0
+"""Seconds within which a server must respond."""
 
 
 class Server:
-    """`python -m` with these arguments, in which PORT stands for the port."""
+    """Process of `python -m` with these arguments, in which PORT stands for the port."""
 
     def __init__(self, *arguments: str) -> None:
         self.port = free_port()
@@ -32,8 +32,8 @@ class Server:
             env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
         )
         try:
-            while not self._answers():
-                if self._process.poll() is not None or time.perf_counter() > started + PATIENCE:
+            while not self._responds():
+                if self._process.poll() is not None or time.perf_counter() > started + TIMEOUT_SECONDS:
                     raise SystemExit(f"no answer from: {' '.join(arguments)}")
                 time.sleep(0.01)
         except BaseException:
@@ -43,49 +43,51 @@ class Server:
 
     @property
     def address(self) -> str:
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}/"
 
     def page(self) -> bytes:
-        """The page as it is served: Gradio puts the whole configuration into it."""
-        with urllib.request.urlopen(self.address, timeout=PATIENCE) as response:
+        """Return the page as it is served, with the whole configuration, which Gradio includes."""
+        with urllib.request.urlopen(self.address, timeout=TIMEOUT_SECONDS) as response:
             return bytes(response.read())
 
     def stop(self) -> None:
+        """Terminate the process and wait for its end."""
         self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         self._process.wait()
 
     def freeze(self) -> None:
-        """Takes the processor away from it: even an idle Gradio uses a tenth of a core."""
+        """Suspend the process: even an idle Gradio uses a tenth of a core."""
         self._process.send_signal(signal.SIGSTOP)
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """Lets a frozen one run, to the end of the block."""
+        """Let a suspended process run until the end of the block."""
         self._process.send_signal(signal.SIGCONT)
-        time.sleep(0.2)  # what it has missed is made up for
+        time.sleep(0.2)  # let it catch up with missed timers
         try:
             yield
         finally:
             self.freeze()
 
     def cpu_seconds(self) -> float:
-        """The time that the cores have spent on it so far, in steps of a hundredth of a second (Linux only)."""
+        """Return the CPU time of the process so far, in steps of a hundredth of a second (Linux only)."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return bool(self.page())
         except urllib.error.HTTPError as refusal:
-            return refusal.code == 401  # it wants to know who asks
+            return refusal.code == 401  # it runs, and requires authentication
         except (urllib.error.URLError, ConnectionError):
             return False
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[Server]:
-    """A `Server` to the end of the block."""
+    """Run a `Server` until the end of the block."""
     server = Server(*arguments)
     try:
         yield server
@@ -95,17 +97,17 @@ def serving(*arguments: str) -> Iterator[Server]:
 
 @contextmanager
 def serving_all(arguments: Sequence[Sequence[str]]) -> Iterator[list[Server]]:
-    """Several servers, started side by side, to the end of the block."""
+    """Run several servers, started concurrently, until the end of the block."""
     with ExitStack() as running:
         with ThreadPoolExecutor(len(arguments)) as threads:
-            starting = [threads.submit(Server, *each) for each in arguments]
-        for each in starting:
-            if each.exception() is None:
-                running.callback(each.result().stop)
-        yield [each.result() for each in starting]
+            servers = [threads.submit(Server, *server_arguments) for server_arguments in arguments]
+        for server in servers:
+            if server.exception() is None:
+                running.callback(server.result().stop)
+        yield [server.result() for server in servers]
 
 
 def busy_seconds() -> float:
-    """What all the cores of the machine together have worked so far (Linux only)."""
+    """Return the CPU time of all cores of the machine together so far (Linux only)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")

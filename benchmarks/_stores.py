@@ -1,4 +1,4 @@
-"""Databases to measure on: a store as the application opens it, a raw table like the log, and a log of any size."""
+"""Databases for benchmarks: a store as the application opens it, a raw table like the log, and a log of any size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chatfeedback.store.opening import open_event_store
 from tests.analytics import load_users
 
 CROWD = load_users.Crowd(annotators=200, models=5, days=365)
-"""Who fills the databases of `populated`."""
+"""Simulated users whose events fill the databases of `populated`."""
 _EVENT_BATCH = 20_000
 
 RAW_TABLE = """
@@ -43,8 +43,8 @@ VALUES (:event_id, :conversation_id, :version, :kind, :schema_version, :message_
 
 
 def raw_rows() -> Iterator[dict[str, Any]]:
-    """Parameters for RAW_INSERT, without end: the events of one conversation, each a row of about 600 bytes."""
-    same = {
+    """Yield parameters for RAW_INSERT without end: events of one conversation, each a row of about 600 bytes."""
+    constants = {
         "conversation_id": new_id(),
         "kind": "message_rated",
         "schema_version": 1,
@@ -55,16 +55,17 @@ def raw_rows() -> Iterator[dict[str, Any]]:
         "payload": "x" * 380,
     }
     for version in count(1):
-        at = 1_790_000_000_000_000 + version
-        yield {**same, "event_id": new_id(), "version": version, "occurred_at": at, "recorded_at": at}
+        instant = 1_790_000_000_000_000 + version
+        yield {**constants, "event_id": new_id(), "version": version, "occurred_at": instant, "recorded_at": instant}
 
 
 def url_of(path: Path) -> str:
+    """Return the database URL of a SQLite file."""
     return f"sqlite:///{path}"
 
 
 def open_raw(path: Path) -> sqlite3.Connection:
-    """A connection with the store's pragmas, in autocommit mode, for any thread."""
+    """Open a connection with the store's pragmas, in autocommit mode, for any thread."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     for pragma in SQLITE_PRAGMAS:
         connection.execute(pragma)
@@ -72,20 +73,20 @@ def open_raw(path: Path) -> sqlite3.Connection:
 
 
 def open_raw_table(path: Path) -> sqlite3.Connection:
-    """`open_raw` on a new database with the table of RAW_TABLE: columns and indexes of the log, no guards."""
+    """Open a new database with the table of RAW_TABLE: columns and indexes of the log, without its triggers."""
     connection = open_raw(path)
     connection.executescript(RAW_TABLE)
     return connection
 
 
-def rows_of(connection: sqlite3.Connection) -> int:
+def count_rows(connection: sqlite3.Connection) -> int:
     """Return the number of rows in the table of RAW_TABLE."""
     return int(connection.execute("SELECT count(*) FROM raw_events").fetchone()[0])
 
 
 @contextmanager
-def opened(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iterator[EventStore]:
-    """Open a store on this file, as the application does but for the size of its cache."""
+def open_store(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iterator[EventStore]:
+    """Open a store on this file like the application, with a cache of this size."""
     migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
     store = open_event_store(engine, open_writer(engine), cached_conversations=cached_conversations)
@@ -97,9 +98,9 @@ def opened(path: Path, cached_conversations: int = CACHED_CONVERSATIONS) -> Iter
 
 
 def populated(folder: Path, events: int) -> Path:
-    """A database of about this many events of a year of 200 annotators and 5 models; found again if it is there.
+    """Return a database of about this many events of a year of 200 annotators and 5 models; reuse it if it exists.
 
-    Conversations come from the domain's own decisions; log and projections are stored by straight inserts.
+    Conversations come from the domain's own decisions; log and projections are written by plain inserts.
     """
     path = folder / f"crowd-{events}.db"
     if path.exists():
@@ -109,7 +110,7 @@ def populated(folder: Path, events: int) -> Path:
     unfinished.unlink(missing_ok=True)
     migrate.upgrade(url_of(unfinished))
     with closing(open_raw(unfinished)) as connection:
-        # Nothing is lost that could not be made again: no flush for each batch, and a cache for all the indexes.
+        # The file can be generated again: so no flush per batch, and a cache for all indexes.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-1000000")
         tx = Transaction(connection, Statements(sqlite.dialect()))

@@ -1,11 +1,11 @@
-"""What authorisation adds to a request.
+"""Cost of authentication and authorization per request.
 
-Two servers on databases of their own, the same but for how people sign in: passwords, and a cookie of a session that
-is looked up for each request; or `--auth none`. The same requests go to both: the page, and the call of a function
-that does nothing, sent and answered as the page does it. Each run takes the median of many requests to either server,
-in turns; the figure is the median of the runs, and its interval is that of their ratios (95%, by order statistics).
-Every answer must be a 200. The server with passwords must refuse who has no cookie, and the one that was measured once
-its session has ended in the database, or the benchmark fails.
+Two servers with separate databases differ in the authentication mode only. One uses passwords, and looks up a session
+cookie for each request; the other has `--auth none`. Both get the same requests: the page, and the call of a function
+that does nothing, in the protocol of the page. Each run takes the median of many requests to either server, in turns.
+The figure is the median of the runs, with the interval of their ratios (95 %, by order statistics). Every response must
+be a 200. The benchmark fails unless the server with passwords refuses requests without a cookie, and the measured
+cookie once its session has ended in the database.
 
     uv run python -m benchmarks.authorisation
 """
@@ -35,7 +35,7 @@ RUNS = 15
 
 
 class Browser:
-    """One connection that stays open, with or without the cookie of a session."""
+    """Client with one persistent connection, with or without a session cookie."""
 
     def __init__(self, server: Server, token: str | None) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -46,42 +46,45 @@ class Browser:
             self._headers = {"Cookie": f"chatfeedback_session={token}"}
         page = self.get("/config")
         dependencies = json.loads(page)["dependencies"]
-        wake = next(one for one in dependencies if one["api_name"] == "wake")
+        wake = next(function for function in dependencies if function["api_name"] == "wake")
         self._call = {"data": [], "event_data": None, "fn_index": wake["id"], "trigger_id": wake["targets"][0][0]}
         self._pages = count()
 
     def get(self, path: str) -> bytes:
+        """Request a path; return the body of the response."""
         self._http.request("GET", path, headers=self._headers)
-        return self._answer()
+        return self._response_body()
 
     def require_refusal(self, why: str) -> None:
         """End the benchmark unless the configuration of the page is refused now."""
         self._http.request("GET", "/config", headers=self._headers)
-        answer = self._http.getresponse()
-        answer.read()
-        require_equal(f"the status {why}", answer.status, 401)
+        response = self._http.getresponse()
+        response.read()
+        require_equal(f"the status {why}", response.status, 401)
 
     def call(self) -> None:
-        """Calls the function and reads the stream of answers to its end.
+        """Call the function and read the event stream to its end.
 
-        Each time as another page: Gradio may lose a call that comes while it still tidies up the stream before.
+        Each call is from a new page: Gradio may lose a call that arrives while it cleans up the previous stream.
         """
         page = f"page{next(self._pages)}"
         headers = {**self._headers, "Content-Type": "application/json"}
         self._http.request("POST", "/gradio_api/queue/join", json.dumps({**self._call, "session_hash": page}), headers)
-        self._answer()
-        told = self.get(f"/gradio_api/queue/data?session_hash={page}")
-        require(b"process_completed" in told and b'"success":true' in told, "the function was not called to its end")
+        self._response_body()
+        stream = self.get(f"/gradio_api/queue/data?session_hash={page}")
+        is_done = b"process_completed" in stream and b'"success":true' in stream
+        require(is_done, "the function was not called to its end")
 
-    def _answer(self) -> bytes:
-        answer = self._http.getresponse()
-        body = answer.read()
-        require_equal("the status of an answer", answer.status, 200)
+    def _response_body(self) -> bytes:
+        response = self._http.getresponse()
+        body = response.read()
+        require_equal("the status of an answer", response.status, 200)
         return body
 
 
 def measure(run: Run) -> list[Figure]:
-    token = _signed_in(run.folder / "password.db")
+    """Measure the page and a call, with a session and with `--auth none`."""
+    token = _begin_session(run.folder / "password.db")
     serve = ("chatfeedback", "serve", "--port", "PORT", "--no-open", "--database-url")
     with (
         serving_all(
@@ -90,20 +93,20 @@ def measure(run: Run) -> list[Figure]:
                 (*serve, url_of(run.folder / "password.db"), "--auth", "password"),
             ]
         ) as (none, password),
-        closing(Browser(none, None)) as anybody,
-        closing(Browser(password, token)) as somebody,
+        closing(Browser(none, None)) as anonymous,
+        closing(Browser(password, token)) as signed_in,
     ):
         figures = [
-            _figure(run, "The page", lambda: somebody.get("/"), lambda: anybody.get("/"), 100),
-            _figure(run, "The call of a function, sent and answered", somebody.call, anybody.call, 100),
+            _figure(run, "The page", lambda: signed_in.get("/"), lambda: anonymous.get("/"), 100),
+            _figure(run, "The call of a function, sent and answered", signed_in.call, anonymous.call, 100),
         ]
         _end_session(run.folder / "password.db", token)
-        somebody.require_refusal("after the end of the session")
+        signed_in.require_refusal("after the end of the session")
         return figures
 
 
-def _signed_in(path: Path) -> str:
-    """Makes the database and a user; returns the token of a session."""
+def _begin_session(path: Path) -> str:
+    """Create the database and a user; return the token of a session."""
     migrate.upgrade(url_of(path))
     engine = open_engine(url_of(path))
     user = users.add(engine, "ada", "annotator", actor_id=None)
@@ -115,16 +118,16 @@ def _signed_in(path: Path) -> str:
 def _end_session(path: Path, token: str) -> None:
     engine = open_engine(url_of(path))
     sessions = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
-    found = sessions.person(token, None)
-    assert found is not None and found[0].session_id is not None
-    sessions.end(found[0].session_id)
+    row = sessions.person(token, None)
+    assert row is not None and row[0].session_id is not None
+    sessions.end(row[0].session_id)
     engine.dispose()
 
 
 def _figure(
-    run: Run, name: str, signed_in: Callable[[], object], open_to_all: Callable[[], object], requests: int
+    run: Run, name: str, signed_in: Callable[[], object], anonymous: Callable[[], object], requests: int
 ) -> Figure:
-    actions = {"signed in": signed_in, "open": open_to_all}
+    actions = {"signed in": signed_in, "open": anonymous}
     take_turns(actions, run.size(30, 1))
     values: dict[str, list[float]] = {key: [] for key in actions}
     for _ in range(run.rounds or run.size(RUNS, 3)):

@@ -1,8 +1,8 @@
-"""Drawing a reply of 10,000 characters while it grows by 40 characters an update.
+"""Rendering a reply of 10,000 characters while it grows by 40 characters per update.
 
-The subject: `Drawings.blocks`, which keeps the finished blocks. The baseline: markdown-it-py draws the whole text for
-each update. The reply is prose, a list, a table and code, of about equal parts. Every update must change what is drawn,
-and after the last one the reply must be what is drawn of it at once, or the benchmark fails.
+Subject: `Drawings.blocks`, which caches the finished blocks. Baseline: markdown-it-py renders the whole text for each
+update. The reply consists of prose, a list, a table and code in about equal parts. The benchmark fails unless every
+update changes the HTML, and the final HTML equals a single rendering of the whole reply.
 
     uv run python -m benchmarks.drawing
 """
@@ -33,6 +33,7 @@ PARTS = (
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure the time and the HTML of an update."""
     text = ("".join(PARTS) * 10)[: run.size(10_000, 2_000)]
     parser = MarkdownIt("gfm-like", {"html": False})
     updates, wholes, sent = [], [], []
@@ -40,12 +41,12 @@ def measure(run: Run) -> list[Figure]:
         drawings, before = Drawings(), list[str]()
         drawings.blocks("a reply", text[: len(text) - 1000], growing=True)
         for end in range(len(text) - 1000 + STEP, len(text) + 1, STEP):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             blocks = drawings.blocks("a reply", text[:end], growing=True)
-            updates.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
+            updates.append(time.perf_counter() - started)
+            started = time.perf_counter()
             whole = parser.render(text[:end])
-            wholes.append(time.perf_counter() - begun)
+            wholes.append(time.perf_counter() - started)
             new = [new for old, new in zip_longest(before, blocks) if new is not None and new != old]
             require(bool(new), "an update draws nothing")
             sent.append(sum(map(len, new)) / len(whole))

@@ -1,9 +1,9 @@
-"""The peak memory of a CSV export, and its time.
+"""Peak memory and duration of a CSV export.
 
-Each export runs in a process of its own, which reports its peak resident memory (from /proc: this needs Linux); ten
-times as many rows must not take more. For the time, sqlite3's own command line writes the columns of the log as CSV,
-where it is installed; and a program of the usual kind, `csv.writer` over a cursor of sqlite3. Each of them must have
-written as many rows as there are, or the benchmark fails; they are counted in files, the time is taken without.
+Each export runs in a separate process, which reports its peak resident memory (from /proc: this needs Linux). Ten times
+as many rows must not take more memory. Baselines of the duration: sqlite3's own command line, if it is installed, which
+writes the columns of the log as CSV; and a typical program, `csv.writer` over a cursor of sqlite3. The benchmark fails
+unless each of them writes every row; the rows are counted in files, and the time is measured without files.
 
     uv run python -m benchmarks.export_memory
 """
@@ -26,10 +26,10 @@ from chatfeedback.export.registry import DATASETS
 
 FEW, MANY = 100_000, 1_000_000
 TABLES = {"events": "events", "messages": "messages", "feedback": "ratings"}
-"""By kind of export: the table that has a row for each of its rows."""
+"""By dataset, the table with as many rows."""
 Program = Callable[[Path], object]
-"""Writes the events to a file."""
-# VmHWM and not ru_maxrss, which on Linux begins with what the parent process had in memory.
+"""Function that writes the events to a file."""
+# VmHWM, not ru_maxrss: on Linux that starts with the memory of the parent process.
 _EXPORT = """
 import re, sys
 from pathlib import Path
@@ -49,6 +49,7 @@ with open(sys.argv[2], "w", newline="") as file:
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure the peak memory of each dataset, and the duration of an export of events."""
     few, many = run.size(FEW, 1_000), run.size(MANY, 5_000)
     small, large = populated(run.data, few), populated(run.data, many)
     output = run.folder / "export.csv"
@@ -77,12 +78,12 @@ def measure(run: Run) -> list[Figure]:
     seconds = medians(actions, rounds=run.size(3, 1))
     export = seconds.pop("export")
     return figures + [
-        Figure(f"Time of a CSV of {many:,} events", export, "s", taken, name) for name, taken in seconds.items()
+        Figure(f"Time of a CSV of {many:,} events", export, "s", baseline, name) for name, baseline in seconds.items()
     ]
 
 
 def _checked_peak(database: Path, kind: str, output: Path) -> int:
-    """The peak memory of an export, in KiB, which must have written all rows of its kind."""
+    """Return the peak memory of an export in KiB. Ends the benchmark unless it has written all rows."""
     peak = _peak_kibibytes(database, kind, output)
     require_equal(f"the rows of an export of {kind}", _records(output) - 1, _stored(database, kind))
     return peak
@@ -100,7 +101,7 @@ def _shell(shell: str, database: Path, output: Path) -> None:
 
 
 def _records(file: Path) -> int:
-    """The rows of a CSV file, its header included."""
+    """Return the number of rows of a CSV file, including the header."""
     with file.open(newline="", encoding="utf-8") as text:
         return sum(1 for _ in csv.reader(text))
 

@@ -1,9 +1,9 @@
-"""What recording costs when half a million events are stored already, beside an empty database.
+"""Cost of recording with half a million stored events, beside an empty database.
 
-The same actions on both, in turns: a whole exchange in a new conversation (prompt, reply, rating: three commits), and
-a change of rating somewhere in the conversations that are there already, for which the small database has a hundredth
-of the events of the large one. For the ratings the stores have no cache: it would hold all of the small one. How many
-events there are is counted before and after, and that no conversation came from a cache, or the benchmark fails.
+The same actions run on both, in turns: a whole exchange in a new conversation (prompt, reply, rating: three commits),
+and a changed rating in any existing conversation. For the ratings, the small database has a hundredth of the events
+of the large one, and the stores have no cache, because it would hold all of the small one. The benchmark fails unless
+the events before and after have the expected numbers, and no conversation comes from a cache.
 
     uv run python -m benchmarks.growth
 """
@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from benchmarks._measure import Figure, Run, command, medians, warm_up
 from benchmarks._premises import events_by_kind, require, require_equal, require_events
-from benchmarks._stores import opened, populated
+from benchmarks._stores import open_store, populated
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
@@ -31,14 +31,15 @@ EXCHANGE = ("conversation_started", "message_sent", "reply_started", "reply_fini
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure an exchange and a rating on the large and the small database."""
     size = run.size(EVENTS, 5_000)
     rounds = run.size(600, 10)
-    # Copies: what is measured here must not be found by the next run.
+    # Copies, so that the next run does not find the events of this one.
     large = Path(shutil.copy(populated(run.data, size), run.folder / "large.db"))
     small = Path(shutil.copy(populated(run.data, size // 100), run.folder / "small.db"))
-    with opened(run.folder / "empty.db") as empty, opened(large) as many:
+    with open_store(run.folder / "empty.db") as empty, open_store(large) as many:
         exchange = _exchanges(empty, many, size, rounds)
-    with opened(small, cached_conversations=0) as few, opened(large, cached_conversations=0) as many:
+    with open_store(small, cached_conversations=0) as few, open_store(large, cached_conversations=0) as many:
         rating = _ratings(few, many, size, rounds)
     name = f"at {size:,} events"
     return [
@@ -81,7 +82,7 @@ def _ratings(few: EventStore, many: EventStore, size: int, rounds: int) -> dict[
 
 
 def _require_size(store: EventStore, size: int) -> None:
-    """End the benchmark unless the log has about this many events: the last conversation may go beyond it."""
+    """End the benchmark unless the log has about this many events; the last conversation may exceed the number."""
     events = events_by_kind(store).total()
     require(size <= events < size + 200, f"{events} events are not about {size}")
 
@@ -99,19 +100,19 @@ def _exchange(store: EventStore) -> Callable[[], object]:
 
 def _rating(store: EventStore) -> Callable[[], object]:
     person = annotators.ensure(store.engine, "ada")
-    of_replies = select(messages.c.conversation_id, messages.c.message_id).where(
+    select_replies = select(messages.c.conversation_id, messages.c.message_id).where(
         messages.c.model.is_not(None), messages.c.text != ""
     )
-    of_likes = select(ratings.c.message_id).where(ratings.c.value == "like", ratings.c.annotator_id == person)
+    select_likes = select(ratings.c.message_id).where(ratings.c.value == "like", ratings.c.annotator_id == person)
     with store.engine.connect() as connection:
-        replies = connection.execute(of_replies).all()
-        liked = set(connection.execute(of_likes).scalars())
-    chance = random.Random(7)
+        replies = connection.execute(select_replies).all()
+        liked = set(connection.execute(select_likes).scalars())
+    rng = random.Random(7)
 
     def rate() -> None:
-        conversation_id, message_id = chance.choice(replies)
+        conversation_id, message_id = rng.choice(replies)
         liked.symmetric_difference_update({message_id})
-        vote = RatingChange("like" if message_id in liked else "dislike")  # another one than before, so it is stored
+        vote = RatingChange("like" if message_id in liked else "dislike")  # differs from the last one, so it is stored
         StoredTalk(store, person, conversation_id).rate(message_id, person, vote)
         require(store.last_known(conversation_id) is None, "a rated conversation is kept in the cache")
 

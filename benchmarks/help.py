@@ -1,7 +1,7 @@
-"""`chatfeedback --help`, beside a Typer program of one command: whether the command line imports late.
+"""Startup of the command line: `chatfeedback --help`, beside a Typer program of one command.
 
-Both start in a process of their own, and print their help. That neither gradio nor pandas nor sqlalchemy is loaded is
-looked up in such a process, or the benchmark fails.
+Both run in a separate process and print their help. The benchmark fails if such a process loads gradio, pandas or
+sqlalchemy, which the command line must import late.
 
     uv run python -m benchmarks.help
 """
@@ -38,6 +38,7 @@ print(*sorted({"gradio", "pandas", "sqlalchemy"} & sys.modules.keys()), file=sys
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure the time to print the help."""
     loaded = subprocess.run([sys.executable, "-c", _LOADED], check=True, capture_output=True, text=True).stderr
     require(not loaded, f"chatfeedback --help loads {loaded}")
     program = run.folder / "hello.py"
@@ -53,11 +54,11 @@ def measure(run: Run) -> list[Figure]:
 def _help(*program: str) -> Callable[[], object]:
     arguments = [sys.executable, *program, "--help"]
 
-    def ask() -> None:
-        printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
-        require("Usage:" in printed and "--help" in printed, f"{' '.join(program)} prints no help")
+    def print_help() -> None:
+        output = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+        require("Usage:" in output and "--help" in output, f"{' '.join(program)} prints no help")
 
-    return ask
+    return print_help
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Opening a conversation of 200 messages that nobody has opened lately.
+"""Loading a conversation of 200 messages that is not cached.
 
-The subject: `EventStore.conversation`, of a store without a cache, on a warm connection pool: all messages with what
-made them, and the ratings, as objects. The baseline: sqlite3 alone fetches the same rows. Every opening must build the
-conversation anew, from five SELECTs and as many rows as the baseline reads, or the benchmark fails.
+Subject: `EventStore.conversation` of a store without a cache, on a warm connection pool. It returns all messages with
+their parameters, and the ratings, as objects. Baseline: sqlite3 alone fetches the same rows. The benchmark fails unless
+every call builds the conversation anew, from five SELECTs and as many rows as the baseline reads.
 
     uv run python -m benchmarks.opening
 """
@@ -15,7 +15,7 @@ from contextlib import closing
 
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require, require_equal, traced_readers
-from benchmarks._stores import open_raw, opened
+from benchmarks._stores import open_raw, open_store
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
@@ -24,7 +24,7 @@ from tests.conversation_builder import StoredTalk
 
 BASELINE = "reading the same rows with sqlite3"
 SELECTS = 5
-"""Of an opening: its version, its row, its messages, their ratings, and the reasons of these."""
+"""SELECTs of one load: the version, the conversation, its messages, their ratings, and the reasons of these."""
 _ROWS = (
     "SELECT * FROM conversations WHERE conversation_id = ?",
     "SELECT * FROM messages WHERE conversation_id = ? ORDER BY version",
@@ -34,14 +34,15 @@ _ROWS = (
 
 
 def measure(run: Run, cached_conversations: int = 0) -> list[Figure]:
+    """Measure a load, beside reading the same rows."""
     database, messages = run.folder / "opening.db", run.size(200, 10)
-    with opened(database, cached_conversations) as store, closing(open_raw(database)) as raw:
+    with open_store(database, cached_conversations) as store, closing(open_raw(database)) as raw:
         conversation_id = _talk(store, messages)
-        read, open_it = _reading(raw, conversation_id), _opening(store, conversation_id)
+        read, load = _reading(raw, conversation_id), _loading(store, conversation_id)
         rounds = run.size(400, 5)
-        _require_the_same_rows(store, open_it, read, messages)
-        seconds = medians({"open": open_it, "read": read}, rounds)
-        _require_the_same_rows(store, open_it, read, messages)
+        _require_same_rows(store, load, read, messages)
+        seconds = medians({"open": load, "read": read}, rounds)
+        _require_same_rows(store, load, read, messages)
     return [
         Figure(
             f"Opening a conversation of {messages} messages",
@@ -55,7 +56,7 @@ def measure(run: Run, cached_conversations: int = 0) -> list[Figure]:
 
 
 def _talk(store: EventStore, messages: int) -> str:
-    """Hold a conversation of so many messages; every other reply is rated. Returns its id."""
+    """Store a conversation of `messages` messages, with a rating on every other reply; return its id."""
     person = annotators.ensure(store.engine, "ada")
     talk = StoredTalk(store, person)
     for turn in range(messages // 2):
@@ -65,10 +66,10 @@ def _talk(store: EventStore, messages: int) -> str:
     return talk.conversation_id
 
 
-def _opening(store: EventStore, conversation_id: str) -> Callable[[], Conversation]:
+def _loading(store: EventStore, conversation_id: str) -> Callable[[], Conversation]:
     newest: Conversation | None = None
 
-    def open_it() -> Conversation:
+    def load() -> Conversation:
         nonlocal newest
         before, newest = newest, store.conversation(conversation_id)
         require(newest is not None, "the conversation is not found")
@@ -77,7 +78,7 @@ def _opening(store: EventStore, conversation_id: str) -> Callable[[], Conversati
         require(not cached, "the conversation comes from a cache")
         return newest
 
-    return open_it
+    return load
 
 
 def _reading(raw: sqlite3.Connection, conversation_id: str) -> Callable[[], int]:
@@ -90,11 +91,11 @@ def _reading(raw: sqlite3.Connection, conversation_id: str) -> Callable[[], int]
     return read
 
 
-def _require_the_same_rows(
-    store: EventStore, open_it: Callable[[], Conversation], read: Callable[[], int], messages: int
+def _require_same_rows(
+    store: EventStore, load: Callable[[], Conversation], read: Callable[[], int], messages: int
 ) -> None:
     with traced_readers(store.engine) as statements:
-        conversation = open_it()
+        conversation = load()
     require_equal("the SELECTs of an opening", sum(text.startswith("SELECT") for text in statements), SELECTS)
     require_equal("the messages of the conversation", len(conversation.messages), messages)
     reasons = sum(len(rating.reasons) for rating in conversation.ratings.values())

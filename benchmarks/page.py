@@ -1,11 +1,11 @@
-"""The web page beside bare Gradio: how soon it is served, how soon one can type, and how soon a reply appears.
+"""The web page beside bare Gradio: time to the page, to a usable prompt, and to the first token of a reply.
 
-The page is measured beside an app of one `gr.Chatbot` and one `gr.Textbox`: from the start of the process to the first
-page served; from request to page on a running server; and in Chromium, with nothing in its cache, from the visit to a
-prompt that takes text. The time to the first token runs in Chromium from Enter to the first text of the reply on the
-screen, beside a `gr.ChatInterface`; a loopback server answers both at once, so that all of it is ours. What we do and
-the other does not: the prompt, the conversation and the reply are committed to disk. The bare app must have just those
-two components, and every prompt and reply of ours must be in its log in the end, or the benchmark fails.
+The page is measured beside an app of one `gr.Chatbot` and one `gr.Textbox`: from the start of the process to the
+first page served; from request to page on a running server; and in Chromium, with an empty cache, from the visit to a
+prompt that accepts text. The time to the first token runs in Chromium from Enter to the first text of the reply on
+the screen, beside a `gr.ChatInterface`. A loopback server answers both at once, so all of the time is the
+application's. Only ours commits the prompt, the conversation and the reply to disk. The benchmark fails unless the
+bare app has exactly those two components, and every prompt and reply of ours is in the log in the end.
 
     uv run python -m benchmarks.page
 """
@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 from benchmarks._measure import Figure, Run, command, medians
 from benchmarks._premises import require_equal, require_events
 from benchmarks._servers import Server, serving_all
-from benchmarks._stores import opened
+from benchmarks._stores import open_store
 from tests.chromium import executable
 from tests.openai_server import ScriptedServer
 
@@ -32,9 +32,9 @@ APP, BARE = "a bare one-Chatbot Gradio app", "a bare gr.ChatInterface"
 _BARE_PAGE = ("benchmarks._bare_gradio", "one-chatbot", "PORT")
 PROMPTS = {"ours": "#prompt textarea", "bare": "textarea"}
 DRAWN = {"ours": "#conversations .cf-list, #conversations .cf-empty", "bare": "textarea"}
-"""What is there once the page has what it asks of the server when it is opened."""
+"""Elements that exist once the page has loaded its data from the server."""
 
-# Noted in the page itself: what the browser's driver sees comes later.
+# Measured in the page itself: the browser's driver would see it later.
 USABLE = """
 const look = () => {
   const prompt = document.querySelector("%s");
@@ -60,6 +60,7 @@ FIRST_TOKEN = """
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure the page of either app."""
     with ScriptedServer() as model, sync_playwright() as playwright:
         ours, rounds = _ours(run.folder, model), run.size(10, 1)
         started = _started(run, ours)
@@ -69,14 +70,14 @@ def measure(run: Run) -> list[Figure]:
             require_equal("the components of the bare page", _components(bare), {"chatbot": 1, "textbox": 1})
             started = started or {"ours": app.seconds_to_first_page, "bare": bare.seconds_to_first_page}
             served = medians({"ours": app.page, "bare": bare.page}, rounds=run.size(100, 2))
-            usable = _in_turns(
+            usable = _take_turns(
                 {
                     name: lambda name=name, server=server: _usable(browser, server, PROMPTS[name])
                     for name, server in {"ours": app, "bare": bare}.items()
                 },
                 rounds,
             )
-            token = _in_turns(
+            token = _take_turns(
                 {
                     name: lambda name=name, server=server: _first_token(browser, server, PROMPTS[name], DRAWN[name])
                     for name, server in {"ours": app, "bare": interface}.items()
@@ -107,7 +108,7 @@ def _ours(folder: Path, model: ScriptedServer) -> Callable[..., tuple[str, ...]]
 
 
 def _started(run: Run, ours: Callable[..., tuple[str, ...]]) -> dict[str, float]:
-    """The seconds from the start to the first page; in a quick run nothing, since other servers are started anyway."""
+    """Return the seconds from the start to the first page; nothing in a quick run, which uses its other servers."""
     if run.quick:
         return {}
     actions = {"ours": lambda: _start_and_stop(*ours(new=True)), "bare": lambda: _start_and_stop(*_BARE_PAGE)}
@@ -123,8 +124,8 @@ def _components(server: Server) -> Counter[str]:
 
 
 def _require_recorded(database: Path, replies: int) -> None:
-    """End the benchmark unless the log has so many conversations, each of a prompt with its reply."""
-    with opened(database) as store:
+    """End the benchmark unless the log has `replies` conversations, each of a prompt with its reply."""
+    with open_store(database) as store:
         kinds = dict.fromkeys(("conversation_started", "message_sent", "reply_started", "reply_finished"), replies)
         require_events(store, {}, kinds)
 
@@ -133,17 +134,17 @@ def _start_and_stop(*arguments: str) -> None:
     Server(*arguments).stop()
 
 
-def _in_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The medians of what the actions give."""
-    seen: dict[str, list[float]] = {name: [] for name in actions}
+def _take_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Return the median of the values that each action returns."""
+    results: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            seen[name].append(action())
-    return {name: statistics.median(values) for name, values in seen.items()}
+            results[name].append(action())
+    return {name: statistics.median(values) for name, values in results.items()}
 
 
 def _usable(browser: Browser, server: Server, prompt: str) -> float:
-    """Milliseconds, in a new browser profile."""
+    """Return the milliseconds to a usable prompt, in a new browser profile."""
     context = browser.new_context()
     page = context.new_page()
     page.add_init_script(USABLE % prompt)
@@ -155,7 +156,7 @@ def _usable(browser: Browser, server: Server, prompt: str) -> float:
 
 
 def _first_token(browser: Browser, server: Server, prompt: str, drawn: str) -> float:
-    """Milliseconds, for the first prompt on a page that has come to rest: `drawn` is attached."""
+    """Return the milliseconds to the first token of the first prompt, after `drawn` is attached."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(server.address)

@@ -1,10 +1,9 @@
-"""One caller records one action after another: what the whole way costs, beside the bare insert of a row.
+"""Cost of recording one action after another from one caller, beside a plain insert of a row.
 
-The subject is the store's own door (`EventStore.execute`): decision, event, projections, commit, and the answer back
-in the caller's thread. The baseline is sqlite3 alone, which inserts a row of about 600 bytes into a table with the
-columns and indexes of the log, with the same pragmas (WAL, synchronous=FULL), one commit for each. The pragmas are read
-back on both; each action must commit one transaction, and log and table must have grown by just what was recorded, or
-the benchmark fails.
+Subject: the whole of `EventStore.execute`: decision, event, projections, commit, and the result in the caller's thread.
+Baseline: sqlite3 alone inserts a row of about 600 bytes into a table with the columns and indexes of the log, with the
+same pragmas (WAL, synchronous=FULL), one commit per row. The benchmark fails unless both connections have the pragmas,
+each action commits one transaction, and log and table have grown by exactly the recorded rows.
 
     uv run python -m benchmarks.record
 """
@@ -26,7 +25,7 @@ from benchmarks._premises import (
     require_events,
     require_one_commit,
 )
-from benchmarks._stores import RAW_INSERT, open_raw_table, opened, raw_rows, rows_of
+from benchmarks._stores import RAW_INSERT, count_rows, open_raw_table, open_store, raw_rows
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.log.event_store import EventStore
@@ -35,30 +34,31 @@ from tests.conversation_builder import StoredTalk
 BASELINE = "a raw sqlite3 insert"
 RATING, PROMPT, END = "a rating", "a prompt with the start of its reply", "the end of a reply"
 EVENTS = {RATING: ("message_rated",), PROMPT: ("message_sent", "reply_started"), END: ("reply_finished",)}
-"""The events that each action adds to the log."""
+"""Events that each action adds to the log."""
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure each action, beside an insert."""
     rounds = run.size(2000, 20)
-    with opened(run.folder / "record.db") as store, closing(open_raw_table(run.folder / "record-raw.db")) as raw:
+    with open_store(run.folder / "record.db") as store, closing(open_raw_table(run.folder / "record-raw.db")) as raw:
         rows, fresh = raw_rows(), list[str]()
         actions = _actions(store, fresh)
         for name, action in actions.items():
             require_one_commit(store, name, action, Counter(EVENTS[name]))
         before = events_by_kind(store)
-        taken = medians({BASELINE: lambda: raw.execute(RAW_INSERT, next(rows)), **actions}, rounds)
+        durations = medians({BASELINE: lambda: raw.execute(RAW_INSERT, next(rows)), **actions}, rounds)
         _require_all_recorded(store, raw, before, fresh, rounds + warm_up(rounds))
-    baseline = taken.pop(BASELINE)
+    baseline = durations.pop(BASELINE)
     return [
         Figure(f"Recording {name}", seconds * 1000, "ms", baseline * 1000, BASELINE, at_most=4)
-        for name, seconds in taken.items()
+        for name, seconds in durations.items()
     ]
 
 
 def _actions(store: EventStore, fresh: list[str]) -> dict[str, Callable[[], object]]:
-    """The actions by name: a rating that changes each time, and an exchange, which goes on in one conversation.
+    """Return the actions by name: a rating that changes each time, and an exchange in one growing conversation.
 
-    When that is long, it goes on in a new one, whose id is added to `fresh`.
+    When this is long, the exchange continues in a new one, whose id is added to `fresh`.
     """
     person, votes, running = annotators.ensure(store.engine, "ada"), cycle(["like", "dislike"]), list[str]()
     rated, growing = StoredTalk(store, person), StoredTalk(store, person)
@@ -70,7 +70,7 @@ def _actions(store: EventStore, fresh: list[str]) -> dict[str, Callable[[], obje
 
     def finish() -> None:
         growing.finish(running.pop(), "An example is the list: " * 20)
-        if len(growing.shown()) > 20:  # people start anew, and so do these
+        if len(growing.shown()) > 20:  # annotators start new conversations too
             growing.conversation_id = StoredTalk(store, person).conversation_id
             fresh.append(growing.conversation_id)
 
@@ -80,11 +80,11 @@ def _actions(store: EventStore, fresh: list[str]) -> dict[str, Callable[[], obje
 def _require_all_recorded(
     store: EventStore, raw: sqlite3.Connection, before: Counter[str], fresh: list[str], times: int
 ) -> None:
-    """End the benchmark unless every action was recorded so many times, and flushed."""
+    """End the benchmark unless every action was recorded `times` times, and flushed."""
     started = sum(store.conversation(conversation_id) is not None for conversation_id in fresh)
     added = Counter({kind: times for kinds in EVENTS.values() for kind in kinds})
     require_events(store, before, added + Counter(conversation_started=started))
-    require_equal("the rows of the baseline", rows_of(raw), times)
+    require_equal("the rows of the baseline", count_rows(raw), times)
     require_durable("the baseline", raw)
     require_durable_store(store)
 

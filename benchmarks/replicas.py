@@ -1,11 +1,11 @@
-"""What recording costs under load where two replicas share one Postgres behind nginx.
+"""Cost of recording under load with two replicas that share one Postgres behind nginx.
 
-The chats of `load`, but each of a person of her own, who is signed in: nginx, configured as in `deploy/`, takes each
-person to one replica. Two replicas that record, beside two of the same application that records nothing, behind an
-nginx of their own; and beside one replica that records, without nginx. They take turns as in `load`. On a machine whose
-cores the two replicas share with nginx, Postgres, the model and the driver, the second replica has what these leave it.
-Besides what `load` checks, every chat must be recorded as that of another person, and nginx must have asked both
-replicas, or the benchmark fails.
+The chats of `load`, but each by a different signed-in user: nginx, configured as in `deploy/`, sends each user to one
+replica. Subject: two replicas that record. Baselines: two replicas of the same application without recording, behind
+their own nginx; and one replica that records, without nginx. They take turns as in `load`. The two replicas share the
+cores with nginx, Postgres, the model and the driver, so the second replica has only the rest of the CPU time. The
+benchmark fails under the conditions of `load`, and unless every chat belongs to a different user and nginx has used
+both replicas.
 
     uv run python -m benchmarks.replicas
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from benchmarks._chats import opened
+from benchmarks._chats import open_pages
 from benchmarks._load import NOT_RECORDING, NOTHING, RECORDING, ROUNDS, Arm, Results, figures, settings_for, take_turns
 from benchmarks._measure import Figure, Run, command, paired
 from benchmarks._premises import require
@@ -47,6 +47,7 @@ COOKIE = "chatfeedback_session"
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure each level with two replicas, beside the baselines."""
     program = nginx.executable()
     if program is None:
         raise SystemExit("There is no nginx on this machine; install the system's.")
@@ -67,8 +68,8 @@ def measure(run: Run) -> list[Figure]:
             databases = {name: cluster.url(cluster.create_database()) for name in sizes}
             with _arms(run, program, serve, sizes, databases) as arms:
                 take_turns(run, number, arms, model, results)
-    found = [figure for level in levels for figure in figures(results, TWO, level)]
-    return found + [_beside_one(results, level) for level in levels if ONE in sizes]
+    beside_nothing = [figure for level in levels for figure in figures(results, TWO, level)]
+    return beside_nothing + [_beside_one(results, level) for level in levels if ONE in sizes]
 
 
 @contextmanager
@@ -81,10 +82,10 @@ def _arms(
         for _ in range(size)
     ]
     with ExitStack() as running:
-        started = iter(running.enter_context(serving_all(commands)))
-        arms, fronts = [], dict[str, tuple[Nginx, set[int]]]()
+        all_servers = iter(running.enter_context(serving_all(commands)))
+        arms, proxies = [], dict[str, tuple[Nginx, set[int]]]()
         for name, size in sizes.items():
-            servers = [next(started) for _ in range(size)]
+            servers = [next(all_servers) for _ in range(size)]
             engine = open_engine(databases[name])
             running.callback(engine.dispose)
             if size == 1:
@@ -92,26 +93,26 @@ def _arms(
             else:
                 folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="chatfeedback-nginx-")))
                 replicas = servers[0].port, servers[1].port
-                front = running.enter_context(Nginx(program, folder, (free_port(), free_port()), replicas))
-                pages = partial(_pages, front.address, f"__Host-{COOKIE}", front.trust, engine)
-                fronts[name] = front, {server.port for server in servers}
+                proxy = running.enter_context(Nginx(program, folder, (free_port(), free_port()), replicas))
+                pages = partial(_pages, proxy.address, f"__Host-{COOKIE}", proxy.trust, engine)
+                proxies[name] = proxy, {server.port for server in servers}
             arms.append(Arm(name, servers, databases[name], name != NOTHING, pages, signs_in=True))
         yield arms
-        if not run.quick:  # two people may well be sent to the same one
-            for name, (front, ports) in fronts.items():
-                require(ports <= front.asked(), f"{name}: nginx has asked {front.asked()}, and not all of {ports}")
+        if not run.quick:  # nginx may send two users to the same replica
+            for name, (proxy, ports) in proxies.items():
+                require(ports <= proxy.asked(), f"{name}: nginx has asked {proxy.asked()}, and not all of {ports}")
 
 
 @asynccontextmanager
 async def _pages(
     address: str, cookie: str, trust: ssl.SSLContext, engine: Engine, count: int
 ) -> AsyncIterator[list[Page]]:
-    """A page of each of as many new people; the description of the page is read once."""
-    sessions = Sessions(engine, frozen_startup=timedelta(days=1), idle=timedelta(days=1))
+    """Open a page of each of `count` new users; the configuration of the page is read once."""
+    sessions = Sessions(engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     async with AsyncExitStack() as open_sites:
         sites: list[Site] = []
         for _ in range(count):
-            token = await asyncio.to_thread(_signed_in, engine, sessions)
+            token = await asyncio.to_thread(_begin_session, engine, sessions)
             site = Site(address, {cookie: token}, verify=trust)
             if sites:
                 site.functions = sites[0].functions
@@ -119,11 +120,11 @@ async def _pages(
             else:
                 await open_sites.enter_async_context(site)
             sites.append(site)
-        yield await opened(sites)
+        yield await open_pages(sites)
 
 
-def _signed_in(engine: Engine, sessions: Sessions) -> str:
-    """The token of the session of a new annotator."""
+def _begin_session(engine: Engine, sessions: Sessions) -> str:
+    """Add an annotator; return the token of their session."""
     user = users.add(engine, f"annotator {new_id()}", "annotator", actor_id=None)
     return sessions.begin(user.annotator_id, "password")
 

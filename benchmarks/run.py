@@ -1,7 +1,7 @@
-"""Run all benchmarks, one after the other, and print their figures as rows of a table in Markdown.
+"""Run all benchmarks, one after the other, and print their figures as rows of a Markdown table.
 
-uv run python -m benchmarks.run            # to look at
-uv run python -m benchmarks.run --write    # into docs/performance.md
+uv run python -m benchmarks.run            # print only
+uv run python -m benchmarks.run --write    # write into docs/performance.md
 uv run python -m benchmarks.run record writers --write    # only these; the rows of the others stay
 """
 
@@ -27,6 +27,7 @@ _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"some of: {', '.join(ALL)}")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
@@ -42,20 +43,20 @@ def main() -> None:
         data = options.data or Path(folder)
         more = ["--quick"] * options.quick + (["--rounds", options.rounds] if options.rounds else [])
         for name in options.benchmarks or ALL:
-            found = rows([_run(name, data, Path(folder), more)])
-            print(*found, sep="\n", flush=True)
+            new_rows = rows([_run(name, data, Path(folder), more)])
+            print(*new_rows, sep="\n", flush=True)
             if options.write:
-                PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), name, found), encoding="utf-8")
+                PAGE.write_text(replace_rows(PAGE.read_text(encoding="utf-8"), name, new_rows), encoding="utf-8")
 
 
-def replaced(page: str, name: str, found: list[str]) -> str:
+def replace_rows(page: str, name: str, new_rows: list[str]) -> str:
     """Return the page with these rows in place of those of a benchmark."""
     before, _, rest = page.partition(_BEGIN)
-    written, _, after = rest.partition(_END)
-    of_benchmark = {known: [row for row in written.splitlines() if row.startswith(f"| {known} |")] for known in ALL}
-    of_benchmark[name] = found
-    listed = "\n".join([*_HEAD, *chain.from_iterable(of_benchmark.values())])
-    return f"{before}{_BEGIN}\n{listed}\n\n{_END}{after}"
+    table, _, after = rest.partition(_END)
+    by_benchmark = {known: [row for row in table.splitlines() if row.startswith(f"| {known} |")] for known in ALL}
+    by_benchmark[name] = new_rows
+    new_table = "\n".join([*_HEAD, *chain.from_iterable(by_benchmark.values())])
+    return f"{before}{_BEGIN}\n{new_table}\n\n{_END}{after}"
 
 
 def _run(name: str, data: Path, folder: Path, more: list[str]) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _run(name: str, data: Path, folder: Path, more: list[str]) -> dict[str, Any]
 
 def rows(results: list[dict[str, Any]]) -> list[str]:
     """Return the figures of these results as rows of the table."""
-    found = []
+    table_rows = []
     for result in results:
         for figure in result["figures"]:
             verdict = "" if figure["target"] == "–" or figure["met"] else " **missed**"
@@ -81,12 +82,12 @@ def rows(results: list[dict[str, Any]]) -> list[str]:
                 f"{figure['ratio']:.2f}",
                 figure["target"] + verdict,
             )
-            found.append(f"| {' | '.join(cells)} |")
-    return found
+            table_rows.append(f"| {' | '.join(cells)} |")
+    return table_rows
 
 
 def _amount(value: float, unit: str) -> str:
-    # Three digits that count; whole numbers stay whole.
+    # Three significant digits; whole numbers stay whole.
     text = f"{value:,.0f}" if value >= 100 else re.sub(r"\.0+$", "", f"{value:.3g}")
     return f"{text} {unit}"
 

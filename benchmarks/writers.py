@@ -1,10 +1,10 @@
-"""64 threads write at once: how long the slowest wait, and how much gets through.
+"""Latency and throughput with 64 concurrent writer threads.
 
-The subject: each thread rates the reply of its own conversation through the store's own door, as fast as it gets
-answers. The baselines insert a row of about 600 bytes, one commit for each, with the same pragmas: SQLAlchemy Core as
-most would write it (one engine, its default pool, `engine.begin()`), and one sqlite3 connection behind a lock.
-Afterwards every answered rating must be in the log, and every row in its table, all connections must have the pragmas
-and `db check` must be content, or the benchmark fails.
+Subject: each thread rates the reply of its own conversation through `EventStore`, as fast as it gets results. Baselines
+insert a row of about 600 bytes, one commit per row, with the same pragmas: SQLAlchemy Core in its usual form (one
+engine, its default pool, `engine.begin()`), and one sqlite3 connection behind a lock. The benchmark fails unless
+afterwards every acknowledged rating is in the log, every row in its table, all connections have the pragmas, and
+`db check` finds no problem.
 
     uv run python -m benchmarks.writers
 """
@@ -32,7 +32,7 @@ from benchmarks._premises import (
     require_equal,
     require_events,
 )
-from benchmarks._stores import RAW_INSERT, open_raw, open_raw_table, opened, raw_rows, rows_of, url_of
+from benchmarks._stores import RAW_INSERT, count_rows, open_raw, open_raw_table, open_store, raw_rows, url_of
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.engine import SQLITE_PRAGMAS
@@ -43,38 +43,40 @@ from tests.conversation_builder import StoredTalk
 THREADS = 64
 POOL, LOCK, OURS = "SQLAlchemy's default pool", "raw sqlite3 behind a lock", "chatfeedback"
 MakeAction = Callable[[], Callable[[], object]]
-"""Called once for each thread, before the start."""
+"""Function that makes the action of a thread, called once for each before the start."""
 
 
 def measure(run: Run) -> list[Figure]:
+    """Measure throughput and latency of the store and the baselines."""
     rounds, each = run.size(5, 1), run.size(200, 2)
     database, core = run.folder / "writers.db", run.folder / "writers-core.db"
-    naive, seen = _default_pool(core)
+    pool_engine, pool_pragmas = _default_pool(core)
     rates: dict[str, list[float]] = {POOL: [], LOCK: [], OURS: []}
     waits: dict[str, list[float]] = {POOL: [], LOCK: [], OURS: []}
     answered, errors = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0)
-    with opened(database) as store, closing(open_raw_table(run.folder / "writers-raw.db")) as raw:
+    with open_store(database) as store, closing(open_raw_table(run.folder / "writers-raw.db")) as raw:
         lock = threading.Lock()
         ratings = _ratings(store)
         before = events_by_kind(store)
-        subjects = {POOL: _through_core(naive), LOCK: lambda: _behind_lock(raw, lock), OURS: lambda: next(ratings)}
+        core_actions = _through_core(pool_engine)
+        subjects = {POOL: core_actions, LOCK: lambda: _behind_lock(raw, lock), OURS: lambda: next(ratings)}
         for _ in range(rounds):
             for name, make_action in subjects.items():
-                seconds, taken, failed = _all_at_once(make_action, each)
-                rates[name].append(len(taken) / seconds)
-                waits[name].append(percentile(taken, 0.99) * 1000)
-                answered[name] += len(taken)
+                seconds, durations, failed = _run_threads(make_action, each)
+                rates[name].append(len(durations) / seconds)
+                waits[name].append(percentile(durations, 0.99) * 1000)
+                answered[name] += len(durations)
                 errors[name] += failed
-        naive.dispose()
+        pool_engine.dispose()
         require_equal(f"the errors of {OURS} and {LOCK}", errors[OURS] + errors[LOCK], 0)
         require_equal("the calls", [answered[name] + errors[name] for name in rates], [rounds * each * THREADS] * 3)
         require_events(store, before, {"message_rated": answered[OURS]})
-        require_equal(f"the rows of {LOCK}", rows_of(raw), answered[LOCK])
-        with closing(open_raw(core)) as written:
-            require_equal(f"the rows of {POOL}", rows_of(written), answered[POOL])
+        require_equal(f"the rows of {LOCK}", count_rows(raw), answered[LOCK])
+        with closing(open_raw(core)) as core_table:
+            require_equal(f"the rows of {POOL}", count_rows(core_table), answered[POOL])
         require_durable(LOCK, raw)
         require_durable_store(store)
-    require_equal(f"the pragmas of the connections of {POOL}", set(seen), {DURABLE})
+    require_equal(f"the pragmas of the connections of {POOL}", set(pool_pragmas), {DURABLE})
     require_equal("the problems that db check finds", check(url_of(database)), [])
     if errors[POOL]:
         print(f"(errors of {POOL}: {errors[POOL]})")
@@ -90,22 +92,22 @@ def measure(run: Run) -> list[Figure]:
 
 
 def _default_pool(path: Path) -> tuple[Engine, list[tuple[str, int]]]:
-    """An engine as SQLAlchemy makes it, on a new raw table, and the pragmas of every connection that it opens."""
+    """Return a default SQLAlchemy engine on a new raw table, and the pragmas of every connection that it opens."""
     open_raw_table(path).close()
-    engine, seen = create_engine(url_of(path)), list[tuple[str, int]]()
+    engine, all_pragmas = create_engine(url_of(path)), list[tuple[str, int]]()
 
     @event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in SQLITE_PRAGMAS:
             connection.execute(pragma)
-        seen.append(pragmas(connection))
+        all_pragmas.append(pragmas(connection))
 
-    return engine, seen
+    return engine, all_pragmas
 
 
-def _all_at_once(make_action: MakeAction, each: int) -> tuple[float, list[float], int]:
-    """The seconds it took all threads, the seconds of each call that succeeded, and how many failed."""
-    taken: list[float] = []
+def _run_threads(make_action: MakeAction, each: int) -> tuple[float, list[float], int]:
+    """Run `each` calls in each thread; return the total seconds, those of each success, and the number of failures."""
+    durations: list[float] = []
     failures: list[Exception] = []
     start = threading.Barrier(THREADS + 1)
 
@@ -115,10 +117,10 @@ def _all_at_once(make_action: MakeAction, each: int) -> tuple[float, list[float]
             began = time.perf_counter()
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - whatever fails is counted
+            except Exception as error:  # noqa: BLE001 - all failures are counted
                 failures.append(error)
             else:
-                taken.append(time.perf_counter() - began)
+                durations.append(time.perf_counter() - began)
 
     threads = [threading.Thread(target=work, args=(make_action(),)) for _ in range(THREADS)]
     for thread in threads:
@@ -127,11 +129,11 @@ def _all_at_once(make_action: MakeAction, each: int) -> tuple[float, list[float]
     began = time.perf_counter()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - began, taken, len(failures)
+    return time.perf_counter() - began, durations, len(failures)
 
 
 def _ratings(store: EventStore) -> Iterator[Callable[[], object]]:
-    """Actions, without end: for each of the conversations in turn one that changes a rating."""
+    """Yield actions without end: each changes a rating, in the conversations by turns."""
     person = annotators.ensure(store.engine, "ada")
     actions = []
     for _ in range(THREADS):

@@ -1,4 +1,4 @@
-"""Whether the chatfeedback of this container can do its work: the status is 0 when its /readyz says so."""
+"""Readiness check of a container: the status is 0 if /readyz of its chatfeedback responds with 200."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from http.client import HTTPConnection, HTTPException
 
 port = int(os.environ.get("CHATFEEDBACK_PORT") or 7860)
 try:
-    asked = HTTPConnection("127.0.0.1", port, timeout=4)
-    asked.request("GET", "/readyz")
-    answer = asked.getresponse()
+    connection = HTTPConnection("127.0.0.1", port, timeout=4)
+    connection.request("GET", "/readyz")
+    response = connection.getresponse()
 except (OSError, HTTPException) as error:
     sys.exit(f"it does not answer: {error}")
-print(answer.read().decode())
-sys.exit(answer.status != 200)
+print(response.read().decode())
+sys.exit(response.status != 200)

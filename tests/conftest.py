@@ -35,7 +35,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
 # Used by tests of two folders: whichever is collected first, their assertions explain themselves.
-pytest.register_assert_rewrite("replicas.fleet", "replicas.front")
+pytest.register_assert_rewrite("replicas.fleet", "replicas.proxy")
 
 BROWSER = Path(__file__).parent / "browser"
 

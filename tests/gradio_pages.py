@@ -136,7 +136,9 @@ class Page:
     ) -> AsyncIterator[EventSchema]:
         """Calls the function behind an event; the messages about it, to its end.
 
-        Without `painting` updates are passed on as they come, which costs next to nothing. Raises Gone and Refused.
+        Without `painting` updates are passed on as they come, which costs next to nothing.
+
+        Raises Gone and RequestRejected.
         """
         function = self._site.functions[elem_id, event]
         inbox = await self._join(function, list(data), event_data)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nginx
-from benchmarks.run import ALL, replaced, rows
+from benchmarks.run import ALL, replace_rows, rows
 
 ROOT = Path(__file__).parents[1]
 MILLIONS = ("growth", "analytics", "export_memory")
@@ -47,11 +47,11 @@ def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
         assert row.startswith(f"| {name} | {figure['name']} | ")
 
 
-def test_replaced_writes_one_benchmark_and_keeps_the_rows_of_the_others_in_order() -> None:
+def test_replace_rows_writes_one_benchmark_and_keeps_the_rows_of_the_others_in_order() -> None:
     page = "# Figures\n\n<!-- figures -->\n<!-- end of figures -->\n\nSome targets are missed.\n"
     for name, row in {"page": "| page | old |", "record": "| record | a |"}.items():
-        page = replaced(page, name, [row])
-    page = replaced(page, "page", ["| page | new |", "| page | another |"])
+        page = replace_rows(page, name, [row])
+    page = replace_rows(page, "page", ["| page | new |", "| page | another |"])
     head, order = page.split("<!-- figures -->\n\n")[0], [line for line in page.splitlines() if line.startswith("| ")]
     assert head == "# Figures\n\n"
     assert order[1:] == ["| record | a |", "| page | new |", "| page | another |"]

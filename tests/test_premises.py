@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import _premises
-from benchmarks._stores import open_raw, opened
+from benchmarks._stores import open_raw, open_store
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database import engine
 from chatfeedback.store.log.event_store import EventStore
@@ -27,7 +27,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(database: Path) -> Iterator[EventStore]:
-    with opened(database) as store:
+    with open_store(database) as store:
         yield store
 
 
@@ -68,10 +68,10 @@ def test_require_durable_refuses_a_connection_that_does_not_wait_for_the_disk(da
 def test_require_durable_store_refuses_a_store_that_does_not_wait_for_the_disk(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened(database) as store:
+    with open_store(database) as store:
         _premises.require_durable_store(store)
     monkeypatch.setattr(engine, "SQLITE_PRAGMAS", ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL"))
-    with opened(database) as store, pytest.raises(SystemExit, match="of the store must be"):
+    with open_store(database) as store, pytest.raises(SystemExit, match="of the store must be"):
         _premises.require_durable_store(store)
 
 

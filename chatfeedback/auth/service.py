@@ -193,9 +193,9 @@ class AuthService:
         if user is None and self._sign_up:
             user = self._create_user(issuer, subject, name)
         if user is None:
-            raise NotAllowed("You have no account here yet; ask whoever runs this server for one.")
+            raise NotAllowed("You have no account here yet; ask the administrator for one.")
         if user.disabled_at:
-            raise NotAllowed("Your account here is disabled; ask whoever runs this server.")
+            raise NotAllowed("Your account here is disabled; ask the administrator.")
         return user
 
     def _create_user(self, issuer: str, subject: str, name: str) -> User:
@@ -211,7 +211,7 @@ class AuthService:
                     self._engine, issuer, subject
                 ):  # a concurrent sign-in of this person
                     return existing
-        raise NotAllowed("Too many people here have your name; ask whoever runs this server for an account.")
+        raise NotAllowed("Too many people here have your name; ask the administrator for an account.")
 
     def _rehash_if_needed(self, user: User, password: str) -> str:
         """Store a new hash if the parameters are outdated; return the stored hash of the correct password."""

@@ -100,7 +100,7 @@ def restore(
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
-    """Put a backup in the place of a SQLite database, which nobody may be using; for Postgres, say what to run."""
+    """Put a backup in the place of a SQLite database, which must not be in use; for Postgres, say what to run."""
     from chatfeedback.store.database import backup as backups
     from chatfeedback.store.database import migrate
 

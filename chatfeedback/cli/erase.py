@@ -21,7 +21,7 @@ def erase(
         optional(
             "--annotator",
             "NAME",
-            "Erase this annotator, named or by id: her conversations, name and account, and her words elsewhere.",
+            "Erase this annotator, named or by id: their conversations, name and account, and their text elsewhere.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,

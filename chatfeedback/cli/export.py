@@ -29,11 +29,12 @@ from chatfeedback.export.registry import DATASETS, FORMATS
 # What can be chosen follows from the registry.
 Kind = StrEnum("Kind", {name: name for name in DATASETS})  # type: ignore[misc]
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
+_CSV = Format("csv")
 
 
 def export(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=DATASETS.help, show_default=False)],
-    format: Annotated[Format, typer.Option("--format", help=f"The format of the file. {FORMATS.help}")] = Format("csv"),
+    format: Annotated[Format, typer.Option("--format", help=f"The format of the file. {FORMATS.help}")] = _CSV,
     output: Annotated[
         str, typer.Option("--output", metavar="FILE", help="The file to write, - for the standard output.")
     ] = "-",

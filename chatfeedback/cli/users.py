@@ -14,7 +14,9 @@ users = typer.Typer(help="Look after the people who may sign in.", no_args_is_he
 
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the user.", show_default=False)]
 AnyRole = Literal["annotator", "researcher", "admin"]
-_ROLES = "annotator: chats and sees her own; researcher: sees and exports all; admin: all, users and erasure too."
+_ROLES = (
+    "annotator: chats and sees their own figures; researcher: sees and exports all; admin: all, users and erasure too."
+)
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the standard input instead of asking for it.")
 ]
@@ -35,7 +37,7 @@ def add(
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
-    """Let somebody in; asks for a password on the terminal. Makes the database if there is none."""
+    """Add a user; asks for a password on the terminal. Creates the database if there is none."""
     from chatfeedback.auth import commands
     from chatfeedback.config.settings import Settings
 
@@ -101,7 +103,7 @@ def role(
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
-    """Give somebody another role; it counts from the next request on."""
+    """Change the role of a user; it counts from the next request on."""
     from chatfeedback.auth import commands
 
     commands.set_role(configured_url(config, database_url), name, role)
@@ -111,11 +113,11 @@ def role(
 @users.command()
 def disable(
     name: UserName,
-    enable: Annotated[bool, typer.Option("--enable", help="The opposite: let somebody in again.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="The opposite: enable the user again.")] = False,
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
-    """Lock somebody out, at once; all that was recorded stays."""
+    """Disable a user at once; all that was recorded stays."""
     from chatfeedback.auth import commands
 
     commands.set_disabled(configured_url(config, database_url), name, not enable)

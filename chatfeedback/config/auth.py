@@ -55,7 +55,7 @@ class OidcSettings(Frozen):
     """OpenID Connect provider, for `auth = "oidc"`."""
 
     issuer: BaseUrl = Field(description="The address of the provider, exactly as it names itself.")
-    client_id: Name = Field(description="What the provider calls this application.")
+    client_id: Name = Field(description="The client id that the provider has assigned.")
     client_secret: SecretStr | None = Field(
         default=None, description="The secret for it; better not in a file, see `client_secret_env`."
     )
@@ -143,7 +143,7 @@ class AccessSettings(Frozen):
     )
     sign_up: bool = Field(
         default=False,
-        description="Whoever the provider or the proxy vouches for becomes an annotator; else only known users.",
+        description="Create an annotator for each new identity of the provider or proxy; else only known users.",
     )
     session_hours: FiniteFloat = Field(
         default=336, gt=0, le=_MAX_SESSION_HOURS, description="How long a sign-in lasts at most."
@@ -173,5 +173,5 @@ class AccessSettings(Frozen):
         if self.auth == "oidc" and (self.oidc is None or self.public_url is None):
             raise ValueError('auth = "oidc" needs a table [oidc], and public_url for the way back from the provider')
         if self.auth == "proxy" and not self.trusted_proxies:
-            raise ValueError('auth = "proxy" needs trusted_proxies: anybody else could name anybody')
+            raise ValueError('auth = "proxy" needs trusted_proxies: otherwise any client could sign in as any user')
         return self

@@ -24,7 +24,7 @@ class OperationSettings(Frozen):
     )
     metrics_token: Token | None = Field(
         default=None,
-        description="Whoever shows it as a bearer token may read `/metrics`, at least 16 characters; without it only "
+        description="The bearer token with which `/metrics` can be read, at least 16 characters; without it only "
         "a server without sign-in answers there.",
     )
     shutdown_seconds: FiniteFloat = Field(

@@ -108,7 +108,7 @@ class Settings(RequestSettings, AccessSettings, OperationSettings, BaseSettings)
         default=50, ge=2, description="How many messages of a long conversation are drawn; older ones on demand."
     )
     reply_linger_seconds: FiniteFloat = Field(
-        default=60, ge=0, description="How long a reply is still written on when nobody watches it."
+        default=60, ge=0, description="How long a reply goes on when no page is open."
     )
     local: LocalSettings = Field(default=LocalSettings(), description="The local model, a table: see below.")
     models: tuple[ModelSettings, ...] = Field(

@@ -1,1 +1,1 @@
-"""The HTTP server: FastAPI around the page."""
+"""HTTP server: FastAPI around the Gradio page."""

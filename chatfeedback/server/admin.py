@@ -1,7 +1,7 @@
-"""Administration: users, erasure and the audit, as plain pages of our own that need no script.
+"""Admin pages: users, erasure and the audit log, as plain HTML without scripts.
 
-Only who may administer gets here: the gate sees to it. Every form carries its token; what cannot be taken back asks
-once more, and wants the words typed.
+The access middleware requires the permission `administer`. Every form carries a CSRF token. An erasure cannot be
+undone, so its form also requires a typed confirmation.
 """
 
 from __future__ import annotations
@@ -29,22 +29,30 @@ from chatfeedback.store.accounts.users import User
 from chatfeedback.store.erasure import erasure
 
 ENTRIES = 100
-"""Of the audit on one page."""
+"""Audit entries on one page."""
 CONFIRMATION = "erase for ever"
 PURPOSE = "administration"
+"""Purpose of the CSRF tokens of these forms."""
 
 
-class Administration:
-    """The pages. `passwords_of_our_own`: whether a new user gets a password; `issuer`: of the provider, if any."""
+class AdminPages:
+    """Admin pages and their forms.
 
-    def __init__(self, engine: Engine, forms: Forms, *, passwords_of_our_own: bool, issuer: str | None) -> None:
+    Args:
+        engine: The database.
+        forms: Maker and checker of CSRF tokens.
+        local_passwords: Whether users sign in with a password of this server, so that a new user gets one.
+        issuer: The OpenID Connect issuer, if there is one.
+    """
+
+    def __init__(self, engine: Engine, forms: Forms, *, local_passwords: bool, issuer: str | None) -> None:
         self._engine = engine
         self._forms = forms
-        self._passwords = passwords_of_our_own
+        self._passwords = local_passwords
         self._issuer = issuer
 
     def routes(self) -> APIRouter:
-        """Everything below `/admin`."""
+        """Return the routes below `/admin`."""
         router = APIRouter(include_in_schema=False)
         router.add_api_route("/admin", self.show_users, methods=["GET"])
         router.add_api_route("/admin/users", self.add_user, methods=["POST"])
@@ -58,11 +66,11 @@ class Administration:
     # Users
 
     async def show_users(self, request: Request) -> Response:
-        """Everybody, and a form for somebody new."""
+        """Show all users, and a form for a new one."""
         return await self._users_page(request)
 
     async def add_user(self, request: Request) -> Response:
-        """Somebody new; a password of ours is shown once."""
+        """Add a user; a password that is generated for them is shown once."""
         name = ""
         try:
             form = await self._forms.sent(request, PURPOSE)
@@ -86,11 +94,11 @@ class Administration:
         return await self._users_page(request, added=name, password=password)
 
     async def show_user(self, request: Request, annotator_id: str) -> Response:
-        """One user, and what can be done."""
+        """Show one user, and the changes that can be made."""
         return await self._user_page(request, annotator_id)
 
     async def change_user(self, request: Request, annotator_id: str, change: str) -> Response:
-        """Another role or password, locked out or let in, signed out everywhere."""
+        """Change a user: role, password, disabled or enabled, or end all their sessions."""
         password = None
         try:
             form = await self._forms.sent(request, PURPOSE)
@@ -111,9 +119,9 @@ class Administration:
             return await self._user_page(request, annotator_id, password=password)
         return RedirectResponse(f"/admin/users/{annotator_id}", status_code=303)
 
-    async def _users_page(self, request: Request, *, error: ChatFeedbackError | None = None, **shown: Any) -> Response:
+    async def _users_page(self, request: Request, *, error: ChatFeedbackError | None = None, **values: Any) -> Response:
         listed = await asyncio.to_thread(users.list_all, self._engine)
-        values = {"added": None, "password": None, "name": "", **shown}
+        values = {"added": None, "password": None, "name": "", **values}
         return self._page(
             request, "users.html", error=error, listed=listed, roles=ROLES, issuer=self._issuer, here="users", **values
         )
@@ -130,13 +138,13 @@ class Administration:
             user = await asyncio.to_thread(self._user, annotator_id)
         except ChatFeedbackError as missing:
             return self._refused(missing)
-        alive = await asyncio.to_thread(sessions.alive, self._engine, annotator_id)
+        user_sessions = await asyncio.to_thread(sessions.alive, self._engine, annotator_id)
         return self._page(
             request,
             "user.html",
             error=error,
             user=user,
-            sessions=alive,
+            sessions=user_sessions,
             roles=ROLES,
             password=password,
             passwords=self._passwords,
@@ -152,12 +160,12 @@ class Administration:
     # Erasure
 
     async def show_erasure(self, request: Request) -> Response:
-        """Asks what is to be erased, or, when that is said, whether it really is."""
+        """Show the form that names the conversation or annotator to erase; then its extent, to be confirmed."""
         query = request.query_params
         return await self._erasure_page(request, query.get("conversation", ""), query.get("annotator", ""))
 
     async def erase(self, request: Request) -> Response:
-        """Erases for ever what was confirmed."""
+        """Erase the confirmed conversation or annotator for ever."""
         conversation, annotator = "", ""
         try:
             form = await self._forms.sent(request, PURPOSE)
@@ -165,7 +173,7 @@ class Administration:
             if text_field(form, "confirmation").strip().casefold() != CONFIRMATION:
                 raise InputError(f"Nothing was erased: type “{CONFIRMATION}” to confirm.")
             if annotator == _actor(request):
-                raise InputError("Nobody erases themselves here; ask another admin, or use the command line.")
+                raise InputError("You cannot erase yourself here; ask another admin, or use the command line.")
             erase = erasure.erase_conversation if conversation else erasure.erase_annotator
             erased = await asyncio.to_thread(erase, self._engine, conversation or annotator, _actor(request))
         except ChatFeedbackError as error:
@@ -175,20 +183,20 @@ class Administration:
     async def _erasure_page(
         self, request: Request, conversation: str, annotator: str, *, error: ChatFeedbackError | None = None
     ) -> Response:
-        found: dict[str, Any] = {"conversation": conversation.strip(), "annotator": None, "extent": None}
+        values: dict[str, Any] = {"conversation": conversation.strip(), "annotator": None, "extent": None}
         try:
-            if found["conversation"]:
-                found["extent"] = await asyncio.to_thread(
-                    erasure.extent_of_conversation, self._engine, found["conversation"]
+            if values["conversation"]:
+                values["extent"] = await asyncio.to_thread(
+                    erasure.extent_of_conversation, self._engine, values["conversation"]
                 )
             elif annotator.strip():
-                found["annotator"] = person = await asyncio.to_thread(self._annotator, annotator.strip())
-                found["extent"] = await asyncio.to_thread(
+                values["annotator"] = person = await asyncio.to_thread(self._annotator, annotator.strip())
+                values["extent"] = await asyncio.to_thread(
                     erasure.extent_of_annotator, self._engine, person.annotator_id
                 )
         except ChatFeedbackError as missing:
             error = error or missing
-        return self._page(request, "erase.html", error=error, confirmation=CONFIRMATION, here="erase", **found)
+        return self._page(request, "erase.html", error=error, confirmation=CONFIRMATION, here="erase", **values)
 
     def _annotator(self, name_or_id: str) -> annotators.Annotator:
         person = annotators.find(self._engine, name_or_id)
@@ -196,10 +204,10 @@ class Administration:
             raise NotFound(f"There is no annotator with the name or id {name_or_id!r}.")
         return person
 
-    # The audit
+    # Audit log
 
     async def show_audit(self, request: Request) -> Response:
-        """What was done and refused, the newest first."""
+        """Show the audit log, newest entry first: administrative acts and refused requests."""
         before = request.query_params.get("before", "")
         start = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
         entries = await asyncio.to_thread(audit.latest, self._engine, ENTRIES + 1, start)
@@ -234,10 +242,10 @@ def _role(form: FormData) -> Role:
 
 
 def _changes(form: FormData) -> dict[str, Callable[[Engine, str, str], object]]:
-    """What can be changed of a user, by the last part of the address."""
+    """Return the changes of a user by the last part of the address; each takes engine, annotator id and actor id."""
     return {
-        "role": lambda engine, of, by: users.set_role(engine, of, _role(form), actor_id=by),
-        "disable": lambda engine, of, by: users.set_disabled(engine, of, True, actor_id=by),
-        "enable": lambda engine, of, by: users.set_disabled(engine, of, False, actor_id=by),
-        "sessions": lambda engine, of, by: sessions.end_all(engine, of, actor_id=by),
+        "role": lambda engine, user_id, actor_id: users.set_role(engine, user_id, _role(form), actor_id=actor_id),
+        "disable": lambda engine, user_id, actor_id: users.set_disabled(engine, user_id, True, actor_id=actor_id),
+        "enable": lambda engine, user_id, actor_id: users.set_disabled(engine, user_id, False, actor_id=actor_id),
+        "sessions": lambda engine, user_id, actor_id: sessions.end_all(engine, user_id, actor_id=actor_id),
     }

@@ -1,6 +1,7 @@
-"""The version of a conversation, which open pages ask for every few seconds (assets/following.js).
+"""Version of a conversation, which open pages poll every few seconds (assets/following.js).
 
-The answer is made from one row: it says whether something else than the page has changed the conversation.
+The response needs one row of the database. A version that the page does not have means that another tab, process or
+device has changed the conversation (docs/adr/0016).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from chatfeedback.server.error_responses import refusal
 from chatfeedback.services.chat import ChatService
 
 
-def following_routes(service: ChatService, person: Callable[[Request], Person]) -> APIRouter:
-    """GET `/conversations/{id}/version`."""
+def version_routes(service: ChatService, person: Callable[[Request], Person]) -> APIRouter:
+    """Return the route GET `/conversations/{id}/version`; `person` returns the user of a request."""
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/conversations/{conversation_id}/version", methods=["GET", "HEAD"])

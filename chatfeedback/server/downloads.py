@@ -1,8 +1,8 @@
-"""Exports for a browser: `/export/feedback.csv?since=2026-11-01&model=…&annotators=names`, streamed.
+"""Export downloads, streamed: `/export/feedback.csv?since=2026-11-01&model=…&annotators=names`.
 
-A download holds a connection to the database while it runs. So only a few run at once, and one whose reader has
-gone or does not go on reading is ended. What goes wrong before the first byte is one sentence and a fitting status;
-later the connection is broken off, so that half a file is never taken for a whole one.
+A download holds a database connection while it runs. So only a few run at once, and a download is ended if its client
+disconnects or stops reading. An error before the first byte is one sentence with a fitting status. A later error
+aborts the connection, so that a truncated file never looks complete.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from chatfeedback.store.accounts import pseudonyms
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 2
-"""Of the connections that the writer leaves to readers (`store.writer.LEFT_TO_READERS`), one stays for the pages."""
+MAX_CONCURRENT = 2
+"""Concurrent downloads: one less than the connections reserved for reads (`store.log.writer.RESERVED_FOR_READS`)."""
 STALLED_SECONDS = 120.0
-WAITED_SECONDS = 1.0
-"""For a place, before a download is refused."""
+"""Seconds without progress after which a download is aborted."""
+SLOT_TIMEOUT_SECONDS = 1.0
+"""Seconds to wait for a free slot before a download is refused."""
 _FILTERS = ("since", "until", "model", "annotator", "study", "condition", "external_id")
 _ANNOTATORS = "annotators"
 Annotators = Literal["pseudonyms", "names"]
-"""What annotators are called in a download."""
+"""How a download identifies annotators."""
 _BY_SUFFIX = {format.suffix: name for name, format in FORMATS.items()}
 _STATUS: Mapping[type[ChatFeedbackError], int] = {
     InputError: 400,
@@ -53,41 +54,47 @@ _STATUS: Mapping[type[ChatFeedbackError], int] = {
 }
 
 
-def downloads(
+def download_routes(
     engine: Engine,
-    who: Callable[[Request], Person],
-    note: Callable[..., None],
+    person_of: Callable[[Request], Person],
+    record_export: Callable[..., None],
     *,
-    at_once: int = AT_ONCE,
+    max_concurrent: int = MAX_CONCURRENT,
     stalled_seconds: float = STALLED_SECONDS,
 ) -> APIRouter:
-    """Routes GET and HEAD `/export/{events,messages,feedback}.{csv,spreadsheet.csv,jsonl}`, filters in the query.
+    """Return the routes GET and HEAD `/export/{events,messages,feedback}.{csv,spreadsheet.csv,jsonl}`.
 
-    `who` gives the person who asks, or raises NotAllowed; her role says what she may have. At most `at_once` downloads
-    run at a time, further ones are told to come back (503); one of which nothing is read for `stalled_seconds` is
-    broken off. `note` is told, in a thread, who begins which export.
+    The query string holds the filters.
+
+    Args:
+        engine: The database to read.
+        person_of: Returns the user of a request, whose role limits what they may download; raises NotAllowed.
+        record_export: Records in the audit log, from a thread, who starts which export.
+        max_concurrent: Downloads that may run at once; further requests get status 503 with `Retry-After`.
+        stalled_seconds: Seconds without progress after which a download is aborted.
     """
     router = APIRouter()
-    places = asyncio.BoundedSemaphore(at_once)
+    slots = asyncio.BoundedSemaphore(max_concurrent)
 
     @router.api_route("/export/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def download(request: Request, name: str) -> Response:
         try:
-            person = who(request)
-            annotators = _annotators(request.query_params)
-            _permit(person, annotators)
-            kind, format = _export_of(name)
-            chunks = _chunks(engine, kind, format, _filters(request.query_params), annotators, person, note)
+            person = person_of(request)
+            annotators = _parse_annotators(request.query_params)
+            _require_permission(person, annotators)
+            dataset, format = _parse_name(name)
+            filters = _parse_filters(request.query_params)
+            chunks = _chunks(engine, dataset, format, filters, annotators, person, record_export)
         except ChatFeedbackError as error:
             return _refusal(error)
-        filename = f"chatfeedback-{kind}-{datetime.now(UTC):%Y-%m-%d}.{FORMATS[format].suffix}"
-        return _Download(chunks, filename, FORMATS[format].media_type, places, stalled_seconds)
+        filename = f"chatfeedback-{dataset}-{datetime.now(UTC):%Y-%m-%d}.{FORMATS[format].suffix}"
+        return _Download(chunks, filename, FORMATS[format].media_type, slots, stalled_seconds)
 
     return router
 
 
-def _permit(person: Person, annotators: Annotators) -> None:
-    """The one place that says who may download what. Raises NotAllowed."""
+def _require_permission(person: Person, annotators: Annotators) -> None:
+    """Raise NotAllowed unless the role of the person permits this download."""
     if not person.may(Permission.EXPORT):
         raise NotAllowed("Your role does not allow you to download exports; ask an admin.")
     if annotators == "names" and not person.may(Permission.SEE_NAMES):
@@ -96,30 +103,30 @@ def _permit(person: Person, annotators: Annotators) -> None:
 
 def _chunks(
     engine: Engine,
-    kind: str,
+    dataset: str,
     format: str,
     filters: Filters,
     annotators: Annotators,
     person: Person,
-    note: Callable[..., None],
+    record_export: Callable[..., None],
 ) -> Generator[bytes, None, None]:
-    """The export. Nothing is asked of the database before the first chunk: that is for a thread to do."""
-    called = pseudonyms.names(engine) if annotators == "names" else pseudonyms.pseudonyms(engine)
-    known = resolve(engine, filters, by_name=person.may(Permission.SEE_NAMES))
-    filtered = {"annotator": known.annotator_id, "model": known.model, **assigned(known)}
-    note(person, kind=kind, format=format, annotators=annotators, **filtered)
-    yield from stream(engine, kind, format, known, called)
+    """Yield the export. All queries run from the first chunk on, so that they run in a thread."""
+    display_name = pseudonyms.names(engine) if annotators == "names" else pseudonyms.pseudonyms(engine)
+    resolved = resolve(engine, filters, by_name=person.may(Permission.SEE_NAMES))
+    detail = {"annotator": resolved.annotator_id, "model": resolved.model, **assigned(resolved)}
+    record_export(person, kind=dataset, format=format, annotators=annotators, **detail)
+    yield from stream(engine, dataset, format, resolved, display_name)
 
 
 class _Download(StreamingResponse):
-    """Sends the chunks, and lets go of the database however that ends."""
+    """Streaming response of an export that always closes its generator, and so returns its database connection."""
 
     def __init__(
         self,
         chunks: Generator[bytes, None, None],
         filename: str,
         media_type: str,
-        places: asyncio.BoundedSemaphore,
+        slots: asyncio.BoundedSemaphore,
         stalled_seconds: float,
     ) -> None:
         headers = {
@@ -129,27 +136,27 @@ class _Download(StreamingResponse):
         }
         super().__init__((), headers=headers, media_type=media_type)
         self._chunks, self._filename = chunks, filename
-        self._places, self._stalled_seconds = places, stalled_seconds
+        self._slots, self._stalled_seconds = slots, stalled_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            # A download that its reader has seen to the end may not have given its place back yet.
-            async with asyncio.timeout(WAITED_SECONDS):
-                await self._places.acquire()
+            # A download that its client has read to the end may not have released its slot yet.
+            async with asyncio.timeout(SLOT_TIMEOUT_SECONDS):
+                await self._slots.acquire()
         except TimeoutError:
             busy = _refusal(StoreUnavailable("Too many downloads are running; try again in a minute."))
             return await busy(scope, receive, send)
         try:
             await self._run(scope, receive, send)
         finally:
-            # A generator that is only dropped would give its connection back at some later time.
+            # A generator that is only dropped would return its connection at some later time.
             with anyio.CancelScope(shield=True):
                 await run_sync(self._chunks.close)
-            self._places.release()
+            self._slots.release()
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            first = await run_sync(next, self._chunks, b"")  # what can be refused is refused now
+            first = await run_sync(next, self._chunks, b"")  # errors before the first byte still get their status
         except ChatFeedbackError as error:
             return await _refusal(error)(scope, receive, send)
         body = () if scope["method"] == "HEAD" else chain([first], self._chunks)
@@ -165,16 +172,16 @@ class _Download(StreamingResponse):
             log.warning("%s was broken off: nothing was read for %g s", self._filename, self._stalled_seconds)
 
 
-def _export_of(name: str) -> tuple[str, str]:
-    """The kind and the format of a file of this name. Raises NotFound."""
-    kind, _, suffix = name.partition(".")
-    if kind not in DATASETS or suffix not in _BY_SUFFIX:
+def _parse_name(name: str) -> tuple[str, str]:
+    """Return the dataset and the format of a file of this name. Raises NotFound."""
+    dataset, _, suffix = name.partition(".")
+    if dataset not in DATASETS or suffix not in _BY_SUFFIX:
         raise NotFound(f"There is no {name!r}; exports are {', '.join(DATASETS)}, each as {' or '.join(_BY_SUFFIX)}.")
-    return kind, _BY_SUFFIX[suffix]
+    return dataset, _BY_SUFFIX[suffix]
 
 
-def _annotators(query: Mapping[str, str]) -> Annotators:
-    """What annotators are to be called. Raises InputError."""
+def _parse_annotators(query: Mapping[str, str]) -> Annotators:
+    """Return how the download identifies annotators. Raises InputError."""
     match query.get(_ANNOTATORS, "pseudonyms"):
         case "pseudonyms":
             return "pseudonyms"
@@ -184,8 +191,8 @@ def _annotators(query: Mapping[str, str]) -> Annotators:
             raise InputError(f"{_ANNOTATORS} is pseudonyms or names, and not {other!r}.")
 
 
-def _filters(query: Mapping[str, str]) -> Filters:
-    """The filters in a query string. Raises InputError."""
+def _parse_filters(query: Mapping[str, str]) -> Filters:
+    """Return the filters of a query string. Raises InputError."""
     if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
     values = {name: sanitize(query.get(name, ""))[0] or None for name in _FILTERS}
@@ -194,7 +201,7 @@ def _filters(query: Mapping[str, str]) -> Filters:
 
 
 def _refusal(error: ChatFeedbackError) -> Response:
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    status = next((status for error_type, status in _STATUS.items() if isinstance(error, error_type)), 500)
     if status >= 500:
         log.warning("a download was refused: %s", error)
     return PlainTextResponse(f"{error}\n", status_code=status, headers={"Retry-After": "60"} if status == 503 else None)

@@ -1,7 +1,7 @@
-"""Objects that last as long as the process, kept out of Python's search for those that nothing reaches any more.
+"""Freeze startup objects (`gc.freeze`), so that full garbage collections do not rescan them.
 
-The libraries and the pages are a great many. Each full search looks through all of them, up to a quarter of a second
-in which no chat goes on, and several take place while the server starts. So what is made at the start is set aside.
+Imported libraries and the pages live as long as the process. A full collection scans all of them, which stops every
+chat for up to a quarter of a second. Several collections would also run while the server starts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def frozen_startup() -> Iterator[None]:
-    """What is there at the end of the block is never looked through again; during the block nothing is."""
+    """Disable garbage collection during the block, and freeze all objects that exist at its end."""
     gc.disable()
     try:
         yield

@@ -1,7 +1,8 @@
-"""What the server says of itself to those who look after it: `/healthz`, `/readyz` and `/metrics`.
+"""Health checks and metrics for operators: `/healthz`, `/readyz` and `/metrics`.
 
-`/healthz`: the process is alive; who gets no answer may start it again. `/readyz`: it can do its work, so requests may
-be sent to it; a database that is away is no reason to start anything again. Both are open to anybody and name nothing.
+`/healthz` is the liveness check: the process is alive; if it does not respond, restart it. `/readyz` is the readiness
+check: the process can work, so send requests to it. It fails while the database is down, which a restart does not
+help. Both need no authentication and reveal no names.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from chatfeedback.store.database import migrate
 from chatfeedback.store.database.errors import translating
 from chatfeedback.store.log.event_store import EventStore
 
-PATIENCE_SECONDS = 2.0
-"""After which a database that does not answer counts as away."""
+DATABASE_TIMEOUT_SECONDS = 2.0
+"""Seconds after which a database that does not respond counts as unavailable."""
 ModelStates = Callable[[], Mapping[str, int]]
-"""How many models are `ready`, `loading` and `failing`."""
+"""Function that returns the number of models that are `ready`, `loading` and `failing`."""
 
 
 class Health:
-    """Looks at the store and the models when it is asked. Lives in one event loop."""
+    """Readiness of this process: probes the store and the models on request. Bound to one event loop."""
 
     def __init__(self, store: EventStore, service: ChatService, models: ModelStates) -> None:
         self._store = store
         self._service = service
         self._models = models
-        self._looking: asyncio.Task[str] | None = None
+        self._probe_task: asyncio.Task[str] | None = None
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether requests may be sent here, and what that is made of."""
+        """Return whether requests may be sent to this process, and the states that this depends on."""
         database = await self._database()
         models = self._models()
         can_answer = models["loading"] < sum(models.values())
@@ -50,16 +51,16 @@ class Health:
     async def _database(self) -> str:
         if self._store.availability.trouble is not None:
             return "unavailable"
-        # One look at a time: a database that hangs must not take a thread for each who asks.
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+        # One probe at a time: a database that hangs must not take a thread for each request.
+        if self._probe_task is None or self._probe_task.done():
+            self._probe_task = asyncio.create_task(asyncio.to_thread(self._probe))
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.shield(self._looking)
+            async with asyncio.timeout(DATABASE_TIMEOUT_SECONDS):
+                return await asyncio.shield(self._probe_task)
         except TimeoutError:
             return "unavailable"
 
-    def _look(self) -> str:
+    def _probe(self) -> str:
         try:
             with translating(), self._store.engine.connect() as connection:
                 return "ready" if migrate.is_at_head(connection) else "of another release"
@@ -69,25 +70,32 @@ class Health:
 
 
 def health_routes(health: Health, metrics: Metrics, *, token: str | None, is_open: bool) -> APIRouter:
-    """The three routes. `token` opens `/metrics`; without one it answers if `is_open`."""
-    router = APIRouter(include_in_schema=False)
-    looking = ["GET", "HEAD"]
+    """Return the three routes.
 
-    @router.api_route("/healthz", methods=looking)
+    Args:
+        health: The readiness of this process.
+        metrics: The metrics to publish.
+        token: The bearer token that `/metrics` requires.
+        is_open: Serve `/metrics` without a token if none is configured.
+    """
+    router = APIRouter(include_in_schema=False)
+    methods = ["GET", "HEAD"]
+
+    @router.api_route("/healthz", methods=methods)
     async def alive() -> Response:
         return JSONResponse({"status": "alive"})
 
-    @router.api_route("/readyz", methods=looking)
+    @router.api_route("/readyz", methods=methods)
     async def ready() -> Response:
-        is_ready, found = await health.ready()
-        return JSONResponse(found, status_code=200 if is_ready else 503)
+        is_ready, states = await health.ready()
+        return JSONResponse(states, status_code=200 if is_ready else 503)
 
-    @router.api_route("/metrics", methods=looking)
-    async def figures(request: Request) -> Response:
+    @router.api_route("/metrics", methods=methods)
+    async def prometheus_metrics(request: Request) -> Response:
         if token is None and not is_open:
             return PlainTextResponse("Set metrics_token to have metrics here.\n", status_code=404)
-        shown = request.headers.get("authorization", "").encode()
-        if token is not None and not hmac.compare_digest(shown, f"Bearer {token}".encode()):
+        authorization = request.headers.get("authorization", "").encode()
+        if token is not None and not hmac.compare_digest(authorization, f"Bearer {token}".encode()):
             return PlainTextResponse(
                 "Show the token of the metrics.\n", status_code=401, headers={"WWW-Authenticate": "Bearer"}
             )

@@ -1,7 +1,7 @@
-"""The log of the server: one line for one thing, on standard error, with the id of the request that it is about.
+"""Logging configuration: one line per record on standard error, with the request id.
 
-An id comes with the request from a trusted proxy, or is made here; it is in the answer too (`X-Request-ID`), and goes
-with whatever the request sets off, such as the reply to a prompt. No line holds what people write.
+The request id comes from a trusted proxy or is generated here. The response carries it too (`X-Request-ID`), and tasks
+that the request starts inherit it, such as the reply to a prompt. No record holds text that people write.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ JSON_NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
 
 
 class RequestId(CorrelationIdFilter):
-    """Gives each record `request_id`, "-" where there is no request."""
+    """Logging filter that sets `request_id` on each record, "-" outside of a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Set `request_id`; return True, as no record is dropped."""
         super().filter(record)
         record.request_id = record.__dict__.pop("correlation_id")
         return True
 
 
 def configure(format: LogFormat, level: LogLevel) -> None:
-    """Sets up logging for the whole process. Libraries are heard from WARNING on."""
+    """Configure logging for the whole process; libraries log from WARNING on."""
     logging.config.dictConfig(
         {
             "version": 1,
@@ -50,7 +51,7 @@ def configure(format: LogFormat, level: LogLevel) -> None:
             "root": {"handlers": ["stderr"], "level": "WARNING"},
             "loggers": {
                 "chatfeedback": {"level": level.upper()},
-                # Whatever else fails on a connection that is lost; that it is lost, the store says.
+                # The store logs that a connection is lost; psycopg would add a warning for each later failure on it.
                 "psycopg": {"level": "ERROR"},
             },
         }

@@ -1,6 +1,6 @@
-"""What Prometheus is told: `/metrics`, of this process alone; with several replicas each has figures of its own.
+"""Prometheus metrics (`/metrics`) of this process; with several replicas, each has its own.
 
-Everything about conversations is counted from committed events, so no figure says what the log does not.
+Metrics about conversations are counted from committed events, so they agree with the log.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from chatfeedback.domain.events import Event
 from chatfeedback.services.chat import ChatService
 from chatfeedback.store.log.event_store import EventStore
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """The figures of one application."""
+    """Metrics of one application, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -30,7 +30,7 @@ class Metrics:
         self._commit = Histogram(
             "chatfeedback_commit_seconds",
             "From asking for events to be stored to their commit.",
-            buckets=SECONDS,
+            buckets=BUCKET_SECONDS,
             registry=registry,
         )
         self._replies = Counter(
@@ -46,12 +46,12 @@ class Metrics:
             "chatfeedback_time_to_first_token_seconds",
             "From asking the model to the first text of its reply.",
             ["model"],
-            buckets=SECONDS,
+            buckets=BUCKET_SECONDS,
             registry=registry,
         )
 
     def record_commit(self, events: Sequence[Event], seconds: float) -> None:
-        """Counts what was stored. May be told from any thread."""
+        """Count committed events and the seconds that their commit took. Thread-safe."""
         if events:
             self._commit.observe(seconds)
         for event in events:
@@ -64,10 +64,11 @@ class Metrics:
                     self._first_token.labels(ended.model).observe(ended.time_to_first_token)
 
     def watch(self, store: EventStore, service: ChatService) -> None:
-        """Adds what is looked at when it is asked for."""
+        """Add the gauges, which are read from the store and the service at each scrape."""
 
-        def gauge(name: str, what: str, look: object) -> None:
-            Gauge(f"chatfeedback_{name}", what, registry=self._registry).set_function(look)  # type: ignore[arg-type]
+        def gauge(name: str, description: str, read: object) -> None:
+            metric = Gauge(f"chatfeedback_{name}", description, registry=self._registry)
+            metric.set_function(read)  # type: ignore[arg-type]
 
         gauge("open_streams", "Replies that are being written.", lambda: service.writing)
         gauge("queue", "Pieces of work that wait for their commit.", lambda: store.pending)
@@ -75,5 +76,5 @@ class Metrics:
         gauge("outages", "Outages of the database since the start.", lambda: store.availability.outages)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Run the server: from the settings to the end of the process."""
+"""Run the server: check the settings, listen, serve until shutdown."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from chatfeedback.server.shutdown import Server
 from chatfeedback.store.database import file_lock, migrate
 
 GRACE_SECONDS = 3
-"""How long requests may go on at the end, after the replies have been waited for (`shutdown_seconds`)."""
+"""Seconds that requests may take at shutdown, after the wait for replies (`shutdown_seconds`)."""
 
 
 def serve(settings: Settings, *, open_browser: bool) -> None:
-    """Runs the application until it is asked to end, and has ended.
+    """Run the application until a signal ends it and the shutdown is complete.
 
-    Raises SettingsError when the port cannot be had, and for an open house: no sign-in, and not on this machine only.
-    Raises StoreError when the database cannot be used, or another process serves its file.
+    Raises:
+        SettingsError: The port cannot be bound, or the server would listen beyond loopback without authentication.
+        StoreError: The database cannot be used, or another process serves its file.
     """
-    _check_private(settings)
+    _check_not_public_without_auth(settings)
     logs.configure(settings.log_format, settings.log_level)
     with file_lock.exclusive(settings.database_url):
         migrate.ensure_ready(settings.database_url, migrate=settings.migrate)
@@ -41,28 +42,31 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
         with frozen_startup():
             app = build_app(settings)
         server = new_server(app, settings.shutdown_seconds, grace_seconds=GRACE_SECONDS)
-        # uvicorn raises a SIGTERM once more when it is done, for whoever handled it before.
+        # uvicorn raises SIGTERM again when it has ended, for the handler that was installed before its own.
         signal.signal(signal.SIGTERM, server.handle_exit)
-        shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - it compares
-        address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
-        print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the one thing it has to say
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - a comparison
+        address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the only output
         if open_browser:
-            # The socket listens already: a browser that is quicker than the application waits for it.
+            # The socket listens already: a browser that connects before the application is ready waits.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-        with contextlib.suppress(SystemExit):  # uvicorn's own way to end when the application does not start
+        with contextlib.suppress(SystemExit):  # uvicorn exits like this if the application does not start
             server.run(sockets=[listening])
         if not server.started:
             raise StoreUnavailable("chatfeedback could not be started; the log says why.")
 
 
 def new_server(app: FastAPI, shutdown_seconds: float, *, grace_seconds: int) -> Server:
-    """What serves the application, silent but for what went wrong.
+    """Return a uvicorn server of the application that logs only warnings and errors.
 
-    `shutdown_seconds`: for replies to be finished at the end; `grace_seconds`: then, for requests to be answered.
+    Args:
+        app: The application, with its chat service in `app.state.service`.
+        shutdown_seconds: Seconds at shutdown for running replies to finish.
+        grace_seconds: Seconds after that for open requests.
     """
-    logging.getLogger("uvicorn.error").addFilter(_not_the_end_of_streams)
-    # What a proxy says of a client is looked at by `identity.Forwarding`, and of listed proxies only.
-    # There is no log of requests: addresses hold the names of pages, and the codes of those who sign in.
+    logging.getLogger("uvicorn.error").addFilter(_is_not_stream_cancellation)
+    # `TrustedProxyMiddleware` reads the forwarded headers, and those of listed proxies only.
+    # There is no access log: URLs hold session hashes of pages and authorization codes of sign-ins.
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -72,24 +76,24 @@ def new_server(app: FastAPI, shutdown_seconds: float, *, grace_seconds: int) -> 
         proxy_headers=False,
         server_header=False,
     )
-    logging.getLogger("uvicorn.access").disabled = True  # `access_log` alone counts for nothing where it has a handler
+    logging.getLogger("uvicorn.access").disabled = True  # `access_log=False` has no effect on a logger with a handler
     return Server(config, app.state.service, shutdown_seconds)
 
 
-def _not_the_end_of_streams(record: logging.LogRecord) -> bool:
-    """Pages hold streams open for as long as they live; that a stream is cut off is no error.
+def _is_not_stream_cancellation(record: logging.LogRecord) -> bool:
+    """Return False for records of cancelled event streams, which are no errors: pages hold them open.
 
-    The end of the process cancels them. And a page that is reloaded while it waits for answers may leave a request for
-    them behind, which Gradio answers with 404 when the answer has begun already.
+    Shutdown cancels them. A page that is reloaded while it waits for events may also leave a request for them behind,
+    which Gradio answers with 404 after the response has started.
     """
     error = record.exc_info[1] if record.exc_info else None
     too_late = isinstance(error, RuntimeError) and isinstance(error.__cause__, HTTPException)
-    cut_off = too_late or isinstance(error, asyncio.CancelledError)
-    return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
+    cancelled = too_late or isinstance(error, asyncio.CancelledError)
+    return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
-def _check_private(settings: Settings) -> None:
-    """Raises SettingsError where anybody who reaches this machine could do everything."""
+def _check_not_public_without_auth(settings: Settings) -> None:
+    """Check that a server without authentication listens on loopback only. Raises SettingsError."""
     if settings.auth == "none" and not is_loopback(settings.host):
         raise SettingsError(
             f"Without sign-in, chatfeedback listens on this machine only, and not on {settings.host}; choose how "
@@ -99,7 +103,7 @@ def _check_private(settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on its connections; else each small answer waits 40 ms.
+    # asyncio sets TCP_NODELAY only if the socket names its protocol; without it each small response waits 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

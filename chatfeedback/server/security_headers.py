@@ -1,11 +1,11 @@
-"""What every answer says to the browser: the headers that keep a page to itself.
+"""Security headers and the Content-Security-Policy (CSP) of every response.
 
-The policy of Gradio's page is the strictest that Gradio 6.31 runs under; each of these was taken out and found missing
-(docs/security.md has the reasons one by one). Scripts come from files of this server, or are inside the HTML and named
-by their SHA-256: no other inline script runs, no handler in an attribute and no `javascript:` link. 'unsafe-eval' is
-there because Gradio makes functions out of texts (every `gr.HTML`, `js=` of an event), 'unsafe-inline' for styles
-because it sets them in place. Nothing is loaded from elsewhere, pictures in replies included: a picture's address
-would tell its host what was said. Our own pages have no script at all.
+The policy of Gradio's page is the strictest that Gradio 6.31 works with: without any one of these sources it fails
+(docs/security.md gives the reasons one by one). Scripts are files of this server, or inline and allowed by their
+SHA-256. No other inline script runs, no handler in an attribute and no `javascript:` link. Gradio needs 'unsafe-eval'
+because it builds functions from text (every `gr.HTML`, `js=` of an event). It needs 'unsafe-inline' for styles because
+it sets them on elements. Nothing is loaded from other hosts, not even images in replies: an image URL could tell its
+host what was written. Our own pages have no script at all.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ WITH_TLS: Mapping[str, str] = {"strict-transport-security": "max-age=31536000"}
 OWN_PAGES = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The policy of what is no page of Gradio's."""
+"""Content-Security-Policy of every response except Gradio's page."""
 
 
 def headers(*, secure: bool) -> dict[str, str]:
-    """What every answer carries. `secure`: whether the browser speaks TLS."""
+    """Return the headers of every response; `secure` if the browser uses TLS."""
     return {**ALWAYS, **(WITH_TLS if secure else {})}
 
 
 def caching(path: str, status: int) -> dict[str, str]:
-    """Return the Cache-Control header of an answer that has none of its own; none for static files without a hash.
+    """Return the Cache-Control header of a response that sets none itself; none for static files without a hash.
 
-    The name of each file of Gradio's build has a hash of its content, so browsers need not ask for it again.
+    The name of each file of Gradio's build contains a hash of its content, so browsers may cache it for ever.
     """
     if path.startswith("/assets/") and status == 200:
         return {"cache-control": "public, max-age=31536000, immutable"}
@@ -49,26 +49,32 @@ def caching(path: str, status: int) -> dict[str, str]:
 
 
 def source_hash(script: bytes) -> str:
-    """How a policy names an inline script (CSP Level 3, 'sha256-…')."""
-    # A browser folds line ends before it hashes.
+    """Return the CSP source of an inline script (CSP Level 3, 'sha256-…')."""
+    # Browsers normalise line ends before they hash.
     digest = hashlib.sha256(script.replace(b"\r\n", b"\n")).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def inline_scripts(page: bytes) -> Iterator[bytes]:
-    """What is inside the script elements of a page that have no `src`. (An expression would take ten times as long.)"""
+    """Yield the content of each script element without `src`.
+
+    A regular expression would take ten times as long.
+    """
     lower, end = page.lower(), 0
     while (start := lower.find(b"<script", end)) != -1:
-        inside = lower.find(b">", start) + 1
-        end = lower.find(b"</script", inside)
-        if not inside or end == -1:
+        content = lower.find(b">", start) + 1
+        end = lower.find(b"</script", content)
+        if not content or end == -1:
             return
-        if not _SOURCE.search(lower, start, inside):
-            yield page[inside:end]
+        if not _SOURCE.search(lower, start, content):
+            yield page[content:end]
 
 
 def page_policy(page: bytes, more_scripts: Iterable[str]) -> str:
-    """The policy of Gradio's page, which is in UTF-8. `more_scripts`: those that it puts into its head itself."""
+    """Return the policy of Gradio's page, which is in UTF-8.
+
+    `more_scripts` are scripts that the page adds to its head in the browser, so that its HTML does not contain them.
+    """
     scripts = [*inline_scripts(page), *(script.encode() for script in more_scripts)]
     hashes = " ".join(source_hash(script) for script in scripts if script)
     return (

@@ -1,4 +1,4 @@
-"""Our own pages, of plain HTML: sign-in, consent, administration. They need no script; all text in them is escaped."""
+"""Templates of our own pages (sign-in, consent, admin): plain HTML without scripts, with autoescaping."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _environment = jinja2.Environment(
 )
 
 
-def _instant(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
+def _format_instant(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
-_environment.filters["instant"] = _instant
+_environment.filters["instant"] = _format_instant
 
 
 def configure(title: str) -> None:
-    """The title that all pages have."""
+    """Set the title of all pages."""
     _environment.globals["title"] = title
 
 
 def render(
     template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
 ) -> HTMLResponse:
-    """The page that `template` makes of these values."""
+    """Render `template` with these values as a response."""
     return HTMLResponse(_environment.get_template(template).render(**values), status_code=status, headers=headers)

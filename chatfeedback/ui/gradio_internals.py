@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 FRONTEND = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
 """Built frontend of Gradio. The names of its files change with each release."""
-FAULT = "Something went wrong here; try again, and reload the page if that does not help."
+FAULT = "Something went wrong; try again, and reload the page if that does not help."
 NOT_PERMITTED = "Your role does not allow this."
-MALFORMED = "This is no call that the page makes."
+MALFORMED = "The page does not make such a call."
 
 
 class SparseUpdateBlocks(gr.Blocks):

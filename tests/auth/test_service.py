@@ -187,7 +187,7 @@ def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
         return right
 
     monkeypatch.setattr(passwords, "verify", verified)
-    with pytest.raises(SignInRefused, match="changed at this moment; sign in again"):
+    with pytest.raises(SignInRefused, match="changed during the sign-in; sign in again"):
         auth_service.sign_in("ada", RIGHT, HOME)
     users.set_disabled(engine, "ada", False, actor_id=None)
     assert [listed.sessions for listed in users.list_all(engine)] == [0]

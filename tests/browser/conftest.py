@@ -16,7 +16,7 @@ from chatfeedback.store import opening
 from chatfeedback.store.log.writer import open_writer
 from openai_server import ScriptedServer
 
-pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.traps")
+pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.xss_traps")
 
 from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.browser_context import Contexts, Watched  # noqa: E402

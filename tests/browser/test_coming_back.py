@@ -14,7 +14,7 @@ from browser.page_probe import asked
 from chatfeedback.store.accounts import audit
 from openai_server import ScriptedServer
 
-RESTARTED = "The server was started again since this page was drawn; here is the newest state."
+RESTARTED = "The server was restarted after this page was loaded; here is the newest state."
 
 
 @pytest.fixture

@@ -14,18 +14,19 @@ from browser.application import Application, endpoint
 from browser.chat_page import ChatPage
 from browser.page_probe import asked
 from chatfeedback.services.chat import ChatService
+from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.store.database import engine
 from chatfeedback.ui.gradio_internals import FAULT
 from log_assertions import faults
 from openai_server import ScriptedServer, delta
 
 LONGEST = 50
-LONGEST_REPLY = 100
+MAX_REPLY_CHARS = 100
 
 
 @pytest.fixture(scope="module")
 def application(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    models = [endpoint(model, attempts=2, max_reply_chars=LONGEST_REPLY)]
+    models = [endpoint(model, attempts=2, max_reply_chars=MAX_REPLY_CHARS)]
     with Application(new_sqlite(), models=models, max_message_chars=LONGEST).running() as application:
         yield application
 
@@ -205,7 +206,7 @@ def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
 
     with monkeypatch.context() as bug:
         bug.setattr(ChatService, "send", broken)
-        bug.setattr(ChatService, "rate", broken)
+        bug.setattr(FeedbackService, "rate", broken)
         chat.prompt.fill("precious prompt")
         chat.prompt.press("Enter")
         expect(toast).to_contain_text(FAULT)

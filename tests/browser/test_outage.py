@@ -17,7 +17,7 @@ from browser.page_probe import asked
 from browser.users import Visitor
 from openai_server import ScriptedServer
 
-SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back."
+SENTENCE = "The database is unavailable. What you have sent is kept here, and stored as soon as it is back."
 NOTING_QUESTIONS = """(() => {
     const fetchAsEver = window.fetch;
     const free = new Promise((resolve) => { window.letGo = resolve; });

@@ -21,7 +21,7 @@ from browser.chat_page import ChatPage
 from browser.looks import SIZES, in_each_scheme, keep_picture
 from browser.page_probe import asked
 from browser.users import LOGIN, Visitor
-from chatfeedback.services.chat import ChatService
+from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.store import opening
 from chatfeedback.store.log.writer import open_writer
 from log_assertions import faults
@@ -209,7 +209,7 @@ def test_a_comment_that_a_bug_of_ours_loses_is_not_said_to_be_saved(
         raise RuntimeError
 
     with monkeypatch.context() as bug:
-        bug.setattr(ChatService, "rate", broken)
+        bug.setattr(FeedbackService, "rate", broken)
         chat.comment.fill("precious")
         expect(line(chat)).to_have_text("Not saved. Something went wrong here; change it to try again.")
         expect(chat.comment).to_have_value("precious")

@@ -287,5 +287,5 @@ def test_a_reply_that_nobody_watches_any_more_ends_as_left(
     application.assert_log(again.page, conversation_id, [*begun("Count"), "reply_finished 2 left: one two "])
     again.open(conversation_id)
     again.shows("Count", "one two")
-    expect(again.status).to_have_text(re.compile("ended when nobody was watching"))
+    expect(again.status).to_have_text(re.compile("ended because no page was open"))
     again.idle()

@@ -212,9 +212,7 @@ def test_a_session_outlives_a_restart_of_the_server(
     application.start()
     chat.prompt.fill("two")
     chat.prompt.press("Enter")
-    expect(chat.notice).to_have_text(
-        "The server was started again since this page was drawn; here is the newest state."
-    )
+    expect(chat.notice).to_have_text("The server was restarted after this page was loaded; here is the newest state.")
     chat.prompt.press("Enter")
     chat.shows("one", "You said: one", "two", "You said: two")
     chat.idle()

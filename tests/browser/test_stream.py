@@ -255,10 +255,13 @@ def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None
         {"msg": "close_stream", "event_id": None},
     ]
     body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
-    chat.page.route("**/told?/queue/join", lambda route: route.fulfill(json={"event_id": "single"}))
-    chat.page.route("**/told?/queue/data", lambda route: route.fulfill(body=body))
+    chat.page.route("**/told/gradio_api/queue/join", lambda route: route.fulfill(json={"event_id": "single"}))
+    chat.page.route("**/told/gradio_api/queue/data", lambda route: route.fulfill(body=body))
     heard = chat.page.evaluate(
-        "fetch('told?/queue/join').then(() => fetch('told?/queue/data')).then(answer => answer.text())"
+        """async () => {
+            await fetch('told/gradio_api/queue/join');
+            return (await fetch('told/gradio_api/queue/data')).text();
+        }"""
     )
     lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
     told[2]["output"] = {"data": [{"__type__": "update"}]}
@@ -276,14 +279,18 @@ def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_bef
 def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage, sent: bool) -> None:
     # Gradio takes an event for sent over an open stream even when that is just being closed.
     chat.settled()
-    chat.page.route("**/told?/queue/join", lambda route: route.fulfill(json={"event_id": "late"}))
+    chat.page.route("**/told/gradio_api/queue/join", lambda route: route.fulfill(json={"event_id": "late"}))
     fetched: list[str] = []
-    chat.page.on("request", lambda request: fetched.append(request.url) if "_api/queue/join" in request.url else None)
+
+    def is_call(url: str) -> bool:
+        return "_api/queue/join" in url and "told" not in url
+
+    chat.page.on("request", lambda request: fetched.append(request.url) if is_call(request.url) else None)
     chat.page.evaluate(
         """async (sent) => {
             const closing = new AbortController();
-            await fetch('told?/queue/data', { signal: closing.signal });
-            if (sent) await fetch('told?/queue/join');
+            await fetch('told/gradio_api/queue/data', { signal: closing.signal });
+            if (sent) await fetch('told/gradio_api/queue/join');
             closing.abort();
         }""",
         sent,

@@ -15,7 +15,7 @@ from browser.page_probe import asked
 from browser.users import LOGIN, Visitor
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import NotRateable
-from chatfeedback.services.chat import ChatService
+from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.store.accounts import users
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.ui.chat.feedback_panel import EDIT_NOT_SAVED
@@ -162,7 +162,7 @@ def test_feedback_that_cannot_be_stored_is_given_back_in_a_notice(
     async def refuse(*_given: Any, **_more: Any) -> Conversation:
         raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
 
-    monkeypatch.setattr(ChatService, "rate", refuse)
+    monkeypatch.setattr(FeedbackService, "rate", refuse)
     chat = ada.signs_in().chats()
     expect(chat.notice).to_have_text(
         "Your feedback was not saved. This reply has no text that could be rated; press Retry for another one. "

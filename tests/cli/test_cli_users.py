@@ -215,7 +215,7 @@ def test_everybody_is_listed_for_people_and_for_programs(engine: Engine) -> None
 
 def test_roles_are_changed_and_the_last_admin_stays(engine: Engine) -> None:
     done("add", "Eve", "--role", "admin", "--no-password")
-    assert "'Eve' is the only admin; make somebody else one first." in refused("role", "Eve", "annotator")
+    assert "'Eve' is the only admin; make another user an admin first." in refused("role", "Eve", "annotator")
     assert "only admin" in refused("disable", "Eve")
     done("add", "Ada", "--no-password")
     assert done("role", "Ada", "admin") == "Ada is admin now.\n"
@@ -284,7 +284,7 @@ def test_who_has_an_account_elsewhere_is_added_by_the_subject_there(engine: Engi
     found = users.find_by_identity(engine, "https://one.example", "17")
     assert found is not None
     assert (found.name, found.password_hash) == ("Ada", None)
-    assert "somebody else here already" in refused("add", "Bob", "--subject", "17")
+    assert "belongs to another user already" in refused("add", "Bob", "--subject", "17")
     for subject in ("", "x" * 256, "a\nb", "\udcff", "ü"):
         assert "A subject has 1 to 255 printable ASCII characters." in refused("add", "Bob", "--subject", subject)
     assert users.find(engine, "Bob") is None

@@ -21,7 +21,7 @@ from starlette.requests import Request
 
 from chatfeedback.domain.roles import ROLES, Person
 from chatfeedback.errors import NotAllowed
-from chatfeedback.server.downloads import downloads
+from chatfeedback.server.downloads import download_routes
 from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.log.event_store import EventStore
@@ -98,7 +98,7 @@ def site_of(database_url: str, **options: float) -> Iterator[Site]:
     engine = open_engine(database_url)
     app = FastAPI()
     noted: list[tuple[Person, dict[str, object]]] = []
-    app.include_router(downloads(engine, who, lambda person, **what: noted.append((person, what)), **options))
+    app.include_router(download_routes(engine, who, lambda person, **what: noted.append((person, what)), **options))
     try:
         with serving(app) as port:
             yield Site(engine, port, noted)
@@ -257,13 +257,13 @@ def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) ->
 
 @pytest.mark.usefixtures("gathered")
 def test_downloads_one_after_the_other_are_never_too_many(database_url: str) -> None:
-    with site_of(database_url, at_once=1) as site:
+    with site_of(database_url, max_concurrent=1) as site:
         assert {site.get("/export/feedback.csv").status for _ in range(100)} == {200}
 
 
 @pytest.mark.usefixtures("plenty")
 def test_only_so_many_run_at_once(database_url: str) -> None:
-    with site_of(database_url, at_once=2) as site:
+    with site_of(database_url, max_concurrent=2) as site:
         running = [site.begin("/export/messages.csv") for _ in range(2)]
         refused = site.get("/export/feedback.csv")
         assert (refused.status, refused.headers["retry-after"]) == (503, "60")

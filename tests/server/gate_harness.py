@@ -39,14 +39,14 @@ def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
         files=frozenset(),
         scripts=(),
         hosts=allowed_hosts(settings),
-        at_any_name={"/healthz", "/readyz"},
+        host_exempt={"/healthz", "/readyz"},
         origin=settings.public_url,
         consent_version=None,
         max_request_bytes=settings.max_request_bytes,
     )
-    identify = SingleUserAuth(auth_service.local("ada")) if settings.auth == "none" else SessionAuth(auth_service)
+    authenticate = SingleUserAuth(auth_service.local("ada")) if settings.auth == "none" else SessionAuth(auth_service)
     return AccessMiddleware(
-        _behind, config=config, identify=identify, auth_service=auth_service, store_failed=log_error
+        _behind, config=config, authenticate=authenticate, auth_service=auth_service, store_failed=log_error
     )
 
 

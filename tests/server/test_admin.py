@@ -135,7 +135,7 @@ def test_an_annotator_is_erased_with_everything_and_an_admin_never_by_herself(
     assert users.by_id(application.engine, user.annotator_id) is None
     assert user.name not in admin.get("/admin").text and user.name not in admin.get("/admin/audit").text
     herself = send(admin, "/admin/erase", annotator=admin.annotator_id or "", confirmation="erase for ever")
-    assert herself.status_code == 400 and "Nobody erases themselves" in herself.text
+    assert herself.status_code == 400 and "You cannot erase yourself" in herself.text
     missing = admin.get("/admin/erase", params={"annotator": "nobody of this name"})
     assert missing.status_code == 404 and "There is no annotator" in missing.text
 

@@ -50,7 +50,7 @@ def test_like_is_refused_for_a_text_that_is_nowhere(
     application: Application, tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feedback_panel, "CLICK_TIMEOUT_SECONDS", 0.1)
-    assert "This reply is another one by now" in str(tab.told(like(tab, "something else"))[-1])
+    assert "This reply has been replaced" in str(tab.told(like(tab, "something else"))[-1])
     assert log(application) == asked("one")
 
 

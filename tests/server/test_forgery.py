@@ -77,7 +77,7 @@ def test_a_call_that_the_page_never_makes_is_refused_and_nothing_is_written(
         caplog.clear()
         with caplog.at_level(logging.WARNING, "chatfeedback"):
             answer = tab.join(function, data, **more)
-        assert (answer.status_code, answer.text) == (400, "This is no call that the page makes.\n"), name
+        assert (answer.status_code, answer.text) == (400, "The page does not make such a call.\n"), name
         assert "refused: malformed" in caplog.text, name
         assert refusals(application, people["ada"]) == ["malformed"] * number + noted, name
         assert (application.conversation_ids(), application.events(conversation_id)) == (ids, before), name

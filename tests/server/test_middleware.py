@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from chatfeedback.config.settings import Settings
-from chatfeedback.server.authentication.authenticators import name_in
+from chatfeedback.server.authentication.authenticators import host_name
 from chatfeedback.server.authentication.setup import LOOPBACK, allowed_hosts
 from chatfeedback.server.authorization.middleware import AccessMiddleware
 from chatfeedback.store.database.engine import open_engine
@@ -81,18 +81,18 @@ def gate_with_auth(engine: Engine) -> AccessMiddleware:
 
 
 @pytest.mark.parametrize(("host", "name"), OWN_NAMES.items())
-def test_name_in_returns_name_without_port_in_small_letters(host: str, name: str) -> None:
-    assert name_in(host) == name
+def test_host_name_returns_name_without_port_in_small_letters(host: str, name: str) -> None:
+    assert host_name(host) == name
 
 
 @pytest.mark.parametrize("host", STRANGE)
-def test_name_in_takes_no_strange_host_for_this_machine(host: str) -> None:
-    assert name_in(host) not in LOOPBACK
+def test_host_name_takes_no_strange_host_for_this_machine(host: str) -> None:
+    assert host_name(host) not in LOOPBACK
 
 
 @given(st.text(st.sampled_from("127.0.0.1localhost[]:@/?#\\ \texa"), max_size=30))
-def test_name_in_finds_this_machine_only_with_a_port_behind(host: str) -> None:
-    name = name_in(host)
+def test_host_name_finds_this_machine_only_with_a_port_behind(host: str) -> None:
+    name = host_name(host)
     if name in LOOPBACK:
         rest = host.lower().removeprefix("[").removeprefix(name).removeprefix("]")
         assert rest == "" or (rest[0] == ":" and (rest[1:] == "" or rest[1:].isdecimal()))
@@ -125,7 +125,7 @@ async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: 
     for method, path in REQUESTS:
         answer = await ask(gate_without_auth, method, path, host=host)
         assert answer.status == 421, (path, answer)
-        assert "not called by that name" in answer.text
+        assert "does not answer to that host name" in answer.text
 
 
 async def test_host_check_rejects_requests_without_a_host_or_with_two(gate_without_auth: AccessMiddleware) -> None:
@@ -194,7 +194,7 @@ async def test_origin_check_rejects_pages_of_other_sites(
     for gate in (gate_with_auth, gate_without_auth):
         for path in ("/login", "/logout", "/gradio_api/queue/join", "/admin/users", "/nowhere"):
             answer = await ask(gate, method, path, *headers)
-            assert answer == (403, "This was sent by a page of another site.\n"), path
+            assert answer == (403, "This request comes from a page of another site.\n"), path
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from starlette.types import Message, Receive, Scope
 
 from browser.application import Application
-from chatfeedback.server.authorization.request_body import RequestRejected, bounded, replayed, whole
+from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from server.http_client import MOST, PASSWORD, Visitor, request, sent
 from users import Somebody
 
@@ -163,23 +163,23 @@ def piece(body: bytes, more_body: bool = True) -> Message:
     return {"type": "http.request", "body": body, "more_body": more_body}
 
 
-async def test_whole_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
-    assert await whole(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
+async def test_read_body_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
+    assert await read_body(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
     with pytest.raises(RequestRejected, match="broke off") as refused:
-        await whole(receiving(piece(b"ab"), {"type": "http.disconnect"}))
+        await read_body(receiving(piece(b"ab"), {"type": "http.disconnect"}))
     assert (refused.value.status, refused.value.code) == (400, "malformed")
 
 
-async def test_bounded_rejects_the_first_byte_too_many() -> None:
-    assert await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
+async def test_limit_size_rejects_the_first_byte_too_many() -> None:
+    assert await read_body(limit_size(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
     with pytest.raises(RequestRejected) as refused:
-        await whole(bounded(receiving(piece(b"ab"), piece(b"cd", False)), 3))
+        await read_body(limit_size(receiving(piece(b"ab"), piece(b"cd", False)), 3))
     assert (refused.value.status, refused.value.code) == (413, "too_large")
 
 
-async def test_replayed_gives_the_new_body_once_and_then_what_follows() -> None:
+async def test_replace_body_gives_the_new_body_once_and_then_what_follows() -> None:
     scope: Scope = {"headers": [(b"content-length", b"9"), (b"transfer-encoding", b"chunked"), (b"x", b"y")]}
-    receive = replayed(scope, b"checked", receiving({"type": "http.disconnect"}))
+    receive = replace_body(scope, b"checked", receiving({"type": "http.disconnect"}))
     assert scope["headers"] == [(b"x", b"y"), (b"content-length", b"7")]
     assert await receive() == piece(b"checked", False)
     assert await receive() == {"type": "http.disconnect"}

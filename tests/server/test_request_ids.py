@@ -77,7 +77,8 @@ FAULT = "\ntry: 1 / 0\nexcept Exception: log.exception('the handler %s failed', 
 
 def printed(format: str, level: str = "info", what: str = CHATTER) -> str:
     code = (
-        "import logging; from asgi_correlation_id import correlation_id; from chatfeedback import logs;"
+        "import logging; from asgi_correlation_id import correlation_id;"
+        "from chatfeedback.server import logging as logs;"
         f"logs.configure({format!r}, {level!r}); correlation_id.set({ID!r});"
         f"log = logging.getLogger('chatfeedback.generation.manager');{what}"
     )

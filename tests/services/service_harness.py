@@ -35,7 +35,7 @@ from openai_server import Script, delta
 T = TypeVar("T")
 PATIENCE_SECONDS = 30
 LINGER_SECONDS = 60
-LONGEST_MESSAGE = 200
+MAX_MESSAGE_CHARS = 200
 MAX_COMMENT_CHARS = 100
 SAMPLING = Sampling(temperature=0.95, top_p=0.9, max_tokens=16)
 SYSTEM_PROMPT = "You are a friendly chatbot"
@@ -211,7 +211,7 @@ async def open_room(
         store,
         models,
         REASONS,
-        max_message_chars=LONGEST_MESSAGE,
+        max_message_chars=MAX_MESSAGE_CHARS,
         max_comment_chars=MAX_COMMENT_CHARS,
         linger_seconds=LINGER_SECONDS,
     )

@@ -20,7 +20,7 @@ from services.service_harness import PATIENCE_SECONDS, Room, escaped, held, last
 
 pytestmark = pytest.mark.sqlite
 
-LONGEST_REPLY = 60
+MAX_REPLY_CHARS = 60
 SILENCE_SECONDS = 0.9
 """Short for who waits for it, long for a server that answers."""
 ATTEMPTS = 3
@@ -35,7 +35,7 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def endpoint(server: ScriptedServer) -> Endpoint:
     """It is asked as often as without a setting, and its replies are short."""
-    return Endpoint("zephyr", base_url=server.url, api_key="sk-not-for-the-log", max_reply_chars=LONGEST_REPLY)
+    return Endpoint("zephyr", base_url=server.url, api_key="sk-not-for-the-log", max_reply_chars=MAX_REPLY_CHARS)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from chatfeedback.inference.client import Endpoint
 from chatfeedback.store.schema import metadata
 from conversation_builder import People
 from openai_server import Body, ScriptedServer
-from services.service_harness import LONGEST_MESSAGE, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
+from services.service_harness import MAX_MESSAGE_CHARS, SAMPLING, SYSTEM_PROMPT, Room, held, last, open_room, texts
 
 pytestmark = pytest.mark.sqlite
 
@@ -191,9 +191,9 @@ async def test_a_prompt_without_anything_to_read_is_refused_and_nothing_is_store
 
 
 async def test_a_prompt_may_have_as_many_characters_as_the_settings_say_and_no_more(room: Room) -> None:
-    conversation = await room.ask("ж" * LONGEST_MESSAGE)
-    with pytest.raises(MessageRejected, match=f"has 201 characters; at most {LONGEST_MESSAGE} are allowed"):
-        await room.send("ж" * (LONGEST_MESSAGE + 1), conversation)
+    conversation = await room.ask("ж" * MAX_MESSAGE_CHARS)
+    with pytest.raises(MessageRejected, match=f"has 201 characters; at most {MAX_MESSAGE_CHARS} are allowed"):
+        await room.send("ж" * (MAX_MESSAGE_CHARS + 1), conversation)
     assert await room.now(conversation) == conversation
 
 

@@ -20,7 +20,7 @@ from chatfeedback.ui.gradio_internals import actions_in
 from chatfeedback.ui.shapes import STATE, TEXT, Shape
 from users import UNUSED_MODELS, blocks_in
 
-MOST_HELD = 15
+MAX_HELD = 15
 """Most components in a container that an event of the chat changes."""
 
 
@@ -200,7 +200,7 @@ def test_no_event_of_the_chat_changes_a_container_of_many_components(blocks: gr.
     }
     containers = {output.elem_id: held(output) for output in outputs if isinstance(output, BlockContext)}
     assert {"alternatives", "feedback-panel", "sidebar"} <= set(containers)
-    assert {name: count for name, count in containers.items() if count > MOST_HELD} == {}
+    assert {name: count for name, count in containers.items() if count > MAX_HELD} == {}
 
 
 def event_of(handler: Callable[..., Any], *inputs: Any) -> gr.Blocks:

@@ -38,7 +38,7 @@ def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_fail
     for message in conversation.shown():
         conversation.messages[message.message_id] = replace(message, text="")
     view = rendering.view_state(conversation, limit=4)
-    assert texts(rendering.bubbles(conversation, view)) == ["What stood here was erased."] * 2
+    assert texts(rendering.bubbles(conversation, view)) == ["This text was erased."] * 2
 
 
 def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_meaning() -> None:
@@ -142,7 +142,7 @@ def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
     [
         ("complete", ""),
         ("stopped", "Stopped"),
-        ("left", "nobody was watching"),
+        ("left", "no page was open"),
         ("interrupted", "interrupted"),
         ("failed", "The model failed."),
     ],

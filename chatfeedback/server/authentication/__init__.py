@@ -1,1 +1,1 @@
-"""Authentication: who sent a request."""
+"""Authentication: identify the user of a request; sign-in, sign-out and sessions."""

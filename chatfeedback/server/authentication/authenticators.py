@@ -1,8 +1,7 @@
-"""From a request to the person who sent it: a cookie, a proxy's word, or the one local person.
+"""Authenticators: identify the user of a request by session cookie, proxy header, or as the single local user.
 
-The address of a client, the scheme and the id of the request are taken from `X-Forwarded-*` and `X-Request-ID` only
-when the connection itself comes from a proxy that the settings list; from anybody else these headers are taken off
-before anything reads them.
+The client address, the scheme and the request id are read from `X-Forwarded-*` and `X-Request-ID` only if the
+connection comes from a proxy that the settings list. From all other connections these headers are removed first.
 """
 
 from __future__ import annotations
@@ -28,85 +27,95 @@ _FORWARDED = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-request-id")
 
 
 class Authenticator(Protocol):
-    """Finds out who sent a request. Raises NotAllowed for whoever is known and may not come in, StoreError."""
+    """Function that identifies the user of a request."""
 
-    async def __call__(self, scope: Scope) -> Person | None: ...
+    async def __call__(self, scope: Scope) -> Person | None:
+        """Return the user of a request; None if it is not authenticated.
+
+        Raises NotAllowed for a known user without access, and StoreError.
+        """
 
 
 def header(scope: Scope, name: str) -> str | None:
-    """The one value of a header; None without it, and when there are several, of which nobody knows which is meant."""
-    found = headers(scope, name)
-    return found[0] if len(found) == 1 else None
+    """Return the value of a header; None if it is missing or ambiguous, that is, sent more than once."""
+    values = headers(scope, name)
+    return values[0] if len(values) == 1 else None
 
 
 def headers(scope: Scope, name: str) -> list[str]:
-    """Every value of a header."""
-    wanted = name.lower().encode()
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+    """Return all values of a header."""
+    key = name.lower().encode()
+    return [value.decode("latin-1") for other_key, value in scope["headers"] if other_key == key]
 
 
 def cookie(scope: Scope, name: str) -> str | None:
-    """The value of a cookie; None without it, and when there are several values, of which one is somebody else's."""
-    sent = ";".join(value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie")
-    parts = (cookie_parser(part) for part in sent.split(";"))
-    values = {part[name] for part in parts if name in part}
+    """Return the value of a cookie; None if it is missing, or has several values: one may be an attacker's."""
+    header_value = ";".join(value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie")
+    pairs = (cookie_parser(pair) for pair in header_value.split(";"))
+    values = {pair[name] for pair in pairs if name in pair}
     return values.pop() if len(values) == 1 else None
 
 
-def name_in(host: str) -> str | None:
-    """The name in a `Host` header, without the port and in small letters; None when it is not one name."""
-    found = _HOST.fullmatch(host.lower())
-    return found[1] or found[2] if found else None
+def host_name(host: str) -> str | None:
+    """Return the name in a `Host` header, without port and in lower case; None if the header is malformed."""
+    match = _HOST.fullmatch(host.lower())
+    return match[1] or match[2] if match else None
 
 
 def is_secure(scope: Scope) -> bool:
-    """Whether the browser speaks TLS, with us or with a trusted proxy in front."""
+    """Return True if the browser uses TLS, to this server or to a trusted proxy in front of it."""
     return bool(scope.get("scheme") == "https")
 
 
 def cookie_name(name: str, scope: Scope) -> str:
-    """With TLS, a browser takes a cookie of this prefix from this very host only, and sends it back with TLS only."""
+    """Return the name of a cookie, over TLS with the prefix `__Host-`.
+
+    Browsers accept a cookie with this prefix from this very host only, and send it back over TLS only.
+    """
     return f"__Host-{name}" if is_secure(scope) else name
 
 
 class SingleUserAuth:
-    """There is no sign-in: it is always the same person."""
+    """Authenticator without sign-in: every request comes from the same local user."""
 
     def __init__(self, person: Callable[[], Person]) -> None:
         self._person = person
 
     async def __call__(self, scope: Scope) -> Person:
+        """Return the local user."""
         return self._person()
 
 
 class SessionAuth:
-    """Whose session the cookie names."""
+    """Authenticator that reads the session cookie."""
 
     def __init__(self, auth_service: AuthService) -> None:
         self._auth_service = auth_service
 
     async def __call__(self, scope: Scope) -> Person | None:
+        """Return the user of the session that the cookie names."""
         token = cookie(scope, cookie_name(COOKIE, scope))
         unattended = bool(scope.get("state", {}).get("unattended"))
         return await asyncio.to_thread(self._auth_service.person, token, unattended=unattended) if token else None
 
 
 class ProxyHeaderAuth:
-    """Whom the proxy names in a header."""
+    """Authenticator that reads the user from a header of the proxy."""
 
     def __init__(self, auth_service: AuthService, name: str) -> None:
         self._auth_service = auth_service
         self._header = name
 
     async def __call__(self, scope: Scope) -> Person | None:
+        """Return the user whom the proxy names. Raises NotAllowed for a connection that bypasses the proxy."""
         if not scope.get("state", {}).get("from_proxy"):
             raise NotAllowed("This server is reached through its proxy only.")
-        subject = _utf8(header(scope, self._header) or "").strip()
+        subject = _decode_utf8(header(scope, self._header) or "").strip()
         return await asyncio.to_thread(self._auth_service.person_from_proxy, subject) if subject else None
 
 
-def _utf8(value: str) -> str:
-    """The value of a header, as UTF-8 where it is that: so proxies write names."""
+def _decode_utf8(value: str) -> str:
+    """Decode the value of a header as UTF-8, the encoding of names from proxies; else leave it as Latin-1."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -114,36 +123,40 @@ def _utf8(value: str) -> str:
 
 
 class TrustedProxyMiddleware:
-    """Believes `X-Forwarded-For`, `-Proto` and `X-Request-ID` of trusted proxies; takes them off all other requests.
+    """ASGI middleware: trust `X-Forwarded-For`, `-Proto` and `X-Request-ID` of listed proxies, else remove them.
 
-    Who asks for the host of an https `origin`, the address that people use, speaks TLS with whatever is in front of
-    us, also where that says nothing or is not listed: cookies must not go without it.
+    A request for the host of an https `origin` (the public URL) counts as TLS. This holds even if the proxy sends no
+    scheme or is not listed: session cookies must never be sent without TLS.
     """
 
     def __init__(self, app: ASGIApp, networks: Iterable[str], origin: str | None) -> None:
-        listed, public = list(networks), urlsplit(origin or "")
+        trusted_hosts, public_url = list(networks), urlsplit(origin or "")
         self._app = app
-        self._networks = [ipaddress.ip_network(network) for network in listed]
-        self._believing = ProxyHeadersMiddleware(self._as_asked_for, trusted_hosts=listed)  # type: ignore[arg-type]
-        self._tls_host = public.hostname if public.scheme == "https" else None
+        self._networks = [ipaddress.ip_network(network) for network in trusted_hosts]
+        self._proxy_headers = ProxyHeadersMiddleware(
+            self._with_public_scheme,  # type: ignore[arg-type]
+            trusted_hosts=trusted_hosts,
+        )
+        self._tls_host = public_url.hostname if public_url.scheme == "https" else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Apply or remove the proxy headers, then call the application."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         trusted = self._is_trusted(scope.get("client"))
         scope.setdefault("state", {})["from_proxy"] = trusted
         if trusted:
-            return await self._believing(scope, receive, send)  # type: ignore[arg-type]
+            return await self._proxy_headers(scope, receive, send)  # type: ignore[arg-type]
         scope["headers"] = [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]
-        return await self._as_asked_for(scope, receive, send)
+        return await self._with_public_scheme(scope, receive, send)
 
-    async def _as_asked_for(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._tls_host is not None and name_in(header(scope, "host") or "") == self._tls_host:
+    async def _with_public_scheme(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._tls_host is not None and host_name(header(scope, "host") or "") == self._tls_host:
             scope["scheme"] = "https"
         await self._app(scope, receive, send)
 
     def _is_trusted(self, client: tuple[str, int] | None) -> bool:
-        """Whether the connection itself comes from a listed proxy."""
+        """Return True if the connection itself comes from a listed proxy."""
         try:
             address = ipaddress.ip_address(client[0]) if client else None
         except ValueError:

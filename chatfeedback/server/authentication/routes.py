@@ -1,6 +1,6 @@
-"""The routes of sign-in and sign-out, of the consent text, and of one's own password.
+"""Authentication routes: sign-in with a password, sign-out, consent, and change of password.
 
-Which of them there are depends on how people sign in; all of them work without a script.
+The authentication mode decides which of them exist. All of them work without scripts.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What people are asked to agree to."""
+    """Consent text that users must agree to, with its version."""
 
     version: str
     text: str
 
     @property
     def paragraphs(self) -> list[str]:
-        """The text, parted at empty lines."""
-        return [part.strip() for part in self.text.split("\n\n") if part.strip()]
+        """The paragraphs of the text, which empty lines separate."""
+        return [paragraph.strip() for paragraph in self.text.split("\n\n") if paragraph.strip()]
 
 
 def status_of(error: ChatFeedbackError) -> int:
-    """The status that says to a browser what the error says to a person."""
+    """Return the HTTP status of an error."""
     statuses: tuple[tuple[type[ChatFeedbackError], int], ...] = (
         (InputError, 400),
         (SignInRefused, 401),
@@ -62,22 +62,22 @@ def status_of(error: ChatFeedbackError) -> int:
         (ProviderUnavailable, 502),
         (StoreError, 503),
     )
-    return next((status for kind, status in statuses if isinstance(error, kind)), 400)
+    return next((status for error_type, status in statuses if isinstance(error, error_type)), 400)
 
 
 def begin_session(request: Request, token: str, address: str, seconds: float) -> Response:
-    """Sends the browser on, signed in."""
+    """Return a redirect to `address` that sets the session cookie."""
     response = RedirectResponse(address, status_code=303)
     set_cookie(response, request, COOKIE, token, max_age=int(seconds))
-    return response  # the cookie of the form stays: another tab may still show the same one
+    return response  # keep the form cookie: another tab may still show a form with its token
 
 
 def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds: float) -> APIRouter:
-    """GET and POST `/login` for accounts of our own, and `/password` to change one's."""
+    """Return GET and POST `/login` for accounts with a password, and `/password` to change it."""
     router = APIRouter(include_in_schema=False)
 
     def login_page(
-        request: Request, *, name: str = "", asked: object = None, error: ChatFeedbackError | None = None
+        request: Request, *, name: str = "", next_url: object = None, error: ChatFeedbackError | None = None
     ) -> Response:
         value, token = forms.first(request)
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, TooMany) else None
@@ -87,7 +87,7 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
             status=status,
             headers=headers,
             token=token,
-            next=next_address(asked),
+            next=next_address(next_url),
             name=name,
             error=error,
             ended=ENDED in request.query_params,
@@ -98,21 +98,21 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
 
     @router.api_route("/login", methods=["GET", "HEAD"])
     def show(request: Request) -> Response:
-        return login_page(request, asked=request.query_params.get("next"))
+        return login_page(request, next_url=request.query_params.get("next"))
 
     @router.post("/login")
     async def sign_in(request: Request) -> Response:
-        name = asked = ""
+        name = next_url = ""
         try:
             form = await forms.sent(request, "login")
-            name, asked = text_field(form, "name"), text_field(form, "next")
+            name, next_url = text_field(form, "name"), text_field(form, "next")
             address = request.client.host if request.client else ""
             token = await asyncio.to_thread(auth_service.sign_in, name, text_field(form, "password"), address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
                 log.warning("too many attempts to sign in; the last ones were not looked at")
-            return login_page(request, name=name, asked=asked, error=error)
-        return begin_session(request, token, next_address(asked), session_seconds)
+            return login_page(request, name=name, next_url=next_url, error=error)
+        return begin_session(request, token, next_address(next_url), session_seconds)
 
     def password_page(request: Request, *, error: ChatFeedbackError | None = None, done: bool = False) -> Response:
         status = status_of(error) if error else 200
@@ -130,8 +130,8 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
             if text_field(form, "new") != text_field(form, "again"):
                 raise InputError("The new password was not the same both times.")
             address = request.client.host if request.client else ""
-            before, after = text_field(form, "old"), text_field(form, "new")
-            await asyncio.to_thread(auth_service.change_password, request.state.person, before, after, address)
+            current, new = text_field(form, "old"), text_field(form, "new")
+            await asyncio.to_thread(auth_service.change_password, request.state.person, current, new, address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             return password_page(request, error=error)
         return password_page(request, done=True)
@@ -140,7 +140,7 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
 
 
 def session_routes(auth_service: AuthService, forms: Forms, consent: Consent | None, *, signs_in: bool) -> APIRouter:
-    """POST `/logout`, and `/consent`. `signs_in`: whether there are sessions to end."""
+    """Return POST `/logout`, and `/consent` if there is a consent text; `signs_in` if users have sessions."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/logout")
@@ -152,7 +152,7 @@ def session_routes(auth_service: AuthService, forms: Forms, consent: Consent | N
             return render("refused.html", status=status_of(error), sentence=str(error), code=status_of(error))
         response = RedirectResponse("/login" if signs_in else "/", status_code=303)
         drop_cookie(response, request, COOKIE)
-        response.headers["Clear-Site-Data"] = '"cache", "storage"'  # drafts of what was typed, too
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'  # storage holds drafts of prompts
         return response
 
     if consent is not None:
@@ -161,7 +161,7 @@ def session_routes(auth_service: AuthService, forms: Forms, consent: Consent | N
 
 
 def _add_consent(router: APIRouter, auth_service: AuthService, forms: Forms, consent: Consent) -> None:
-    def page(request: Request, asked: object, error: ChatFeedbackError | None = None) -> Response:
+    def page(request: Request, next_url: object, error: ChatFeedbackError | None = None) -> Response:
         person: Person = request.state.person
         return render(
             "consent.html",
@@ -169,7 +169,7 @@ def _add_consent(router: APIRouter, auth_service: AuthService, forms: Forms, con
             token=forms.token(request, "consent"),
             logout=forms.token(request, "logout") if person.session_id else None,
             consent=consent,
-            next=next_address(asked),
+            next=next_address(next_url),
             error=error,
         )
 
@@ -179,11 +179,11 @@ def _add_consent(router: APIRouter, auth_service: AuthService, forms: Forms, con
 
     @router.post("/consent")
     async def agree(request: Request) -> Response:
-        asked = ""
+        next_url = ""
         try:
             form = await forms.sent(request, "consent")
-            asked = text_field(form, "next")
+            next_url = text_field(form, "next")
             await asyncio.to_thread(auth_service.consent, request.state.person, text_field(form, "version"))
         except ChatFeedbackError as error:
-            return page(request, asked, error)
-        return RedirectResponse(next_address(asked), status_code=303)
+            return page(request, next_url, error)
+        return RedirectResponse(next_address(next_url), status_code=303)

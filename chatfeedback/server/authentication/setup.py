@@ -1,6 +1,6 @@
-"""The door as the settings want it: how people sign in, the routes for that, and the gate around everything.
+"""Authentication setup: build authenticator, routes and middleware from the settings.
 
-Whatever the way of signing in, the rest of the application sees one thing: the `Person` that the gate found.
+For every authentication mode, the rest of the application sees the same: the `Person` that the middleware has set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatfeedback.config.settings import Settings
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import NotSignedIn
 from chatfeedback.server import templates
-from chatfeedback.server.admin import Administration
+from chatfeedback.server.admin import AdminPages
 from chatfeedback.server.authentication.authenticators import (
     Authenticator,
     ProxyHeaderAuth,
@@ -33,14 +33,14 @@ from chatfeedback.server.authentication.authenticators import (
 from chatfeedback.server.authentication.csrf import Forms
 from chatfeedback.server.authentication.routes import Consent, password_routes, session_routes
 from chatfeedback.server.authorization.middleware import AccessConfig, AccessMiddleware
-from chatfeedback.server.error_responses import broken, refusal
+from chatfeedback.server.error_responses import internal_error, refusal
 from chatfeedback.store.accounts import secrets
 from chatfeedback.store.database.availability import StoreFailed
 from chatfeedback.ui.account import SignIn
 from chatfeedback.ui.app import Page
 from chatfeedback.ui.assets import ASSETS
 
-if TYPE_CHECKING:  # loaded where somebody signs in with it
+if TYPE_CHECKING:  # imported only if the settings configure a provider
     from chatfeedback.auth.oidc.client import OidcClient
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -48,7 +48,7 @@ PAGE_FILES = ("pages.css", "model.svg")
 
 
 class AuthSetup:
-    """Lets people in, in the way that the settings name."""
+    """Authentication and authorization of one application, as the settings configure them."""
 
     def __init__(self, settings: Settings, engine: Engine, store_failed: StoreFailed) -> None:
         consent = settings.consent
@@ -75,13 +75,13 @@ class AuthSetup:
         templates.configure(settings.title)
 
     async def close(self) -> None:
-        """Lets go of the connections to the provider."""
+        """Close the connections to the identity provider."""
         if self._provider is not None:
             await self._provider.close()
 
     @staticmethod
     def person(request: Request) -> Person:
-        """Whom the gate let in with this request. Raises NotSignedIn."""
+        """Return the authenticated user of a request. Raises NotSignedIn."""
         person = person_in(request.scope)
         if person is None:
             raise NotSignedIn
@@ -89,12 +89,12 @@ class AuthSetup:
 
     @staticmethod
     def gradio_username(request: Request) -> str | None:
-        """What Gradio takes for the user's name: an id, and nothing for whom the gate has not let in."""
+        """Return the user name for Gradio: the annotator id, or None without an authenticated user."""
         person = person_in(request.scope)
         return person.annotator_id if person else None
 
     def routes(self) -> APIRouter:
-        """Everything that is there for signing in."""
+        """Return the routes of authentication, of the admin pages and of their files."""
         settings = self._settings
         router = APIRouter(include_in_schema=False)
         seconds = settings.session_hours * 3600
@@ -120,14 +120,14 @@ class AuthSetup:
         if not signs_in:
 
             @router.api_route("/login", methods=["GET", "HEAD", "POST"])
-            def nothing_to_do(request: Request) -> Response:
-                return RedirectResponse("/", status_code=303)  # and never Gradio's own route of this name
+            def redirect_to_page(request: Request) -> Response:
+                return RedirectResponse("/", status_code=303)  # hides Gradio's own route of this name
 
         router.include_router(
-            Administration(
+            AdminPages(
                 self._engine,
                 self._forms,
-                passwords_of_our_own=settings.auth == "password",
+                local_passwords=settings.auth == "password",
                 issuer=settings.oidc.issuer if settings.auth == "oidc" and settings.oidc else None,
             ).routes()
         )
@@ -148,8 +148,8 @@ class AuthSetup:
             files=page.files,
             scripts=page.scripts,
             hosts=allowed_hosts(settings),
-            # Without a token, a site elsewhere that has itself resolved to us could read the metrics.
-            at_any_name={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
+            # Without a token, a site that uses DNS rebinding could read the metrics.
+            host_exempt={"/healthz", "/readyz"} | ({"/metrics"} if settings.metrics_token else set()),
             origin=settings.public_url,
             consent_version=self._consent.version if self._consent else None,
             max_request_bytes=settings.max_request_bytes,
@@ -157,15 +157,15 @@ class AuthSetup:
         app.add_middleware(
             AccessMiddleware,
             config=config,
-            identify=self._identify(),
+            authenticate=self._authenticator(),
             auth_service=self.auth_service,
             store_failed=self._store_failed,
         )
         app.add_middleware(CorrelationIdMiddleware)
-        app.add_exception_handler(Exception, broken)
+        app.add_exception_handler(Exception, internal_error)
         app.add_middleware(TrustedProxyMiddleware, networks=settings.trusted_proxies, origin=settings.public_url)
 
-    def _identify(self) -> Authenticator:
+    def _authenticator(self) -> Authenticator:
         settings = self._settings
         if settings.auth == "none":
             return SingleUserAuth(self.auth_service.local(settings.annotator))
@@ -178,33 +178,33 @@ class AuthSetup:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
-    """Return the names that the server may be called by; None: any."""
-    named = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set()
+    """Return the host names that the server accepts in `Host`; None for any."""
+    public_names = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set()
     if settings.auth == "none":
-        return LOOPBACK | named
-    return (LOOPBACK | named) if named else None
+        return LOOPBACK | public_names
+    return (LOOPBACK | public_names) if public_names else None
 
 
 def _provider(settings: Settings) -> OidcClient | None:
-    """The provider that people sign in with, None where they do not. Raises SettingsError."""
+    """Return the client of the identity provider; None without one. Raises SettingsError."""
     if settings.auth != "oidc" or settings.oidc is None:
         return None
     from chatfeedback.auth.oidc.client import OidcClient, ProviderSettings
 
-    chosen = settings.oidc
+    oidc = settings.oidc
     return OidcClient(
         ProviderSettings(
-            issuer=chosen.issuer,
-            client_id=chosen.client_id,
-            client_secret=chosen.resolve_secret(),
-            scopes=chosen.scopes,
-            name_claim=chosen.name_claim,
+            issuer=oidc.issuer,
+            client_id=oidc.client_id,
+            client_secret=oidc.resolve_secret(),
+            scopes=oidc.scopes,
+            name_claim=oidc.name_claim,
         )
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on this address."""
+    """Return True if only this machine can reach a server that listens on `host`."""
     if host == "localhost":
         return True
     try:

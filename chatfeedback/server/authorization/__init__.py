@@ -1,1 +1,1 @@
-"""Authorization: which request may reach what."""
+"""Authorization: decide which requests reach the application."""

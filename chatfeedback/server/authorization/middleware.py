@@ -1,11 +1,11 @@
-"""The gate: the one place where a request is let through or refused.
+"""Access middleware: the one place that admits or refuses a request.
 
-Everything passes it, Gradio's own routes too. It asks, in this order: is the request meant for this host and sent by
-this site, is it small enough, who sent it, is there a rule for it (`policy.py`), has the person what the rule needs.
-Of Gradio's queue it also reads which function is wanted and for which page: the name of a page (`session_hash`) is
-chosen by the browser, belongs to whoever uses it first, and is of no use to anybody else.
+All requests pass it, also those to Gradio's own routes. It checks in this order: host and origin, size, user, the rule
+for the path (`policy.py`), and the permission that the rule requires. For calls of Gradio's queue it also checks the
+function and the page. The browser chooses the name of its page (`session_hash`); the name belongs to the user who
+sends it first, and other users cannot use it.
 
-A refusal is a status and one sentence. One of somebody who is known is in the audit, without what was sent.
+A refusal is a status and one sentence. The audit log records the refusals of known users, without the request content.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from chatfeedback.auth.service import AuthService
 from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
 from chatfeedback.server import security_headers
-from chatfeedback.server.authentication.authenticators import Authenticator, header, headers, is_secure, name_in
+from chatfeedback.server.authentication.authenticators import Authenticator, header, headers, host_name, is_secure
 from chatfeedback.server.authorization.policy import rule_for
-from chatfeedback.server.authorization.request_body import RequestRejected, bounded, replayed, whole
+from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
 from chatfeedback.ui.actions import Action
 
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_PAGES = 100_000
-"""Names of pages that are remembered; Gradio itself keeps the state of the last 10,000 and the streams of 2,000."""
+"""Page names whose owners are remembered; Gradio keeps the state of the last 10,000 and the streams of 2,000."""
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
@@ -44,49 +44,50 @@ _FILE = "/gradio_api/file="
 
 @dataclass(frozen=True, slots=True)
 class AccessConfig:
-    """What the gate knows of what is behind it."""
+    """Configuration of the access middleware: the page behind it, and the limits of requests."""
 
     actions: Mapping[int, Action]
-    """Of Gradio's function table, by index."""
+    """Actions of Gradio's function table, by index."""
     files: Collection[str]
-    """Paths that the page itself shows, and nothing else of `/gradio_api/file=`."""
+    """Paths that the page itself shows; no others are served below `/gradio_api/file=`."""
     scripts: Collection[str]
-    """That the page puts into its head."""
+    """Scripts that the page adds to its head; the Content-Security-Policy allows them."""
     hosts: Collection[str] | None
-    """Names that it is called by; None: any. Without sign-in, a site elsewhere may have itself resolved to us."""
-    at_any_name: Collection[str]
-    """Addresses that are answered by whatever name they are asked: whoever looks after replicas asks each of them."""
+    """Accepted names in `Host`; None for any. Without authentication, the check prevents DNS rebinding."""
+    host_exempt: Collection[str]
+    """Paths that accept any `Host`: monitoring asks each replica by its own address."""
     origin: str | None
-    """The address that people use, where it is configured."""
+    """The public URL, if one is configured."""
     consent_version: str | None
     max_request_bytes: int
 
 
 class AccessMiddleware:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application that authenticates and authorizes each request."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         config: AccessConfig,
-        identify: Authenticator,
+        authenticate: Authenticator,
         auth_service: AuthService,
         store_failed: StoreFailed,
     ) -> None:
         self._app = app
         self._config = config
-        self._identify = identify
+        self._authenticate = authenticate
         self._auth_service = auth_service
         self._store_failed = store_failed
-        self._pages: LRUCache[str, str] = LRUCache(MAX_PAGES)
+        self._page_owners: LRUCache[str, str] = LRUCache(MAX_PAGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request and pass it on, or send a refusal."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":  # there are no web sockets here
+        if scope["type"] != "http":  # there are no web sockets
             return await send({"type": "websocket.close", "code": 1008})
-        answer = _Answer(self._config, scope, send)
+        response = _SecuredResponse(self._config, scope, send)
         person: Person | None = None
         try:
             self._check_origin(scope)
@@ -94,43 +95,47 @@ class AccessMiddleware:
             rule = rule_for(scope["method"], scope["path"])
             if rule is None or rule.needs is not Open.ANYBODY:
                 scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
-                person = await self._identify(scope)
+                person = await self._authenticate(scope)
                 self._check_access(person, rule.needs if rule else None)
             set_person(scope, person)
-            checked = await self._checked(scope, bounded(receive, self._config.max_request_bytes), person)
-            await self._app(scope, checked, answer)
+            limited = limit_size(receive, self._config.max_request_bytes)
+            checked = await self._check_gradio_request(scope, limited, person)
+            await self._app(scope, checked, response)
         except RequestRejected as error:
-            if answer.begun:
+            if response.started:
                 raise
-            await self._note(person, error)
-            await refusal(scope, error.status, str(error), error.code)(scope, receive, answer)
+            await self._record_refusal(person, error)
+            await refusal(scope, error.status, str(error), error.code)(scope, receive, response)
         except ChatFeedbackError as error:
-            if answer.begun:
+            if response.started:
                 raise
             status = 403
             if isinstance(error, StoreError):
-                # A page that is told 503 waits for /readyz, which knows of these two, and then sends this again.
+                # On 503 the page polls /readyz, which reports these two errors, and then repeats the request.
                 status = 503 if isinstance(error, (StoreUnavailable, SchemaBehind)) else 500
                 self._store_failed(error)
-            await refusal(scope, status, str(error))(scope, receive, answer)
+            await refusal(scope, status, str(error))(scope, receive, response)
 
     def _check_origin(self, scope: Scope) -> None:
-        """For this host, and not sent by a page of another site."""
+        """Check that the request is for this host and was not sent by a page of another site (CSRF)."""
         host = header(scope, "host") or ""
-        hosts = None if scope["path"] in self._config.at_any_name else self._config.hosts
-        if hosts is not None and name_in(host) not in hosts:
-            raise RequestRejected(421, "This server is not called by that name; set public_url to have it so.", "host")
+        hosts = None if scope["path"] in self._config.host_exempt else self._config.hosts
+        if hosts is not None and host_name(host) not in hosts:
+            raise RequestRejected(
+                421, "This server does not answer to that host name; set public_url to allow it.", "host"
+            )
         if scope["method"] in ("GET", "HEAD"):
             return
-        own = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._config.origin}
+        own_origins = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._config.origin}
         origins, sites = headers(scope, "origin"), headers(scope, "sec-fetch-site")
-        if any(origin.lower() not in own for origin in origins) or not {"same-origin", "none"}.issuperset(sites):
-            raise RequestRejected(403, "This was sent by a page of another site.", "other_site")
+        is_foreign = any(origin.lower() not in own_origins for origin in origins)
+        if is_foreign or not {"same-origin", "none"}.issuperset(sites):
+            raise RequestRejected(403, "This request comes from a page of another site.", "other_site")
 
     def _check_size(self, scope: Scope) -> None:
         length = header(scope, "content-length")
         if scope["method"] in ("GET", "HEAD") and (length not in (None, "0") or header(scope, "transfer-encoding")):
-            raise RequestRejected(400, "Whoever only looks sends nothing along.", "malformed")
+            raise RequestRejected(400, "A GET request must not have a body.", "malformed")
         if length is not None and (not length.isdecimal() or int(length) > self._config.max_request_bytes):
             raise RequestRejected(413, "This is too large to be sent.", "too_large")
 
@@ -141,42 +146,42 @@ class AccessMiddleware:
             raise RequestRejected(404, "There is nothing here.", "no_such_address")
         if needs is Open.SIGNED_IN:
             return
-        wanted = self._config.consent_version
-        if wanted is not None and person.consent_version != wanted:
+        consent_version = self._config.consent_version
+        if consent_version is not None and person.consent_version != consent_version:
             raise RequestRejected(403, "Read and agree to the consent text first.", NO_CONSENT)
         self._require_permission(person, needs, "address")
 
     @staticmethod
-    def _require_permission(person: Person, needs: Requirement, what: str) -> None:
+    def _require_permission(person: Person, needs: Requirement, code: str) -> None:
         if not isinstance(needs, Open) and not person.may(needs):
-            raise RequestRejected(403, "Your role does not allow this.", what)
+            raise RequestRejected(403, "Your role does not allow this.", code)
 
-    async def _checked(self, scope: Scope, receive: Receive, person: Person | None) -> Receive:
-        """What a request to Gradio itself asks for."""
+    async def _check_gradio_request(self, scope: Scope, receive: Receive, person: Person | None) -> Receive:
+        """Check a request to Gradio's own routes; return the `receive` for the application."""
         path: str = scope["path"]
         if person is None or not path.startswith("/gradio_api/"):
             return receive
         if path == _JOIN:
-            return await self._join(scope, receive, person)
+            return await self._check_call(scope, receive, person)
         if path.startswith(_FILE) and path.removeprefix(_FILE) not in self._config.files:
             raise RequestRejected(404, "There is no such file.", "file")
         if path == "/gradio_api/queue/data":
-            named = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
-            self._require_page_owner(person, named[0] if len(named) == 1 else None)
+            session_hashes = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
+            self._require_page_owner(person, session_hashes[0] if len(session_hashes) == 1 else None)
         if path.startswith("/gradio_api/heartbeat/"):
             self._require_page_owner(person, path.rpartition("/")[2])
         return receive
 
-    async def _join(self, scope: Scope, receive: Receive, person: Person) -> Receive:
-        """A call of a function. Gradio gets what was checked, not what was sent."""
+    async def _check_call(self, scope: Scope, receive: Receive, person: Person) -> Receive:
+        """Check a call of a function; Gradio receives the body that was checked, serialised again."""
         if (header(scope, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
             raise RequestRejected(415, "Send this as application/json.", "malformed")
         try:
-            body = orjson.loads(await whole(receive))
+            body = orjson.loads(await read_body(receive))
         except orjson.JSONDecodeError:
             raise RequestRejected(400, "This is not JSON.", "malformed") from None
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
-            raise RequestRejected(400, "This is no call of a function of this page.", "malformed")
+            raise RequestRejected(400, "This is not a call of the page.", "malformed")
         index = body.get("fn_index")
         action = self._config.actions.get(index) if type(index) is int else None
         if action is None:
@@ -184,29 +189,31 @@ class AccessMiddleware:
         self._require_permission(person, action.requirement, "function")
         trigger_id = body.get("trigger_id")
         if trigger_id is not None and type(trigger_id) is not int:
-            raise RequestRejected(400, "This is no call that the page makes.", "malformed")
+            raise RequestRejected(400, "The page does not make such a call.", "malformed")
         if not action.accepts(body["data"], body.get("event_data")):
-            raise RequestRejected(400, "This is no call that the page makes.", "malformed")
+            raise RequestRejected(400, "The page does not make such a call.", "malformed")
         self._require_page_owner(person, body.get("session_hash"))
-        return replayed(scope, orjson.dumps(body), receive)
+        return replace_body(scope, orjson.dumps(body), receive)
 
     def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
             raise RequestRejected(400, "A call names the page that it comes from.", "malformed")
-        owner = self._pages.setdefault(session_hash, person.annotator_id)  # an access, which keeps it in the cache
+        owner = self._page_owners.setdefault(
+            session_hash, person.annotator_id
+        )  # an access, which keeps it in the cache
         if owner != person.annotator_id:
             raise RequestRejected(403, "This page belongs to another person.", "page_of_another")
 
-    async def _note(self, person: Person | None, error: RequestRejected) -> None:
+    async def _record_refusal(self, person: Person | None, error: RequestRejected) -> None:
         if person is None or error.code == NO_CONSENT:
             return
         await asyncio.to_thread(self._auth_service.record_refusal, person.annotator_id, error.code)
 
 
-class _Answer:
-    """Adds to every answer what keeps a page to itself (`hygiene.py`).
+class _SecuredResponse:
+    """ASGI `send` that adds the security headers (`security_headers.py`) to every response.
 
-    Gradio's page is held back until it is whole: its policy depends on the scripts that are in it.
+    Gradio's page is buffered until it is complete, because its policy lists the hashes of the scripts in it.
     """
 
     def __init__(self, config: AccessConfig, scope: Scope, send: Send) -> None:
@@ -215,11 +222,11 @@ class _Answer:
         self._send = send
         self._start: Message | None = None
         self._page = bytearray()
-        self.begun = False
+        self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
+            self.started = True
             headers = MutableHeaders(scope=message)
             headers.update(security_headers.headers(secure=is_secure(self._scope)))
             if self._scope["path"] == "/" and message["status"] == 200 and self._scope["method"] == "GET":

@@ -1,7 +1,8 @@
-"""Who may call what: every address that is answered, and every function of the pages. What is not here is refused.
+"""Access policy: the rule of every path. A path without a rule is refused (default deny).
 
-One place decides, `gate.py`, by these two tables. A permission opens a thing for all of those whose role has it;
-whether a conversation is one's own is asked where it is known, in `ChatService`. docs/security.md shows the tables.
+The access middleware (`middleware.py`) enforces the policy. Page functions declare their own rule as an action
+(`ui/actions.py`). A permission admits all users whose role has it; `ChatService` checks who owns a conversation.
+docs/security.md shows both tables.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from chatfeedback.domain.roles import Open, Permission, Requirement
 
 
 class Rule(NamedTuple):
-    """Methods on an address, and what they need. `{}` in the address stands for one part of it, `{*}` for any rest."""
+    """Rule: the requirement of some methods on a path. In the path, `{}` matches one segment and `{*}` any rest."""
 
     methods: frozenset[str]
     address: str
     needs: Requirement
     unattended: bool = False
-    """True for what pages ask by themselves: it does not keep a session alive."""
+    """True for requests that pages send without the user: they do not keep a session alive."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """What the path must match as a whole."""
+        """The regular expression that must match the whole path."""
         escaped = re.escape(self.address)
         return re.compile(escaped.replace(r"\{\*\}", ".*").replace(r"\{\}", "[^/]+"))
 
@@ -31,12 +32,12 @@ class Rule(NamedTuple):
 _GET, _POST = frozenset({"GET", "HEAD"}), frozenset({"POST"})
 
 ROUTES: tuple[Rule, ...] = (
-    # Ours
+    # Our own routes
     Rule(_GET, "/healthz", Open.ANYBODY),
     Rule(_GET, "/readyz", Open.ANYBODY),
-    Rule(_GET, "/metrics", Open.ANYBODY),  # with the token of the metrics
+    Rule(_GET, "/metrics", Open.ANYBODY),  # the route itself requires the metrics token
     Rule(_GET, "/favicon.ico", Open.ANYBODY),
-    Rule(_GET, "/pages/{}", Open.ANYBODY),  # the style sheet and the pictures of our own pages
+    Rule(_GET, "/pages/{}", Open.ANYBODY),  # style sheet and images of our own pages
     Rule(_GET | _POST, "/login", Open.ANYBODY),
     Rule(_GET, "/login/oidc", Open.ANYBODY),
     Rule(_GET, "/login/oidc/callback", Open.ANYBODY),
@@ -46,9 +47,9 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET, "/export/{}", Permission.EXPORT),
     Rule(_GET, "/admin", Permission.ADMINISTER),
     Rule(_GET | _POST, "/admin/{*}", Permission.ADMINISTER),
-    # The page
+    # The Gradio page
     Rule(_GET, "/", Open.PAGE),
-    Rule(_GET, "/conversations/{}/version", Permission.CHAT, unattended=True),  # only of one's own
+    Rule(_GET, "/conversations/{}/version", Permission.CHAT, unattended=True),  # only the user's own conversations
     Rule(_GET, "/config", Open.PAGE),
     Rule(_GET, "/theme.css", Open.ANYBODY),
     Rule(_GET, "/assets/{*}", Open.ANYBODY),
@@ -56,10 +57,10 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET, "/manifest.json", Open.ANYBODY),
     Rule(_GET, "/gradio_api/startup-events", Open.PAGE),
     Rule(_GET, "/gradio_api/app_id", Open.PAGE),
-    Rule(_GET, "/gradio_api/file={*}", Open.PAGE),  # only what the page itself shows
-    Rule(_GET, "/gradio_api/heartbeat/{}", Open.PAGE),  # only with a session hash of one's own
+    Rule(_GET, "/gradio_api/file={*}", Open.PAGE),  # only files that the page itself shows
+    Rule(_GET, "/gradio_api/heartbeat/{}", Open.PAGE),  # only with a session hash of the user
     Rule(_GET, "/gradio_api/queue/data", Open.PAGE),  # the same
-    Rule(_POST, "/gradio_api/queue/join", Open.PAGE),  # the same, and by the function, below
+    Rule(_POST, "/gradio_api/queue/join", Open.PAGE),  # the same, and the requirement of the action
 )
 
 
@@ -67,7 +68,7 @@ _COMPILED = tuple((rule, rule.pattern) for rule in ROUTES)
 
 
 def rule_for(method: str, path: str) -> Rule | None:
-    """The rule about a request; None: it is refused, as is every path that climbs."""
+    """Return the rule for a request; None refuses it, as for every path with `..`."""
     if ".." in re.split(r"[/\\]", path):
         return None
     return next((rule for rule, pattern in _COMPILED if method in rule.methods and pattern.fullmatch(path)), None)

@@ -1,4 +1,4 @@
-"""What a request carries, as the gate lets it through: no more than is allowed, and what was checked."""
+"""Request bodies for the access middleware: limit the size, read, and replace by the checked body."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import Message, Receive, Scope
 
 
 class RequestRejected(Exception):
-    """A status and a sentence. `code`: for the audit."""
+    """Refusal of a request: an HTTP status, a sentence for the user and a code for the audit log."""
 
     def __init__(self, status: int, sentence: str, code: str) -> None:
         super().__init__(sentence)
@@ -14,24 +14,27 @@ class RequestRejected(Exception):
         self.code = code
 
 
-def bounded(receive: Receive, most: int) -> Receive:
-    """Bodies of at most so many bytes, also where their length was not announced. Raises Refused for more."""
-    seen = 0
+def limit_size(receive: Receive, limit: int) -> Receive:
+    """Return a `receive` that raises RequestRejected for a body of more than `limit` bytes.
 
-    async def limited() -> Message:
-        nonlocal seen
+    It counts the bytes that arrive, because a body may come without Content-Length.
+    """
+    size = 0
+
+    async def receive_limited() -> Message:
+        nonlocal size
         message = await receive()
         if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > most:
+            size += len(message.get("body", b""))
+            if size > limit:
                 raise RequestRejected(413, "This is too large to be sent.", "too_large")
         return message
 
-    return limited
+    return receive_limited
 
 
-async def whole(receive: Receive) -> bytes:
-    """The body of a request. Raises Refused when it breaks off."""
+async def read_body(receive: Receive) -> bytes:
+    """Read the whole body of a request. Raises RequestRejected if the client disconnects before its end."""
     body = bytearray()
     while True:
         message = await receive()
@@ -42,17 +45,20 @@ async def whole(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def replayed(scope: Scope, body: bytes, receive: Receive) -> Receive:
-    """Gives the application this body, and then what else there is: that the browser has gone."""
+def replace_body(scope: Scope, body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that delivers `body`, then the remaining messages (the disconnect of the client).
+
+    Sets Content-Length in `scope` to the length of `body`.
+    """
     headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
     scope["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
-    given = False
+    delivered = False
 
-    async def again() -> Message:
-        nonlocal given
-        if given:
+    async def receive_replaced() -> Message:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        given = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return receive_replaced

@@ -107,7 +107,7 @@ class Sessions:
         with read_write(self._engine) as connection:
             # The lock waits for a concurrent change of this user, which ends their sessions; the check then sees it.
             if connection.scalar(account.with_for_update(read=True)) is None:
-                raise SignInRefused("Your account was changed at this moment; sign in again.")
+                raise SignInRefused("Your account was changed during the sign-in; sign in again.")
             connection.execute(delete(sessions).where(sessions.c.expires_at <= to_micros(now)))
             connection.execute(insert(sessions), row)
             audit.record(connection, "signed_in", actor_id=annotator_id, method=method)

@@ -234,14 +234,14 @@ def _check_not_last(connection: Connection, user: User) -> None:
         users.c.role == "admin", users.c.disabled_at.is_(None), users.c.annotator_id != user.annotator_id
     )
     if not user.disabled_at and not connection.scalar(others):
-        raise Conflict(f"{user.name!r} is the only admin; make somebody else one first.")
+        raise Conflict(f"{user.name!r} is the only admin; make another user an admin first.")
 
 
 def _link(connection: Connection, annotator_id: str, issuer: str, subject: str, *, actor_id: str | None) -> None:
     row = {"issuer": issuer, "subject": subject, "annotator_id": annotator_id}
     row["created_at"] = to_micros(now())  # type: ignore[assignment]
     if not _insert_if_absent(connection, identities, row):
-        raise Conflict(f"{subject!r} of {issuer} is somebody else here already.")
+        raise Conflict(f"{subject!r} of {issuer} belongs to another user already.")
     audit.record(connection, "identity_linked", actor_id=actor_id, subject_id=annotator_id, issuer=issuer)
 
 

@@ -120,7 +120,7 @@ def translated(error: BaseException) -> BaseException:
     if isinstance(error, PoolTimeout):
         return StoreUnavailable("The database is too busy; try again in a moment.")
     if is_version_race(error):
-        return VersionTaken("Somebody else changed this conversation at the same moment; try again.")
+        return VersionTaken("Another user or tab changed this conversation at the same moment; try again.")
     if "event id is already stored" in text or "uq_events_event_id" in text:
         return EventIdReused("An event with this id is already stored with other content.")
     if "no such table" in text or "no such column" in text or _sqlstate(original) in ("42P01", "42703"):

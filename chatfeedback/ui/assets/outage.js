@@ -4,7 +4,7 @@
 (() => {
   const { network, isCall, isWork, isHeartbeat } = chatfeedback.transport;
   const AWAY = 503;
-  const SENTENCE = "The database is away. What you have sent is kept here, and stored as soon as it is back.";
+  const SENTENCE = "The database is unavailable. What you have sent is kept here, and stored as soon as it is back.";
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const isBack = () => network(new URL("readyz", document.baseURI)).then((answer) => answer.ok, () => false);
   let comingBack = null; // shared by all waiting calls, so that only one of them polls

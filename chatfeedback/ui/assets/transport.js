@@ -57,7 +57,7 @@
   window.chatfeedback = { transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
 
   const wake = () => document.querySelector("#wake")?.click();
-  const LONGEST_END = 5000; // milliseconds that the server may take to end a stream after `close_stream`
+  const MAX_END_MS = 5000; // milliseconds that the server may take to end a stream after `close_stream`
   const END = 'data: {"msg": "close_stream"}\n\n';
   const BROKEN = 'data: {"msg": "broken_connection", "message": "Connection errored out."}\n\n';
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -125,7 +125,7 @@
         const leave = () => {
           here = false;
           page.close();
-          setTimeout(() => connection.abort(), LONGEST_END);
+          setTimeout(() => connection.abort(), MAX_END_MS);
         };
         left?.addEventListener("abort", leave, { once: true });
         if (left?.aborted) leave();

@@ -10,7 +10,7 @@
   const { isCall, readCall, use } = chatfeedback.transport;
   const LOST = 500; // from this HTTP status on, a call may be retried
   const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
-  const LONGEST_PAUSE = 30_000;
+  const MAX_PAUSE_MS = 30_000;
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that intercepts every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
@@ -141,7 +141,7 @@
     if (trying || !notes.some((one) => one.lost)) return;
     trying = true;
     await sleep(pause);
-    pause = Math.min(2 * pause, LONGEST_PAUSE);
+    pause = Math.min(2 * pause, MAX_PAUSE_MS);
     await chatfeedback.comeBack();
     trying = false;
     for (const one of notes) if (one.lost) one.waits = true;

@@ -131,7 +131,7 @@ class FeedbackHandlers:
                     if not tab.is_acting and _matches_click(conversation, clicked_id, text, clicked_id):
                         return view, clicked_id
                     await next_render.wait()
-        raise Conflict("This reply is another one by now; click again.")
+        raise Conflict("This reply has been replaced; click again.")
 
     def _refusal(self, error: ChatFeedbackError, sentence: str = "") -> Update:
         """Return the notice about a refused click; the page then calls `take_back`."""

@@ -74,7 +74,7 @@ class ChatHandlers:
     def require_known_view(view: ViewState) -> None:
         """Raise Conflict for a view that an earlier server process rendered."""
         if view.is_lost:
-            raise Conflict("The server was started again since this page was drawn; here is the newest state.")
+            raise Conflict("The server was restarted after this page was loaded; here is the newest state.")
 
     async def message_at(self, annotator_id: str, view: ViewState, index: object) -> str:
         """Return the id of the message at an index from the page.

@@ -163,12 +163,12 @@ def _error(message: Message, *, show_urls: bool) -> str:
 def _placeholder(message: Message, *, show_urls: bool = False) -> str:
     """Return the sentence in place of a message without text."""
     if message.author_id is not None:
-        return "What stood here was erased."
+        return "This text was erased."
     if error := _error(message, show_urls=show_urls):
         return f"⚠️ {error}"
     return {
         "stopped": "⏹ Stopped before the first word. Press Retry for another reply.",
-        "left": "⏹ Nobody was waiting for this reply any more. Press Retry for another one.",
+        "left": "⏹ This reply was cancelled because no page was open. Press Retry for another one.",
     }.get(message.status, "⚠️ This reply was interrupted before its first word. Press Retry for another one.")
 
 
@@ -213,7 +213,7 @@ def status_line(conversation: Conversation, viewed_id: str | None = None) -> str
         sentences.append(
             {
                 "stopped": "Stopped; the text so far is kept.",
-                "left": "This reply ended when nobody was watching any more; the text so far is kept.",
+                "left": "This reply ended because no page was open any more; the text so far is kept.",
                 "interrupted": "This reply was interrupted; the text so far is kept. Retry asks for another one.",
                 "failed": f"{_error(reply, show_urls=False)} The text so far is kept.",
             }.get(reply.status, "")

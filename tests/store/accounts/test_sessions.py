@@ -154,7 +154,7 @@ def test_a_user_who_is_disabled_is_out_at_once_and_old_sessions_do_not_come_back
 
 def test_nobody_who_is_disabled_gets_a_session(engine: Engine, kept: Sessions, ada: User) -> None:
     users.set_disabled(engine, "ada", True, actor_id=None)
-    with pytest.raises(SignInRefused, match="changed at this moment"):
+    with pytest.raises(SignInRefused, match="changed during the sign-in"):
         kept.begin(ada.annotator_id, "password")
 
 

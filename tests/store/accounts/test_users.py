@@ -65,7 +65,7 @@ def test_an_identity_is_one_persons(engine: Engine) -> None:
     ada, bob = add(engine, "ada"), add(engine, "bob")
     users.link(engine, "ada", "https://one.example", "17", actor_id=None)
     users.link(engine, "ada", "https://two.example", "17", actor_id=None)
-    with pytest.raises(Conflict, match="somebody else here already"):
+    with pytest.raises(Conflict, match="another user already"):
         users.link(engine, "bob", "https://one.example", "17", actor_id=None)
     users.link(engine, "bob", "https://one.example", "18", actor_id=None)
     for issuer, subject, expected in [
@@ -95,7 +95,7 @@ def test_the_only_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> N
     add(engine, "adam", "admin")
     add(engine, "eve", "admin")
     users.set_disabled(engine, "eve", True, actor_id=None)
-    with pytest.raises(Conflict, match="'adam' is the only admin; make somebody else one first"):
+    with pytest.raises(Conflict, match="'adam' is the only admin; make another user an admin first"):
         users.set_disabled(engine, "adam", True, actor_id=None)
     for role in ("researcher", "annotator"):
         with pytest.raises(Conflict, match="only admin"):

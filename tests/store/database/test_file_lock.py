@@ -22,9 +22,9 @@ pytestmark = pytest.mark.process
 
 HOLDING = """
 import sys
-from chatfeedback.store import serving
+from chatfeedback.store.database import file_lock
 from chatfeedback.store.database.backup import back_up, restore
-with serving.alone(sys.argv[1]):
+with file_lock.exclusive(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -123,7 +123,9 @@ def test_a_downgrade_that_would_destroy_events_wants_to_be_told_so(database_url:
 
 @pytest.mark.process
 def test_processes_that_upgrade_at_the_same_moment_queue_up(empty_database_url: str) -> None:
-    script = "import sys; from chatfeedback.store import admin; admin.ensure_ready(sys.argv[1], migrate=True)"
+    script = (
+        "import sys; from chatfeedback.store.database import migrate; migrate.ensure_ready(sys.argv[1], migrate=True)"
+    )
     processes = [subprocess.Popen([sys.executable, "-c", script, empty_database_url]) for _ in range(6)]
     assert [process.wait(timeout=60) for process in processes] == [0] * 6
     assert check(empty_database_url) == []
