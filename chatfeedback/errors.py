@@ -153,7 +153,7 @@ class ModelError(ChatFeedbackError):
     def __init__(self, sentence: str, *, transient: bool = False, retry_after: float | None = None) -> None:
         super().__init__(sentence)
         self.transient = transient
-        """Whether a retry a moment later may succeed."""
+        """True if a retry a moment later may succeed."""
         self.retry_after = retry_after
         """Seconds to wait before a retry, if the endpoint names them (Retry-After)."""
 

@@ -43,7 +43,7 @@ SLOT_TIMEOUT_SECONDS = 1.0
 _FILTERS = ("since", "until", "model", "annotator", "study", "condition", "external_id")
 _ANNOTATORS = "annotators"
 Annotators = Literal["pseudonyms", "names"]
-"""How a download identifies annotators."""
+"""Names of annotators in a download."""
 _BY_SUFFIX = {format.suffix: name for name, format in FORMATS.items()}
 _STATUS: Mapping[type[ChatFeedbackError], int] = {
     InputError: 400,

@@ -1,4 +1,4 @@
-"""Whom somebody else vouches for, a proxy or a provider, and who has agreed to what."""
+"""Sign-in by a proxy or a provider, and consent."""
 
 from __future__ import annotations
 
