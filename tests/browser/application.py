@@ -37,11 +37,17 @@ PATIENCE = 20.0
 """Timeout of a test in seconds; the usual wait is a fraction of it."""
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], object], pause: Callable[[float], object]) -> T:
-    """Return the value of `look` as soon as it is `wanted`, or its last value at the timeout."""
+def eventually(look: Callable[[], T], wanted: Callable[[T], object], page: Page | None = None) -> T:
+    """Look until `wanted` is true of the result, or the time is over; return the last result.
+
+    With a `page` its events are handled meanwhile, which Playwright does only while it waits for something.
+    """
     until = time.monotonic() + PATIENCE
     while not wanted(seen := look()) and time.monotonic() < until:
-        pause(0.05)
+        if page is None:
+            time.sleep(0.05)
+        else:
+            page.wait_for_timeout(50)
     return seen
 
 
@@ -99,7 +105,7 @@ class Application:
         self._server = server = new_server(self.app, self.shutdown_seconds, grace_seconds=1)
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listening]}, name="application")
         self._thread.start()
-        eventually(lambda: server.started or not self._thread.is_alive(), bool, time.sleep)
+        eventually(lambda: server.started or not self._thread.is_alive(), bool)
         assert server.started, "the application did not start"
 
     def stop(self) -> None:
@@ -163,7 +169,7 @@ class Application:
         seen = eventually(
             lambda: told(self.events(conversation_id)),
             lambda lines: len(lines) >= len(expected),
-            lambda seconds: page.wait_for_timeout(seconds * 1000),
+            page,
         )
         if not in_order:
             seen, expected = sorted(seen), sorted(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -99,13 +100,35 @@ def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
     expect(chat.page.locator("#feedback-open")).not_to_be_visible()
 
 
+class HeldPauses:
+    """Pauses in the typing that last until the test ends them."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def __call__(self) -> None:
+        end = asyncio.Event()
+        self._ends.append((asyncio.get_running_loop(), end))
+        self.begun += 1
+        await end.wait()
+
+    def end(self) -> None:
+        for loop, end in self._ends:
+            loop.call_soon_threadsafe(end.set)
+
+
 def test_a_comment_is_saved_when_the_typing_pauses(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback_panel, "TYPING_PAUSE_SECONDS", 3)  # a busy machine types with pauses of its own
+    pauses = HeldPauses()
+    monkeypatch.setattr(feedback_panel, "typing_pause", pauses)
     chat.ask("one")
     chat.select(0)
-    chat.comment.press_sequentially("short and clear", delay=20)
+    chat.comment.press_sequentially("short and clear")
+    eventually(lambda: pauses.begun, lambda begun: begun == len("short and clear"), chat.page)
+    application.assert_log(chat.page, chat.conversation_id, asked("one"))
+    pauses.end()
     expect(chat.saved).to_have_text("✓ Saved")
     expect(chat.comment).to_be_focused()
     application.assert_log(
@@ -159,7 +182,7 @@ def test_a_comment_is_saved_however_it_is_left(
         numbers = {message_id: number for number, message_id in enumerate(conversation.messages, 1)}
         return [(numbers[key[0]], rating.value, rating.comment) for key, rating in conversation.ratings.items()]
 
-    seen = eventually(ratings, lambda seen: seen == wanted, lambda seconds: watching.wait_for_timeout(1000 * seconds))
+    seen = eventually(ratings, lambda seen: seen == wanted, watching)
     assert seen == wanted
 
 
@@ -294,13 +317,16 @@ def test_the_panel_stays_closed_when_code_is_copied(chat: ChatPage, model: Scrip
 
 
 def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback_panel, "TYPING_PAUSE_SECONDS", 3)
+    pauses = HeldPauses()
+    monkeypatch.setattr(feedback_panel, "typing_pause", pauses)
     saved = chat.saved.get_by_role("status")
     chat.ask("one")
     chat.vote(0, "like")
     expect(saved).to_have_text("✓ Saved")
     chat.comment.fill("not stored yet")
+    eventually(lambda: pauses.begun, bool, chat.page)
     expect(saved).to_have_text("Saving…")
+    pauses.end()
     expect(saved).to_have_text("✓ Saved")
     held: list[Route] = []
     chat.page.route("**/queue/join?*", lambda route: held.append(route), times=1)

@@ -64,13 +64,13 @@ def test_page_keeps_a_comment_that_is_being_typed_when_another_tab_rates(
     chat: ChatPage, other: ChatPage, application: Application
 ) -> None:
     chat.select(0)
-    chat.comment.press_sequentially("mine")
+    chat.comment.fill("mine")
     expect(chat.saved.locator("[data-about]")).to_have_text("✓ Saved")
     other.vote(0, "like")
     chat.thumbs("like", "")
     expect(chat.comment).to_have_value("mine")
     expect(chat.comment).to_be_focused()
-    chat.comment.press_sequentially(" too")
+    chat.page.keyboard.insert_text(" too")
     application.assert_log(
         chat.page,
         chat.conversation_id,

@@ -70,7 +70,7 @@ def test_the_traps_spring_where_nothing_protects_a_page(watched: Watched, elsewh
         page = context.new_page()
         page.goto(elsewhere.unsafe)
         page.evaluate(INSERT, attack.replace("ELSEWHERE", elsewhere.address))
-        assert eventually(partial(traps.sprung, page), bool, page.wait_for_timeout) != [], name
+        assert eventually(partial(traps.sprung, page), bool, page) != [], name
 
 
 def test_the_policy_alone_stops_what_no_sanitiser_has_seen(

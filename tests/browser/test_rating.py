@@ -123,7 +123,7 @@ def test_a_vote_lands_on_the_reply_that_was_seen_when_retry_draws_another_one_me
     eventually(
         lambda: application.conversation(chat.conversation_id).ratings,
         bool,
-        lambda seconds: chat.page.wait_for_timeout(1000 * seconds),
+        chat.page,
     )
     ((rated, _who),) = application.conversation(chat.conversation_id).ratings
     assert application.conversation(chat.conversation_id).messages[rated].text == "You said: two"
@@ -154,7 +154,7 @@ def test_ten_clicks_before_the_first_is_stored_are_all_in_the_log_in_order(
     lines = eventually(
         lambda: told(application.events(chat.conversation_id)),
         lambda lines: len(lines) >= len(log) + 10,
-        lambda s: chat.page.wait_for_timeout(1000 * s),
+        chat.page,
     )
     assert lines == [
         *log,

@@ -72,7 +72,7 @@ def stored(application: Application, page: Page, *lines: str) -> str:
         ids = application.conversation_ids()
         return told(application.events(ids[-1])) if ids else []
 
-    assert eventually(log, list(lines).__eq__, lambda seconds: page.wait_for_timeout(seconds * 1000)) == list(lines)
+    assert eventually(log, list(lines).__eq__, page) == list(lines)
     return application.conversation_ids()[-1]
 
 

@@ -176,7 +176,7 @@ def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on
     chat.page.route(JOIN, lambda route: held.append(route))
     chat.reason("Unclear").click()
     chat.reason("Too long").click()
-    eventually(lambda: held, bool, lambda seconds: chat.page.wait_for_timeout(1000 * seconds))
+    eventually(lambda: held, bool, chat.page)
     drawing = line(chat).get_attribute("data-said") or ""
     held[0].continue_()
     expect(line(chat)).not_to_have_attribute("data-said", drawing)
@@ -184,7 +184,7 @@ def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on
     ada.application.assert_log(chat.page, chat.conversation_id, log)
     assert SAVED not in chat.page.evaluate("window.lines")
     expect(line(chat)).to_have_text(SAVING)
-    eventually(lambda: len(held), lambda calls: calls == 2, lambda seconds: chat.page.wait_for_timeout(1000 * seconds))
+    eventually(lambda: len(held), lambda calls: calls == 2, chat.page)
     held[1].continue_()
     expect(line(chat)).to_have_text(SAVED)
 

@@ -24,7 +24,7 @@ ENDINGS = ("", "\n  and a second line, indented", " – “naïve”, 日本語 
 """Of what is typed, so that not every text is plain."""
 
 
-class AccessMiddleware:
+class Gate:
     """Lets annotators act, or keeps them waiting."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Annotator:
         address: str,
         seed: str,
         kept: Ledger,
-        gate: AccessMiddleware,
+        gate: Gate,
         functions: dict[tuple[str, str], HandlerSpec],
     ) -> None:
         self._name = name

@@ -22,7 +22,7 @@ from chatfeedback.store.database import migrate
 from clusters import Cluster
 from gradio_pages import HandlerSpec, Site
 from torture import server
-from torture.annotators import COOKIE, AccessMiddleware, Annotator
+from torture.annotators import COOKIE, Annotator, Gate
 from torture.checks import Checks
 from torture.ledger import Ledger
 from torture.model import Parrot
@@ -70,7 +70,7 @@ class Run:
         self.ledger = ledger
         self.checks = Checks(url, ledger, model.sent)
         self.killed: Counter[Target] = Counter()
-        self._gate = AccessMiddleware()
+        self._gate = Gate()
         self.server = Server(folder, url, model.url, fresh=plan.fresh, target=plan.target)
         self._tokens = _people(url, plan.annotators)
         functions: dict[tuple[str, str], HandlerSpec] = {}

@@ -52,6 +52,11 @@ OUTDATED_SECONDS = 60.0
 EDIT_NOT_SAVED = "Your edit was not saved, because your session had ended. Its text is under “Put back”."
 
 
+async def typing_pause() -> None:
+    """Wait for the time in which a person may go on typing."""
+    await asyncio.sleep(TYPING_PAUSE_SECONDS)
+
+
 class FeedbackHandlers:
     """Handlers of the thumbs and the feedback panel."""
 
@@ -218,7 +223,7 @@ class FeedbackHandlers:
         """Store a comment if nothing more is typed for a moment (debounce)."""
         tab, _annotator_id = self._chat.current_tab(request)
         tab.comment_stamp = max(tab.comment_stamp, stamp)
-        await asyncio.sleep(TYPING_PAUSE_SECONDS)
+        await typing_pause()
         if tab.comment_stamp != stamp:
             return {self._panel.saved: gr.skip()}
         return (await self._save(target, request, comment=comment))[0]
