@@ -11,7 +11,7 @@ import orjson
 
 from benchmarks._model import TOKENS
 from benchmarks._premises import require
-from tests.gradio_pages import EventSchema, Page, Site
+from tests.gradio_pages import EventMessage, Page, Site
 
 PROMPT = "What do you make of the weather on the other side of the hill?"
 FIRST, LAST = TOKENS[0].strip().encode(), TOKENS[-1].strip().encode()
@@ -55,7 +55,7 @@ async def run_chat(page: Page, pace: str) -> Chat:
     return Chat(sent, first_token, time.perf_counter())
 
 
-def _chatbot_update(event: EventSchema) -> bytes:
+def _chatbot_update(event: EventMessage) -> bytes:
     """Return the update of the chatbot in a message, as JSON."""
     index = event.function.outputs.index("chatbot")
     return orjson.dumps(event.data[index]) if event.data else b""

@@ -45,7 +45,7 @@ class HandlerSpec:
 
 
 @dataclass(slots=True)
-class EventSchema:
+class EventMessage:
     """One message about a call. `data`: as it came, in the order of the outputs, whole or as differences."""
 
     kind: str
@@ -117,6 +117,12 @@ def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], HandlerSpec
     return found
 
 
+class Inbox(asyncio.Queue[dict[str, Any] | Gone]):
+    """Messages about one call. `is_complete`: the last one is in it."""
+
+    is_complete = False
+
+
 class Page:
     """One open page. Its calls may overlap; their answers come over one stream, as in a browser."""
 
@@ -124,7 +130,9 @@ class Page:
         self._site = site
         self.goes_to(conversation_id or "")
         self.session_hash = secrets.token_hex(6)
-        self._waiting: dict[str, asyncio.Queue[dict[str, Any] | Gone]] = {}
+        self._waiting: dict[str, Inbox] = {}
+        self._early: dict[str, Inbox] = {}
+        """Inboxes of calls that are answered before they are confirmed: the two come over different connections."""
         self._reader: asyncio.Task[None] | None = None
 
     def goes_to(self, conversation_id: str) -> None:
@@ -133,7 +141,7 @@ class Page:
 
     async def call(
         self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None, *, painting: bool = True
-    ) -> AsyncIterator[EventSchema]:
+    ) -> AsyncIterator[EventMessage]:
         """Calls the function behind an event; the messages about it, to its end.
 
         Without `painting` updates are passed on as they come, which costs next to nothing.
@@ -156,13 +164,13 @@ class Page:
             if told.is_last:
                 return
 
-    async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> EventSchema:
+    async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> EventMessage:
         """Calls it and waits for its end; the last message."""
         async for told in self.call(elem_id, event, data, event_data):
             last = told
         return last
 
-    async def _join(self, function: HandlerSpec, data: list[Any], event_data: Any) -> asyncio.Queue[Any]:
+    async def _join(self, function: HandlerSpec, data: list[Any], event_data: Any) -> Inbox:
         body = {
             "data": data,
             "fn_index": function.index,
@@ -176,7 +184,11 @@ class Page:
             raise Gone(str(error)) from error
         if answer.status_code != 200:
             raise RequestRejected(answer.status_code, answer.text)
-        inbox = self._waiting.setdefault(answer.json()["event_id"], asyncio.Queue())
+        event_id = answer.json()["event_id"]
+        inbox = self._early.pop(event_id, None) or Inbox()
+        if inbox.is_complete:
+            return inbox
+        self._waiting[event_id] = inbox
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read())
         return inbox
@@ -205,19 +217,20 @@ class Page:
         event_id = message.get("event_id")
         if event_id is None:
             return
-        inbox = self._waiting.setdefault(event_id, asyncio.Queue())
+        inbox = self._waiting.get(event_id) or self._early.setdefault(event_id, Inbox())
         inbox.put_nowait(message)
         if message["msg"] in ENDED:
-            self._waiting.pop(event_id)
+            inbox.is_complete = True
+            self._waiting.pop(event_id, None)
 
 
-def _told(message: dict[str, Any], function: HandlerSpec) -> EventSchema:
+def _told(message: dict[str, Any], function: HandlerSpec) -> EventMessage:
     output = message.get("output") or {}
     data = output.get("data") if isinstance(output, dict) else None
-    return EventSchema(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
+    return EventMessage(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
 
 
-def _whole(before: list[Any] | None, told: EventSchema) -> list[Any]:
+def _whole(before: list[Any] | None, told: EventMessage) -> list[Any]:
     if before is None or told.kind != "process_generating":
         return told.data
     return [apply_diff(value, difference) for value, difference in zip(before, told.data, strict=True)]

@@ -22,7 +22,7 @@ from chatfeedback.auth import passwords
 from chatfeedback.store.accounts import users
 from chatfeedback.store.database import migrate
 from chatfeedback.store.maintenance import check
-from gradio_pages import EventSchema, Gone, Page, Site
+from gradio_pages import EventMessage, Gone, Page, Site
 from openai_server import Script, ScriptedServer
 from replicas.fleet import PATIENCE, Fleet, Person, Replica, eventually
 
@@ -98,7 +98,7 @@ class Talk:
     page: Page
     conversation_id: str
     script: Script
-    telling: asyncio.Task[EventSchema]
+    telling: asyncio.Task[EventMessage]
 
 
 async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedServer) -> Talk:
@@ -114,7 +114,7 @@ async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedSer
     return Talk(person, site, page, conversation_id, script, telling)
 
 
-def texts(told: EventSchema) -> list[str]:
+def texts(told: EventMessage) -> list[str]:
     """The messages that are painted."""
     painted = told.painted.get("chatbot") or {}
     return [message["content"][0]["text"] for message in painted.get("value", [])]

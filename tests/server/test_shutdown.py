@@ -22,7 +22,7 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.opening import open_event_store
 from clusters import Cluster
 from forked_server import ForkedServer, ShutdownLimits, forked_server
-from gradio_pages import EventSchema, Page, Site
+from gradio_pages import EventMessage, Page, Site
 from openai_server import ScriptedServer
 from serving import Served, served
 
@@ -72,7 +72,7 @@ def log_of(database_url: str, conversation_id: str) -> list[str]:
 class Talk:
     """A prompt whose reply is being written."""
 
-    def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[EventSchema]) -> None:
+    def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[EventMessage]) -> None:
         self.site, self.page, self.conversation_id, self.rest = site, page, conversation_id, rest
 
 
@@ -83,7 +83,7 @@ async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Tal
         page = site.page()
         seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        async def follow() -> EventSchema:
+        async def follow() -> EventMessage:
             conversation_id = ""
             async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
                 if isinstance(one.painted.get("address"), str):

@@ -31,7 +31,7 @@ class Gate:
         self._open = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._acting = 0
+        self._acting: list[Annotator] = []
 
     def open(self) -> None:
         self._open.set()
@@ -40,20 +40,24 @@ class Gate:
         self._open.clear()
 
     async def quiet(self) -> None:
-        """Waits until nobody acts."""
+        """Wait until nobody acts."""
         await self._quiet.wait()
 
+    def unanswered(self) -> list[str]:
+        """Return what the annotators do who still wait for an answer."""
+        return [annotator.doing for annotator in self._acting]
+
     @asynccontextmanager
-    async def acting(self) -> AsyncIterator[None]:
-        """For one thing that is done: waits until that is allowed."""
+    async def acting(self, annotator: Annotator) -> AsyncIterator[None]:
+        """Wait until the annotator may act; they do one thing in the block."""
         while not self._open.is_set():
             await self._open.wait()
-        self._acting += 1
+        self._acting.append(annotator)
         self._quiet.clear()
         try:
             yield
         finally:
-            self._acting -= 1
+            self._acting.remove(annotator)
             if not self._acting:
                 self._quiet.set()
 
@@ -100,7 +104,7 @@ class Annotator:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Site]:
-        async with self._gate.acting():
+        async with self._gate.acting(self):
             self.doing = "opens the page"
             site = Site(self._address, self._cookies)
             # All pages are alike: to ask for each of them what is on it would cost more than all that is done there.
@@ -118,7 +122,7 @@ class Annotator:
         sitting = Sitting(
             self._name, site.page(conversation_id), self._ledger, self._random, self._new_text, self._stamps
         )
-        async with self._gate.acting():
+        async with self._gate.acting(self):
             self.doing = f"opens conversation {conversation_id}"
             await sitting.open()
         if sitting.view.writing or sitting.view.refusal:
@@ -126,7 +130,7 @@ class Annotator:
             raise Unsure
         for _ in range(self._random.randint(4, 20)):
             await asyncio.sleep(self._random.uniform(0, 0.1))
-            async with self._gate.acting():
+            async with self._gate.acting(self):
                 act = self._choice(sitting)
                 self.doing = f"{act.__name__} in {sitting.view.address or 'a new conversation'}"
                 await act()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from gradio_pages import EventSchema, Page
+from gradio_pages import EventMessage, Page
 from torture import ledger
 from torture.ledger import Deed, Ledger
 from torture.view import View
@@ -120,7 +120,7 @@ class Feedback:
         self.view.see(painted)
         self._page.goes_to(self.view.address)
 
-    def _must_not_be_refused(self, message: EventSchema) -> None:
+    def _must_not_be_refused(self, message: EventMessage) -> None:
         if message.success and not self.view.refusal:
             return
         self._ledger.refusals[self.view.refusal.partition(">")[2].partition("<")[0] or message.kind] += 1

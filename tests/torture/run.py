@@ -132,8 +132,8 @@ class Run:
         try:
             await asyncio.wait_for(self._gate.quiet(), SECONDS)
         except TimeoutError:
-            doing = ", ".join(annotator.doing for annotator in self._annotators)
-            raise AssertionError(f"somebody waits for an answer that does not come: {doing}") from None
+            doing = ", ".join(self._gate.unanswered())
+            raise AssertionError(f"no answer after {SECONDS:.0f} s: {doing}\n{self.server.said()}") from None
 
     async def _end(self) -> list[str]:
         """Waits until the leases of all who died are over, and looks at everything."""
