@@ -18,6 +18,7 @@ from chatfeedback.ui.account import AccountComponents, AccountHandlers, SignIn
 from chatfeedback.ui.actions import Action, action
 from chatfeedback.ui.analytics.handlers import build_analytics
 from chatfeedback.ui.assets import ASSETS
+from chatfeedback.ui.chat.bridge import on_message
 from chatfeedback.ui.chat.feedback_panel import FeedbackHandlers
 from chatfeedback.ui.chat.handlers import ChatHandlers
 from chatfeedback.ui.chat.layout import Controls, lay_out_chat
@@ -26,10 +27,11 @@ from chatfeedback.ui.chat.tab_state import TabStates
 from chatfeedback.ui.chat.view import ChatView, Components
 from chatfeedback.ui.event_defaults import EVENT_DEFAULTS
 from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, files_in, katex_element
-from chatfeedback.ui.shapes import FLAG
+from chatfeedback.ui.shapes import FLAG, MESSAGE
 
 SCRIPTS = (
     "transport.js",
+    "bridge.js",
     "outage.js",
     "session.js",
     "unsaved.js",
@@ -172,7 +174,7 @@ def open_sidebar(is_wide: bool) -> gr.Sidebar:
     return gr.Sidebar(open=is_wide)
 
 
-@action(Open.PAGE)
+@action(Open.PAGE, event=MESSAGE)
 def wake() -> None:
     """Do nothing; the call makes the page fetch the responses that are queued for it."""
 
@@ -186,16 +188,16 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, components: Components, co
     listen(blocks.load, chat.load, [])
     blocks.load(
         open_sidebar,
-        [controls.is_wide],
+        [components.bridge],
         [controls.sidebar],
         js=IS_WIDE_JS,
         **EVENT_DEFAULTS,
     )
     blocks.unload(chat.unload)
-    controls.wake.click(wake, trigger_mode="multiple", **EVENT_DEFAULTS)
+    on_message(components.bridge, "wake")(wake, trigger_mode="multiple", **EVENT_DEFAULTS)
     # "multiple": a page shows the end of a reply some time before it considers the event finished, and would drop a
     # prompt in between.
-    send_inputs = [components.prompt, components.view, components.model, controls.prompt_id]
+    send_inputs = [components.prompt, components.view, components.model, components.bridge]
     listen(components.prompt.submit, chat.send, send_inputs, js=PROMPT_SENT_JS, trigger_mode="multiple")
     components.prompt.change(None, [components.prompt], None, js=KEEP_DRAFT_JS)
     listen(components.prompt.stop, chat.stop, [components.view])
@@ -218,25 +220,29 @@ def _field_values(container: Components | Panel) -> list[Any]:
 
 
 def _wire_feedback(feedback: FeedbackHandlers, components: Components, panel: Panel) -> None:
-    outputs = [components.chatbot, components.notice, components.version, *_field_values(panel)]
+    bridge = components.bridge
+    outputs = [components.chatbot, components.notice, bridge, *_field_values(panel)]
     # Gradio drops an event while its listener runs, yet shows the click; "multiple" does not drop it.
     event_defaults = {"trigger_mode": "multiple", **EVENT_DEFAULTS}
 
     def listen(event: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any], **kwargs: Any) -> None:
         event(handler, inputs, outputs, **event_defaults, **kwargs)
 
-    click_inputs = [components.view, panel.target, panel.clicked_id]
-    comment_inputs = [panel.target, panel.comment, panel.comment_stamp]
+    view_and_target = [components.view, panel.target]
+    click_inputs = [*view_and_target, bridge]
+    comment_inputs = [panel.target, panel.comment, bridge]
     listen(components.chatbot.like, feedback.like, click_inputs, js=MESSAGE_CLICKED_JS)
-    panel.refusal.change(feedback.take_back, [components.view], _field_values(components), **event_defaults)
+    on_message(bridge, "click_refused")(
+        feedback.take_back, [components.view], _field_values(components), **event_defaults
+    )
     listen(components.chatbot.select, feedback.select, click_inputs, js=MESSAGE_CLICKED_JS)
     listen(panel.open_last.click, feedback.open_last, [components.view])
     listen(panel.reasons.select, feedback.choose_reason, [panel.target])
-    listen(panel.comment_changed.click, feedback.type_comment, comment_inputs, js=COMMENT_TYPED_JS)
+    listen(on_message(bridge, "comment_typed"), feedback.type_comment, comment_inputs, js=COMMENT_TYPED_JS)
     listen(panel.comment.blur, feedback.leave_comment, comment_inputs, js=COMMENT_LEFT_JS)
     listen(panel.close.click, feedback.close, comment_inputs, js=COMMENT_LEFT_JS)
-    listen(components.view.change, feedback.keep, [components.view, panel.target])
+    listen(components.view.change, feedback.keep, view_and_target)
     follow_outputs = [*_field_values(components), *_field_values(panel)]
-    components.version.select(feedback.follow, [components.view, panel.target], follow_outputs, **EVENT_DEFAULTS)
+    on_message(bridge, "newer_version")(feedback.follow, view_and_target, follow_outputs, **EVENT_DEFAULTS)
     resend_outputs = [*outputs, components.put_back, components.undone]
-    panel.unsaved.select(feedback.send_again, [components.view, panel.target], resend_outputs, **event_defaults)
+    on_message(bridge, "unsaved_feedback")(feedback.send_again, view_and_target, resend_outputs, **event_defaults)

@@ -121,14 +121,15 @@ class RowSelected(_Event):
 
 
 class NewerVersion(_Event):
-    """Notice that the conversation has a newer version than the page shows."""
+    """Message of the page: the conversation has a newer version than it shows."""
 
-    newer: IsTrue
+    message: Literal["newer_version"]
 
 
 class UnsavedFeedback(_Event):
     """Feedback that the page kept while the server did not answer. `age`: seconds since it was given."""
 
+    message: Literal["unsaved_feedback"]
     about: str
     value: str = ""
     reasons: dict[str, bool] = {}
@@ -145,5 +146,12 @@ class TabSelected(_Event):
     selected: Any = None
 
 
+class Message(_Event):
+    """Message of the page without content (ui/chat/bridge.py)."""
+
+    message: str
+
+
 CLICK = Shape(MessageEvent)
+MESSAGE = Shape(Message | _Empty)
 TAB_SELECTED_OR_NO_EVENT = Shape(TabSelected | _Empty)

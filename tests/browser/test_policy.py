@@ -91,7 +91,7 @@ def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatP
     watched.harmless += ["Executing ", "Failed to load"]
     chat.ask("one")
     bad = (
-        "<p onclick=x></p><a href='java\tscript:x'></a><form></form><style></style><i id=wake></i>"
+        "<p onclick=x></p><a href='java\tscript:x'></a><form></form><style></style><i id=bridge></i>"
         "<a href='http://x'></a>"
     )
     chat.page.evaluate("html => { document.querySelector('#chatbot .message-content').innerHTML = html; }", bad)

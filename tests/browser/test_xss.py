@@ -274,7 +274,7 @@ def test_a_message_takes_no_place_of_the_page_and_presses_nothing(
     chat: ChatPage, traps: Traps, model: ScriptedServer, elsewhere: Elsewhere
 ) -> None:
     away = f"{elsewhere.address}/away"
-    ids = ("wake", "feedback-close", "feedback-typed", "analytics-close", "prompt", "sidebar")
+    ids = ("bridge", "feedback-close", "analytics-close", "prompt", "sidebar")
     links = "".join(f"<a id={one} href='{away}'>{one}</a><map><area id={one} href='{away}'></map>" for one in ids)
     over = f"<a href='{away}' style='position: fixed; inset: 0; z-index: 99999; display: block'>over</a>"
     model.reply(f"Look\n\n<div class='open'>{links}</div>\n\n<div>{over}</div>")
@@ -291,5 +291,5 @@ def test_a_message_takes_no_place_of_the_page_and_presses_nothing(
     chat.comment.press("Escape")
     expect(chat.panel).not_to_be_visible()
     chat.ask("two")
-    chat.page.evaluate("document.querySelector('#wake').click()")
+    chat.page.evaluate("chatfeedback.bridge.send('wake')")
     traps.assert_quiet(chat.page)

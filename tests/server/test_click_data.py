@@ -83,7 +83,7 @@ def test_undo_is_refused_when_the_page_cannot_have_shown_what_it_follows(applica
     talk = StoredTalk(application.store, application.conversation(conversation_id).annotator_id, conversation_id)
     talk.ask("two", "from elsewhere")
     before = log(application)
-    tab.call("FeedbackHandlers.follow", [None, ""], event_data={"newer": True})
+    tab.call("FeedbackHandlers.follow", [None, ""], event_data={"message": "newer_version"})
     assert CHANGED_ELSEWHERE in str(tab.call("ChatHandlers.undo", ["", None], event_data={"index": 3, "value": "x"}))
     assert log(application) == before
 

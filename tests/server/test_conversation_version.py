@@ -69,7 +69,9 @@ def test_follow_paints_nothing_when_the_page_has_gone_on_meanwhile(
 
     monkeypatch.setattr(ChatService, "conversation", slowly)
     about = f"{talk.conversation_id} {reply_id}"
-    following = tab.join("FeedbackHandlers.follow", [None, about], event_data={"newer": True}).json()["event_id"]
+    following = tab.join("FeedbackHandlers.follow", [None, about], event_data={"message": "newer_version"}).json()[
+        "event_id"
+    ]
     assert asking.wait(10)
     tab.join("ChatHandlers.open", [None], event_data={"conversation": other.conversation_id})
     painted = str(tab.told(following))
@@ -93,7 +95,13 @@ def test_feedback_that_is_sent_again_gives_way_to_what_was_given_elsewhere_since
     reply_id = rate(talk, RatingChange(reasons={"funny": True}, comment="new"))
     about = f"{talk.conversation_id} {reply_id}"
     before = log(application, talk)
-    answer = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data={"about": about, "age": 3600, **sent}))
+    answer = str(
+        tab.call(
+            "FeedbackHandlers.send_again",
+            [None, ""],
+            event_data={"message": "unsaved_feedback", "about": about, "age": 3600, **sent},
+        )
+    )
     assert log(application, talk) == [*before, *written]
     assert (ELSEWHERE in answer) == (not written and sent.get("comment") != "new")
     if sent.get("comment") == "old":
@@ -104,7 +112,7 @@ def test_feedback_that_is_sent_again_late_is_stored_when_nothing_was_given_since
     tab: Tab, talk: StoredTalk, application: Application
 ) -> None:
     about = f"{talk.conversation_id} {talk.conversation.head_id}"
-    told_again = {"about": about, "age": 3600.5, "value": "like", "comment": "kept"}
+    told_again = {"message": "unsaved_feedback", "about": about, "age": 3600.5, "value": "like", "comment": "kept"}
     tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again)
     assert log(application, talk)[-1] == "message_rated 2: nothing -> like “kept”"
 
@@ -113,6 +121,11 @@ def test_feedback_that_is_sent_again_and_refused_is_not_called_saved_in_the_pane
     reply_id = rate(talk, RatingChange(comment="stored"))
     clicked = {"index": 1, "value": "You said: one"}
     assert "✓ Saved" in str(tab.call("FeedbackHandlers.select", [None, "", reply_id], event_data=clicked))
-    told_again = {"about": f"{talk.conversation_id} {reply_id}", "age": 1, "comment": "x" * 20_000}
+    told_again = {
+        "message": "unsaved_feedback",
+        "about": f"{talk.conversation_id} {reply_id}",
+        "age": 1,
+        "comment": "x" * 20_000,
+    }
     painted = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again))
     assert "data-refused" in painted and ">Not saved. A comment can have at most" in painted

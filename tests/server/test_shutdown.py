@@ -86,8 +86,8 @@ async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Tal
         async def follow() -> EventMessage:
             conversation_id = ""
             async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
-                if isinstance(one.painted.get("address"), str):
-                    conversation_id = one.painted["address"]
+                if "address" in one.painted.get("bridge", {}):
+                    conversation_id = one.painted["bridge"]["address"]
                 if text in str(one.painted.get("chatbot")) and not seen.done():
                     seen.set_result(conversation_id)
                 last = one

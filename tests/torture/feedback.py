@@ -80,9 +80,7 @@ class Feedback:
             return
         text = self._new_text("comment")
         deed = ledger.commented(panel.message_id, text)
-        way = self._random.choice(
-            [("feedback-comment", "blur"), ("feedback-typed", "click"), ("feedback-close", "click")]
-        )
+        way = self._random.choice([("feedback-comment", "blur"), ("bridge", "input"), ("feedback-close", "click")])
         self._ledger.attempt(deed)
         await self._save(*way, [panel.about, text, next(self._stamps)], deed)
         if way[0] == "feedback-close":

@@ -166,7 +166,7 @@ class Run:
                         break
             shown = {one["content"][0]["text"] for one in painted["chatbot"]["value"]}
             missing = [message.text for message in stored.shown() if message.text and message.text not in shown]
-            if page.status_code != 200 or painted["address"] != conversation_id or missing:
+            if page.status_code != 200 or painted["bridge"]["address"] != conversation_id or missing:
                 problems.append(f"The page of conversation {conversation_id} does not show {missing}: {painted}")
         return problems
 

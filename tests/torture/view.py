@@ -87,9 +87,10 @@ class View:
 
     def see(self, painted: Mapping[str, Any]) -> None:
         """Takes in what a call has painted so far."""
-        for name, attribute in {"address": "address", "notice": "notice", "feedback-saved": "saved"}.items():
+        for name, attribute in {"notice": "notice", "feedback-saved": "saved"}.items():
             if isinstance(painted.get(name), str):
                 setattr(self, attribute, painted[name])
+        self.address = (painted.get("bridge") or {}).get("address", self.address)
         chatbot = painted.get("chatbot") or {}
         if "value" in chatbot:
             self.bubbles = [Bubble(one["role"], one["content"][0]["text"]) for one in chatbot["value"]]

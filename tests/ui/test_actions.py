@@ -64,6 +64,7 @@ LIKE, SELECT = "FeedbackHandlers.like", "FeedbackHandlers.select"
 SEND, EDIT, OPEN = "ChatHandlers.send", "ChatHandlers.edit", "ChatHandlers.open"
 REASON, COMMENT = "FeedbackHandlers.choose_reason", "FeedbackHandlers.leave_comment"
 AGAIN = "FeedbackHandlers.send_again"
+KEPT = {"message": "unsaved_feedback", "about": "a b"}
 ROW, LIVE = "AnalyticsHandlers.open", "AnalyticsHandlers.watch"
 
 MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
@@ -108,8 +109,11 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
     "a reason that is a list": (REASON, ["a b"], chosen(["correct"])),
     "a reason that may be chosen": (REASON, ["a b"], chosen("correct", "yes")),
     "a reason that is not said to be chosen": (REASON, ["a b"], {"index": 0, "value": "correct"}),
-    "reasons sent again as a list": (AGAIN, [None, ""], {"about": "a b", "reasons": ["correct"]}),
-    "reasons sent again as texts": (AGAIN, [None, ""], {"about": "a b", "reasons": {"correct": "yes"}}),
+    "reasons sent again as a list": (AGAIN, [None, ""], {**KEPT, "reasons": ["correct"]}),
+    "reasons sent again as texts": (AGAIN, [None, ""], {**KEPT, "reasons": {"correct": "yes"}}),
+    "feedback sent again in another message": (AGAIN, [None, ""], {**KEPT, "message": "newer_version"}),
+    "a newer version in no message": ("FeedbackHandlers.follow", [None, ""], None),
+    "a message that wakes with a click": ("wake", [], {"message": "wake", "index": 1}),
     "a comment that is a list": (COMMENT, ["a b", ["x"], 1], None),
     "a stamp that is text": (COMMENT, ["a b", "x", "1"], None),
     "a stamp that is truth": (COMMENT, ["a b", "x", True], None),
@@ -134,8 +138,10 @@ CALLS: list[tuple[str, list[Any], Any]] = [
     (EDIT, [None, None], {"index": 0, "value": "x"}),
     (EDIT, [None, "parrot"], {"index": 0, "value": "x", "previous_value": ["y"], "_dispatch_value": [{}]}),
     *((REASON, ["a b"], chosen("correct", is_chosen)) for is_chosen in (True, False)),
-    *((AGAIN, [None, ""], {"about": "a b", "reasons": reasons}) for reasons in ({}, {"correct": True, "clear": False})),
+    *((AGAIN, [None, ""], {**KEPT, "reasons": reasons}) for reasons in ({}, {"correct": True, "clear": False})),
     *((COMMENT, ["a b", comment, stamp], None) for comment in ("", None, "x") for stamp in (0, -1, 1.5)),
+    ("FeedbackHandlers.follow", [None, ""], {"message": "newer_version"}),
+    ("wake", [], {"message": "wake"}),
     (ROW, [None], {"row": 0}),
     *((LIVE, [live], None) for live in (True, False, None)),
     (OPEN, [None], {"conversation": "x"}),

@@ -5,7 +5,6 @@
   const EVERY = 3000, LONGEST = 60_000; // milliseconds; each failure doubles the pause (backoff)
   const BUSY = "#chatbot textarea.edit-textarea, #prompt .stop-button, #prompt [data-testid='stop-button']";
   let now = ""; // rendered conversation and version, separated by a blank
-  let send = null;
   let pause = EVERY;
   let timer = 0;
   let asking = false;
@@ -20,13 +19,13 @@
     const stored = await answer.json();
     const [open, painted] = now.split(" ");
     if (open !== conversation || stored.version <= Number(painted) || isBusy()) return;
-    send({ newer: true });
+    chatfeedback.bridge.send("newer_version");
   };
   const ask = async () => {
     clearTimeout(timer);
     if (asking) return;
     asking = true;
-    if (now && send && document.visibilityState === "visible" && !isBusy()) await look();
+    if (now && document.visibilityState === "visible" && !isBusy()) await look();
     asking = false;
     timer = setTimeout(ask, pause);
   };
@@ -39,7 +38,5 @@
   });
   window.addEventListener("online", askAtOnce);
   timer = setTimeout(ask, pause);
-  const painted = (value) => { now = value ?? ""; };
-  const ready = (sender) => { send = sender; };
-  Object.assign(window.chatfeedback, { following: { painted, ready } });
+  chatfeedback.bridge.on("version", (version) => { now = version; });
 })();

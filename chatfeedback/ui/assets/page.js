@@ -54,6 +54,16 @@
   // Sequence number of comments: on a busy machine, calls may overtake each other.
   let typed = 0;
   Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
+  chatfeedback.bridge.on("accepted", ({ text }) => draft.sent(text));
+
+  // Keep the conversation id in the URL, so that a reload, a link and a reconnect restore the conversation.
+  chatfeedback.bridge.on("address", (conversation) => {
+    const url = new URL(window.location.href);
+    if ((url.searchParams.get("conversation") ?? "") === conversation) return;
+    if (conversation) url.searchParams.set("conversation", conversation);
+    else url.searchParams.delete("conversation");
+    history.replaceState(null, "", url);
+  });
 
   const names = { "submit-button": "Send", "stop-button": "Stop" };
 
@@ -133,9 +143,8 @@
       draft.keep(box().value); // Gradio reports it later, and not at all after an error
     }
     // After Gradio has taken over the new text.
-    const tell = () => document.querySelector("#feedback-typed")?.click();
     if (!event.target.matches?.("#feedback-comment textarea")) return;
-    if (chatfeedback.unsaved.type()) setTimeout(tell);
+    if (chatfeedback.unsaved.type()) setTimeout(() => chatfeedback.bridge.send("comment_typed"));
   });
 
   // Gradio covers the outputs of a call that did not finish, as at a shutdown of the server, with an error that

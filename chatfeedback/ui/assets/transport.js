@@ -48,15 +48,15 @@
   const isCall = (resource) => isOwn(resource) && JOIN.test(url(resource).pathname);
   const isWork = (resource) => isOwn(resource) && WORK.test(url(resource).pathname);
   const isHeartbeat = (resource) => isOwn(resource) && HEARTBEAT.test(url(resource).pathname);
-  // Parse a call: the `elem_id` of its trigger component, its inputs and its event data.
+  // Parse a call: the `elem_id` of its trigger component or the message of the bridge, its inputs and its event data.
   const readCall = (options) => {
     const { trigger_id: trigger, data, event_data: event } = JSON.parse(options?.body || "{}");
     const component = window.gradio_config?.components.find(({ id }) => id === trigger);
-    return { source: component?.props.elem_id, data, event };
+    return { source: event?.message ?? component?.props.elem_id, data, event };
   };
   window.chatfeedback = { transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
 
-  const wake = () => document.querySelector("#wake")?.click();
+  const wake = () => chatfeedback.bridge.send("wake");
   const MAX_END_MS = 5000; // milliseconds that the server may take to end a stream after `close_stream`
   const END = 'data: {"msg": "close_stream"}\n\n';
   const BROKEN = 'data: {"msg": "broken_connection", "message": "Connection errored out."}\n\n';

@@ -95,12 +95,12 @@
       }
       case "feedback-reasons":
         return { about: data[0], parts: { [REASON + told.value]: told.selected } };
-      case "feedback-typed":
+      case "comment_typed":
       case "feedback-comment":
       case "feedback-close":
         return data[0] && data[1] !== null ? { about: data[0], parts: { comment: data[1] } } : null;
-      case "feedback-unsaved": {
-        const { about, reasons = {}, age, ...parts } = told;
+      case "unsaved_feedback": {
+        const { message, about, reasons = {}, age, ...parts } = told;
         for (const [code, isChosen] of Object.entries(reasons)) parts[REASON + code] = isChosen;
         return { about, parts, age };
       }
@@ -192,16 +192,16 @@
     return all;
   };
 
-  let send = null;
   const resume = () => {
     const who = person();
     if (!who) return;
     drop((one) => one.person !== who);
-    if (!send || !document.querySelector("#chatbot .message-row[data-message]")) return;
+    if (!chatfeedback.bridge.isOpen() || !document.querySelector("#chatbot .message-row[data-message]")) return;
     const due = notes.filter((one) => one.waits && (one.lost || one.about.startsWith(`${open()} `)));
     for (const one of due) one.waits = false;
     for (const about of new Set(due.map((one) => one.about))) {
-      send({ about, ...wantedOf(due.filter((one) => one.about === about)) });
+      const parts = wantedOf(due.filter((one) => one.about === about));
+      chatfeedback.bridge.send("unsaved_feedback", { about, ...parts });
     }
   };
   const isBusy = () => notes.some((one) => !one.waits);
@@ -215,9 +215,7 @@
     typed.set(panel(), lastTyped);
     return true;
   };
-  const ready = (sender) => {
-    send = sender;
-    resume();
-  };
-  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBeingTyped, isBusy, isTyped, leave, ready, resume, type } });
+  chatfeedback.bridge.whenOpen(resume);
+  chatfeedback.bridge.on("refusal", () => chatfeedback.bridge.send("click_refused"));
+  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBeingTyped, isBusy, isTyped, leave, resume, type } });
 })();

@@ -30,6 +30,7 @@ from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.tab_state import TabState
 from chatfeedback.ui.chat.view import Components, Update, Updates, alert
 from chatfeedback.ui.shapes import (
+    MESSAGE,
     NUMBER,
     STATE,
     TEXT,
@@ -100,12 +101,12 @@ class FeedbackHandlers:
                 if not tab.votes_in_flight:
                     tab.pending_votes.clear()
         except ChatFeedbackError as error:
-            return self._refusal(error)
+            return self._refusal(tab, error)
         await asyncio.sleep(QUIET_SECONDS)
         if tab.vote_clicks != click_number or tab.has_moved_on(view):
             return {self._components.notice: gr.skip()}
         update[self._components.chatbot] = self._thumbs(tab, annotator_id, conversation, view)
-        update[self._components.version] = tab.rendered_version
+        update[self._components.bridge] = tab.tell(version=tab.rendered_version)
         is_open = target == _target_of(conversation, message_id)
         if message_id in view.ids and (is_open or conversation.ratings.get((message_id, annotator_id))):
             update.update(self._open_panel(tab, conversation, annotator_id, message_id, keep_comment=is_open))
@@ -138,11 +139,14 @@ class FeedbackHandlers:
                     await next_render.wait()
         raise Conflict("This reply has been replaced; click again.")
 
-    def _refusal(self, error: ChatFeedbackError, sentence: str = "") -> Update:
+    def _refusal(self, tab: TabState, error: ChatFeedbackError, sentence: str = "") -> Update:
         """Return the notice about a refused click; the page then calls `take_back`."""
-        return {self._components.notice: alert(sentence or str(error)), self._panel.refusal: new_id()}
+        return {
+            self._components.notice: alert(sentence or str(error)),
+            self._components.bridge: tab.tell(refusal=new_id()),
+        }
 
-    @action(Permission.CHAT, STATE)
+    @action(Permission.CHAT, STATE, event=MESSAGE)
     async def take_back(self, view: ViewState, request: gr.Request) -> Updates:
         """Render the stored thumbs after a refused click; the whole conversation if the view is lost.
 
@@ -177,7 +181,7 @@ class FeedbackHandlers:
             view, message_id = await self._resolve_click(tab, annotator_id, view, index, text, clicked_id or "")
             conversation = await self._service.conversation(annotator_id, view.conversation_id or "")
         except ChatFeedbackError as error:
-            return self._refusal(error)
+            return self._refusal(tab, error)
         if target == _target_of(conversation, message_id) or not _is_rateable(conversation, message_id):
             return {self._components.notice: gr.skip()}
         return self._open_panel(tab, conversation, annotator_id, message_id)
@@ -193,7 +197,7 @@ class FeedbackHandlers:
             if not view.ids or not _is_rateable(conversation, view.ids[-1]):
                 raise NotRateable("There is no reply to comment on yet.")
         except ChatFeedbackError as error:
-            return self._refusal(error)
+            return self._refusal(tab, error)
         return self._open_panel(tab, conversation, annotator_id, view.ids[-1])
 
     @action(Permission.CHAT, TEXT, event=Shape(ReasonSelected))
@@ -218,7 +222,7 @@ class FeedbackHandlers:
             update[self._panel.reasons] = panels.reason_choices(self._reasons, rating)
         return update
 
-    @action(Permission.CHAT, TEXT, TEXT, NUMBER)
+    @action(Permission.CHAT, TEXT, TEXT, NUMBER, event=MESSAGE)
     async def type_comment(self, target: str, comment: str, stamp: float, request: gr.Request) -> Update:
         """Store a comment if nothing more is typed for a moment (debounce)."""
         tab, _annotator_id = self._chat.current_tab(request)
@@ -272,11 +276,11 @@ class FeedbackHandlers:
             text = f" Your comment was: “{parts['comment']}”" if parts["comment"] else ""
             if tab.panel_target == target:
                 update[self._panel.saved] = panels.unsaved_line(target, error, is_comment=bool(text))
-            return {**update, **self._refusal(error, f"Your feedback was not saved. {error}{text}")}
+            return {**update, **self._refusal(tab, error, f"Your feedback was not saved. {error}{text}")}
         if view.conversation_id != conversation_id or message_id not in view.ids or tab.has_moved_on(view):
             return update or {self._components.notice: gr.skip()}
         update[self._components.chatbot] = self._thumbs(tab, annotator_id, conversation, view)
-        update[self._components.version] = tab.rendered_version
+        update[self._components.bridge] = tab.tell(version=tab.rendered_version)
         is_open = tab.panel_target == target
         update |= self._open_panel(tab, conversation, annotator_id, message_id, keep_comment=is_open)
         return update
@@ -306,7 +310,8 @@ class FeedbackHandlers:
         if view.tree_version == conversation.tree_version:
             tab.version = conversation.version
             thumbs = self._thumbs(tab, annotator_id, conversation, view)
-            yield {self._components.chatbot: thumbs, self._components.version: tab.rendered_version, **panel_update}
+            bridge_value = tab.tell(version=tab.rendered_version)
+            yield {self._components.chatbot: thumbs, self._components.bridge: bridge_value, **panel_update}
             return
         is_first = True
         async for update in self._chat.rerender(tab, annotator_id, conversation, view.limit):
@@ -355,7 +360,7 @@ class FeedbackHandlers:
         rating = conversation.ratings.get((message_id, annotator_id))
         return {
             self._panel.saved: panels.saved_line(target, rating),
-            self._components.version: tab.rendered_version,
+            self._components.bridge: tab.tell(version=tab.rendered_version),
         }, conversation
 
     async def _rate(

@@ -392,7 +392,7 @@ class ChatHandlers:
                 extra["notice"] = alert(notice)
             if prompt is not None:
                 tab.prompted_since_panel = True
-                extra["accepted"] = rendering.accepted_value(conversation, prompt)
+                tab.tell(accepted=rendering.accepted_prompt(conversation, prompt))
             if viewed_id_for is not None:
                 extra["viewed_id"] = viewed_id_for(conversation)
             async for update in self._stream(tab, turn, annotator_id, conversation, limit or view.limit, **extra):

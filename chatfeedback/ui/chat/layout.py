@@ -9,15 +9,11 @@ from dataclasses import dataclass
 import gradio as gr
 
 from chatfeedback.ui.assets import ASSETS
+from chatfeedback.ui.chat.bridge import build_bridge
 from chatfeedback.ui.chat.messages import lay_out_messages
 from chatfeedback.ui.chat.panel import Panel, build_panel
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.view import Components
-
-VERSION_JS = """
-chatfeedback.following.ready((told) => trigger("select", told));
-watch("value", () => chatfeedback.following.painted(props.value));
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +22,6 @@ class Controls:
 
     sidebar: gr.Sidebar
     new: gr.Button
-    wake: gr.Button
-    """The page clicks it to fetch the responses that are queued for it (assets/transport.js)."""
-    prompt_id: gr.Textbox
-    """Id of the prompt in the box; the page fills it in when the prompt is sent (assets/page.js)."""
-    is_wide: gr.Checkbox
-    """True if the window has room for the sidebar; the page fills it in when it loads."""
 
 
 def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tuple[Components, Panel, Controls]:
@@ -55,17 +45,13 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
     notice = gr.HTML(elem_id="notice")
     put_back = gr.Button("Put back", size="sm", visible=False, elem_id="put-back")
     prompt = _prompt()
-    accepted = gr.HTML(visible="hidden", elem_id="accepted", js_on_load=(ASSETS / "accepted.js").read_text())
-    # "?" is never rendered, so that the first render is a change, also one to "".
-    address = gr.HTML("?", visible="hidden", elem_id="address", js_on_load=(ASSETS / "address.js").read_text())
-    version = gr.HTML("", visible="hidden", elem_id="version", js_on_load=VERSION_JS)
     components = Components(
         view=gr.State(ViewState(limit=shown_messages)),
         chatbot=chatbot,
         messages=messages,
         prompt=prompt,
         model=model,
-        accepted=accepted,
+        bridge=build_bridge(),
         notice=notice,
         status=status,
         earlier=earlier,
@@ -76,18 +62,9 @@ def lay_out_chat(title: str, models: Sequence[str], shown_messages: int) -> tupl
         keep=keep,
         put_back=put_back,
         undone=gr.State(""),
-        address=address,
-        version=version,
         conversation_list=conversation_list,
     )
-    controls = Controls(
-        sidebar,
-        new,
-        wake=gr.Button(visible="hidden", elem_id="wake"),
-        prompt_id=gr.Textbox(visible=False),
-        is_wide=gr.Checkbox(visible=False),
-    )
-    return components, panel, controls
+    return components, panel, Controls(sidebar, new)
 
 
 def _head(title: str, models: Sequence[str]) -> gr.Dropdown:

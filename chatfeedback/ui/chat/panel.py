@@ -30,20 +30,10 @@ class Panel:
     column: gr.Column
     target: gr.Textbox
     """Target of the panel, as the page has it: the ids of the conversation and of the reply, separated by a blank."""
-    clicked_id: gr.Textbox
-    """Id of the clicked message, as the page shows it; the page fills it in."""
     quote: gr.HTML
     reasons: gr.CheckboxGroup
     comment: gr.Textbox
-    comment_stamp: gr.Number
-    """Sequence number of the comment: a higher one is newer. The page fills it in."""
     saved: gr.HTML
-    refusal: gr.Textbox
-    """Changes when a click on a reply was refused."""
-    unsaved: gr.HTML
-    """Its event carries feedback that the page sent without an answer (assets/unsaved.js)."""
-    comment_changed: gr.Button
-    """The page clicks it at each manual change of the comment: Gradio reports only keys, not a paste."""
     close: gr.Button
     open_last: gr.Button
 
@@ -65,26 +55,7 @@ def build_panel() -> Panel:
         )
         saved = gr.HTML(elem_id="feedback-saved")
     open_last = gr.Button("Comment on the last reply", size="sm", visible=False, elem_id="feedback-open")
-    clicked_id = gr.Textbox("", visible="hidden", container=False)
-    comment_stamp, comment_changed = gr.Number(visible=False), gr.Button(visible="hidden", elem_id="feedback-typed")
-    refusal = gr.Textbox("", visible="hidden", container=False)
-    unsaved_js = 'chatfeedback.unsaved.ready((said) => trigger("select", said));'
-    unsaved = gr.HTML(visible="hidden", elem_id="feedback-unsaved", js_on_load=unsaved_js)
-    return Panel(
-        column,
-        target,
-        clicked_id,
-        quote,
-        reasons,
-        comment,
-        comment_stamp,
-        saved,
-        refusal,
-        unsaved,
-        comment_changed,
-        close,
-        open_last,
-    )
+    return Panel(column, target, quote, reasons, comment, saved, close, open_last)
 
 
 def reason_choices(reasons: Sequence[Reason], rating: Rating | None) -> gr.CheckboxGroup:

@@ -6,7 +6,6 @@ records the rendered messages; an index from a page has a meaning only together 
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -223,13 +222,12 @@ def status_line(conversation: Conversation, viewed_id: str | None = None) -> str
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def accepted_value(conversation: Conversation, prompt: str) -> str:
+def accepted_prompt(conversation: Conversation, prompt: str) -> dict[str, str | None]:
     """Return the id and the text of a stored prompt, which the page removes from its box; later typing stays.
 
-    The value differs for each prompt and contains no HTML characters. Characters that cannot be stored are replaced
-    (docs/data.md).
+    Characters that cannot be stored are replaced (docs/data.md).
     """
-    return f"{conversation.head_id} {base64.b64encode(sanitize(prompt)[0].encode()).decode()}"
+    return {"id": conversation.head_id, "text": sanitize(prompt)[0]}
 
 
 def retry_notice(conversation: Conversation) -> str:

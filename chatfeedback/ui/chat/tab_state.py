@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from math import inf
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from chatfeedback.domain.types import new_id
 from chatfeedback.ui.chat.rendering import ViewState
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class TabState:
         """Number of conversations in the list."""
         self.comment_stamp = 0.0
         """Stamp of the newest comment, so that only the last one of a burst is stored."""
+        self._told: dict[str, Any] = {"page": new_id(), "number": 0}
         self._turn: RenderTurn | None = None
         self._next_render = asyncio.Event()
 
@@ -91,6 +93,15 @@ class TabState:
         """Conversation id and rendered version, separated by a blank, for the page; "" without a conversation."""
         view = self.view
         return f"{view.conversation_id} {self.version}" if view and view.conversation_id and self.version else ""
+
+    def tell(self, **fields: Any) -> dict[str, Any]:
+        """Return the value of the bridge: the newest of each field, after these.
+
+        `number` tells the page which of two values is newer, if both are of the same `page`: after a restart of the
+        server there is a new one.
+        """
+        self._told |= {**fields, "number": self._told["number"] + 1}
+        return dict(self._told)
 
     @property
     def next_render(self) -> asyncio.Event:

@@ -42,8 +42,8 @@ class Components:
     prompt: gr.Textbox
     model: gr.Dropdown
     """Model for the next reply."""
-    accepted: gr.HTML
-    """Changes when a prompt was stored; the page then removes it from its box."""
+    bridge: gr.HTML
+    """Tells the scripts of the page: `address`, the id of the conversation; `version`, `TabState.rendered_version`."""
     notice: gr.HTML
     status: gr.HTML
     earlier: gr.Button
@@ -56,9 +56,6 @@ class Components:
     put_back: gr.Button
     undone: gr.State
     """Prompt that Undo removed and could not put into the box, which held a text."""
-    address: gr.HTML
-    version: gr.HTML
-    """`TabState.rendered_version`; its event tells of a newer version (assets/following.js)."""
     conversation_list: gr.HTML
 
 
@@ -127,8 +124,7 @@ class ChatView:
             components.following: gr.Button(interactive=position + 1 < len(alternatives)),
             components.keep: gr.Button(visible=view.viewed_id is not None),
             components.put_back: gr.Button(visible=False),
-            components.address: conversation.conversation_id,
-            components.version: tab.rendered_version,
+            components.bridge: tab.tell(address=conversation.conversation_id, version=tab.rendered_version),
         }
 
     def render_new(self, tab: TabState, limit: int) -> Update:
@@ -146,8 +142,7 @@ class ChatView:
             components.earlier: gr.Button(visible=False),
             components.alternatives: gr.Row(visible=False),
             components.put_back: gr.Button(visible=False),
-            components.address: "",
-            components.version: tab.rendered_version,
+            components.bridge: tab.tell(address="", version=tab.rendered_version),
         }
 
     async def render_and_stream(
