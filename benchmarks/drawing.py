@@ -1,8 +1,8 @@
 """Rendering a reply of 10,000 characters while it grows by 40 characters per update.
 
-Subject: `Drawings.blocks`, which caches the finished blocks. Baseline: markdown-it-py renders the whole text for each
-update. The reply consists of prose, a list, a table and code in about equal parts. The benchmark fails unless every
-update changes the HTML, and the final HTML equals a single rendering of the whole reply.
+Subject: `RenderingCache.blocks`, which caches the finished blocks. Baseline: markdown-it-py renders the whole text for
+each update. The reply consists of prose, a list, a table and code in about equal parts. The benchmark fails unless
+every update changes the HTML, and the final HTML equals a single rendering of the whole reply.
 
     uv run python -m benchmarks.drawing
 """
@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from benchmarks._measure import Figure, Run, command
 from benchmarks._premises import require
 from chatfeedback.ui.chat import markdown
-from chatfeedback.ui.chat.drawings import Drawings
+from chatfeedback.ui.chat.rendering_cache import RenderingCache
 
 BASELINE = "markdown-it-py on the whole text"
 STEP = 40
@@ -38,7 +38,7 @@ def measure(run: Run) -> list[Figure]:
     parser = MarkdownIt("gfm-like", {"html": False})
     updates, wholes, sent = [], [], []
     for _ in range(run.size(5, 1)):
-        drawings, before = Drawings(), list[str]()
+        drawings, before = RenderingCache(), list[str]()
         drawings.blocks("a reply", text[: len(text) - 1000], growing=True)
         for end in range(len(text) - 1000 + STEP, len(text) + 1, STEP):
             started = time.perf_counter()

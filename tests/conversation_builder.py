@@ -89,9 +89,9 @@ class Talk(ABC):
         """The texts on the screen."""
         return [message.text for message in self.conversation.shown()]
 
-    def send(self, text: str = "Hello", seen: int | None = None, viewed_id: str | None = None) -> str:
+    def send(self, text: str = "Hello", expected_version: int | None = None, viewed_id: str | None = None) -> str:
         ids = {"message_id": new_id(), "reply_id": new_id()}
-        self.do(lambda c: decisions.send(c, text, plan, viewed_id=viewed_id, seen=seen, **ids))
+        self.do(lambda c: decisions.send(c, text, plan, viewed_id=viewed_id, expected_version=expected_version, **ids))
         return ids["reply_id"]
 
     def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
@@ -103,34 +103,36 @@ class Talk(ABC):
         self.finish(reply_id, answer)
         return reply_id
 
-    def retry(self, message_id: str, seen: int | None = None, viewed_id: str | None = None) -> str:
+    def retry(self, message_id: str, expected_version: int | None = None, viewed_id: str | None = None) -> str:
         ids = {"message_id": message_id, "reply_id": new_id()}
-        self.do(lambda c: decisions.retry(c, plan, viewed_id=viewed_id, seen=seen, **ids))
+        self.do(lambda c: decisions.retry(c, plan, viewed_id=viewed_id, expected_version=expected_version, **ids))
         return ids["reply_id"]
 
-    def undo(self, seen: int | None = None, viewed_id: str | None = None) -> None:
-        self.do(lambda c: decisions.undo(c, viewed_id=viewed_id, seen=seen))
+    def undo(self, expected_version: int | None = None, viewed_id: str | None = None) -> None:
+        self.do(lambda c: decisions.undo(c, viewed_id=viewed_id, expected_version=expected_version))
 
     def edit(
-        self, message_id: str, text: str, seen: int | None = None, viewed_id: str | None = None
+        self, message_id: str, text: str, expected_version: int | None = None, viewed_id: str | None = None
     ) -> tuple[str, str]:
         """The ids of the new message and, for a prompt, of its reply."""
         edited_id, reply_id = new_id(), new_id()
         ids = {"message_id": message_id, "new_id": edited_id, "reply_id": reply_id}
-        self.do(lambda c: decisions.edit(c, text, plan, viewed_id=viewed_id, seen=seen, **ids))
+        self.do(lambda c: decisions.edit(c, text, plan, viewed_id=viewed_id, expected_version=expected_version, **ids))
         return edited_id, reply_id
 
-    def choose(self, message_id: str, seen: int | None = None) -> None:
-        self.do(lambda c: decisions.choose(c, message_id=message_id, seen=seen))
+    def choose(self, message_id: str, expected_version: int | None = None) -> None:
+        self.do(lambda c: decisions.choose(c, message_id=message_id, expected_version=expected_version))
 
     def clear(self) -> None:
         self.do(decisions.clear)
 
     def rate(
-        self, message_id: str, annotator_id: str, change: RatingChange, set_aside: Collection[str] = ()
+        self, message_id: str, annotator_id: str, change: RatingChange, restorable_reasons: Collection[str] = ()
     ) -> tuple[Event, ...]:
         who = {"message_id": message_id, "annotator_id": annotator_id}
-        return self.do(lambda c: rate(c, change, reasons=REASONS, set_aside=set_aside, **who), annotator_id)
+        return self.do(
+            lambda c: rate(c, change, reasons=REASONS, restorable_reasons=restorable_reasons, **who), annotator_id
+        )
 
 
 class FoldedTalk(Talk):

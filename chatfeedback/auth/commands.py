@@ -15,7 +15,7 @@ from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import InputError, NotFound
 from chatfeedback.store.accounts import sessions, users
 from chatfeedback.store.accounts.sessions import Session
-from chatfeedback.store.accounts.users import Listed
+from chatfeedback.store.accounts.users import UserSummary
 from chatfeedback.store.database import migrate
 
 MAX_NAME_CHARS, MAX_SUBJECT_CHARS = 200, 255
@@ -32,7 +32,7 @@ def add(url: str, name: str, role: Role, password: str | None, identity: tuple[s
         users.add(engine, name, role, actor_id=None, password_hash=password_hash, identity=identity)
 
 
-def list_users(url: str) -> list[Listed]:
+def list_users(url: str) -> list[UserSummary]:
     """Return all users, by name."""
     with _open(url) as engine:
         return users.list_all(engine)

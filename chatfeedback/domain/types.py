@@ -6,7 +6,7 @@ from typing import Literal
 
 import uuid_utils
 
-Role = Literal["user", "assistant"]
+MessageRole = Literal["user", "assistant"]
 
 
 Status = Literal["writing", "complete", "stopped", "left", "interrupted", "failed"]

@@ -145,10 +145,10 @@ class ChatService:
         version = self._replies.stored_version(conversation.writing_id or "")
         return version is not None and version <= conversation.version
 
-    async def conversations(self, annotator_id: str, limit: int) -> list[listing.Listed]:
+    async def conversations(self, annotator_id: str, limit: int) -> list[listing.ConversationSummary]:
         """Return this annotator's conversations, newest first, at most `limit`."""
 
-        def read() -> list[listing.Listed]:
+        def read() -> list[listing.ConversationSummary]:
             with self._store.reading() as tx:
                 return listing.latest(tx, annotator_id, limit)
 
@@ -181,7 +181,7 @@ class ChatService:
         text: str,
         *,
         model: str | None = None,
-        seen: int | None,
+        expected_version: int | None,
         consent_version: str | None = None,
         assignment: Assignment = UNASSIGNED,
         prompt_id: str | None = None,
@@ -194,7 +194,7 @@ class ChatService:
             conversation_id: The conversation; None starts a new one.
             text: The prompt.
             model: The name of the model; None for the default.
-            seen: The tree version that the page shows.
+            expected_version: The tree version that the page shows.
             consent_version: The consent version of a new conversation.
             assignment: The study assignment of a new conversation.
             prompt_id: The page's own id of the prompt (`prompts.page_id`). If it is stored already, the conversation
@@ -228,7 +228,7 @@ class ChatService:
                 assignment=assignment,
                 event_id=event_id,
                 viewed_id=viewed_id,
-                seen=seen,
+                expected_version=expected_version,
             ),
             precheck=lambda: self.first_result(annotator_id, conversation_id, prompt_id),
             new=new,
@@ -256,7 +256,7 @@ class ChatService:
         *,
         model: str | None = None,
         viewed_id: str | None = None,
-        seen: int | None,
+        expected_version: int | None,
     ) -> Conversation:
         """Start an alternative to the last reply. Raises InputError, Conflict."""
         reply_id = new_id()
@@ -267,7 +267,12 @@ class ChatService:
             reply_id,
             chat_model,
             lambda c: decisions.retry(
-                c, chat_model.plan, message_id=message_id, reply_id=reply_id, viewed_id=viewed_id, seen=seen
+                c,
+                chat_model.plan,
+                message_id=message_id,
+                reply_id=reply_id,
+                viewed_id=viewed_id,
+                expected_version=expected_version,
             ),
             fresh=True,
         )
@@ -281,7 +286,7 @@ class ChatService:
         *,
         model: str | None = None,
         viewed_id: str | None = None,
-        seen: int | None,
+        expected_version: int | None,
     ) -> Conversation:
         """Store a new version of a shown message; a prompt gets a new reply.
 
@@ -302,13 +307,13 @@ class ChatService:
                 reply_id=reply_id,
                 altered=sanitized,
                 viewed_id=viewed_id,
-                seen=seen,
+                expected_version=expected_version,
             )
 
         return await self._reply(annotator_id, conversation_id, reply_id, chat_model, decide)
 
     async def undo(
-        self, annotator_id: str, conversation_id: str, *, viewed_id: str | None = None, seen: int | None
+        self, annotator_id: str, conversation_id: str, *, viewed_id: str | None = None, expected_version: int | None
     ) -> tuple[Conversation, str]:
         """Undo the last exchange and return its prompt too; the exchange stays in the tree.
 
@@ -317,7 +322,7 @@ class ChatService:
         texts: list[str] = []
 
         def decide(conversation: Conversation) -> Sequence[Body]:
-            bodies = decisions.undo(conversation, viewed_id=viewed_id, seen=seen)
+            bodies = decisions.undo(conversation, viewed_id=viewed_id, expected_version=expected_version)
             texts[:] = [conversation.messages[bodies[-1].message_id].text]
             return bodies
 
@@ -325,11 +330,13 @@ class ChatService:
         return conversation, texts[0]
 
     async def choose(
-        self, annotator_id: str, conversation_id: str, message_id: str, *, seen: int | None
+        self, annotator_id: str, conversation_id: str, message_id: str, *, expected_version: int | None
     ) -> Conversation:
         """Choose the alternative of the last reply from which the conversation goes on. Raises InputError, Conflict."""
         return await self._commands.execute(
-            annotator_id, conversation_id, lambda c: decisions.choose(c, message_id=message_id, seen=seen)
+            annotator_id,
+            conversation_id,
+            lambda c: decisions.choose(c, message_id=message_id, expected_version=expected_version),
         )
 
     async def clear(self, annotator_id: str, conversation_id: str) -> Conversation:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
-from chatfeedback.domain.feedback.decide import RatingChange, rate, set_aside
+from chatfeedback.domain.feedback.decide import RatingChange, rate, restorable_reasons
 from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import MessageRejected
 from chatfeedback.services.commands import CommandExecutor
@@ -68,7 +68,7 @@ class FeedbackService:
             nonlocal dropped
             if not sanitize(message_id)[1]:  # an id that no database stores has no ratings
                 events = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
-                dropped = set_aside(events)
+                dropped = restorable_reasons(events)
 
         def decide(conversation: Conversation) -> Sequence[Body]:
             if decided_at is not None:
@@ -79,7 +79,7 @@ class FeedbackService:
                 message_id=message_id,
                 annotator_id=annotator_id,
                 reasons=self._reasons,
-                set_aside=dropped,
+                restorable_reasons=dropped,
             )
 
         return await self._commands.execute(annotator_id, conversation_id, decide, precheck=precheck if value else None)

@@ -132,12 +132,14 @@ class _Talk:
     def ask(self) -> None:
         """A prompt; the reply begins."""
         ids = {"message_id": self._id(), "reply_id": self._id()}
-        self._do(decisions.send(self.conversation, self._text(80), self._plan, **ids, seen=None), seconds=90)
+        self._do(
+            decisions.send(self.conversation, self._text(80), self._plan, **ids, expected_version=None), seconds=90
+        )
 
     def turn(self, neighbour: str) -> None:
         """A prompt, its reply, and what people make of it."""
         rng = self.rng
-        again = partial(dict, plan=self._plan, seen=None)
+        again = partial(dict, plan=self._plan, expected_version=None)
         if rng.random() < 0.1:
             self.model = rng.choice(self.crowd.model_names())
         self.ask()
@@ -162,7 +164,7 @@ class _Talk:
             self._end()
             self._vote(self.owner)
         if rng.random() < 0.04:
-            self._do(decisions.undo(self.conversation, seen=None))
+            self._do(decisions.undo(self.conversation, expected_version=None))
 
     def _end(self, weights: Sequence[int] = (93, 3, 1, 1, 2)) -> None:
         """The end of the reply; `weights`: how often it is complete, stopped, left, interrupted and failed."""

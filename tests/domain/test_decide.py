@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatfeedback.domain.feedback.decide import RatingChange, rate, set_aside
+from chatfeedback.domain.feedback.decide import RatingChange, rate, restorable_reasons
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 from chatfeedback.domain.text import sanitize, validate_prompt
 from chatfeedback.errors import Conflict, InputError, MessageRejected, NotFound, NotRateable, ReplyRunning
@@ -334,7 +334,7 @@ def test_rate_brings_back_the_reasons_that_went_with_the_value(
     said: list[MessageRated | RatingCleared] = []
     for name, wanted in clicks:
         change = RatingChange(**{name: wanted})  # type: ignore[arg-type]
-        events = talk.rate(reply, "ada", change, set_aside(said))
+        events = talk.rate(reply, "ada", change, restorable_reasons(said))
         said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     rating = talk.conversation.ratings[reply, "ada"]
     assert (rating.value, rating.reasons) == (value, reasons)
@@ -350,7 +350,7 @@ def test_rate_gives_the_same_for_the_same_value_whatever_was_clicked_between(val
         *map(RatingChange, values),
         RatingChange("like"),
     ):
-        events = talk.rate(reply, "ada", change, set_aside(said))
+        events = talk.rate(reply, "ada", change, restorable_reasons(said))
         said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")
 

@@ -27,9 +27,15 @@ SINCE: dict[str, Callable[[FoldedTalk, str], object]] = {
 }
 
 
-def repeat(conversation: Conversation, event_id: str | None, seen: int | None) -> tuple[Body, ...]:
+def repeat(conversation: Conversation, event_id: str | None, expected_version: int | None) -> tuple[Body, ...]:
     return decide.send(
-        conversation, "Hello", plan, message_id=new_id(), reply_id=new_id(), event_id=event_id, seen=seen
+        conversation,
+        "Hello",
+        plan,
+        message_id=new_id(),
+        reply_id=new_id(),
+        event_id=event_id,
+        expected_version=expected_version,
     )
 
 
@@ -39,22 +45,22 @@ def test_send_changes_nothing_when_its_event_is_there(since: str, earlier: int) 
     talk = FoldedTalk()
     for number in range(earlier):
         talk.ask(f"prompt {number}", "Hi")
-    seen = talk.conversation.tree_version
-    reply = talk.send("Hello", seen)
+    expected_version = talk.conversation.tree_version
+    reply = talk.send("Hello", expected_version)
     prompt = talk.conversation.messages[reply].parent_id
     event_id = talk.conversation.messages[str(prompt)].created_event_id
     SINCE[since](talk, reply)
-    for page in (seen, talk.conversation.tree_version, None):
+    for page in (expected_version, talk.conversation.tree_version, None):
         assert repeat(talk.conversation, event_id, page) == ()
 
 
 def test_send_is_refused_as_ever_when_its_event_is_not_there() -> None:
     talk = FoldedTalk()
-    seen = talk.conversation.tree_version
-    talk.send("Hello", seen)
+    expected_version = talk.conversation.tree_version
+    talk.send("Hello", expected_version)
     for event_id in (None, new_id()):
         with pytest.raises(Conflict):
-            repeat(talk.conversation, event_id, seen)
+            repeat(talk.conversation, event_id, expected_version)
         with pytest.raises(ReplyRunning):
             repeat(talk.conversation, event_id, talk.conversation.tree_version)
 

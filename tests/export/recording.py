@@ -57,7 +57,7 @@ class TimedTalk(StoredTalk):
                 kept,
                 self._plan,
                 altered=altered,
-                seen=None,
+                expected_version=None,
                 consent_version=consent_version,
                 assignment=assignment,
                 **ids,
@@ -76,7 +76,9 @@ class TimedTalk(StoredTalk):
     def again(self, message_id: str, answer: str) -> str:
         """Another reply in the place of this one."""
         reply_id = new_id()
-        self.do(lambda c: decisions.retry(c, self._plan, message_id=message_id, reply_id=reply_id, seen=None))
+        self.do(
+            lambda c: decisions.retry(c, self._plan, message_id=message_id, reply_id=reply_id, expected_version=None)
+        )
         self.finish(reply_id, answer)
         return reply_id
 

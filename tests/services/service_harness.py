@@ -93,7 +93,9 @@ class Room:
     # Doing
 
     async def send(self, text: str = "Hello", to: Conversation | None = None, model: str | None = None) -> Conversation:
-        return await self.service.send(self.ada, to.conversation_id if to else None, text, model=model, seen=None)
+        return await self.service.send(
+            self.ada, to.conversation_id if to else None, text, model=model, expected_version=None
+        )
 
     async def ask(self, text: str = "Hello", to: Conversation | None = None) -> Conversation:
         """Sends a prompt and waits for its reply."""
@@ -102,7 +104,7 @@ class Room:
     async def retry(self, conversation: Conversation, message_id: str | None = None) -> Conversation:
         wanted = message_id or conversation.head_id
         assert wanted is not None
-        return await self.service.retry(self.ada, conversation.conversation_id, wanted, seen=None)
+        return await self.service.retry(self.ada, conversation.conversation_id, wanted, expected_version=None)
 
     async def stop(self, conversation: Conversation) -> Conversation:
         return await self.service.stop(self.ada, conversation.conversation_id)

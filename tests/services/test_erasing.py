@@ -59,8 +59,8 @@ async def test_a_page_that_is_open_on_an_erased_conversation_is_told_so(room: Ro
         room.retry(conversation, reply),
         room.rate(conversation, reply, value="like"),
         room.stop(conversation),
-        room.service.edit(room.ada, conversation.conversation_id, reply, "Else", seen=None),
-        room.service.undo(room.ada, conversation.conversation_id, seen=None),
+        room.service.edit(room.ada, conversation.conversation_id, reply, "Else", expected_version=None),
+        room.service.undo(room.ada, conversation.conversation_id, expected_version=None),
         room.service.clear(room.ada, conversation.conversation_id),
     ):
         with pytest.raises(NotFound, match=GONE):

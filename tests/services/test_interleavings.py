@@ -56,23 +56,23 @@ def answer(_request: Body, number: int) -> str:
 
 
 async def do(room: Room, deed: Deed, conversation: Conversation) -> object:
-    """Does it with a message that is there, as whoever it is, on the newest state or on what was seen before."""
+    """Apply the deed to one of the messages, as the person says, on the newest state or on an older one."""
     service, who, of = room.service, room.people[deed.who], conversation.conversation_id
-    seen = conversation.tree_version if deed.stale else None
+    expected_version = conversation.tree_version if deed.stale else None
     message_id = list(conversation.messages)[deed.pick % len(conversation.messages)]
     tip = conversation.head_id or message_id
     match deed.what:
         case "send":
-            return await service.send(who, of, f"Prompt {deed.pick} \0", seen=seen)
+            return await service.send(who, of, f"Prompt {deed.pick} \0", expected_version=expected_version)
         case "retry":
-            return await service.retry(who, of, tip, seen=seen)
+            return await service.retry(who, of, tip, expected_version=expected_version)
         case "edit":
-            return await service.edit(who, of, message_id, f"Edited {deed.pick}", seen=seen)
+            return await service.edit(who, of, message_id, f"Edited {deed.pick}", expected_version=expected_version)
         case "undo":
-            return await service.undo(who, of, seen=seen)
+            return await service.undo(who, of, expected_version=expected_version)
         case "choose":
             siblings = [message.message_id for message in conversation.alternatives(tip)] or [tip]
-            return await service.choose(who, of, siblings[deed.pick % len(siblings)], seen=seen)
+            return await service.choose(who, of, siblings[deed.pick % len(siblings)], expected_version=expected_version)
         case "clear":
             return await service.clear(who, of)
         case "rate":
@@ -82,12 +82,12 @@ async def do(room: Room, deed: Deed, conversation: Conversation) -> object:
         case "stop":
             return await service.stop(who, of)
         case _:
-            return [seen async for seen in service.watch(of, tip)]
+            return [expected_version async for expected_version in service.watch(of, tip)]
 
 
 async def live(room: Room, moments: list[list[Deed]]) -> list[str]:
     """Lets it all happen in two conversations, of two of the three; returns their ids."""
-    ids = [(await room.service.send(who, None, "Hello", seen=0)).conversation_id for who in room.people[:2]]
+    ids = [(await room.service.send(who, None, "Hello", expected_version=0)).conversation_id for who in room.people[:2]]
     for moment in moments:
         stand = [room.store.conversation(conversation_id) for conversation_id in ids]
         results = await asyncio.gather(*(do(room, deed, stand[deed.where]) for deed in moment), return_exceptions=True)

@@ -19,13 +19,17 @@ UseCase = Callable[[Room, str, str, Conversation], Awaitable[object]]
 
 USE_CASES: dict[str, UseCase] = {
     "open": lambda room, who, of, _: room.service.conversation(who, of),
-    "send": lambda room, who, of, _: room.service.send(who, of, "Hello", seen=None),
-    "send as the first": lambda room, who, of, _: room.service.send(who, of, "Hello", seen=0),
-    "retry": lambda room, who, of, c: room.service.retry(who, of, c.shown()[1].message_id, seen=None),
-    "edit a prompt": lambda room, who, of, c: room.service.edit(who, of, c.shown()[0].message_id, "Hi", seen=None),
-    "edit a reply": lambda room, who, of, c: room.service.edit(who, of, c.shown()[1].message_id, "Hi", seen=None),
-    "undo": lambda room, who, of, _: room.service.undo(who, of, seen=None),
-    "choose": lambda room, who, of, c: room.service.choose(who, of, c.shown()[1].message_id, seen=None),
+    "send": lambda room, who, of, _: room.service.send(who, of, "Hello", expected_version=None),
+    "send as the first": lambda room, who, of, _: room.service.send(who, of, "Hello", expected_version=0),
+    "retry": lambda room, who, of, c: room.service.retry(who, of, c.shown()[1].message_id, expected_version=None),
+    "edit a prompt": lambda room, who, of, c: room.service.edit(
+        who, of, c.shown()[0].message_id, "Hi", expected_version=None
+    ),
+    "edit a reply": lambda room, who, of, c: room.service.edit(
+        who, of, c.shown()[1].message_id, "Hi", expected_version=None
+    ),
+    "undo": lambda room, who, of, _: room.service.undo(who, of, expected_version=None),
+    "choose": lambda room, who, of, c: room.service.choose(who, of, c.shown()[1].message_id, expected_version=None),
     "clear": lambda room, who, of, _: room.service.clear(who, of),
     "rate": lambda room, who, of, c: room.service.feedback.rate(who, of, c.shown()[1].message_id, value="like"),
     "stop": lambda room, who, of, _: room.service.stop(who, of),
@@ -71,7 +75,7 @@ async def test_an_unknown_conversation_is_not_found_in_any_use_case_and_nothing_
 
 async def test_a_message_of_another_conversation_is_not_found(room: Room) -> None:
     mine = await room.ask()
-    theirs = await room.service.send(room.people.bob, None, "Hello", seen=0)
+    theirs = await room.service.send(room.people.bob, None, "Hello", expected_version=0)
     reply_id = (await room.ended(theirs)).head_id
     with pytest.raises(NotFound):
         await room.rate(mine, reply_id, value="like")
@@ -81,7 +85,7 @@ async def test_a_message_of_another_conversation_is_not_found(room: Room) -> Non
 
 
 async def test_three_people_talk_at_the_same_time_and_each_sees_only_their_own(room: Room) -> None:
-    talks = {who: await room.service.send(who, None, f"I am {who}", seen=0) for who in room.people}
+    talks = {who: await room.service.send(who, None, f"I am {who}", expected_version=0) for who in room.people}
     for who, talk in talks.items():
         ended = await room.ended(talk)
         await room.service.feedback.rate(who, talk.conversation_id, ended.head_id, value="dislike")

@@ -148,7 +148,7 @@ async def test_only_replies_with_text_can_be_rated(room: Room, server: ScriptedS
 async def test_replies_that_are_not_shown_and_those_by_humans_can_be_rated(room: Room) -> None:
     first = await room.ask("One")
     second = await room.ended(await room.retry(first))
-    edited = await room.service.edit(room.ada, second.conversation_id, second.head_id, "By hand", seen=None)
+    edited = await room.service.edit(room.ada, second.conversation_id, second.head_id, "By hand", expected_version=None)
     for message_id in (first.head_id, second.head_id, edited.head_id):
         after = await room.rate(edited, message_id, value="like")
     assert len(after.ratings) == 3
@@ -177,7 +177,7 @@ async def test_ratings_outlive_whatever_happens_to_what_is_shown(room: Room) -> 
     first = await room.ask("One")
     rated = await room.rate(first, first.head_id, value="like", reasons={"funny": True}, comment="Ha")
     retried = await room.ended(await room.retry(rated))
-    undone, _ = await room.service.undo(room.ada, retried.conversation_id, seen=None)
+    undone, _ = await room.service.undo(room.ada, retried.conversation_id, expected_version=None)
     again = await room.ask("Two", undone)
     assert again.ratings == rated.ratings
 

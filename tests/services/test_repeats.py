@@ -35,7 +35,7 @@ async def send(
         annotator_id or room.ada,
         to.conversation_id if to else None,
         text,
-        seen=to.tree_version if to else NEW_CONVERSATION,
+        expected_version=to.tree_version if to else NEW_CONVERSATION,
         prompt_id=prompt_id,
     )
 
@@ -166,7 +166,7 @@ async def test_send_stores_a_prompt_that_was_refused_before(room: Room, server: 
     after = await ended(room, writing)
     with pytest.raises(Conflict):
         await room.service.send(
-            room.ada, after.conversation_id, "And?", seen=after.tree_version - 1, prompt_id=prompt_id
+            room.ada, after.conversation_id, "And?", expected_version=after.tree_version - 1, prompt_id=prompt_id
         )
     assert texts(await send(room, prompt_id, after, "And?"))[-2:] == ["And?", ""]
 

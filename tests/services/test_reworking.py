@@ -16,18 +16,20 @@ pytestmark = pytest.mark.sqlite
 
 
 async def undo(room: Room, conversation: Conversation) -> tuple[Conversation, str]:
-    return await room.service.undo(room.ada, conversation.conversation_id, seen=conversation.tree_version)
+    return await room.service.undo(room.ada, conversation.conversation_id, expected_version=conversation.tree_version)
 
 
 async def edit(room: Room, conversation: Conversation, index: int, text: str) -> Conversation:
     message_id = conversation.shown()[index].message_id
     return await room.service.edit(
-        room.ada, conversation.conversation_id, message_id, text, seen=conversation.tree_version
+        room.ada, conversation.conversation_id, message_id, text, expected_version=conversation.tree_version
     )
 
 
 async def choose(room: Room, conversation: Conversation, message_id: str) -> Conversation:
-    return await room.service.choose(room.ada, conversation.conversation_id, message_id, seen=conversation.tree_version)
+    return await room.service.choose(
+        room.ada, conversation.conversation_id, message_id, expected_version=conversation.tree_version
+    )
 
 
 # Retry
@@ -69,9 +71,9 @@ async def test_a_retry_may_ask_another_model_and_the_old_reply_keeps_its_own(
         first = await room.ask()
         of = (room.ada, first.conversation_id, first.head_id)
         with pytest.raises(NotFound, match="not offered here"):
-            await room.service.retry(*of, model="gone", seen=None)
+            await room.service.retry(*of, model="gone", expected_version=None)
         assert await room.now(first) == first
-        second = await room.ended(await room.service.retry(*of, model="other", seen=None))
+        second = await room.ended(await room.service.retry(*of, model="other", expected_version=None))
     assert [request["model"] for request in server.requests] == ["zephyr", "other"]
     replies = second.alternatives(last(second).message_id)
     made = [reply.generation for reply in replies if reply.generation]
@@ -213,7 +215,7 @@ async def test_only_what_is_on_the_screen_can_be_edited(room: Room) -> None:
     first = await room.ask("One")
     after, _ = await undo(room, first)
     with pytest.raises(InputError, match="on the screen"):
-        await room.service.edit(room.ada, first.conversation_id, first.head_id, "Other", seen=None)
+        await room.service.edit(room.ada, first.conversation_id, first.head_id, "Other", expected_version=None)
     assert await room.now(first) == after
 
 
@@ -276,7 +278,7 @@ async def test_a_page_that_is_out_of_date_changes_nothing(room: Room, server: Sc
     old = await room.ask("One")
     await room.ended(await room.retry(old))
     newest = await room.now(old)
-    seen = {"seen": old.tree_version}
+    seen = {"expected_version": old.tree_version}
     of = (room.ada, old.conversation_id)
     for refused in (
         room.service.send(*of, "Two", **seen),
@@ -315,9 +317,9 @@ async def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
     of = (room.ada, conversation.conversation_id)
     for message_id in ("", "no-such-message", "nul\0", "\ud800"):
         for refused in (
-            room.service.retry(*of, message_id, seen=None),
-            room.service.edit(*of, message_id, "Other", seen=None),
-            room.service.choose(*of, message_id, seen=None),
+            room.service.retry(*of, message_id, expected_version=None),
+            room.service.edit(*of, message_id, "Other", expected_version=None),
+            room.service.choose(*of, message_id, expected_version=None),
             room.service.feedback.rate(*of, message_id, value="like"),
         ):
             with pytest.raises(NotFound, match="no such message"):

@@ -185,7 +185,7 @@ async def test_a_prompt_without_anything_to_read_is_refused_and_nothing_is_store
         with pytest.raises(MessageRejected, match="type a message"):
             await room.send(text, conversation)
         with pytest.raises(MessageRejected, match="type a message"):
-            await room.service.edit(room.ada, conversation.conversation_id, prompt_id, text, seen=None)
+            await room.service.edit(room.ada, conversation.conversation_id, prompt_id, text, expected_version=None)
     assert await room.now(conversation) == conversation
     assert len(await room.service.conversations(room.ada, 10)) == len(server.requests) == 1
 
@@ -202,7 +202,9 @@ async def test_what_no_database_keeps_is_replaced_in_a_prompt_and_flagged(room: 
     prompt = conversation.shown()[0]
     assert (prompt.text, prompt.altered) == ("a\ufffdb\ufffdc 😀", True)
     assert told(server.requests[0]) == [prompt.text]
-    edited = await room.service.edit(room.ada, conversation.conversation_id, prompt.message_id, "\udc00!", seen=None)
+    edited = await room.service.edit(
+        room.ada, conversation.conversation_id, prompt.message_id, "\udc00!", expected_version=None
+    )
     assert (edited.shown()[0].text, edited.shown()[0].altered) == ("\ufffd!", True)
     (sent,) = (body for body in room.log(conversation) if isinstance(body, MessageSent))
     assert sent.altered
@@ -232,9 +234,9 @@ async def test_a_page_that_is_out_of_date_gets_a_conflict_and_the_newest_state_g
     first = await room.ask()
     second = await room.ask("From another tab", first)
     with pytest.raises(Conflict, match="another tab"):
-        await room.service.send(room.ada, first.conversation_id, "Too late", seen=first.tree_version)
+        await room.service.send(room.ada, first.conversation_id, "Too late", expected_version=first.tree_version)
     assert await room.now(first) == second
-    await room.service.send(room.ada, first.conversation_id, "In time", seen=second.tree_version)
+    await room.service.send(room.ada, first.conversation_id, "In time", expected_version=second.tree_version)
     assert (await room.now(first)).tree_version > second.tree_version
 
 
@@ -245,7 +247,7 @@ async def test_of_two_prompts_at_the_same_moment_one_is_stored(room: Room, serve
 
     async def send(text: str) -> None:
         try:
-            results.append(await room.service.send(room.ada, first.conversation_id, text, seen=seen))
+            results.append(await room.service.send(room.ada, first.conversation_id, text, expected_version=seen))
         except Conflict as error:
             results.append(error)
 
@@ -261,7 +263,7 @@ async def test_of_two_prompts_at_the_same_moment_one_is_stored(room: Room, serve
 
 async def test_conversations_are_listed_newest_first_and_only_ones_own(room: Room) -> None:
     one, two = await room.ask("One"), await room.ask("Two")
-    three = await room.service.send(room.people.bob, None, "Three", seen=0)
+    three = await room.service.send(room.people.bob, None, "Three", expected_version=0)
     await room.ask("Again", one)
     listed = await room.service.conversations(room.ada, 10)
     assert [line.conversation_id for line in listed] == [one.conversation_id, two.conversation_id]

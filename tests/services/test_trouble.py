@@ -106,12 +106,12 @@ def commands(room: Room, conversation: Conversation) -> dict[str, Callable[[], A
     of = (room.ada, conversation.conversation_id)
     prompt, reply = (message.message_id for message in conversation.shown())
     return {
-        "send": lambda: room.service.send(*of, "Two", seen=None),
-        "send the first": lambda: room.service.send(room.ada, None, "One", seen=0),
-        "retry": lambda: room.service.retry(*of, reply, seen=None),
-        "edit a prompt": lambda: room.service.edit(*of, prompt, "Uno", seen=None),
-        "edit a reply": lambda: room.service.edit(*of, reply, "Better", seen=None),
-        "undo": lambda: room.service.undo(*of, seen=None),
+        "send": lambda: room.service.send(*of, "Two", expected_version=None),
+        "send the first": lambda: room.service.send(room.ada, None, "One", expected_version=0),
+        "retry": lambda: room.service.retry(*of, reply, expected_version=None),
+        "edit a prompt": lambda: room.service.edit(*of, prompt, "Uno", expected_version=None),
+        "edit a reply": lambda: room.service.edit(*of, reply, "Better", expected_version=None),
+        "undo": lambda: room.service.undo(*of, expected_version=None),
         "clear": lambda: room.service.clear(*of),
         "rate": lambda: room.service.feedback.rate(
             *of, reply, value="like", reasons={"accurate": True}, comment="Nice"

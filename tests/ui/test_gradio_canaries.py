@@ -25,6 +25,18 @@ from server.route_paths import routes
 INTERNALS = "chatfeedback/ui/gradio_internals.py"
 ROOT = Path(__file__).parents[2]
 
+NAMES_OF_ELEMENTS = [
+    "message-row",
+    "message-content",
+    "edit-textarea",
+    "bubble-wrap",
+    "submit-button",
+    "stop-button",
+    "toggle-button",
+    "status-tracker",
+]
+"""Class names and test ids in assets/transport.js."""
+
 
 def parameters(function: Any) -> set[str]:
     return set(inspect.signature(function).parameters)
@@ -54,13 +66,13 @@ def parameters(function: Any) -> set[str]:
         pytest.param(
             SessionState._update_config,
             {"key"},
-            "adapt _Undescribed, which leaves out the description of components",
+            "adapt _StateWithoutConfig, which leaves out the config of components",
             id="update_config",
         ),
         pytest.param(
             SessionState._update_value_in_config,
             {"key", "value"},
-            "adapt _Undescribed, which leaves out the description of values",
+            "adapt _StateWithoutConfig, which leaves out the config of values",
             id="update_value_in_config",
         ),
         pytest.param(
@@ -85,7 +97,7 @@ async def test_gradio_keeps_functions_in_a_table_by_index() -> None:
 
 async def test_gradio_sends_the_data_of_an_event_as_it_came() -> None:
     event = gr.EventData(None, {"index": 1})
-    assert event._data == {"index": 1}, f"adapt _check in {INTERNALS}, which checks the data of an event"
+    assert event._data == {"index": 1}, f"adapt _check_call in {INTERNALS}, which checks the data of an event"
 
 
 def test_gradio_serves_katex() -> None:
@@ -123,6 +135,21 @@ async def test_gradio_answers_the_addresses_that_the_transport_knows() -> None:
         assert any(known.endswith(path) for known in paths), (
             f"Gradio {gr.__version__} has no address {path}; adapt assets/transport.js and the policy of the server."
         )
+
+
+@pytest.mark.parametrize("name", NAMES_OF_ELEMENTS)
+def test_gradio_has_the_elements_that_the_transport_finds(name: str) -> None:
+    scripts = (path.read_text("utf-8") for path in gradio_internals.FRONTEND.glob("*.js"))
+    assert any(name in script for script in scripts), (
+        f"Gradio {gr.__version__} has no element {name}; adapt `gradio` in assets/transport.js."
+    )
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in ASSETS.glob("*.js") if path.name != "transport.js"))
+def test_only_the_transport_knows_the_elements_of_gradio(script: str) -> None:
+    text = (ASSETS / script).read_text("utf-8")
+    found = [name for name in (*NAMES_OF_ELEMENTS, "data-testid", "aria-label=", "textarea") if name in text]
+    assert found == [], f"find these elements by `chatfeedback.gradio` of assets/transport.js: {found}"
 
 
 def test_pyproject_bounds_gradio_to_the_minor_version_tested_here() -> None:

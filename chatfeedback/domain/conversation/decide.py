@@ -1,9 +1,9 @@
 """Decisions on a conversation: each function returns the bodies of new events, or refuses by raising.
 
 Decisions are pure, and return `()` if nothing changes. Whatever alters what is shown (send, retry, undo, edit, choose)
-expects the `tree_version` that the annotator saw (`seen`; None: the current one). It raises Conflict for an outdated
-page. Ratings and the end of a reply name a message instead, and Clear changes nothing that is shown: they never
-conflict.
+expects the `tree_version` that the annotator saw (`expected_version`; None: the current one). It raises Conflict for an
+outdated page. Ratings and the end of a reply name a message instead, and Clear changes nothing that is shown: they
+never conflict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chatfeedback.domain.conversation.events import (
 )
 from chatfeedback.domain.conversation.state import Conversation, Message
 from chatfeedback.domain.events import Body
-from chatfeedback.domain.types import Role
+from chatfeedback.domain.types import MessageRole
 from chatfeedback.errors import Conflict, InputError, NotFound, ReplyRunning
 
 CHANGED_ELSEWHERE = "This conversation was changed in another tab; here is its newest state."
@@ -38,7 +38,7 @@ class ThreadMessage(NamedTuple):
     """A message as the model gets it."""
 
     message_id: str
-    role: Role
+    role: MessageRole
     text: str
 
 
@@ -71,7 +71,7 @@ def send(
     assignment: Assignment = UNASSIGNED,
     event_id: str | None = None,
     viewed_id: str | None = None,
-    seen: int | None,
+    expected_version: int | None,
 ) -> tuple[Body, ...]:
     """Return a prompt after what is on view and the start of its reply; also the start of a new conversation.
 
@@ -87,7 +87,7 @@ def send(
         event_id: Id of the prompt's event, if derived. Idempotent: if that event exists, nothing changes.
         viewed_id: Alternative of the last reply that the annotator views, if not the stored one; going on from it
             chooses it.
-        seen: Tree version that the annotator saw; not checked if the event exists.
+        expected_version: Tree version that the annotator saw; not checked if the event exists.
 
     Raises:
         InputError: `viewed_id` is not an alternative of the last reply.
@@ -95,7 +95,7 @@ def send(
     """
     if event_id is not None and conversation.has_event(event_id):
         return ()
-    _expect(conversation, seen)
+    _expect(conversation, expected_version)
     on_view, chosen = _on_view(conversation, viewed_id)
     sent = MessageSent(message_id=message_id, parent_id=on_view.head_id, text=text, altered=altered)
     start: tuple[Body, ...] = () if conversation.version else (_started(consent_version, assignment),)
@@ -110,13 +110,13 @@ def retry(
     message_id: str,
     reply_id: str,
     viewed_id: str | None = None,
-    seen: int | None,
+    expected_version: int | None,
 ) -> tuple[Body, ...]:
     """Return the start of another reply beside `message_id`, which must be the last message on view.
 
     An alternative that is retried is not chosen: it was not good enough.
     """
-    _expect(conversation, seen)
+    _expect(conversation, expected_version)
     reply = message_of(conversation, message_id)
     on_view, chosen = _on_view(conversation, viewed_id)
     if message_id != on_view.head_id or reply.role != "assistant" or reply.parent_id is None:
@@ -130,10 +130,10 @@ def retry(
 
 
 def undo(
-    conversation: Conversation, *, viewed_id: str | None = None, seen: int | None
+    conversation: Conversation, *, viewed_id: str | None = None, expected_version: int | None
 ) -> tuple[*tuple[AlternativeChosen, ...], TurnUndone]:
     """Return the removal of the last prompt on view and what followed it; it chooses no alternative."""
-    _expect(conversation, seen)
+    _expect(conversation, expected_version)
     on_view, chosen = _on_view(conversation, viewed_id)
     shown = on_view.shown()
     prompt = next((message for message in reversed(shown) if message.role == "user"), None)
@@ -153,13 +153,13 @@ def edit(
     reply_id: str,
     altered: bool = False,
     viewed_id: str | None = None,
-    seen: int | None,
+    expected_version: int | None,
 ) -> tuple[Body, ...]:
     """Return a human's version of a message on view; an edited prompt gets a new reply.
 
     Editing an alternative, or what follows it, chooses it.
     """
-    _expect(conversation, seen)
+    _expect(conversation, expected_version)
     old = message_of(conversation, message_id)
     on_view, chosen = _on_view(conversation, viewed_id)
     if all(message is not old for message in on_view.shown()):
@@ -190,9 +190,11 @@ def check_has_text(conversation: Conversation, message_id: str) -> None:
         raise InputError("This reply has no text that could be edited; press Retry for another one.")
 
 
-def choose(conversation: Conversation, *, message_id: str, seen: int | None) -> tuple[()] | tuple[AlternativeChosen]:
+def choose(
+    conversation: Conversation, *, message_id: str, expected_version: int | None
+) -> tuple[()] | tuple[AlternativeChosen]:
     """Return the choice of another alternative of the last reply to go on from; viewing one writes nothing."""
-    _expect(conversation, seen)
+    _expect(conversation, expected_version)
     head = conversation.messages.get(conversation.head_id or "")
     chosen = message_of(conversation, message_id)
     if head is None or head.role != "assistant" or chosen not in conversation.alternatives(head.message_id):
@@ -219,8 +221,8 @@ def finish(conversation: Conversation, finished: ReplyFinished) -> tuple[Body, .
     return (finished,) if reply.status == "writing" or came_back else ()
 
 
-def _expect(conversation: Conversation, seen: int | None) -> None:
-    if seen is not None and conversation.tree_version != seen:
+def _expect(conversation: Conversation, expected_version: int | None) -> None:
+    if expected_version is not None and conversation.tree_version != expected_version:
         raise Conflict(CHANGED_ELSEWHERE)
     if conversation.writing_id is not None:
         raise ReplyRunning
@@ -241,7 +243,7 @@ def _on_view(
     """Return the conversation with its head where the annotator looks, and the event that would move it there."""
     if viewed_id is None or viewed_id == conversation.head_id:
         return conversation, ()
-    chosen = choose(conversation, message_id=viewed_id, seen=None)
+    chosen = choose(conversation, message_id=viewed_id, expected_version=None)
     return replace(conversation, head_id=conversation.tip(viewed_id)), chosen
 
 

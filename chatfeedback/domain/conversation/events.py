@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chatfeedback.domain.types import FinalStatus, Role
+from chatfeedback.domain.types import FinalStatus, MessageRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class MessageEdited:
     message_id: str
     replaces_id: str
     parent_id: str | None
-    role: Role
+    role: MessageRole
     text: str
     altered: bool = False
     model: str | None = None

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from chatfeedback.domain.conversation.events import UNASSIGNED, UNKNOWN, Assignment, Generation, Provenance
 from chatfeedback.domain.feedback.events import RatingValue
-from chatfeedback.domain.types import Role, Status
+from chatfeedback.domain.types import MessageRole, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Message:
     message_id: str
     version: int
     """Version of the conversation that added the message: orders messages."""
-    role: Role
+    role: MessageRole
     author_id: str | None
     """Annotator who wrote it; None: the model did."""
     parent_id: str | None

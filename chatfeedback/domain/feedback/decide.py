@@ -32,7 +32,7 @@ def rate(
     message_id: str,
     annotator_id: str,
     reasons: Mapping[str, str],
-    set_aside: Collection[str] = (),
+    restorable_reasons: Collection[str] = (),
 ) -> tuple[Body, ...]:
     """Return the events that set the rating, whatever it was; `()` if nothing changes.
 
@@ -42,7 +42,7 @@ def rate(
         message_id: The reply.
         annotator_id: The annotator who rates.
         reasons: The configured codes and their polarity.
-        set_aside: Reasons to restore with a value that they go with, as returned by `set_aside`.
+        restorable_reasons: Reasons to restore with a value that they go with, as returned by `restorable_reasons`.
 
     Raises:
         NotRateable: The message is not a reply with text.
@@ -55,7 +55,7 @@ def rate(
         raise NotRateable("This reply has no text that could be rated; press Retry for another one.")
     before = conversation.ratings.get((message_id, annotator_id))
     value = _value(change.value, before)
-    codes = _codes(change.reasons, before, value, reasons, set_aside)
+    codes = _codes(change.reasons, before, value, reasons, restorable_reasons)
     comment = (before.comment if before else None) if change.comment is None else (change.comment or None)
     old = (before.value, before.reasons, before.comment) if before else (None, (), None)
     if value is None and old[0] is not None and not codes and comment == old[2]:
@@ -85,7 +85,7 @@ def rate(
     )
 
 
-def set_aside(ratings: Iterable[MessageRated | RatingCleared]) -> frozenset[str]:
+def restorable_reasons(ratings: Iterable[MessageRated | RatingCleared]) -> frozenset[str]:
     """Return the reasons that were removed by a change of the value, not by hand.
 
     A like with reasons that is changed to a dislike by mistake, and back, gets its reasons back.
@@ -117,7 +117,7 @@ def _codes(
     before: Rating | None,
     value: RatingValue | None,
     polarity: Mapping[str, str],
-    set_aside: Collection[str],
+    restorable_reasons: Collection[str],
 ) -> tuple[str, ...]:
     """Return the reason codes, without those of the opposite polarity. Codes retired from the settings may stay.
 
@@ -126,8 +126,8 @@ def _codes(
     codes = set(before.reasons) if before else set()
     known = codes | polarity.keys()
     if value != (before.value if before else None):
-        codes = codes.union(set_aside) if value is not None else set()
-    if unknown := sorted(changes.keys() - known.union(set_aside)):
+        codes = codes.union(restorable_reasons) if value is not None else set()
+    if unknown := sorted(changes.keys() - known.union(restorable_reasons)):
         raise NotOffered(f"{unknown[0]!r} is not one of the reasons offered here.")
     codes.update(code for code, is_chosen in changes.items() if is_chosen)
     codes.difference_update(code for code, is_chosen in changes.items() if not is_chosen)

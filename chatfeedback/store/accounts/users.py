@@ -36,7 +36,7 @@ class User(NamedTuple):
     disabled_at: datetime | None
 
 
-class Listed(NamedTuple):
+class UserSummary(NamedTuple):
     """A user with a summary of their sessions, for administrators."""
 
     user: User
@@ -73,7 +73,7 @@ def find_by_identity(engine: Engine, issuer: str, subject: str) -> User | None:
         return _one(connection, query.where(identities.c.issuer == issuer, identities.c.subject == subject))
 
 
-def list_all(engine: Engine) -> list[Listed]:
+def list_all(engine: Engine) -> list[UserSummary]:
     """Return all users, sorted by name."""
     open_sessions = (
         select(
@@ -92,7 +92,7 @@ def list_all(engine: Engine) -> list[Listed]:
         for row in connection.execute(select(identities).order_by(identities.c.issuer)):
             issuers.setdefault(row.annotator_id, []).append(row.issuer)
         return [
-            Listed(
+            UserSummary(
                 _user(row),
                 row.open_sessions or 0,
                 from_micros(row.last_seen_at) if row.last_seen_at is not None else None,

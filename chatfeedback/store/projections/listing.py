@@ -23,7 +23,7 @@ _LATEST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ConversationSummary:
     """Entry of the list."""
 
     conversation_id: str
@@ -31,7 +31,10 @@ class Listed:
     updated_at: datetime
 
 
-def latest(tx: Transaction, annotator_id: str, limit: int, offset: int = 0) -> list[Listed]:
+def latest(tx: Transaction, annotator_id: str, limit: int, offset: int = 0) -> list[ConversationSummary]:
     """Return at most `limit` conversations of an annotator, most recently updated first, after the first `offset`."""
     rows = tx.all(_LATEST, {"of_annotator": annotator_id, "max_rows": limit, "skipped_rows": offset})
-    return [Listed(conversation_id, title, from_micros(updated_at)) for conversation_id, title, updated_at in rows]
+    return [
+        ConversationSummary(conversation_id, title, from_micros(updated_at))
+        for conversation_id, title, updated_at in rows
+    ]

@@ -32,8 +32,8 @@ from chatfeedback.ui.analytics.feedback_table import badge, feedback_table
 from chatfeedback.ui.analytics.filter_inputs import parse_filters, restrict_to_role
 from chatfeedback.ui.analytics.layout import ALL_ANNOTATORS, ALL_MODELS, Components, DashboardView, lay_out_analytics
 from chatfeedback.ui.chat import rendering
-from chatfeedback.ui.chat.drawings import Drawings
 from chatfeedback.ui.chat.rendering import ViewState
+from chatfeedback.ui.chat.rendering_cache import RenderingCache
 from chatfeedback.ui.event_defaults import EVENT_DEFAULTS
 from chatfeedback.ui.shapes import FLAG, STATE, TAB_SELECTED_OR_NO_EVENT, TEXT, RowSelected, Shape
 
@@ -151,7 +151,7 @@ class AnalyticsHandlers:
                     person, conversation, message_id, annotator_id, len(bubbles_before)
                 ),
                 self._components.chatbot: rendering.stored_texts(bubbles),
-                self._components.messages: rendering.rendered_texts(bubbles, Drawings()),
+                self._components.messages: rendering.rendered_texts(bubbles, RenderingCache()),
             }
 
         return self._respond(request, render)

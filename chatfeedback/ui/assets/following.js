@@ -3,12 +3,12 @@
 // carry the new version. There is no polling while a reply streams, a message is edited, or feedback is in flight.
 (() => {
   const EVERY = 3000, LONGEST = 60_000; // milliseconds; each failure doubles the pause (backoff)
-  const BUSY = "#chatbot textarea.edit-textarea, #prompt .stop-button, #prompt [data-testid='stop-button']";
   let now = ""; // rendered conversation and version, separated by a blank
   let pause = EVERY;
   let timer = 0;
   let asking = false;
-  const isBusy = () => chatfeedback.unsaved.isBusy() || document.querySelector(BUSY) !== null;
+  const { editBox, promptButton } = chatfeedback.gradio;
+  const isBusy = () => Boolean(chatfeedback.unsaved.isBusy() || editBox() || promptButton("stop"));
 
   const look = async () => {
     const [conversation] = now.split(" ");

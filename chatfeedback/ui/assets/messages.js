@@ -1,6 +1,7 @@
 // Renders the messages. The server sends the HTML of each, block by block (ui/chat/markdown.py). Gradio's chatbot holds
 // the stored texts for Copy and Edit; its own rendering of them is hidden (chat.css).
 (() => {
+  const { bubbleOf, contentOf, rows } = chatfeedback.gradio;
   const drawn = new Map(); // rendered messages, by selector of the chatbot
   const blocksOf = new WeakMap(); // HTML blocks of each message element
 
@@ -38,7 +39,7 @@
 
   const drawMessage = (row, { id, blocks, sentence }) => {
     row.dataset.message = id;
-    const content = row.querySelector(".message-content");
+    const content = contentOf(row);
     if (!content) return; // the message is being edited
     let message = content.querySelector(":scope > .cf-message");
     if (!message) {
@@ -50,8 +51,8 @@
   };
 
   const drawAll = (chatbot) => {
-    const rows = document.querySelectorAll(`${chatbot} .message-row`);
-    (drawn.get(chatbot) ?? []).forEach((one, index) => rows[index] && drawMessage(rows[index], one));
+    const shown = rows(chatbot);
+    (drawn.get(chatbot) ?? []).forEach((one, index) => shown[index] && drawMessage(shown[index], one));
   };
 
   const draw = (chatbot, messages) => {
@@ -74,7 +75,8 @@
   const DOUBLE_CLICK = 250; // milliseconds
   let waiting = 0;
   document.addEventListener("click", (event) => {
-    const bubble = event.target.closest?.(".cf-message")?.closest("[data-testid]");
+    const message = event.target.closest?.(".cf-message");
+    const bubble = message && bubbleOf(message);
     if (!bubble || !event.detail || event.target.closest(".cf-copy, a")) return;
     clearTimeout(waiting);
     const selects = event.detail > 1 || !getSelection().isCollapsed;
@@ -95,10 +97,9 @@
   let clicked = "";
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("#chatbot")) return;
-    const rows = [...document.querySelectorAll("#chatbot .message-row")];
     // The buttons of a message follow its row.
     const isBefore = (row) => row.compareDocumentPosition(event.target) & Node.DOCUMENT_POSITION_FOLLOWING;
-    clicked = rows.findLast(isBefore)?.dataset.message ?? "";
+    clicked = rows().findLast(isBefore)?.dataset.message ?? "";
   }, true);
 
   Object.assign(window.chatfeedback, { messages: { clicked: () => clicked, draw } });

@@ -1,8 +1,9 @@
 // Page behaviour that Gradio lacks: drafts, keyboard use and screen readers.
 (() => {
+  const { gradio } = chatfeedback;
   // Draft: text that is typed and not sent. It survives a reload, and typing while a prompt is in flight stays. It is
   // stored with the id of its person: another person who signs in at this browser does not get it.
-  const box = () => document.querySelector("#prompt textarea");
+  const box = gradio.promptBox;
   const put = (into, text) => {
     const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
     set.call(into, text);
@@ -65,26 +66,26 @@
     history.replaceState(null, "", url);
   });
 
-  const names = { "submit-button": "Send", "stop-button": "Stop" };
+  const names = { submit: "Send", stop: "Stop" };
 
   // The prompt that Undo puts back is a new prompt when it is sent again, even with the same text.
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.('#chatbot button[aria-label="Undo"]')) prompt.text = null;
+    if (gradio.isUndo(event.target)) prompt.text = null;
   }, true);
 
   // On a phone the list of conversations covers the page: close it after a choice.
   document.addEventListener("click", (event) => {
     const chosen = event.target.closest?.("#new-conversation, #conversations button[data-conversation]");
-    if (chosen && window.innerWidth < 1024) document.querySelector("#sidebar.open .toggle-button")?.click();
+    if (chosen && window.innerWidth < 1024) gradio.sidebarButton()?.click();
   });
 
   // Scroll to the buttons of a message that is opened for editing.
   let editing = null;
   const showEditing = () => {
-    const now = document.querySelector("#chatbot textarea.edit-textarea");
+    const now = gradio.editBox();
     if (now && now !== editing) {
       now.dataset.opened = now.value; // an unchanged text is no edit (unsaved.js)
-      document.querySelector('#chatbot button[aria-label="Cancel"]')?.scrollIntoView({ block: "nearest" });
+      gradio.cancelButton()?.scrollIntoView({ block: "nearest" });
     }
     editing = now;
   };
@@ -96,11 +97,11 @@
     showEditing();
     chatfeedback.scroll.watch();
     for (const [id, name] of Object.entries(names)) {
-      document.querySelector(`#prompt [data-testid="${id}"], #prompt .${id}`)?.setAttribute("aria-label", name);
+      gradio.promptButton(id)?.setAttribute("aria-label", name);
     }
     // Replies are in the tab order; Enter or Space opens the feedback panel, like a click.
-    for (const reply of document.querySelectorAll('#chatbot [data-testid="bot"]:not([tabindex])')) {
-      reply.tabIndex = 0;
+    for (const reply of gradio.replies()) {
+      if (!reply.hasAttribute("tabindex")) reply.tabIndex = 0;
     }
     const open = new URL(window.location.href).searchParams.get("conversation");
     for (const button of document.querySelectorAll("#conversations button[data-conversation]")) {
@@ -116,20 +117,20 @@
   };
 
   document.addEventListener("keydown", (event) => {
-    if ((event.key === "Enter" || event.key === " ") && event.target.matches?.('#chatbot [data-testid="bot"]')) {
+    if ((event.key === "Enter" || event.key === " ") && gradio.isReply(event.target)) {
       event.preventDefault();
       event.target.click();
     }
     if (event.key !== "Escape") return;
-    if (event.target.matches?.("textarea.edit-textarea")) {
-      document.querySelector('#chatbot button[aria-label="Cancel"]')?.click();
+    if (event.target === gradio.editBox()) {
+      gradio.cancelButton()?.click();
     } else if (event.target.closest?.("#feedback-panel, #chatbot")) {
       document.querySelector("#feedback-close")?.click();
     }
   });
   document.addEventListener("keydown", (event) => {
     // Gradio lets Enter toggle a reason too, but then reports the opposite.
-    if (event.key === "Enter" && event.target.matches?.("#feedback-reasons input")) {
+    if (event.key === "Enter" && gradio.isReason(event.target)) {
       event.preventDefault();
       event.stopPropagation();
       event.target.click();
@@ -143,7 +144,7 @@
       draft.keep(box().value); // Gradio reports it later, and not at all after an error
     }
     // After Gradio has taken over the new text.
-    if (!event.target.matches?.("#feedback-comment textarea")) return;
+    if (event.target !== gradio.commentBox()) return;
     if (chatfeedback.unsaved.type()) setTimeout(() => chatfeedback.bridge.send("comment_typed"));
   });
 
@@ -151,7 +152,7 @@
   // intercepts every click. The store has everything that the page shows, so reload the page.
   let recovering = false;
   const recover = async () => {
-    if (recovering || !document.querySelector('[data-testid="status-tracker"] .error')) return;
+    if (recovering || !gradio.hasError()) return;
     const last = Number(sessionStorage.getItem("chatfeedback:recovered"));
     if (Date.now() - last < 30_000) return; // the last reload did not help
     recovering = true;

@@ -2,8 +2,7 @@
 // further up. This script follows the end only if the person is there, has just sent a prompt or opened a conversation.
 (() => {
   const NEAR = 60; // pixels
-  const box = () => document.querySelector("#chatbot .bubble-wrap");
-  const rows = () => [...document.querySelectorAll("#chatbot .message-row")];
+  const { rows, scrollBox: box } = chatfeedback.gradio;
   let following = true;
   let last = 0; // previous scroll position
   let earlier = null; // number of messages and position before earlier messages were requested

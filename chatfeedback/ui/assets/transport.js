@@ -1,4 +1,4 @@
-// Transport: the only wrapper of `window.fetch`, and the only script that depends on Gradio's protocol.
+// Transport: the only wrapper of `window.fetch`, and the only script that depends on Gradio's protocol and elements.
 //
 // Requests pass through four layers (middleware), in a fixed order: unsaved feedback (unsaved.js), the event stream
 // (below), the session (session.js), the outage of the database (outage.js). A layer is a function of a resource, its
@@ -54,7 +54,29 @@
     const component = window.gradio_config?.components.find(({ id }) => id === trigger);
     return { source: event?.message ?? component?.props.elem_id, data, event };
   };
-  window.chatfeedback = { transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
+  // Elements of Gradio's components: the only selectors of its class names, test ids and labels.
+  const one = (selector) => document.querySelector(selector);
+  const isIn = (element, selector) => Boolean(element?.closest?.(selector));
+  const gradio = {
+    promptBox: () => one("#prompt textarea"),
+    promptButton: (name) => one(`#prompt [data-testid="${name}-button"], #prompt .${name}-button`),
+    rows: (chatbot = "#chatbot") => [...document.querySelectorAll(`${chatbot} .message-row`)],
+    rowOf: (element) => element?.closest(".message-row"),
+    contentOf: (row) => row.querySelector(".message-content"),
+    bubbleOf: (element) => element.closest("[data-testid]"),
+    replies: () => document.querySelectorAll('#chatbot [data-testid="bot"]'),
+    isReply: (element) => Boolean(element.matches?.('#chatbot [data-testid="bot"]')),
+    scrollBox: () => one("#chatbot .bubble-wrap"),
+    isUndo: (element) => isIn(element, '#chatbot button[aria-label="Undo"]'),
+    editBox: () => one("#chatbot textarea.edit-textarea"),
+    cancelButton: () => one('#chatbot button[aria-label="Cancel"]'),
+    commentBox: () => one("#feedback-comment textarea"),
+    panelTarget: () => one("#feedback-about :is(textarea, input)")?.value,
+    isReason: (element) => Boolean(element.matches?.("#feedback-reasons input")),
+    sidebarButton: () => one("#sidebar.open .toggle-button"),
+    hasError: () => one('[data-testid="status-tracker"] .error') !== null,
+  };
+  window.chatfeedback = { gradio, transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
 
   const wake = () => chatfeedback.bridge.send("wake");
   const MAX_END_MS = 5000; // milliseconds that the server may take to end a stream after `close_stream`

@@ -8,6 +8,7 @@
   const KEY = "chatfeedback:unsaved";
   const REASON = "reason "; // prefix of the part for each code
   const { isCall, readCall, use } = chatfeedback.transport;
+  const { commentBox, editBox, panelTarget: panel, rowOf, rows } = chatfeedback.gradio;
   const LOST = 500; // from this HTTP status on, a call may be retried
   const NOT_YET = "Not saved yet: the server cannot be reached. This is kept here, and saved as soon as it can.";
   const MAX_PAUSE_MS = 30_000;
@@ -15,7 +16,7 @@
   const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that intercepts every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
   const open = () => new URL(window.location.href).searchParams.get("conversation");
-  const messageAt = (index) => document.querySelectorAll("#chatbot .message-row")[index]?.dataset.message;
+  const messageAt = (index) => rows()[index]?.dataset.message;
 
   // Each note is one part of the rating of one message. Notes from before a reload wait for `resume`.
   let notes = JSON.parse(sessionStorage.getItem(KEY) ?? "[]").map((note) => ({ at: Date.now(), ...note, waits: true }));
@@ -58,14 +59,13 @@
   };
   const hear = ({ dataset, textContent, role }) => {
     said.set(dataset.about, [role, textContent, "refused" in dataset]);
-    const box = document.querySelector("#feedback-comment textarea");
+    const box = commentBox();
     if (dataset.comment === undefined || dataset.about !== panel() || isBeingTyped() || box.value === dataset.comment) return;
     isPainting = true; // not typed by the person
     chatfeedback.draft.put(box, dataset.comment);
     isPainting = false;
   };
   let isPainting = false;
-  const panel = () => document.querySelector("#feedback-about :is(textarea, input)")?.value;
   const panelIsOpen = () => document.querySelector("#feedback-panel")?.checkVisibility();
   const tellAboutOthers = () => {
     const shown = document.querySelector("#cf-unsaved");
@@ -175,13 +175,12 @@
   // its place may be another one by then.
   const leave = (call) => {
     const { event: told } = readCall(call);
-    const box = document.querySelector("#chatbot textarea.edit-textarea");
+    const box = editBox();
     const isChanged = box?.value !== box?.dataset.opened;
     const text = told?.previous_value === undefined ? isChanged && box.value : told.value;
-    const index = told?.previous_value === undefined ? rowOf(box) : told.index;
+    const index = told?.previous_value === undefined ? rows().indexOf(rowOf(box)) : told.index;
     if (text && text.trim() && open()) note({ about: `${open()} ${messageAt(index) ?? ""}`, parts: { edit: text } });
   };
-  const rowOf = (box) => [...document.querySelectorAll("#chatbot .message-row")].indexOf(box?.closest(".message-row"));
 
   const wantedOf = (parts) => {
     const all = { age: Math.max(...parts.map(({ at }) => Date.now() - at)) / 1000 };
@@ -196,7 +195,7 @@
     const who = person();
     if (!who) return;
     drop((one) => one.person !== who);
-    if (!chatfeedback.bridge.isOpen() || !document.querySelector("#chatbot .message-row[data-message]")) return;
+    if (!chatfeedback.bridge.isOpen() || !rows().some((row) => row.dataset.message)) return;
     const due = notes.filter((one) => one.waits && (one.lost || one.about.startsWith(`${open()} `)));
     for (const one of due) one.waits = false;
     for (const about of new Set(due.map((one) => one.about))) {

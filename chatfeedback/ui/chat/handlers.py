@@ -155,7 +155,7 @@ class ChatHandlers:
                     view.conversation_id,
                     text,
                     model=model,
-                    seen=NEW_CONVERSATION if is_new else view.tree_version,
+                    expected_version=NEW_CONVERSATION if is_new else view.tree_version,
                     consent_version=consent_version,
                     assignment=self._assignments.from_query(request.query_params) if is_new else UNASSIGNED,
                     prompt_id=valid_id,
@@ -195,7 +195,7 @@ class ChatHandlers:
                 last,
                 model=model,
                 viewed_id=view.viewed_id,
-                seen=view.tree_version,
+                expected_version=view.tree_version,
             )
 
         async for update in self._run(operation, view, request, notice_for=rendering.retry_notice):
@@ -213,7 +213,7 @@ class ChatHandlers:
                 str(data.value),
                 model=model,
                 viewed_id=view.viewed_id,
-                seen=view.tree_version,
+                expected_version=view.tree_version,
             )
 
         async for update in self._run(operation, view, request, typed=str(data.value)):
@@ -227,7 +227,10 @@ class ChatHandlers:
         async def operation(annotator_id: str, view: ViewState) -> Conversation:
             nonlocal undone
             conversation, undone = await self._service.undo(
-                annotator_id, _require_conversation_id(view), viewed_id=view.viewed_id, seen=view.tree_version
+                annotator_id,
+                _require_conversation_id(view),
+                viewed_id=view.viewed_id,
+                expected_version=view.tree_version,
             )
             return conversation
 
@@ -286,7 +289,7 @@ class ChatHandlers:
         async def operation(annotator_id: str, view: ViewState) -> Conversation:
             viewed_id = view.viewed_id or view.message_id(len(view.ids) - 1)
             return await self._service.choose(
-                annotator_id, _require_conversation_id(view), viewed_id, seen=view.tree_version
+                annotator_id, _require_conversation_id(view), viewed_id, expected_version=view.tree_version
             )
 
         async for update in self._run(operation, view, request):

@@ -16,7 +16,7 @@ from chatfeedback.domain.conversation.state import Conversation, Message
 from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import NotOffered
 from chatfeedback.ui.chat import markdown
-from chatfeedback.ui.chat.drawings import Drawings
+from chatfeedback.ui.chat.rendering_cache import RenderingCache
 
 _URL = re.compile(r"https?://[^\s;,”]+")
 _AT_URL = re.compile(rf" at {_URL.pattern}")
@@ -134,19 +134,19 @@ def stored_texts(bubbles: Sequence[Bubble]) -> list[dict[str, Any]]:
     return [{"role": bubble.message.role, "content": [{"type": "text", "text": bubble.text}]} for bubble in bubbles]
 
 
-def rendered_texts(bubbles: Sequence[Bubble], drawings: Drawings) -> list[dict[str, Any]]:
+def rendered_texts(bubbles: Sequence[Bubble], cache: RenderingCache) -> list[dict[str, Any]]:
     """Return the visible HTML of each bubble.
 
     Keys: `id` of the message, its `blocks` of HTML, and `sentence`, true for a placeholder.
     """
-    return [{"id": bubble.message.message_id, **_render_text(bubble, drawings)} for bubble in bubbles]
+    return [{"id": bubble.message.message_id, **_render_text(bubble, cache)} for bubble in bubbles]
 
 
-def _render_text(bubble: Bubble, drawings: Drawings) -> dict[str, Any]:
+def _render_text(bubble: Bubble, cache: RenderingCache) -> dict[str, Any]:
     if not bubble.has_text:
         return {"blocks": [f"<p>{escape(bubble.text)}</p>"], "sentence": True}
     is_growing = bubble.message.status == "writing"
-    return {"blocks": drawings.blocks(bubble.message.message_id, bubble.text, growing=is_growing)}
+    return {"blocks": cache.blocks(bubble.message.message_id, bubble.text, growing=is_growing)}
 
 
 def without_urls(sentence: str) -> str:

@@ -20,9 +20,9 @@ from chatfeedback.domain.types import new_id
 from chatfeedback.errors import ChatFeedbackError
 from chatfeedback.services.chat import ChatService
 from chatfeedback.ui.chat import rendering
-from chatfeedback.ui.chat.drawings import Drawings
 from chatfeedback.ui.chat.live_conversation import LiveConversation
 from chatfeedback.ui.chat.rendering import ViewState
+from chatfeedback.ui.chat.rendering_cache import RenderingCache
 from chatfeedback.ui.chat.tab_state import RenderTurn, TabState, until_cancelled
 
 Update = dict[Any, Any]
@@ -79,7 +79,7 @@ class ChatView:
     def __init__(self, service: ChatService, components: Components) -> None:
         self._service = service
         self._components = components
-        self._drawings = Drawings()
+        self._rendering_cache = RenderingCache()
 
     def chatbot_update(
         self, tab: TabState, annotator_id: str, conversation: Conversation, view: ViewState, text: str
@@ -91,7 +91,7 @@ class ChatView:
                 value=rendering.stored_texts(bubbles),  # type: ignore[arg-type]
                 feedback_value=rendering.feedback_values(conversation, view, annotator_id, tab.pending_votes),
             ),
-            self._components.messages: rendering.rendered_texts(bubbles, self._drawings),
+            self._components.messages: rendering.rendered_texts(bubbles, self._rendering_cache),
         }
 
     def render(

@@ -58,7 +58,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people
     command = Command(
         new_id(),
         people.ada,
-        lambda c: decide.send(c, "Hello", plan, message_id="m" + new_id(), reply_id=new_id(), seen=0),
+        lambda c: decide.send(c, "Hello", plan, message_id="m" + new_id(), reply_id=new_id(), expected_version=0),
     )
     appended = store.execute(command).result()
     assert list(appended.events) == store.events_of(command.conversation_id)
@@ -150,7 +150,7 @@ def prompted(store: EventStore, talk: StoredTalk) -> Future[Appended]:
         Command(
             talk.conversation_id,
             talk.actor,
-            lambda c: decide.send(c, "And then?", plan, message_id=new_id(), reply_id=new_id(), seen=seen),
+            lambda c: decide.send(c, "And then?", plan, message_id=new_id(), reply_id=new_id(), expected_version=seen),
         )
     )
 

@@ -66,7 +66,7 @@ def hers(store: EventStore, people: People) -> StoredTalk:
     def strangely(thread: list[decide.ThreadMessage]) -> decide.Generation:
         return replace(plan(thread), system_prompt="system prompt for her")
 
-    talk.do(lambda c: decide.send(c, "first prompt of hers", strangely, seen=None, **ids))
+    talk.do(lambda c: decide.send(c, "first prompt of hers", strangely, expected_version=None, **ids))
     talk.finish(ids["reply_id"], "reply to her")
     talk.rate(ids["reply_id"], people.ada, RatingChange("like", {"funny": True}, "comment by her"))
     talk.rate(ids["reply_id"], people.ada, RatingChange(comment="better comment by her"))

@@ -193,7 +193,7 @@ def test_work_that_was_cancelled_in_time_is_never_done(engine: Engine, writer: W
 def test_a_cancelled_command_is_not_remembered_by_the_store(talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     with held(talk.store.writer):
-        command = Command(talk.conversation_id, talk.actor, lambda c: decide.undo(c, seen=None))
+        command = Command(talk.conversation_id, talk.actor, lambda c: decide.undo(c, expected_version=None))
         assert talk.store.execute(command).cancel()
     assert talk.shown() == ["Hello", "Hi"]
 

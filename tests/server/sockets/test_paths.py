@@ -16,21 +16,6 @@ from users import Somebody
 NO = range(400, 500)
 
 
-@pytest.fixture
-def application(lived_in: tuple[Application, dict[str, Somebody]]) -> Application:
-    return lived_in[0]
-
-
-@pytest.fixture
-def people(lived_in: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
-    return lived_in[1]
-
-
-@pytest.fixture(autouse=True)
-def _no_fault(no_fault: None) -> None:
-    """The server must not write about any of these."""
-
-
 CLOSED = ("/gradio_api/info", "/gradio_api/upload", "/config", "/gradio_api/queue/status", "/admin", "/docs")
 
 

@@ -15,7 +15,7 @@ MAX_CHARACTERS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawing:
+class _Rendering:
     text: str
     growing: bool
     blocks: tuple[str, ...]
@@ -25,13 +25,13 @@ class _Drawing:
     """Number of characters of the text in these blocks."""
 
 
-class Drawings:
+class RenderingCache:
     """LRU cache of the HTML of messages, by message id. Not thread-safe: only for the thread of the event loop."""
 
     def __init__(self, limit: int = MAX_CHARACTERS) -> None:
         self._limit = limit
         self._characters = 0
-        self._by_id: OrderedDict[str, _Drawing] = OrderedDict()
+        self._by_id: OrderedDict[str, _Rendering] = OrderedDict()
 
     def blocks(self, message_id: str, text: str, *, growing: bool = False) -> list[str]:
         """Return the HTML of a message, one string for each block.
@@ -41,22 +41,24 @@ class Drawings:
         """
         cached = self._by_id.get(message_id)
         if cached is None or cached.text != text or cached.growing != growing:
-            drawing = _render_growing(cached, text) if growing else _Drawing(text, False, markdown.to_html(text), 0, 0)
-            self._store(message_id, drawing)
+            rendering = (
+                _render_growing(cached, text) if growing else _Rendering(text, False, markdown.to_html(text), 0, 0)
+            )
+            self._store(message_id, rendering)
         self._by_id.move_to_end(message_id)
         return list(self._by_id[message_id].blocks)
 
-    def _store(self, message_id: str, drawing: _Drawing) -> None:
+    def _store(self, message_id: str, rendering: _Rendering) -> None:
         if (replaced := self._by_id.pop(message_id, None)) is not None:
             self._characters -= len(replaced.text)
-        self._by_id[message_id] = drawing
-        self._characters += len(drawing.text)
+        self._by_id[message_id] = rendering
+        self._characters += len(rendering.text)
         while self._characters > self._limit and len(self._by_id) > 1:
             _id, oldest = self._by_id.popitem(last=False)
             self._characters -= len(oldest.text)
 
 
-def _render_growing(cached: _Drawing | None, text: str) -> _Drawing:
+def _render_growing(cached: _Rendering | None, text: str) -> _Rendering:
     """Render a growing text; reuse the finished blocks of its earlier rendering."""
     finished: tuple[str, ...] = ()
     begin = 0
@@ -66,4 +68,4 @@ def _render_growing(cached: _Drawing | None, text: str) -> _Drawing:
         finished += markdown.to_html(text[begin : begin + start])
         begin += start
     blocks = finished + markdown.to_html(text[begin:], growing=True)
-    return _Drawing(text, True, blocks, len(finished), begin)
+    return _Rendering(text, True, blocks, len(finished), begin)

@@ -14,21 +14,6 @@ from server.http_client import request, sent
 from users import Somebody, house
 
 
-@pytest.fixture
-def application(lived_in: tuple[Application, dict[str, Somebody]]) -> Application:
-    return lived_in[0]
-
-
-@pytest.fixture
-def people(lived_in: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
-    return lived_in[1]
-
-
-@pytest.fixture(autouse=True)
-def _no_fault(no_fault: None) -> None:
-    """The server must not write about any of these."""
-
-
 @pytest.fixture(scope="module")
 def open_house(new_sqlite: Callable[[], str]) -> Iterator[Application]:
     """Without sign-in, on this machine."""

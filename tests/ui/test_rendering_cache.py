@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.ui.chat import markdown
-from chatfeedback.ui.chat.drawings import Drawings
+from chatfeedback.ui.chat.rendering_cache import RenderingCache
 from ui.test_markdown import TEXTS, Reader, words
 
 LONG = "A paragraph with **bold** text and a [link](https://example.org/).\n\n" * 150
@@ -15,17 +15,17 @@ LONG = "A paragraph with **bold** text and a [link](https://example.org/).\n\n" 
 
 @given(st.lists(TEXTS, max_size=6))
 def test_blocks_show_every_word_at_every_moment_and_the_whole_in_the_end(pieces: list[str]) -> None:
-    drawings, text = Drawings(), ""
+    cache, text = RenderingCache(), ""
     for piece in pieces:
         text += piece
-        seen = Reader("".join(drawings.blocks("a reply", text, growing=True)))
+        seen = Reader("".join(cache.blocks("a reply", text, growing=True)))
         whole = Reader("".join(markdown.to_html(text)))
         assert words(whole.text) - words(seen.text) <= {"http", "x", "y"}  # link definitions take effect late
-    assert drawings.blocks("a reply", text) == list(markdown.to_html(text))
+    assert cache.blocks("a reply", text) == list(markdown.to_html(text))
 
 
 def test_blocks_of_a_growing_reply_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawings, drawn = Drawings(), []
+    cache, drawn = RenderingCache(), []
     to_html = markdown.to_html
 
     def noted(text: str, *, growing: bool = False) -> tuple[str, ...]:
@@ -35,30 +35,30 @@ def test_blocks_of_a_growing_reply_are_drawn_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(markdown, "to_html", noted)
     before: list[str] = []
     for end in range(100, len(LONG), 100):
-        blocks = drawings.blocks("a reply", LONG[:end], growing=True)
+        blocks = cache.blocks("a reply", LONG[:end], growing=True)
         assert blocks[: max(len(before) - 1, 0)] == before[:-1]
         before = blocks
     assert sum(drawn) < 5 * len(LONG)
 
 
 def test_blocks_of_a_growing_list_are_its_items() -> None:
-    assert len(Drawings().blocks("a reply", "- one\n- two\n- three", growing=True)) == 2
-    assert len(Drawings().blocks("a reply", "- one\n- two\n- three")) == 1
+    assert len(RenderingCache().blocks("a reply", "- one\n- two\n- three", growing=True)) == 2
+    assert len(RenderingCache().blocks("a reply", "- one\n- two\n- three")) == 1
 
 
 def test_blocks_of_another_text_are_drawn_anew() -> None:
-    drawings = Drawings()
-    drawings.blocks("a reply", "one\n\ntwo\n\nthree", growing=True)
-    assert "four" in "".join(drawings.blocks("a reply", "four\n\nfive", growing=True))
-    assert drawings.blocks("a reply", "six") == ['<p dir="ltr">six</p>\n']
+    cache = RenderingCache()
+    cache.blocks("a reply", "one\n\ntwo\n\nthree", growing=True)
+    assert "four" in "".join(cache.blocks("a reply", "four\n\nfive", growing=True))
+    assert cache.blocks("a reply", "six") == ['<p dir="ltr">six</p>\n']
 
 
 def test_drawings_forget_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawings = Drawings(limit=10)
+    cache = RenderingCache(limit=10)
     for name in "abc":
-        drawings.blocks(name, "12345")
+        cache.blocks(name, "12345")
     drawn = []
     monkeypatch.setattr(markdown, "to_html", lambda text: drawn.append(text) or (text,))
     for name in "bca":
-        drawings.blocks(name, "12345")
+        cache.blocks(name, "12345")
     assert len(drawn) == 1

@@ -11,22 +11,6 @@ from chatfeedback.server.authorization.request_body import RequestRejected, limi
 from server.http_client import MOST, PASSWORD, Visitor, request, sent
 from users import Somebody
 
-
-@pytest.fixture
-def application(lived_in: tuple[Application, dict[str, Somebody]]) -> Application:
-    return lived_in[0]
-
-
-@pytest.fixture
-def people(lived_in: tuple[Application, dict[str, Somebody]]) -> dict[str, Somebody]:
-    return lived_in[1]
-
-
-@pytest.fixture(autouse=True)
-def _no_fault(no_fault: None) -> None:
-    """The server must not write about any of these."""
-
-
 FORM = "Content-Type: application/x-www-form-urlencoded"
 
 
