@@ -104,6 +104,12 @@ class Site:
         return Page(self, conversation_id)
 
 
+def told_to_scripts(painted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the server has told the scripts of the page; {} if nothing yet."""
+    value = painted.get("bridge")
+    return orjson.loads(value) if isinstance(value, str) and value else {}
+
+
 def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], HandlerSpec]:
     """Every function that a click or a key can call, by `elem_id` and event; `("", "load")` is the page's own first."""
     names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}

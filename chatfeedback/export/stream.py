@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 """Callback with the number of rows written and their total number."""
 
 _PROGRESS_ROWS = 1000
-_CHUNK = 1 << 18
+_CHUNK_BYTES = 1 << 18
 
 
 def stream(
@@ -30,8 +30,8 @@ def stream(
 ) -> Generator[bytes, None, None]:
     """Yield an export in chunks of about 256 KiB.
 
-    All chunks are of one snapshot, that of the first chunk, and the same snapshot gives the same bytes. The connection
-    is held from the first chunk to the last one or `close()`.
+    The first chunk takes the snapshot that all chunks read; the same snapshot always gives the same bytes. The
+    connection is held until the last chunk or `close()`.
 
     Args:
         engine: Engine of the database.
@@ -70,7 +70,7 @@ def chunked(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         chunk.append(line)
         size += len(line)
-        if size >= _CHUNK:
+        if size >= _CHUNK_BYTES:
             yield b"".join(chunk)
             chunk.clear()
             size = 0

@@ -49,6 +49,7 @@ class RunningReply:
     thread: Sequence[ThreadMessage]
     model: ChatModel
     fresh: bool
+    """Bypass caches of whole replies."""
     parts: list[str] = field(default_factory=list)
     finish: Finish | None = None
     sent_ids: tuple[str, ...] | None = None
@@ -60,7 +61,7 @@ class RunningReply:
     requested_end: asyncio.Future[FinalStatus] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """Final status, done as soon as it is known."""
+    """Final status, set by the first `request_end`: end of the stream, Stop, shutdown or a lost lease."""
     retry_notice: str | None = None
     """Sentence for watchers, from the first failed attempt until the model begins to answer."""
     store_error: ChatFeedbackError | None = None
@@ -73,7 +74,7 @@ class RunningReply:
     conversation: Conversation | None = None
     """State of the conversation once the end is stored.
 
-    None after that: this process shut down before the store was back, or the conversation was `erased`.
+    If it is None when `finished` is done, this process shut down first, or the conversation was `erased`.
     """
     erased: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -50,11 +50,16 @@ class FeedbackService:
             conversation_id: The conversation.
             message_id: The rated message.
             value: The rating; "" clears it, None leaves it.
-            reasons: True or False for each reason to choose or drop; the others stay.
+            reasons: By code, True to select or False to deselect; the other reasons stay.
             comment: The comment; "" clears it, None leaves it.
-            decided_at: Callback with the version of the conversation before the rating, called in any thread.
+            decided_at: Callback with the version of the conversation before the rating; called in a writer thread,
+                once for each attempt to commit.
 
-        Raises NotRateable, InputError.
+        Raises:
+            InputError: The comment is too long, the reply cannot be rated, or the value or a reason is not offered.
+            NotFound: There is no such conversation or message.
+            NotAllowed: The conversation belongs to another annotator.
+            StoreError: The database cannot be read or written.
         """
         sanitized = False
         if comment is not None:

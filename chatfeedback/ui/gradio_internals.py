@@ -1,6 +1,6 @@
 """Gradio internals: all code that depends on undocumented parts of Gradio.
 
-tests/ui/test_gradio_internals.py has a canary test for each: it says what changed in Gradio and what to repair here.
+tests/ui/test_gradio_canaries.py has a canary test for each: it says what changed in Gradio and what to repair here.
 pyproject.toml bounds Gradio to the versions for which these tests passed. The internals that scripts of the page depend
 on are in assets/transport.js.
 """
@@ -35,7 +35,7 @@ class SparseUpdateBlocks(gr.Blocks):
     """`gr.Blocks` that processes only the outputs that an update contains; handlers return updates by component.
 
     Gradio validates every output of a function for each update and generates its config twice, with the JSON schema.
-    The handlers of the Chat tab have sixteen outputs, and most updates of a reply change one: this was half of all work
+    The handlers of the Chat tab have 17 outputs, and most updates of a reply change one: this was half of all work
     of a server under load (docs/performance.md). Here Gradio gets only the outputs that an update contains, and a
     repeated update is processed once. No config is generated: it serves deep links, which these pages do not have. The
     browser receives the same as from `gr.Blocks`.

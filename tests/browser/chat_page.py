@@ -105,7 +105,7 @@ class ChatPage:
         return self.page.locator("#chatbot .message-buttons-left").nth(reply)
 
     def press(self, name: str, reply: int = -1) -> None:
-        """Return a button under a reply: Like, Liked, Dislike, Disliked, Retry, Undo."""
+        """Click a button under a reply: Like, Liked, Dislike, Disliked, Retry or Undo."""
         self.buttons(reply).get_by_role("button", name=name, exact=True).click()
 
     def vote(self, reply: int, value: str) -> None:

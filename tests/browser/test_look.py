@@ -138,6 +138,21 @@ def to(page: Page, selector: str, key: str) -> None:
     raise AssertionError(f"{key} does not lead to {selector}")
 
 
+def test_undo_and_escape_work_in_a_browser_of_another_language(watched: Watched, application: Application) -> None:
+    page = watched.context(locale="de-DE").new_page()
+    chat = ChatPage(page, application.address).open(application.store_talk("one"))
+    chat.press("Rückgängig", 0)
+    expect(chat.prompt).to_have_value("one")
+    chat.prompt.press("Enter")
+    chat.shows("one", "You said: one")
+    chat.idle()
+    assert len(application.conversation(chat.conversation_id).messages) == 4  # a new prompt, not a repeat
+    chat.buttons(0).get_by_role("button", name="Bearbeiten").click()
+    box = page.locator("#chatbot textarea.edit-textarea")
+    box.press("Escape")
+    expect(box).to_have_count(0)
+
+
 def test_a_keyboard_is_enough(chat: ChatPage, application: Application, model: ScriptedServer) -> None:
     page, keyboard = chat.page, chat.page.keyboard
     expect(chat.prompt).to_be_focused()

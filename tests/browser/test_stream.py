@@ -183,6 +183,7 @@ def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat.shows("one", "You said: one", "Count", "one")
     expect(chat.stop_button).to_be_visible()
     expect(chat.send_button).not_to_be_visible()
+    expect(chat.prompt).to_have_value("")
     script.release()
     chat.idle()
     chat.shows("one", "You said: one", "Count", "one two")

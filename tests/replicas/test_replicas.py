@@ -22,7 +22,7 @@ from chatfeedback.auth import passwords
 from chatfeedback.store.accounts import users
 from chatfeedback.store.database import migrate
 from chatfeedback.store.maintenance import check
-from gradio_pages import EventMessage, Gone, Page, Site
+from gradio_pages import EventMessage, Gone, Page, Site, told_to_scripts
 from openai_server import Script, ScriptedServer
 from replicas.fleet import PATIENCE, Fleet, Person, Replica, eventually
 
@@ -106,7 +106,7 @@ async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedSer
     page = site.page()
     await page.done("", "load")
     one = await page.done("prompt", "submit", ["one", None, None, ""])
-    conversation_id = str(one.painted["bridge"]["address"])
+    conversation_id = told_to_scripts(one.painted)["address"]
     await page.done("chatbot", "like", [None, None, ""], {"index": 1, "value": ["You said: one"], "liked": True})
     script = model.reply(STORY, hold_after=3)
     telling = asyncio.create_task(page.done("prompt", "submit", ["Tell me a story", None, None, ""]))
@@ -155,7 +155,7 @@ async def goes_on_with_a_page_that_was_idle(page: Page) -> None:
 async def idle_page(site: Site) -> Page:
     """A conversation that is drawn on a page, whose address names it."""
     told = await site.page().done("prompt", "submit", ["Hello", None, None, ""])
-    page = site.page(str(told.painted["bridge"]["address"]))
+    page = site.page(told_to_scripts(told.painted)["address"])
     await page.done("", "load")
     return page
 

@@ -22,7 +22,7 @@ from chatfeedback.store.database.engine import open_engine
 from chatfeedback.store.opening import open_event_store
 from clusters import Cluster
 from forked_server import ForkedServer, ShutdownLimits, forked_server
-from gradio_pages import EventMessage, Page, Site
+from gradio_pages import EventMessage, Page, Site, told_to_scripts
 from openai_server import ScriptedServer
 from serving import Served, served
 
@@ -86,8 +86,7 @@ async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Tal
         async def follow() -> EventMessage:
             conversation_id = ""
             async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
-                if "address" in one.painted.get("bridge", {}):
-                    conversation_id = one.painted["bridge"]["address"]
+                conversation_id = told_to_scripts(one.painted).get("address", conversation_id)
                 if text in str(one.painted.get("chatbot")) and not seen.done():
                     seen.set_result(conversation_id)
                 last = one

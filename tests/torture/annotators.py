@@ -1,7 +1,7 @@
-"""Annotators: each has a page of the running application open and does one thing after another, at random.
+"""Annotators: simulated users of the running application, each with one open page, who act at random.
 
-What is done, and in which order, follows from the seed; what it meets there does not, for it takes place beside
-others, and in a server that is killed. Every text is typed once in a run.
+The seed fixes the random numbers of each annotator, but not their actions: these also depend on the page, which other
+annotators and killed servers change. Every text is typed once in a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENDINGS = ("", "\n  and a second line, indented", " – “naïve”, 日本語 
 
 
 class Gate:
-    """Lets annotators act, or keeps them waiting."""
+    """Gate that lets annotators act, or makes them wait."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()

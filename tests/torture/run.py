@@ -20,7 +20,7 @@ from chatfeedback.store.accounts.sessions import Sessions
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database import migrate
 from clusters import Cluster
-from gradio_pages import HandlerSpec, Site
+from gradio_pages import HandlerSpec, Site, told_to_scripts
 from torture import server
 from torture.annotators import COOKIE, Annotator, Gate
 from torture.checks import Checks
@@ -166,7 +166,7 @@ class Run:
                         break
             shown = {one["content"][0]["text"] for one in painted["chatbot"]["value"]}
             missing = [message.text for message in stored.shown() if message.text and message.text not in shown]
-            if page.status_code != 200 or painted["bridge"]["address"] != conversation_id or missing:
+            if page.status_code != 200 or told_to_scripts(painted)["address"] != conversation_id or missing:
                 problems.append(f"The page of conversation {conversation_id} does not show {missing}: {painted}")
         return problems
 

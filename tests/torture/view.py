@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gradio_pages import told_to_scripts
+
 THUMBS = {"Like": "like", "Dislike": "dislike", None: ""}
 
 
@@ -90,7 +92,7 @@ class View:
         for name, attribute in {"notice": "notice", "feedback-saved": "saved"}.items():
             if isinstance(painted.get(name), str):
                 setattr(self, attribute, painted[name])
-        self.address = (painted.get("bridge") or {}).get("address", self.address)
+        self.address = told_to_scripts(painted).get("address", self.address)
         chatbot = painted.get("chatbot") or {}
         if "value" in chatbot:
             self.bubbles = [Bubble(one["role"], one["content"][0]["text"]) for one in chatbot["value"]]

@@ -34,6 +34,7 @@ NAMES_OF_ELEMENTS = [
     "stop-button",
     "toggle-button",
     "status-tracker",
+    "message-buttons",
 ]
 """Class names and test ids in assets/transport.js."""
 

@@ -53,7 +53,7 @@ def test_blocks_of_another_text_are_drawn_anew() -> None:
     assert cache.blocks("a reply", "six") == ['<p dir="ltr">six</p>\n']
 
 
-def test_drawings_forget_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendering_cache_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = RenderingCache(limit=10)
     for name in "abc":
         cache.blocks(name, "12345")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 from chatfeedback.ui.chat.tab_state import TabState, TabStates, until_cancelled
@@ -55,3 +56,11 @@ def test_the_page_of_one_annotator_is_out_of_reach_for_another_with_the_same_ses
     pages = TabStates()
     assert pages.get_or_create("alice", "session") is pages.get_or_create("alice", "session")
     assert pages.get_or_create("alice", "session") is not pages.get_or_create("bob", "session")
+
+
+def test_tell_keeps_the_newest_of_each_field_and_counts() -> None:
+    tab = TabState()
+    first, second = json.loads(tab.tell(address="a", version="a 1")), json.loads(tab.tell(version="a 2"))
+    assert first == {"page": first["page"], "number": 1, "address": "a", "version": "a 1"}
+    assert second == {"page": first["page"], "number": 2, "address": "a", "version": "a 2"}
+    assert json.loads(TabState().tell())["page"] != first["page"]

@@ -1,9 +1,9 @@
 """Access middleware: the one place that admits or refuses a request.
 
-All requests pass it, also those to Gradio's own routes. It checks in this order: host and origin, size, user, the rule
-for the path (`policy.py`), and the permission that the rule requires. For calls of Gradio's queue it also checks the
-function and the page. The browser chooses the name of its page (`session_hash`); the name belongs to the user who
-sends it first, and other users cannot use it.
+All requests pass through it, including those to Gradio's own routes. It checks host and origin, size, and the rule for
+the path (`policy.py`). Unless the rule is public, it then checks user, consent and permission. For calls of Gradio's
+queue it also checks the function and the page. The browser chooses the name of its page (`session_hash`); the name
+belongs to the user who sends it first, and other users cannot use it.
 
 A refusal is a status and one sentence. The audit log records the refusals of known users, without the request content.
 """

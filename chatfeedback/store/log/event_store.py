@@ -4,9 +4,9 @@ An append decides and stores in one transaction. It loads the current state of t
 decision. Then it stores the returned events and their projections, or nothing. So two writers cannot both act on the
 same state.
 
-Appends are idempotent: event ids are generated before the first attempt. An append that is retried after its commit
-(because the answer was lost) finds its own events and returns them. It looks for them once it holds the lock of the
-conversation: until then the server may still be executing the first commit.
+Appends are idempotent, because event ids are generated before the first attempt. If the answer of a commit is lost, the
+retry finds the events by these ids and returns them. It looks only after it has locked the conversation, because the
+database server may still be executing the first commit.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Result of an append: the stored events (empty if nothing changed) and the conversation after them."""
+    """Result of an append: the stored events (empty if nothing changed) and the current conversation."""
 
     events: tuple[Event, ...]
     conversation: Conversation
@@ -129,9 +129,10 @@ class EventStore:
     # Writing
 
     def execute(self, command: Command) -> Future[Appended]:
-        """Decide and append. The future raises what the decision raised, or a StoreError.
+        """Decide and append. Raises StoreUnavailable if the store is closed.
 
-        It raises NotFound, without calling the decision, if the conversation has been erased.
+        The future raises the error of the decision, or a StoreError. If the conversation has been erased, it raises
+        NotFound without calling the decision.
         """
         tried = False
 
@@ -162,7 +163,10 @@ class EventStore:
         return self._submit(work)
 
     def submit(self, work: Work[T]) -> Future[T]:
-        """Queue other work, such as on a lease. The future raises what the work raised, or a StoreError."""
+        """Queue other work, such as on a lease. Raises StoreUnavailable if the store is closed.
+
+        The future raises the error of the work, or a StoreError.
+        """
         with self._pending_lock:
             self._pending += 1
         try:
@@ -176,16 +180,18 @@ class EventStore:
     def append(self, new: Sequence[Event], expected_version: int) -> Future[Appended]:
         """Append events unchanged, all of one conversation.
 
-        Idempotent: events already stored with the same content return the first result.
+        Idempotent: events that are stored with the same content are returned with the current conversation.
 
         Args:
             new: The events, in the order of their versions.
             expected_version: Version of the conversation before them.
 
+        Returns:
+            A future. It raises EventIdReused if an event id is stored with other content, VersionTaken if the
+            conversation is not at `expected_version`, NotFound if it has been erased, or another StoreError.
+
         Raises:
-            EventIdReused: An event id is stored with other content.
-            VersionTaken: The conversation is not at `expected_version`.
-            NotFound: The conversation has been erased.
+            StoreUnavailable: The store is closed.
         """
         conversation_id = new[0].conversation_id
 

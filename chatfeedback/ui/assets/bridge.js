@@ -5,15 +5,20 @@
   let told = {}; // the newest value
   let trigger = null; // sends an event of the component
   let opened = () => {};
-  const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
   // Responses may overtake each other: an older value of the same page changes nothing.
   const isOld = (value) => value.page === told.page && value.number <= told.number;
-  const receive = (value) => {
-    if (!value?.page || isOld(value)) return;
+  const receive = (text) => {
+    const value = JSON.parse(text || "{}");
+    if (!value.page || isOld(value)) return;
     const before = told;
     told = value;
     for (const [field, listener] of listeners) {
-      if (field in value && !isSame(value[field], before[field])) listener(value[field]);
+      if (value[field] === undefined || value[field] === before[field]) continue;
+      try {
+        listener(value[field]);
+      } catch (error) {
+        reportError(error); // the other fields are told all the same
+      }
     }
   };
   const open = (sender) => {

@@ -46,16 +46,17 @@
       chatfeedback.scroll.follow();
       return sending;
     },
-    // Remove the stored prompt from the box, but no text that was typed or corrected since. The store replaces
-    // characters that no database accepts.
-    sent: (stored) => {
-      if (box()?.value.toWellFormed().replaceAll("\0", "\ufffd") === stored) type("");
+    // The prompt that Undo puts back is a new prompt when it is sent again, even with the same text.
+    undo: () => { prompt.text = null; },
+    // Remove the stored prompt from the box, but no text that was typed or corrected since.
+    sent: (id) => {
+      if (id === prompt.id && box()?.value === prompt.text) type("");
     },
   };
   // Sequence number of comments: on a busy machine, calls may overtake each other.
   let typed = 0;
   Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
-  chatfeedback.bridge.on("accepted", ({ text }) => draft.sent(text));
+  chatfeedback.bridge.on("accepted", draft.sent);
 
   // Keep the conversation id in the URL, so that a reload, a link and a reconnect restore the conversation.
   chatfeedback.bridge.on("address", (conversation) => {
@@ -67,11 +68,6 @@
   });
 
   const names = { submit: "Send", stop: "Stop" };
-
-  // The prompt that Undo puts back is a new prompt when it is sent again, even with the same text.
-  document.addEventListener("click", (event) => {
-    if (gradio.isUndo(event.target)) prompt.text = null;
-  }, true);
 
   // On a phone the list of conversations covers the page: close it after a choice.
   document.addEventListener("click", (event) => {

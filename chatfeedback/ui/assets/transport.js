@@ -48,15 +48,19 @@
   const isCall = (resource) => isOwn(resource) && JOIN.test(url(resource).pathname);
   const isWork = (resource) => isOwn(resource) && WORK.test(url(resource).pathname);
   const isHeartbeat = (resource) => isOwn(resource) && HEARTBEAT.test(url(resource).pathname);
-  // Parse a call: the `elem_id` of its trigger component or the message of the bridge, its inputs and its event data.
+  // Parse a call: the `elem_id` of its trigger component or the message of the bridge, the name of its event, its inputs
+  // and its event data.
   const readCall = (options) => {
-    const { trigger_id: trigger, data, event_data: event } = JSON.parse(options?.body || "{}");
+    const { fn_index: index, trigger_id: trigger, data, event_data: event } = JSON.parse(options?.body || "{}");
     const component = window.gradio_config?.components.find(({ id }) => id === trigger);
-    return { source: event?.message ?? component?.props.elem_id, data, event };
+    const handler = window.gradio_config?.dependencies.find(({ id }) => id === index);
+    const [, name] = handler?.targets.find(([id]) => id === trigger) ?? [];
+    return { source: event?.message ?? component?.props.elem_id, name, data, event };
   };
-  // Elements of Gradio's components: the only selectors of its class names, test ids and labels.
+  // Elements of Gradio's components: the only selectors of its class names and test ids. Never by label: Gradio
+  // translates its labels into the language of the browser.
   const one = (selector) => document.querySelector(selector);
-  const isIn = (element, selector) => Boolean(element?.closest?.(selector));
+  const isAfter = (element) => (other) => element.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING;
   const gradio = {
     promptBox: () => one("#prompt textarea"),
     promptButton: (name) => one(`#prompt [data-testid="${name}-button"], #prompt .${name}-button`),
@@ -67,9 +71,13 @@
     replies: () => document.querySelectorAll('#chatbot [data-testid="bot"]'),
     isReply: (element) => Boolean(element.matches?.('#chatbot [data-testid="bot"]')),
     scrollBox: () => one("#chatbot .bubble-wrap"),
-    isUndo: (element) => isIn(element, '#chatbot button[aria-label="Undo"]'),
     editBox: () => one("#chatbot textarea.edit-textarea"),
-    cancelButton: () => one('#chatbot button[aria-label="Cancel"]'),
+    // The buttons of a message follow it; while it is edited they are Submit and Cancel.
+    cancelButton: () => {
+      const box = gradio.editBox();
+      const buttons = [...document.querySelectorAll("#chatbot .message-buttons")].find((row) => box && isAfter(box)(row));
+      return buttons?.querySelector("button:last-of-type");
+    },
     commentBox: () => one("#feedback-comment textarea"),
     panelTarget: () => one("#feedback-about :is(textarea, input)")?.value,
     isReason: (element) => Boolean(element.matches?.("#feedback-reasons input")),
@@ -184,8 +192,10 @@
 
   // Record the event before the page gets the response, because the page may then open a stream.
   const join = async (resource, options, next) => {
-    const isClick = readCall(options).event?.liked !== undefined;
+    const { name, event: clickEvent } = readCall(options);
+    const isClick = clickEvent?.liked !== undefined;
     const click = isClick ? ++clicks : 0;
+    if (name === "undo") chatfeedback.draft.undo();
     const answer = await next(resource, options);
     const { event_id: event } = await answer.clone().json().catch(() => ({}));
     if (event && isClick) clicked.set(event, click);

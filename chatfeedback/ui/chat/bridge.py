@@ -30,7 +30,7 @@ watch("value", () => chatfeedback.bridge.receive(props.value));
 
 def build_bridge() -> gr.HTML:
     """Return the component; its value is data and never becomes HTML, as it has no template."""
-    return gr.HTML({}, html_template="", visible="hidden", elem_id="bridge", js_on_load=_ON_LOAD_JS)
+    return gr.HTML("", html_template="", visible="hidden", elem_id="bridge", js_on_load=_ON_LOAD_JS)
 
 
 def on_message(bridge: gr.HTML, message: str) -> Callable[..., Any]:

@@ -67,7 +67,7 @@ class ChatHandlers:
 
     @staticmethod
     def resolve_view(view: ViewState, request: gr.Request) -> ViewState:
-        """Return the view of the page; after a restart of the server, only with the conversation in its URL."""
+        """Return the view; if it has no conversation, as after a server restart, use the one in the page's URL."""
         return view.with_default_conversation(request.query_params.get("conversation"))
 
     @staticmethod
@@ -93,7 +93,7 @@ class ChatHandlers:
     async def load(self, request: gr.Request) -> Updates:
         """Render the conversation in the URL; nothing for a person who may not chat.
 
-        A fast person can send a prompt before this call: then the prompt stays.
+        If they have acted on the page before this call, keep what is rendered and update only the list.
         """
         if not current_person(request).may(Permission.CHAT):
             yield {self._components.notice: gr.skip()}
@@ -106,20 +106,19 @@ class ChatHandlers:
         conversation_id = request.query_params.get("conversation")
         async with tab.render_turn() as turn:
             if not conversation_id:
+                list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
                 new_update = self._chat_view.render_new(tab, self._limit)
                 with self._collect_refusal() as refusal:
                     self._assignments.from_query(request.query_params)
                     refusal.clear()
-                yield {**new_update, **refusal, **await self._chat_view.conversation_list_update(tab, annotator_id)}
+                yield {**new_update, **refusal, **list_update}
                 return
             try:
                 conversation = await self._service.conversation(annotator_id, conversation_id)
             except ChatFeedbackError as error:
-                yield {
-                    **self._chat_view.render_new(tab, self._limit),
-                    self._components.notice: alert(str(error)),
-                    **await self._chat_view.conversation_list_update(tab, annotator_id),
-                }
+                list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
+                new_update = self._chat_view.render_new(tab, self._limit)
+                yield {**new_update, self._components.notice: alert(str(error)), **list_update}
                 return
             async for update in self._render_opened(tab, turn, annotator_id, conversation):
                 yield update
@@ -166,7 +165,7 @@ class ChatHandlers:
                 raise
 
         try:
-            async for update in self._run(operation, view, request, prompt=text):
+            async for update in self._run(operation, view, request, prompt_id=valid_id):
                 yield update
         finally:
             tab.sending_id = None
@@ -317,10 +316,8 @@ class ChatHandlers:
                 async for update in self._render_refusal(tab, turn, annotator_id, view, str(error)):
                     yield update
                 return
-            yield {
-                **self._chat_view.render_new(tab, self._limit),
-                **await self._chat_view.conversation_list_update(tab, annotator_id),
-            }
+            list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
+            yield {**self._chat_view.render_new(tab, self._limit), **list_update}
 
     @action(Permission.CHAT, STATE, event=Shape(ConversationSelected | MoreRequested))
     async def open(self, data: gr.EventData, view: ViewState, request: gr.Request) -> Updates:
@@ -357,7 +354,7 @@ class ChatHandlers:
         view: ViewState,
         request: gr.Request,
         *,
-        prompt: str | None = None,
+        prompt_id: str | None = None,
         notice_for: Callable[[Conversation], str] | None = None,
         limit: int | None = None,
         typed: str = "",
@@ -369,20 +366,21 @@ class ChatHandlers:
             operation: The call of the service.
             view: The view that the page sent.
             request: The request of the page.
-            prompt: Text of the prompt in the box, if one is sent.
+            prompt_id: Page's id of the prompt to send; None for every other operation.
             notice_for: Returns the notice about the result; "" for none.
             limit: Number of messages to show; that of the view by default.
-            typed: Text that was typed outside the box; after a refusal it is offered for the box.
-            viewed_id_for: Returns the alternative of the last reply to show; by default the chosen one.
+            typed: Text that was typed outside the prompt box; after a refusal it is offered there.
+            viewed_id_for: Returns the id of the alternative to show in place of the last reply; None for the chosen
+                one.
         """
         tab, annotator_id = self.current_tab(request)
         view = self.resolve_view(view, request)
         async with tab.render_turn() as turn:
             extra: dict[str, Any] = {}
-            if prompt is not None and tab.view is not None:
+            if prompt_id is not None and tab.view is not None:
                 view = tab.view  # a prompt continues from the action before, such as a new conversation
             try:
-                if prompt is None:
+                if prompt_id is None:
                     self.require_known_view(view)  # a prompt may be a repeat, which needs no known view
                 if viewed_id_for is None and tab.just_followed:
                     raise Conflict(CHANGED_ELSEWHERE)
@@ -393,9 +391,9 @@ class ChatHandlers:
                 return
             if notice_for and (notice := notice_for(conversation)):
                 extra["notice"] = alert(notice)
-            if prompt is not None:
+            if prompt_id is not None:
                 tab.prompted_since_panel = True
-                tab.tell(accepted=rendering.accepted_prompt(conversation, prompt))
+                tab.tell(accepted=prompt_id)
             if viewed_id_for is not None:
                 extra["viewed_id"] = viewed_id_for(conversation)
             async for update in self._stream(tab, turn, annotator_id, conversation, limit or view.limit, **extra):

@@ -13,7 +13,6 @@ from html import escape
 from typing import Any
 
 from chatfeedback.domain.conversation.state import Conversation, Message
-from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import NotOffered
 from chatfeedback.ui.chat import markdown
 from chatfeedback.ui.chat.rendering_cache import RenderingCache
@@ -220,14 +219,6 @@ def status_line(conversation: Conversation, viewed_id: str | None = None) -> str
         if reply.outcome and reply.outcome.finish_reason == "length" and reply.generation:
             sentences.append(f"Cut off at the limit of {reply.generation.max_tokens:,} tokens.")
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def accepted_prompt(conversation: Conversation, prompt: str) -> dict[str, str | None]:
-    """Return the id and the text of a stored prompt, which the page removes from its box; later typing stays.
-
-    Characters that cannot be stored are replaced (docs/data.md).
-    """
-    return {"id": conversation.head_id, "text": sanitize(prompt)[0]}
 
 
 def retry_notice(conversation: Conversation) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from math import inf
 from time import monotonic
@@ -69,6 +70,7 @@ class TabState:
         self.comment_stamp = 0.0
         """Stamp of the newest comment, so that only the last one of a burst is stored."""
         self._told: dict[str, Any] = {"page": new_id(), "number": 0}
+        """Newest value of the bridge (`tell`)."""
         self._turn: RenderTurn | None = None
         self._next_render = asyncio.Event()
 
@@ -94,14 +96,15 @@ class TabState:
         view = self.view
         return f"{view.conversation_id} {self.version}" if view and view.conversation_id and self.version else ""
 
-    def tell(self, **fields: Any) -> dict[str, Any]:
-        """Return the value of the bridge: the newest of each field, after these.
+    def tell(self, **fields: str) -> str:
+        """Set fields of the bridge, and return its value with the newest of each, as JSON.
 
         `number` tells the page which of two values is newer, if both are of the same `page`: after a restart of the
-        server there is a new one.
+        server there is a new one. A text, because Gradio sends the difference between two updates, and a page that is
+        busy applies it to an object before it has read it.
         """
         self._told |= {**fields, "number": self._told["number"] + 1}
-        return dict(self._told)
+        return json.dumps(self._told)
 
     @property
     def next_render(self) -> asyncio.Event:

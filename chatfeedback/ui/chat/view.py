@@ -43,7 +43,11 @@ class Components:
     model: gr.Dropdown
     """Model for the next reply."""
     bridge: gr.HTML
-    """Tells the scripts of the page: `address`, the id of the conversation; `version`, `TabState.rendered_version`."""
+    """Tells the scripts of the page (`TabState.tell`).
+
+    `address`: the id of the conversation, or "". `version`: `TabState.rendered_version`. `accepted`: the page's id of
+    the prompt that was stored last; the page removes it from its box. `refusal`: changes when a click was refused.
+    """
     notice: gr.HTML
     status: gr.HTML
     earlier: gr.Button
@@ -168,8 +172,9 @@ class ChatView:
             extra: Values of components for the first update, by field name of `Components`.
         """
         extra_update = {getattr(self._components, name): value for name, value in extra.items()}
+        list_update = await self.conversation_list_update(tab, annotator_id)
         full_update = self.render(tab, annotator_id, conversation, limit, viewed_id=viewed_id)
-        yield {**full_update, **extra_update, **await self.conversation_list_update(tab, annotator_id)}
+        yield {**full_update, **extra_update, **list_update}
         if conversation.writing_id is not None:
             # Gradio sends the difference from the last update, and a busy page deletes missing properties from an
             # update that it has not rendered yet. So every update repeats them.
