@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +77,7 @@ def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Calla
     with serving(new_sqlite()) as application:
         first = get(application, "readyz")
         assert first.json()["models"]["loading"] == first.json()["models"]["ready"] ^ 1
-        loaded = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200, time.sleep)
+        loaded = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200)
         assert loaded.json() == {
             "status": "ready",
             "database": "ready",
@@ -176,7 +175,7 @@ def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
             assert f'database "{url.database}" does not exist' in caplog.text, "whoever runs the server is told"
         finally:
             call_it(f"{url.database}_away", str(url.database))
-        back = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200, time.sleep)
+        back = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200)
         assert back.status_code == 200
     server.dispose()
 
@@ -207,7 +206,7 @@ def cancelled_by_the_server(application: Application) -> Iterator[None]:
 
     def cancel() -> None:
         with application.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            eventually(lambda: connection.execute(waiting).all(), bool, time.sleep)
+            eventually(lambda: connection.execute(waiting).all(), bool)
 
     with ThreadPoolExecutor() as beside, application.engine.begin() as connection:
         connection.execute(text("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"))
@@ -296,7 +295,7 @@ def test_replies_that_are_being_written_are_counted(alone: Application, model: S
     joined = person.tab().join("ChatHandlers.send", ["Hello", None, None, ""])
     assert joined.status_code == 200
     open_streams = lambda: figures(get(alone, "metrics"))["chatfeedback_open_streams"]  # noqa: E731
-    assert eventually(open_streams, lambda seen: seen == 1, time.sleep) == 1
+    assert eventually(open_streams, lambda seen: seen == 1) == 1
     script.release()
-    assert eventually(open_streams, lambda seen: seen == 0, time.sleep) == 0
+    assert eventually(open_streams, lambda seen: seen == 0) == 0
     person.http.close()

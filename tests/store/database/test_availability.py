@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -18,7 +17,7 @@ def test_what_was_refused_in_an_outage_is_counted_and_not_called_requests(caplog
     for _ in range(3):  # texts of replies that could not be kept, say: nobody has asked for anything
         availability.failed(StoreUnavailable("The disk is full."))
     back.set()
-    eventually(lambda: len(caplog.records), lambda seen: seen == 2, time.sleep)
+    eventually(lambda: len(caplog.records), lambda seen: seen == 2)
     first, last = (record.getMessage() for record in caplog.records)
     assert first == "the database cannot be used: The disk is full."
     assert last.startswith("the database can be used again after ")

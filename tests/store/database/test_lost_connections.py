@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -117,7 +116,7 @@ def wait_for_waiting(engine: Engine, sessions: int) -> None:
     )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         ask = lambda: connection.execute(waiting).scalar()  # noqa: E731
-        assert eventually(ask, lambda seen: seen == sessions, time.sleep) == sessions, "nobody waits"
+        assert eventually(ask, lambda seen: seen == sessions) == sessions, "nobody waits"
 
 
 class CutWhileCommitting(PostgresWriter):

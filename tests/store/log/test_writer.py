@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -238,7 +237,7 @@ END_OTHERS = text(
 
 def wait_until_usable(store: EventStore) -> None:
     """Until whoever tries the database again and again has told that it works."""
-    assert eventually(lambda: store.availability.trouble, lambda seen: seen is None, time.sleep) is None
+    assert eventually(lambda: store.availability.trouble, lambda seen: seen is None) is None
 
 
 def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], allow: Callable[[], object]) -> None:
