@@ -114,7 +114,7 @@ def _rating(store: EventStore) -> Callable[[], object]:
         liked.symmetric_difference_update({message_id})
         vote = RatingChange("like" if message_id in liked else "dislike")  # differs from the last one, so it is stored
         StoredTalk(store, person, conversation_id).rate(message_id, person, vote)
-        require(store.last_known(conversation_id) is None, "a rated conversation is kept in the cache")
+        require(store.cached_conversation(conversation_id) is None, "a rated conversation is kept in the cache")
 
     return rate
 

@@ -74,7 +74,7 @@ def _loading(store: EventStore, conversation_id: str) -> Callable[[], Conversati
         before, newest = newest, store.conversation(conversation_id)
         require(newest is not None, "the conversation is not found")
         assert newest is not None
-        cached = newest is before or store.last_known(conversation_id) is not None
+        cached = newest is before or store.cached_conversation(conversation_id) is not None
         require(not cached, "the conversation comes from a cache")
         return newest
 

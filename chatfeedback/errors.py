@@ -40,6 +40,9 @@ translated into these at the seam where they are raised, and nowhere else.
 
 from __future__ import annotations
 
+NO_CONVERSATION = "There is no such conversation."
+"""Sentence of NotFound for an unknown or erased conversation."""
+
 
 class ChatFeedbackError(Exception):
     """Root of the error tree; `str(error)` is a sentence for the user."""

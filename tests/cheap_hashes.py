@@ -17,7 +17,7 @@ CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 @contextmanager
 def hashing_with(hasher: argon2.PasswordHasher) -> Iterator[None]:
-    """Hash passwords, and that of who has none, with `hasher` to the end of the block."""
+    """Hash passwords, and the decoy for users without one, with `hasher` to the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_hasher", hasher)
         passwords._dummy_hash.cache_clear()

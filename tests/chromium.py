@@ -13,7 +13,7 @@ NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "google-chrome-
 
 
 def executable() -> str | None:
-    """The path of the system's Chromium, None when Playwright's own is to be used."""
+    """Return the path of the system's Chromium, or None for Playwright's own."""
     # A name on the PATH is not enough: some systems have a script there that only says how to install it.
     for path in filter(None, map(shutil.which, NAMES)):
         if subprocess.run([path, "--version"], capture_output=True).returncode == 0:

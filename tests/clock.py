@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it on."""
+"""Clock that stands still until a test moves it on."""
 
 from __future__ import annotations
 

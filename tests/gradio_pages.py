@@ -1,4 +1,4 @@
-"""Pages of a running server as its own browser would have them: Gradio's protocol, spoken over HTTP alone.
+"""Pages of a running server, as a browser has them: Gradio's protocol, spoken over HTTP alone.
 
 Nothing of the application is imported. Which function a click calls is found in `/config`, by the `elem_id` of what is
 clicked and the name of the event; what comes back are Gradio's messages, in which an update is told as the difference
@@ -28,16 +28,16 @@ ENDED = {"process_completed", "unexpected_error", "server_stopped"}
 
 
 class Gone(Exception):
-    """The server is not there any more, or does not know this page: whoever looks on has to reload."""
+    """Exception: the server is gone, or does not know this page, which has to be loaded again."""
 
 
 class RequestRejected(Exception):
-    """A call was answered with a status that is no success; `args` are the status and the sentence."""
+    """Exception: a call was answered with a status that is no success; `args` are the status and the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerSpec:
-    """Of the page, as `/config` tells it: its index, what sets it off, and the `elem_id` of each output."""
+    """Handler of the page, as `/config` tells it: its index, what sets it off, and the `elem_id` of each output."""
 
     index: int
     trigger_id: int
@@ -46,14 +46,14 @@ class HandlerSpec:
 
 @dataclass(slots=True)
 class EventMessage:
-    """One message about a call. `data`: as it came, in the order of the outputs, whole or as differences."""
+    """Message about a call. `data`: as it came, in the order of the outputs, whole or as differences."""
 
     kind: str
     success: bool
     data: list[Any]
     function: HandlerSpec
     painted: dict[str, Any] = field(default_factory=dict)
-    """What the call has painted so far, by `elem_id`; outputs without one are left out."""
+    """Painted values of the call so far, by `elem_id`; outputs without one are left out."""
 
     @property
     def is_last(self) -> bool:
@@ -61,7 +61,7 @@ class EventMessage:
 
 
 class Site:
-    """A server, and the cookies of one person. `verify`: whose certificate is believed. Raises Gone when it is away."""
+    """Server, and the cookies of one person. `verify`: whose certificate is trusted. Raises Gone when it is away."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Site:
         await self.http.aclose()
 
     def page(self, conversation_id: str | None = None) -> Page:
-        """A newly opened page; its address may name a conversation."""
+        """Return a newly opened page; its address may name a conversation."""
         return Page(self, conversation_id)
 
 
@@ -111,16 +111,19 @@ def told_to_scripts(painted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def functions_in(config: Mapping[str, Any]) -> dict[tuple[str, str], HandlerSpec]:
-    """Every function that a click or a key can call, by `elem_id` and event; `("", "load")` is the page's own first."""
+    """Return every function that a click or a key can call, by `elem_id` and event.
+
+    `("", "load")` is the first one, of the page itself.
+    """
     names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}
-    found: dict[tuple[str, str], HandlerSpec] = {}
+    functions: dict[tuple[str, str], HandlerSpec] = {}
     for position, one in enumerate(config["dependencies"]):
         if not one.get("backend_fn", True):
             continue
         outputs = tuple(names.get(output, "") for output in one["outputs"])
         for target, event in one["targets"]:
-            found.setdefault((names.get(target, ""), event), HandlerSpec(one.get("id", position), target, outputs))
-    return found
+            functions.setdefault((names.get(target, ""), event), HandlerSpec(one.get("id", position), target, outputs))
+    return functions
 
 
 class Inbox(asyncio.Queue[dict[str, Any] | Gone]):
@@ -130,7 +133,7 @@ class Inbox(asyncio.Queue[dict[str, Any] | Gone]):
 
 
 class Page:
-    """One open page. Its calls may overlap; their answers come over one stream, as in a browser."""
+    """Open page. Its calls may overlap; their answers come over one stream, as in a browser."""
 
     def __init__(self, site: Site, conversation_id: str | None) -> None:
         self._site = site
@@ -142,13 +145,13 @@ class Page:
         self._reader: asyncio.Task[None] | None = None
 
     def goes_to(self, conversation_id: str) -> None:
-        """From now on its address names this conversation, "" none; in a browser the page's own script sees to it."""
+        """Set the conversation that the address names, "" for none; in a browser a script of the page does it."""
         self._query = f"?conversation={conversation_id}" if conversation_id else ""
 
     async def call(
         self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None, *, painting: bool = True
     ) -> AsyncIterator[EventMessage]:
-        """Calls the function behind an event; the messages about it, to its end.
+        """Call the function behind an event; yield the messages about it, to its end.
 
         Without `painting` updates are passed on as they come, which costs next to nothing.
 
@@ -156,24 +159,24 @@ class Page:
         """
         function = self._site.functions[elem_id, event]
         inbox = await self._join(function, list(data), event_data)
-        seen: list[Any] | None = None
+        values: list[Any] | None = None
         while True:
             message = await inbox.get()
             if isinstance(message, Gone):
                 raise message
-            told = _told(message, function)
-            if painting and told.data:
-                seen = _whole(seen, told)
-                told.painted = {name: value for name, value in zip(function.outputs, seen, strict=True) if name}
-            if told.kind.startswith("process_") or told.is_last:
-                yield told
-            if told.is_last:
+            update = _told(message, function)
+            if painting and update.data:
+                values = _whole(values, update)
+                update.painted = {name: value for name, value in zip(function.outputs, values, strict=True) if name}
+            if update.kind.startswith("process_") or update.is_last:
+                yield update
+            if update.is_last:
                 return
 
     async def done(self, elem_id: str, event: str, data: Sequence[Any] = (), event_data: Any = None) -> EventMessage:
-        """Calls it and waits for its end; the last message."""
-        async for told in self.call(elem_id, event, data, event_data):
-            last = told
+        """Call a function and wait for its end; return the last message."""
+        async for update in self.call(elem_id, event, data, event_data):
+            last = update
         return last
 
     async def _join(self, function: HandlerSpec, data: list[Any], event_data: Any) -> Inbox:
@@ -200,7 +203,7 @@ class Page:
         return inbox
 
     async def _read(self) -> None:
-        """Hands each message to the call that it is about, until the server says that there is nothing to come."""
+        """Hand each message to the call that it is about, until the server says that there is nothing to come."""
         try:
             query = {"session_hash": self.session_hash}
             async with self._site.http.stream("GET", "/gradio_api/queue/data", params=query) as stream:
@@ -236,7 +239,7 @@ def _told(message: dict[str, Any], function: HandlerSpec) -> EventMessage:
     return EventMessage(message["msg"], message.get("success", True), data if isinstance(data, list) else [], function)
 
 
-def _whole(before: list[Any] | None, told: EventMessage) -> list[Any]:
-    if before is None or told.kind != "process_generating":
-        return told.data
-    return [apply_diff(value, difference) for value, difference in zip(before, told.data, strict=True)]
+def _whole(before: list[Any] | None, update: EventMessage) -> list[Any]:
+    if before is None or update.kind != "process_generating":
+        return update.data
+    return [apply_diff(value, difference) for value, difference in zip(before, update.data, strict=True)]

@@ -1,4 +1,4 @@
-"""Where a text can still be found: every byte of the files of a database, or all that a server gives away of one."""
+"""Scan for traces of a text: every byte of the files of a database, or all that a server gives away of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatfeedback.store.database.engine import open_engine
 
 
 def traces(database_url: str, texts: Iterable[str]) -> set[str]:
-    """Those of `texts` that are found."""
+    """Return those of `texts` that are found."""
     everything = b"\n".join(_bytes(database_url))
     return {text for text in texts if text.encode() in everything}
 
@@ -35,7 +35,7 @@ def _dump(database_url: str) -> bytes:
 
 
 def _statistics(database_url: str) -> bytes:
-    """The samples of columns that the planner keeps."""
+    """Return the samples of columns that the planner keeps."""
     engine = open_engine(database_url)
     samples = "SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE schemaname = 'public'"
     try:

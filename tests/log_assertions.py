@@ -1,4 +1,4 @@
-"""What nobody foresaw, as the log of the application has it."""
+"""Unexpected errors in the log of the application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def faults(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What chatfeedback has logged with an exception, in all of a test; for the end of a fixture."""
+    """Return what chatfeedback has logged with an exception, in all of a test; for the end of a fixture."""
     records = [record for when in ("setup", "call", "teardown") for record in caplog.get_records(when)]
     return [
         f"{record.getMessage()}: {record.exc_info[1]!r}"

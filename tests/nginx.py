@@ -14,18 +14,18 @@ IS_CI = bool(os.environ.get("CI"))  # read now: some tests change the environmen
 
 
 def executable() -> str | None:
-    """Its path, None where there is none."""
+    """Return its path; None where there is none."""
     # Debian keeps it where the PATH of ordinary users does not lead.
     places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"]
     return shutil.which("nginx", path=os.pathsep.join(places))
 
 
 def wanted() -> str:
-    """Its path. Without it the test is skipped; in CI, where nothing may be left out, it fails."""
+    """Return its path; without it skip the test, or fail it in CI, where no test may be left out."""
     import pytest
 
-    if found := executable():
-        return found
+    if path := executable():
+        return path
     missing = "There is no nginx on this machine; `uv run scripts/test` installs it where it may use apt-get."
     if IS_CI:
         pytest.fail(missing)
@@ -33,8 +33,8 @@ def wanted() -> str:
 
 
 def main() -> int:
-    found = executable()
-    return subprocess.run([found, "-v"]).returncode if found else 1
+    path = executable()
+    return subprocess.run([path, "-v"]).returncode if path else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real OpenID provider in a process of its own (`oidc_site`), and what a browser does at it.
+"""Real OpenID provider in a process of its own (`oidc_site`), and the actions of a browser at it.
 
     with OidcProvider(folder) as provider:
         ...                                     # a site that knows provider.issuer, client_id and client_secret
@@ -24,7 +24,10 @@ SITE = Path(__file__).parent / "oidc_site.py"
 
 
 class OidcProvider:
-    """The process: started on entering, ended by its id on leaving. `redirect_uris`: on 127.0.0.1 any port will do."""
+    """Process of the provider: started on entering, ended by its id on leaving.
+
+    `redirect_uris`: on 127.0.0.1 any port will do.
+    """
 
     client_id = "chatfeedback-of-the-tests"
     client_secret = "kept: 100% secret+/?&ü"  # of characters that have to be encoded on their way
@@ -38,7 +41,7 @@ class OidcProvider:
         folder, client = str(self._folder), (self.client_id, self.client_secret)
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(SITE), folder, *client, *self._redirect_uris],
-            stdin=subprocess.PIPE,  # its end ends the process, should nobody else
+            stdin=subprocess.PIPE,  # its end ends the process if nothing else does
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -55,17 +58,17 @@ class OidcProvider:
         self._process.communicate()
 
     def rotate_key(self) -> None:
-        """From now on it signs with a new key, and publishes the old one no more."""
+        """Have it sign with a new key from now on, and publish the old one no more."""
         httpx2.get(f"{self.issuer}/rotate-key/", trust_env=False, verify=PLAIN).raise_for_status()
 
 
 def signed_in(address: str, name: str) -> str:
-    """The address that a browser is sent back to when `name` signs in at the page of `address`."""
+    """Sign in as `name` at the page of `address`; return the address that the browser is sent back to."""
     return _answered(address, {"name": name, "answer": "yes"})
 
 
 def declined(address: str) -> str:
-    """The address that a browser is sent back to when the person there declines."""
+    """Decline at the page of `address`; return the address that the browser is sent back to."""
     return _answered(address, {"name": "", "answer": "no"})
 
 

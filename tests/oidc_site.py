@@ -1,9 +1,9 @@
-"""The pages of a real OpenID provider: Django, and django-oauth-toolkit, which shares no code with what is tested.
+"""Pages of a real OpenID provider: Django, and django-oauth-toolkit, which shares no code with what is tested.
 
     python tests/oidc_site.py FOLDER CLIENT_ID CLIENT_SECRET REDIRECT_URI...
 
-serves on 127.0.0.1, prints its port as one line when it answers, and ends when its standard input does. Anybody may
-sign in under any name, once for each sign-in: nobody stays signed in here. PKCE is required; the key is made at start.
+serves on 127.0.0.1, prints its port as one line when it answers, and ends when its standard input does. A user may
+sign in under any name, once for each sign-in: no session is kept here. PKCE is required; the key is made at start.
 A redirect address on 127.0.0.1 is allowed with any port.
 """
 
@@ -37,14 +37,14 @@ def new_key() -> str:
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A thread for each connection: browsers open some that they do not use."""
+    """Server with a thread for each connection: browsers open some that they do not use."""
 
     daemon_threads = True
 
 
 class Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: standard error is for faults."""
+        """Log nothing: standard error is for faults."""
 
 
 def configure(folder: Path, port: int) -> None:
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     from oauth2_provider.views import AuthorizationView
 
     class Validator(OAuth2Validator):
-        """What it tells of a person: a name in the ID token, a nickname at the userinfo endpoint alone."""
+        """Validator that tells a name in the ID token, and a nickname at the userinfo endpoint alone."""
 
         def get_additional_claims(self, request: Any) -> dict[str, str]:
             return {"preferred_username": request.user.username}
@@ -111,7 +111,7 @@ if __name__ == "__main__":
             return {**super().get_userinfo_claims(request), "nickname": f"{request.user.username} of userinfo"}
 
     class Authorize(AuthorizationView):
-        """Asks no second time whether the site may know the name, and forgets who signed in."""
+        """View that does not ask whether the site may know the name, and forgets who signed in."""
 
         def create_authorization_response(self, request: Any, scopes: Any, credentials: Any, allow: bool) -> Any:
             declined = self.request.session.get("declined", False)
@@ -121,9 +121,9 @@ if __name__ == "__main__":
                 logout(self.request)
 
     def sign_in(request: HttpRequest) -> HttpResponse:
-        """The page with the form; skipped where the authorization request has a `login_hint`."""
-        wanted = request.GET["next"]
-        hinted = parse_qs(urlsplit(wanted).query).get("login_hint", [""])[0]
+        """Show the page with the form; skip it where the authorization request has a `login_hint`."""
+        destination = request.GET["next"]
+        hinted = parse_qs(urlsplit(destination).query).get("login_hint", [""])[0]
         name = request.POST.get("name", "").strip() or hinted
         declined = request.POST.get("answer") == "no"
         if not name and not declined:
@@ -131,10 +131,10 @@ if __name__ == "__main__":
         user, _ = get_user_model().objects.get_or_create(username=name or "nobody")
         login(request, user)
         request.session["declined"] = declined
-        return HttpResponseRedirect(wanted)
+        return HttpResponseRedirect(destination)
 
     def rotate_key(request: HttpRequest) -> HttpResponse:
-        """For tests: from now on tokens are signed with a new key, and the old one is published no more."""
+        """Sign tokens with a new key from now on, and publish the old one no more; for tests."""
         oauth2_settings.OIDC_RSA_PRIVATE_KEY = new_key()
         return HttpResponse("rotated")
 

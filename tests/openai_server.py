@@ -1,4 +1,4 @@
-"""A chat server for tests: real HTTP, the OpenAI protocol, and answers that a test has scripted.
+"""Chat server for tests: real HTTP, the OpenAI protocol, and answers that a test has scripted.
 
     with ScriptedServer() as server:
         held = server.reply("one two three", hold_after=1)
@@ -37,7 +37,7 @@ Event = Body | str | bytes | None
 
 @dataclass
 class Script:
-    """What one request gets, and a test's hold on it while it runs.
+    """Answer to one request, and a test's hold on it while it runs.
 
     `events` are payloads of `data:` lines, bytes are sent as they are; a None is a hold, `hangs` one before anything
     is sent. `reached` is set at a hold, `release` goes on to the next one. `ended` is set when the server is done with
@@ -60,12 +60,12 @@ class Script:
         self._wake, self._waker = socket.socketpair() if self.holds else (None, None)
 
     def release(self) -> None:
-        """Lets the stream go on from the hold at which it waits, or from the next one."""
+        """Let the stream go on from the hold at which it waits, or from the next one."""
         assert self._waker is not None, "this script has no hold"
         self._waker.send(b"r")
 
     def close(self) -> None:
-        """Lets it run to its end, and waits for that if it has begun."""
+        """Let it run to its end, and wait for that if it has begun."""
         if self._wake is None or self._waker is None:
             return
         self._waker.send(b"r" * self.holds)
@@ -75,7 +75,7 @@ class Script:
         self._waker.close()
 
     def hold(self, connection: socket.socket) -> bool:
-        """Waits until `release`; False when the client left instead."""
+        """Wait for `release`; return False if the client left instead."""
         assert self._wake is not None
         self.reached.set()
         ready, _, _ = select.select([self._wake, connection], [], [])
@@ -87,7 +87,7 @@ class Script:
 
 
 class ScriptedServer:
-    """Serves on 127.0.0.1 and a free port, or `port`, from `with` to the end of the block.
+    """Server on 127.0.0.1 and a free port, or `port`, from `with` to the end of the block.
 
     `requests` and `headers` hold what came, oldest first: the parsed bodies, and the headers with lower-case names.
     """
@@ -106,7 +106,7 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """The base_url to configure."""
+        """Value of base_url to configure."""
         return f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def __enter__(self) -> ScriptedServer:
@@ -129,7 +129,7 @@ class ScriptedServer:
         finish_reason: str | None = "stop",
         usage: tuple[int, int] | None = (11, 7),
     ) -> Script:
-        """Streams `text` in pieces of `chunk` characters, and waits after as many pieces as `hold_after` says.
+        """Stream `text` in pieces of `chunk` characters, and wait after as many pieces as `hold_after` says.
 
         `usage`: the tokens of prompt and reply, sent only to those who ask for them.
         """
@@ -145,26 +145,26 @@ class ScriptedServer:
         return self.stream(*events, "[DONE]")
 
     def stream(self, *events: Event, breaks: bool = False, **options: Any) -> Script:
-        """Streams these payloads as they are; None is a hold. `breaks`: then drops the connection."""
+        """Stream these payloads as they are; None is a hold. `breaks`: then drop the connection."""
         return self._queue(Script(events, breaks=breaks, **options))
 
     def fail(self, status: int, body: Body | str = "", **headers: str) -> Script:
-        """Answers with an HTTP status, JSON or text; `retry_after="3"` is the header Retry-After."""
+        """Answer with an HTTP status, JSON or text; `retry_after="3"` is the header Retry-After."""
         kind = "application/json" if isinstance(body, dict) else "text/html"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = (json.dumps(body) if isinstance(body, dict) else body).encode()
         return self._queue(Script((), status, {"Content-Type": kind, **named}, content))
 
     def break_after(self, text: str, **options: Any) -> Script:
-        """Streams `text`, then drops the connection in the middle of the reply."""
+        """Stream `text`, then drop the connection in the middle of the reply."""
         return self.stream(*(delta(piece) for piece in pieces(text, 4)), breaks=True, **options)
 
     def error_in_stream(self, error: Body | str, after: str = "", **more: Any) -> Script:
-        """Streams `after`, then an error in place of the rest."""
+        """Stream `after`, then an error in place of the rest."""
         return self.stream(*(delta(piece) for piece in pieces(after, 4)), {"error": error, **more}, "[DONE]")
 
     def hang(self, text: str = "late") -> Script:
-        """Takes the request and sends nothing at all until it is released; then it answers with `text`."""
+        """Take the request and send nothing at all until it is released; then answer with `text`."""
         return self.stream(delta(text), delta("", finish_reason="stop"), "[DONE]", hangs=True)
 
     def _queue(self, script: Script) -> Script:
@@ -174,7 +174,7 @@ class ScriptedServer:
         return script
 
     def begin(self, request: Body, headers: dict[str, str]) -> Script:
-        """The script for a request that has just come."""
+        """Return the script for a request that has just come."""
         with self._lock:
             self.requests.append(request)
             self.headers.append(headers)
@@ -186,24 +186,24 @@ class ScriptedServer:
 
 
 def numbered_answer(request: Body, number: int) -> str:
-    """What is answered without a script: "Answer 3 to: <the last prompt>"."""
+    """Return the answer without a script: "Answer 3 to: <the last prompt>"."""
     return f"Answer {number} to: {request['messages'][-1]['content']}"
 
 
 def markdown_answer(request: Body, number: int) -> str:
-    """A numbered answer of about 100 tokens with a heading, a list, a table and code."""
+    """Return a numbered answer of about 100 tokens with a heading, a list, a table and code."""
     topics = "".join(f"{item}. Point {item} of answer {number}, with **bold** and `code`.\n" for item in range(1, 6))
     table = "| name | value |\n|---|---|\n| alpha | 1 |\n| beta | 2 |\n"
     return f"## Answer {number}\n\n{topics}\n{table}\n```python\nprint('answer', {number})\n```\n"
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
-    """`text` cut into pieces of `size` characters."""
+    """Cut `text` into pieces of `size` characters."""
     return (text[start : start + size] for start in range(0, len(text), size))
 
 
 def delta(content: str | None, finish_reason: str | None = None, **fields: Any) -> Body:
-    """A chunk with the next piece of a reply; `fields` are others of its delta."""
+    """Return a chunk with the next piece of a reply; `fields` are others of its delta."""
     choice = {"index": 0, "delta": {"content": content, **fields}, "finish_reason": finish_reason}
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
@@ -214,7 +214,7 @@ class _Listener(ThreadingHTTPServer):
     scripted: ScriptedServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error of the server."""
+        """Ignore clients that hang up; they are no error of the server."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             script.ended.set()
 
     def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def _play(self, script: Script) -> None:
         if script.body is not None:

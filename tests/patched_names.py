@@ -1,8 +1,8 @@
-"""Patches of names that are read nowhere: found in the source, without running anything.
+"""Dead patches: patches of names that are read nowhere, detected in the source, without running anything.
 
 A patch of `module.NAME` has an effect if NAME is looked up in that module while the program runs: by a function of the
 module itself, or as `module.NAME` or `from module import NAME` in a function of another one. A name that a module only
-defines, imports, or uses as a default argument was read before anybody could patch it.
+defines, imports, or uses as a default argument was read before any patch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from types import MappingProxyType
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 Bindings = list[dict[str, ast.expr]]
-"""What a loop, or a parametrization, gives its names: one mapping for each time."""
+"""Values that a loop, or a parametrization, gives its names: one mapping for each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One name that is patched. `owner`: the dotted name of a module, or of a class in one."""
+    """Patched name. `owner`: the dotted name of a module, or of a class in one."""
 
     line: int
     owner: str
@@ -35,7 +35,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The modules of a package, by their dotted names, and what is read in them while they run."""
+    """Modules of a package, by their dotted names, and the names that are read in them while they run."""
 
     sources: Mapping[str, str]
     reads: set[tuple[str, str]] = field(default_factory=set)
@@ -67,18 +67,18 @@ class Program:
         return program
 
     def is_read(self, patch: Patch) -> bool:
-        """Whether the patched name is looked up while the program runs."""
+        """Return True if the patched name is looked up while the program runs."""
         if patch.owner in self.sources:
             return (patch.owner, patch.name) in self.reads
-        return patch.name in self.attributes  # of a class: on whatever object of it
+        return patch.name in self.attributes  # of a class: on any object of it
 
     def dead_patches(self, source: str) -> list[Patch]:
-        """The patches in this source that have no effect."""
+        """Return the patches in this source that have no effect."""
         return [patch for patch in self.patches(source) if not self.is_read(patch)]
 
     def patches(self, source: str) -> list[Patch]:
-        """All patches in this source of names in the program."""
-        return list(_Finder(self).found(ast.parse(source)))
+        """Return all patches in this source of names in the program."""
+        return list(_Finder(self).patches_in(ast.parse(source)))
 
     def scope(self, node: ast.AST, around: Mapping[str, str]) -> Mapping[str, str]:
         """Return what names stand for inside a node: modules of the program and what is in them; "" for all else."""
@@ -103,7 +103,7 @@ class Program:
     def _run_later(
         self, node: ast.AST, aliases: Mapping[str, str], is_later: bool = False
     ) -> Iterator[tuple[ast.AST, Mapping[str, str]]]:
-        """The nodes that run when a function is called, not when the module is imported, and what names stand for."""
+        """Yield the nodes that run at a call of a function, not at import, and what names stand for in them."""
         aliases = self.scope(node, aliases)
         for name, value in ast.iter_fields(node):
             for child in value if isinstance(value, list) else [value]:
@@ -115,7 +115,7 @@ class Program:
 
 
 def _within(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a file or a function, but for those in functions in it."""
+    """Yield the nodes of a file or a function, but for those in functions in it."""
     for node in ast.iter_child_nodes(scope):
         yield node
         if not isinstance(node, FUNCTIONS):
@@ -132,7 +132,7 @@ def dotted(node: ast.expr, aliases: Mapping[str, str]) -> str | None:
 
 
 def _globals_read(table: symtable.SymbolTable, is_later: bool = False) -> Iterator[str]:
-    """Names of the module that are looked up in functions of it, but for what runs when it is imported."""
+    """Yield names of the module that are looked up in functions of it, but for what runs when it is imported."""
     if is_later:
         yield from (
             symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()
@@ -143,15 +143,15 @@ def _globals_read(table: symtable.SymbolTable, is_later: bool = False) -> Iterat
 
 
 class _Finder:
-    """Finds patches; remembers the loops and parametrizations that it is in, and the arguments that hide an import."""
+    """Finder of patches, which knows the loops, the parametrizations and the arguments around a node."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
 
-    def found(
+    def patches_in(
         self, node: ast.AST, aliases: Mapping[str, str] = MappingProxyType({}), around: Sequence[Bindings] = ()
     ) -> Iterator[Patch]:
-        """The patches in a node."""
+        """Yield the patches in a node."""
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             around = [*around, *(bindings for one in node.decorator_list if (bindings := _parametrized(one)))]
         elif isinstance(node, ast.For | ast.AsyncFor) and (bindings := _bound(node.target, node.iter)):
@@ -160,7 +160,7 @@ class _Finder:
         for target, name in _patched(node):
             yield from self._resolved(node, target, name, aliases, around)
         for child in ast.iter_child_nodes(node):
-            yield from self.found(child, aliases, around)
+            yield from self.patches_in(child, aliases, around)
 
     def _resolved(
         self,
@@ -181,7 +181,7 @@ class _Finder:
 
 
 def _owner_and_name(target: ast.expr, name: ast.expr | None, aliases: Mapping[str, str]) -> tuple[str, str]:
-    """What is patched; an owner that is not imported is "", and a name that cannot be told "?"."""
+    """Return what is patched; an owner that is not imported is "", and a name that cannot be told "?"."""
     if name is not None:
         return dotted(target, aliases) or "", str(name.value) if isinstance(name, ast.Constant) else "?"
     owner, _, attribute = str(target.value if isinstance(target, ast.Constant) else "").rpartition(".")
@@ -189,7 +189,7 @@ def _owner_and_name(target: ast.expr, name: ast.expr | None, aliases: Mapping[st
 
 
 def _patched(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
-    """What a node patches: an owner and a name, or both in one string."""
+    """Yield what a node patches: an owner and a name, or both in one string."""
     if isinstance(node, ast.Call):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if called == "patch" and node.args:
@@ -204,7 +204,7 @@ def _patched(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
 
 
 def _parametrized(decorator: ast.expr) -> Bindings | None:
-    """What `pytest.mark.parametrize` gives; None for another decorator."""
+    """Return what `pytest.mark.parametrize` gives; None for another decorator."""
     if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
         return None
     if decorator.func.attr != "parametrize" or len(decorator.args) < 2:
@@ -217,7 +217,7 @@ def _parametrized(decorator: ast.expr) -> Bindings | None:
 
 
 def _bound(target: ast.expr, values: ast.expr) -> Bindings | None:
-    """What each of the listed values gives to the target; None where they are not written down there."""
+    """Return what each of the listed values gives to the target; None where they are not written down there."""
     if not isinstance(values, ast.Tuple | ast.List | ast.Set):
         return None
     bindings: Bindings = []

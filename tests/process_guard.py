@@ -28,7 +28,7 @@ sys.addaudithook(_note)
 
 @contextmanager
 def started() -> Iterator[list[str]]:
-    """The programs that are started to the end of the block."""
+    """Yield the list of programs that are started to the end of the block."""
     programs: list[str] = []
     before = len(_started)
     try:

@@ -63,7 +63,7 @@ STATUSES: tuple[FinalStatus, ...] = ("complete", "stopped", "left", "interrupted
 
 
 class Schema(NamedTuple):
-    """One of the files."""
+    """Schema of one of the files."""
 
     revision: str
     events: int
@@ -73,7 +73,7 @@ class Schema(NamedTuple):
         return f"{self.revision}-v{self.events}"
 
     def rows(self) -> Rows:
-        """What is in it."""
+        """Return the rows of the file."""
         rows: Rows = defaultdict(list)
         for line in (FOLDER / f"{self}.jsonl").read_text("utf-8").splitlines():
             name, row = json.loads(line)
@@ -81,7 +81,7 @@ class Schema(NamedTuple):
         return rows
 
     def fill(self, url: str) -> None:
-        """Makes an empty database one of this schema, with all the rows."""
+        """Make an empty database one of this schema, with all the rows."""
         migrate.upgrade(url, self.revision)
         engine = open_engine(url)
         with engine.begin() as connection:
@@ -94,7 +94,7 @@ NEWEST = Schema(REVISIONS[-1], SCHEMA_VERSION)
 
 
 def schemas() -> list[Schema]:
-    """All that there are, the oldest first."""
+    """Return all recorded schemas, oldest first."""
     parts = (path.stem.split("-v") for path in FOLDER.glob("*.jsonl"))
     return sorted(Schema(revision, int(version)) for revision, version in parts)
 
@@ -103,7 +103,7 @@ def schemas() -> list[Schema]:
 
 
 def record(url: str) -> None:
-    """Fills an empty database of the newest schema with a little of everything."""
+    """Fill an empty database of the newest schema with a little of everything."""
     engine = open_engine(url)
     store = open_event_store(engine)
     people = People(*(annotators.ensure(engine, name) for name in ("ada", "Bob O'Neil <b> 🦉", "cyd")))
@@ -119,10 +119,10 @@ def record(url: str) -> None:
 def _talk(store: EventStore, people: People) -> None:
     ada, bob, cyd = people
     for text in AWKWARD:
-        said, _ = sanitize(text)
+        stored_text, _ = sanitize(text)
         talk = TimedTalk(store, bob, "org/vast")
-        reply = talk.ask(text, said)
-        talk.comment(reply, ada, said)
+        reply = talk.ask(text, stored_text)
+        talk.comment(reply, ada, stored_text)
     talk = TimedTalk(store, ada)
     for status in STATUSES:
         talk.ask(f"Be {status}", "" if status == "failed" else f"I am {status}", status)
@@ -136,7 +136,7 @@ def _talk(store: EventStore, people: People) -> None:
     talk = TimedTalk(store, cyd)
     writing = talk.send("Tell me a story")
     store.writer.submit(
-        lambda tx: reply_leases.save(tx, store.owner, {writing: "Once upon a time, \N{OWL}"}, now())
+        lambda tx: reply_leases.save(tx, store.lease_owner, {writing: "Once upon a time, \N{OWL}"}, now())
     ).result()
     with store.engine.begin() as connection:
         connection.execute(update(reply_drafts).values(lease_until=to_micros(talk.at)))

@@ -18,7 +18,7 @@ PATIENCE = 120.0
 
 
 class Served:
-    """A running server: its `address`, its process, and all that it has logged so far."""
+    """Running server: its `address`, its process, and all that it has logged so far."""
 
     def __init__(self, arguments: Sequence[str], **variables: str) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
@@ -34,10 +34,10 @@ class Served:
         impatient = threading.Timer(PATIENCE, self.process.kill)
         impatient.start()
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
+        line = self.process.stdout.readline()
         impatient.cancel()
-        found = re.search(r"(http://\S+)", said)
-        self.address = found[1] if found else ""
+        match = re.search(r"(http://\S+)", line)
+        self.address = match[1] if match else ""
 
     @property
     def log(self) -> str:
@@ -52,11 +52,11 @@ class Served:
         self.process.send_signal(number)
 
     def ended(self) -> int:
-        """Waits for the end; the exit status, or minus the signal."""
+        """Wait for the end; return the exit status, or minus the signal."""
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
-        """Ends it, if it has not ended."""
+        """End the process if it has not ended."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None
@@ -66,7 +66,7 @@ class Served:
 
 @contextmanager
 def served(*arguments: str, **variables: str) -> Iterator[Served]:
-    """To the end of the block. `address` is "" where the server did not start; then `log` says why."""
+    """Serve to the end of the block. `address` is "" where the server did not start; then `log` says why."""
     started = Served(arguments, **variables)
     try:
         yield started

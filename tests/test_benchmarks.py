@@ -1,4 +1,4 @@
-"""Each benchmark runs, at a size at which its figures mean nothing, and says what it measured as JSON."""
+"""Benchmarks: each runs, at a size at which its figures mean nothing, and prints its figures as JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MILLIONS = ("growth", "analytics", "export_memory")
 FILES = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")} - {"run"}
 
 
-def test_the_command_that_runs_all_benchmarks_leaves_none_out() -> None:
+def test_benchmark_command_runs_every_benchmark() -> None:
     assert sorted(ALL) == sorted(FILES)
 
 
 def run(name: str, *options: str) -> tuple[dict[str, Any], str]:
-    """Run a benchmark; return what it says as JSON and what it says to people."""
+    """Run a benchmark; return its JSON and its text for people."""
     if name == "replicas":
         nginx.wanted()
     command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", "-"]
@@ -36,18 +36,18 @@ def run(name: str, *options: str) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.process
 @pytest.mark.parametrize("name", ALL)
-def test_a_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
-    result, said = run(name, "--quick")
+def test_benchmark_runs_and_prints_its_figures_as_json(name: str) -> None:
+    result, output = run(name, "--quick")
     assert result["quick"] is True
     for figure in result["figures"]:
         assert figure["value"] > 0 and figure["baseline"] > 0
         assert figure["ratio"] == pytest.approx(figure["value"] / figure["baseline"])
-        assert figure["name"] in said
+        assert figure["name"] in output
     for row, figure in zip(rows([result]), result["figures"], strict=True):
         assert row.startswith(f"| {name} | {figure['name']} | ")
 
 
-def test_replace_rows_writes_one_benchmark_and_keeps_the_rows_of_the_others_in_order() -> None:
+def test_replace_rows_writes_one_benchmark_and_keeps_rows_of_others_in_order() -> None:
     page = "# Figures\n\n<!-- figures -->\n<!-- end of figures -->\n\nSome targets are missed.\n"
     for name, row in {"page": "| page | old |", "record": "| record | a |"}.items():
         page = replace_rows(page, name, [row])
@@ -75,9 +75,9 @@ from benchmarks import opening
 from benchmarks._measure import command
 command("", partial(opening.measure, cached_conversations=1))
 """
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, "--quick", "--json", "-"], cwd=ROOT, capture_output=True, text=True
     )
-    assert found.returncode == 1
-    assert found.stdout == ""
-    assert found.stderr == "A premise of this benchmark does not hold: the conversation comes from a cache.\n"
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == "A premise of this benchmark does not hold: the conversation comes from a cache.\n"

@@ -1,4 +1,4 @@
-"""What deploy/ has for Docker and systemd: every setting in it exists, and the files agree with each other."""
+"""The files of deploy/ for Docker and systemd: every setting in them exists, and they agree with each other."""
 
 from __future__ import annotations
 
@@ -35,10 +35,14 @@ DOT_ENV = {"POSTGRES_PASSWORD": "abc123", "CHATFEEDBACK_PUBLIC_URL": "https://ch
 
 
 def environment(service: str) -> dict[str, str]:
-    """The variables of a service, with those of the file `.env` put in. KeyError: one that has to be there."""
+    """Return the variables of a service, with those of the file `.env` put in.
 
-    def written(found: re.Match[str]) -> str:
-        name, _, default = found[1].partition(":")
+    Raises:
+        KeyError: For a variable that has to be there.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        name, _, default = match[1].partition(":")
         return DOT_ENV[name] if default.startswith("?") else DOT_ENV.get(name, default.removeprefix("-"))
 
     return {name: re.sub(r"\$\{([^}]+)\}", written, value) for name, value in SERVICES[service]["environment"].items()}
@@ -49,12 +53,12 @@ def address(service: str) -> str:
 
 
 def unit(key: str) -> list[str]:
-    """Every value of a key of the unit."""
+    """Return every value of a key of the unit."""
     return re.findall(rf"^{key}=(.*)$", UNIT, re.MULTILINE)
 
 
 def longest_end() -> float:
-    """Seconds that a process may take from SIGTERM to its end."""
+    """Return the seconds that a process may take from SIGTERM to its end."""
     return float(Settings.model_fields["shutdown_seconds"].default) + GRACE_SECONDS + STORE_SECONDS
 
 
@@ -62,7 +66,7 @@ def longest_end() -> float:
 
 
 @pytest.mark.parametrize("replica", REPLICAS)
-def test_the_settings_of_a_replica_are_settings_and_fit_to_what_is_around_it(
+def test_compose_settings_of_replica_are_valid_and_agree_with_other_services(
     replica: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -80,7 +84,7 @@ def test_the_settings_of_a_replica_are_settings_and_fit_to_what_is_around_it(
     assert (settings.auth, settings.host, settings.migrate) == ("password", "0.0.0.0", True)
 
 
-def test_the_replicas_of_compose_are_those_of_nginx_where_nginx_looks_for_them() -> None:
+def test_compose_replicas_are_those_of_nginx_at_fixed_addresses() -> None:
     assert re.findall(r"^ *server ([\w-]+):", NGINX, re.MULTILINE) == list(REPLICAS)
     assert SERVICES["nginx"]["extra_hosts"] == [f"{replica}:{address(replica)}" for replica in REPLICAS]
     (subnet,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
@@ -89,7 +93,7 @@ def test_the_replicas_of_compose_are_those_of_nginx_where_nginx_looks_for_them()
     assert all(one in ip_network(subnet["subnet"]) for one in fixed)
 
 
-def test_nginx_gets_its_configuration_and_finds_its_certificate() -> None:
+def test_compose_gives_nginx_its_configuration_and_certificate() -> None:
     mounted = dict(volume.split(":")[:2] for volume in SERVICES["nginx"]["volumes"])
     assert mounted == {"./nginx.conf": "/etc/nginx/nginx.conf", "./tls": "/etc/nginx/tls"}
     assert set(re.findall(r"ssl_certificate(?:_key)? (.*)/\w+\.pem;", NGINX)) == {"/etc/nginx/tls"}
@@ -98,18 +102,18 @@ def test_nginx_gets_its_configuration_and_finds_its_certificate() -> None:
 
 
 @pytest.mark.parametrize("variable", DOT_ENV)
-def test_there_is_no_password_and_no_address_that_everybody_has(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_has_no_default_password_and_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(DOT_ENV, variable)
     for service in REPLICAS:
         with pytest.raises(KeyError, match=variable):
             environment(service)
 
 
-def test_only_nginx_is_reached_from_outside() -> None:
+def test_compose_publishes_ports_of_nginx_only() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
 
 
-def test_the_replicas_wait_for_a_postgres_that_answers_and_have_the_time_to_end() -> None:
+def test_compose_replicas_wait_for_postgres_and_have_time_to_end() -> None:
     assert SERVICES["postgres"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
     for replica in REPLICAS:
         assert SERVICES[replica]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
@@ -118,7 +122,7 @@ def test_the_replicas_wait_for_a_postgres_that_answers_and_have_the_time_to_end(
 
 
 @pytest.mark.process
-def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_particular(tmp_path: Path) -> None:
+def test_image_is_built_of_files_sent_to_docker_and_runs_as_unprivileged_user(tmp_path: Path) -> None:
     sent = set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
     copied = [line.split()[1:-1] for line in re.findall(r"^COPY (?!--from).*$", DOCKERFILE, re.MULTILINE)]
     assert {source for sources in copied for source in sources} == sent
@@ -132,7 +136,7 @@ def test_the_image_is_built_of_what_is_sent_to_docker_and_runs_as_nobody_in_part
 
 
 @pytest.mark.process
-def test_a_container_is_not_ready_when_nobody_answers_in_it_or_the_answer_is_no_success() -> None:
+def test_container_is_not_ready_without_answer_or_after_error_answer() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it answers everything with 501
         asking = [sys.executable, DEPLOY / "ready.py"]
         variables = {"CHATFEEDBACK_PORT": str(server.server_port)}
@@ -152,7 +156,7 @@ def test_a_container_is_not_ready_when_nobody_answers_in_it_or_the_answer_is_no_
 
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["chatfeedback.service", "chatfeedback@.service"])
-def test_systemd_has_nothing_to_say_against_the_unit(name: str, tmp_path: Path) -> None:
+def test_systemd_accepts_unit(name: str, tmp_path: Path) -> None:
     program = f"ExecStart={sys.executable} "
     text = UNIT.replace("ExecStart=/opt/chatfeedback/bin/chatfeedback ", program)
     assert program in text
@@ -167,7 +171,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("instance", "port"), [("7862", 7862), ("", Settings.model_fields["port"].default)])
-def test_the_name_of_an_instance_is_its_port(
+def test_systemd_instance_name_is_its_port(
     instance: str, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -177,7 +181,7 @@ def test_the_name_of_an_instance_is_its_port(
     assert Settings.load().port == port
 
 
-def test_systemd_gives_replies_the_time_to_be_finished_and_starts_it_again_unless_a_setting_is_wrong() -> None:
+def test_systemd_gives_replies_time_to_end_and_restarts_unless_setting_is_wrong() -> None:
     assert float(*unit("TimeoutStopSec")) > longest_end() + 10
     assert unit("KillSignal") + unit("KillMode") == ["SIGTERM", "mixed"]
     assert unit("Restart") + unit("RestartPreventExitStatus") == ["on-failure", "2"]
@@ -186,7 +190,7 @@ def test_systemd_gives_replies_the_time_to_be_finished_and_starts_it_again_unles
 
 @pytest.mark.process
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_server_that_its_database_does_not_let_in_at_the_start_is_started_again(empty_database_url: str) -> None:
+def test_systemd_restarts_server_that_database_refuses_at_start(empty_database_url: str) -> None:
     restored_later = empty_database_url.replace("/test_", "/absent_")
     with served("--database-url", restored_later, "--model", "m", "--base-url", "http://127.0.0.1:9/v1") as server:
         assert server.address == ""

@@ -1,4 +1,4 @@
-"""The documentation says what the program does: every setting, variable, flag and command, with its default.
+"""Documentation: it has every setting, variable, flag and command of the program, with its default.
 
 The tables of docs/configuration.md are compared as a whole with those made here from the code; a failing test
 shows the table that belongs there.
@@ -35,12 +35,12 @@ MODEL_FLAGS = {"model", "base_url", "provider", "api_key_env"}
 
 
 def commands(group: Any = None, path: str = "chatfeedback") -> dict[str, Any]:
-    """Every command by how it is called, `chatfeedback db check` for example."""
-    found: dict[str, Any] = {}
+    """Return every command by how it is called, `chatfeedback db check` for example."""
+    result: dict[str, Any] = {}
     for name, command in (group or typer.main.get_command(app)).commands.items():
         called = f"{path} {name}"
-        found |= commands(command, called) if hasattr(command, "commands") else {called: command}
-    return found
+        result |= commands(command, called) if hasattr(command, "commands") else {called: command}
+    return result
 
 
 SERVE_FLAGS = {option.name: option.opts[0] for option in commands()["chatfeedback serve"].params}
@@ -55,7 +55,7 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def fields(model: type[BaseModel]) -> dict[str, Any]:
-    """The settings of a table: its own first, then those that a model may have in place of the top level's."""
+    """Return the settings of a table: its own first, then those that a model may have in place of the top level's."""
     shared = RequestSettings.model_fields
     return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in shared))
 
@@ -71,7 +71,7 @@ def default(field: Any) -> str:
 
 
 def settings_table(part: type[BaseModel] | None) -> str:
-    """The top level's of one part, or those of none."""
+    """Return the table of top-level settings of one part, or of those that are in no part."""
     rows = []
     for name, field in fields(Settings).items():
         if next((one for one in PARTS if name in one.model_fields), None) is not part:
@@ -92,7 +92,7 @@ def one_table(called: str, model: type[BaseModel]) -> str:
 def models_table() -> str:
     rows = []
     for name, field in fields(ModelSettings).items():
-        # What they default to depends on other settings, and is said in words.
+        # Their defaults depend on other settings, and are described in words.
         shown = "the top level's" if name in RequestSettings.model_fields else default(field)
         shown = "–" if name in ("name", "model") else shown
         flag = f"`{SERVE_FLAGS[name]}`" if name in MODEL_FLAGS else "–"
@@ -111,7 +111,7 @@ def default_reasons_table() -> str:
 
 
 def command_table(command: Any) -> str:
-    """What `command` takes: its arguments, then its flags."""
+    """Return the table of what `command` takes: its arguments, then its flags."""
     rows = []
     for parameter in command.params:
         names = [parameter.metavar or parameter.name.upper()]
@@ -138,7 +138,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_tables_of_settings_are_those_of_the_code(name: str) -> None:
+def test_configuration_page_has_tables_of_settings(name: str) -> None:
     assert TABLES[name] in CONFIGURATION, f"docs/configuration.md should have this table:\n{TABLES[name]}"
 
 
@@ -146,22 +146,22 @@ SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
 
 
 def may(needs: Requirement) -> tuple[str, ...]:
-    """Whether nobody, an annotator, a researcher and an admin may."""
+    """Return for nobody, an annotator, a researcher and an admin whether they may."""
     if isinstance(needs, Open):
-        return ("yes" if needs is Open.ANYBODY else "–", *["yes"] * len(ROLES))
+        return ("yes" if needs is Open.PUBLIC else "–", *["yes"] * len(ROLES))
     return ("–", *("yes" if needs in PERMISSIONS[role] else "–" for role in ROLES))
 
 
-def who_may_open() -> str:
-    rows = [(f"`{'`, `'.join(sorted(rule.methods))}`", f"`{rule.address}`", *may(rule.needs)) for rule in ROUTES]
+def routes_table() -> str:
+    rows = [(f"`{'`, `'.join(sorted(rule.methods))}`", f"`{rule.address}`", *may(rule.requirement)) for rule in ROUTES]
     return table(("Method", "Address", "nobody", *ROLES), *rows)
 
 
-def test_security_page_has_the_routes_of_the_policy() -> None:
-    assert who_may_open() in SECURITY, f"docs/security.md should have this table:\n{who_may_open()}"
+def test_security_page_has_routes_of_policy() -> None:
+    assert routes_table() in SECURITY, f"docs/security.md should have this table:\n{routes_table()}"
 
 
-async def test_security_page_has_the_actions_that_handlers_declare(new_sqlite: Callable[[], str]) -> None:
+async def test_security_page_has_actions_that_handlers_declare(new_sqlite: Callable[[], str]) -> None:
     app = build_app(Settings(database_url=new_sqlite(), models=UNUSED_MODELS))
     async with app.router.lifespan_context(app):
         actions = {action.name: action for action in actions_in(blocks_in(app)).values()}
@@ -171,19 +171,19 @@ async def test_security_page_has_the_actions_that_handlers_declare(new_sqlite: C
 
 
 @pytest.mark.parametrize("called", commands())
-def test_every_command_and_flag_is_documented(called: str) -> None:
+def test_configuration_page_has_every_command_and_flag(called: str) -> None:
     command = commands()[called]
     expected = f"### `{called}`\n\n{command.help}\n\n{command_table(command)}"
     assert expected in CONFIGURATION, f"docs/configuration.md should have this section:\n{expected}"
 
 
 def example() -> str:
-    found = re.search(r"```toml\n# chatfeedback\.toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert found
-    return found[1]
+    match = re.search(r"```toml\n# chatfeedback\.toml\n(.*?)```", CONFIGURATION, re.DOTALL)
+    assert match
+    return match[1]
 
 
-def test_the_example_file_loads(tmp_path: Path) -> None:
+def test_example_file_loads(tmp_path: Path) -> None:
     file = tmp_path / "chatfeedback.toml"
     file.write_text(example(), "utf-8")
     settings = Settings.load(file)
@@ -192,17 +192,17 @@ def test_the_example_file_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_example_file_has_every_setting(name: str) -> None:
+def test_example_file_has_every_setting(name: str) -> None:
     assert re.search(rf"^(\[+{name}\]+|{name} = )", example(), re.MULTILINE)
 
 
-def test_ci_runs_the_test_command_of_the_readme() -> None:
+def test_ci_runs_test_command_of_readme() -> None:
     *_, command = (ROOT / ".ci" / "run").read_text("utf-8").strip().splitlines()
     assert command == "uv run scripts/test"
     assert f"pip install uv && {command}" in (ROOT / "README.md").read_text("utf-8")
 
 
-def test_links_between_the_pages_lead_somewhere() -> None:
+def test_links_between_pages_lead_somewhere() -> None:
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
     broken = [
         f"{page.relative_to(ROOT)}: {link}"

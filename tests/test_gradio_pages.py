@@ -1,4 +1,4 @@
-"""The helper that speaks Gradio's protocol gets the answer of a call, whenever it comes."""
+"""`gradio_pages`: a call gets its answer, whenever it comes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Stream(httpx.AsyncByteStream):
             yield message
 
 
-async def test_a_call_that_is_answered_before_it_is_confirmed_gets_its_answer() -> None:
+async def test_call_gets_its_answer_when_answered_before_it_is_confirmed() -> None:
     server = AnswerFirst()
     site = Site("http://server.test")
     site.http = httpx.AsyncClient(base_url="http://server.test", transport=httpx.MockTransport(server.handle))

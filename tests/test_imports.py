@@ -1,4 +1,7 @@
-"""Nothing heavy is loaded before it is needed; import-linter checks which module imports which (pyproject.toml)."""
+"""Imports: heavy libraries are loaded only where they are needed.
+
+import-linter checks which module imports which (pyproject.toml).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ HEAVY = {"gradio", "fastapi", "pandas", "numpy", "sqlalchemy", "alembic", "pydan
 HEAVY |= {"authlib", "joserfc", "cryptography"}
 
 
-def test_domain_imports_hardly_more_than_the_standard_library() -> None:
+def test_domain_imports_hardly_more_than_standard_library() -> None:
     used = set()
     for path in DOMAIN.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -38,7 +41,7 @@ def loaded_by(statements: str) -> set[str]:
 
 
 @pytest.mark.parametrize("statement", ["import chatfeedback", "import chatfeedback.cli"])
-def test_importing_loads_nothing_heavy(statement: str) -> None:
+def test_import_loads_nothing_heavy(statement: str) -> None:
     assert HEAVY & loaded_by(statement) == set()
 
 
@@ -49,6 +52,6 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert HEAVY & loaded <= ({"pydantic"} if command else set())
 
 
-def test_exporting_does_not_load_the_web() -> None:
+def test_export_does_not_load_web_libraries() -> None:
     loaded = loaded_by("import chatfeedback.export.to_file, chatfeedback.analytics.stats")
     assert {"gradio", "fastapi", "huggingface_hub", "xllamacpp"} & loaded == set()

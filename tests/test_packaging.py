@@ -22,7 +22,7 @@ UV = os.environ.get("UV", "uv")
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """What `command` prints, run in `folder` with nothing of this checkout or its environment in reach."""
+    """Run `command` in `folder`, without this checkout and its environment in reach; return what it prints."""
     reachable = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     compilers = {"CC": "/bin/false", "CXX": "/bin/false"}
     ended = subprocess.run(command, cwd=folder, env=reachable | compilers, capture_output=True, text=True)
@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"chatfeedback", f"chatfeedback-{__version__}.dist-info"}
     migrations = [f"chatfeedback/{path.relative_to(ROOT)}" for path in (ROOT / "migrations").rglob("*.py")]
@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 @pytest.fixture(scope="module")
 def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, installed from the wheel into an environment of its own."""
+    """Return the program, installed from the wheel into an environment of its own."""
     folder = tmp_path_factory.mktemp("installed")
     environment = folder / "environment"
     run(UV, "venv", "--python", sys.executable, environment, folder=folder)
@@ -59,16 +59,16 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / ("Scripts" if os.name == "nt" else "bin") / "chatfeedback"
 
 
-def test_an_installed_wheel_makes_and_checks_a_database(command: Path, tmp_path: Path) -> None:
+def test_installed_wheel_creates_and_checks_database(command: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/wheel.db"
     assert run(command, "--version", folder=tmp_path) == f"chatfeedback {__version__}\n"
     assert "→" in run(command, "db", "upgrade", "--database-url", url, folder=tmp_path)
     assert run(command, "db", "check", "--database-url", url, folder=tmp_path) == "The database is as it should be.\n"
 
 
-def test_an_installed_wheel_serves_the_page(command: Path, tmp_path: Path) -> None:
-    asked = ["serve", "--port", "0", "--no-open", "--model", "any", "--base-url", "http://127.0.0.1:9/v1"]
-    serving = subprocess.Popen([command, *asked], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+def test_installed_wheel_serves_page(command: Path, tmp_path: Path) -> None:
+    arguments = ["serve", "--port", "0", "--no-open", "--model", "any", "--base-url", "http://127.0.0.1:9/v1"]
+    serving = subprocess.Popen([command, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         assert serving.stdout is not None
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+/", serving.stdout.readline())

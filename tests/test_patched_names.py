@@ -1,4 +1,4 @@
-"""Neither tests nor benchmarks patch a name that is read nowhere."""
+"""Dead patches: tests and benchmarks have none."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ from shop.clock import Clock
 """
 
 
-def test_tests_and_benchmarks_patch_only_what_is_read() -> None:
+def test_dead_patches_are_absent_from_tests_and_benchmarks() -> None:
     program = Program.of_package(ROOT / "chatfeedback")
     patches = {path: program.patches(path.read_text("utf-8")) for path in FILES}
     assert sum(map(len, patches.values())) > 50
     dead = [
         f"{path.relative_to(ROOT)}, {patch}"
-        for path, found in patches.items()
-        for patch in found
+        for path, patches_of_file in patches.items()
+        for patch in patches_of_file
         if not program.is_read(patch)
     ]
     assert dead == []
@@ -84,7 +84,7 @@ def test_tests_and_benchmarks_patch_only_what_is_read() -> None:
         "for name in ('now', 'PAUSE'):\n    monkeypatch.setattr(clock, name, 0)",
     ],
 )
-def test_dead_patches_leaves_out_a_patch_of_what_is_read(patch: str) -> None:
+def test_dead_patches_leaves_out_patch_of_name_that_is_read(patch: str) -> None:
     assert len(SHOP.patches(HEAD + patch)) == (2 if "for" in patch else 1)
     assert SHOP.dead_patches(HEAD + patch) == []
 
@@ -121,8 +121,8 @@ def test_dead_patches_leaves_out_a_patch_of_what_is_read(patch: str) -> None:
         ),
     ],
 )
-def test_dead_patches_finds_a_patch_of_what_is_read_nowhere(patch: str, dead: str) -> None:
-    assert [f"{found.owner}.{found.name}" for found in SHOP.dead_patches(HEAD + patch)] == [dead]
+def test_dead_patches_finds_patch_of_name_that_is_read_nowhere(patch: str, dead: str) -> None:
+    assert [f"{dead_patch.owner}.{dead_patch.name}" for dead_patch in SHOP.dead_patches(HEAD + patch)] == [dead]
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_dead_patches_finds_a_patch_of_what_is_read_nowhere(patch: str, dead: st
         "def test_it(clock):\n    clock.STEP = 0",  # a fixture, and not the module
     ],
 )
-def test_patches_leaves_out_what_is_not_of_the_program(patch: str) -> None:
+def test_patches_leaves_out_names_outside_program(patch: str) -> None:
     assert SHOP.patches(HEAD + patch) == []

@@ -1,4 +1,4 @@
-"""What ends a benchmark whose figure would not mean what its name says."""
+"""Premises of benchmarks: a broken one ends the benchmark, whose figure would mean something else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tables() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def test_require_ends_the_program_with_one_sentence_when_the_premise_does_not_hold() -> None:
+def test_require_ends_program_with_one_sentence_when_premise_does_not_hold() -> None:
     _premises.require(True, "all is well")
     with pytest.raises(SystemExit) as ended:
         _premises.require(False, "it rains")
@@ -57,7 +57,7 @@ def test_require_equal_names_both_values() -> None:
 
 
 @pytest.mark.parametrize("pragma", ["synchronous=NORMAL", "journal_mode=DELETE"])
-def test_require_durable_refuses_a_connection_that_does_not_wait_for_the_disk(database: Path, pragma: str) -> None:
+def test_require_durable_refuses_connection_that_does_not_wait_for_disk(database: Path, pragma: str) -> None:
     with closing(open_raw(database)) as raw:
         _premises.require_durable("it", raw)
         raw.execute(f"PRAGMA {pragma}")
@@ -65,7 +65,7 @@ def test_require_durable_refuses_a_connection_that_does_not_wait_for_the_disk(da
             _premises.require_durable("it", raw)
 
 
-def test_require_durable_store_refuses_a_store_that_does_not_wait_for_the_disk(
+def test_require_durable_store_refuses_store_that_does_not_wait_for_disk(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(database) as store:
@@ -75,7 +75,7 @@ def test_require_durable_store_refuses_a_store_that_does_not_wait_for_the_disk(
         _premises.require_durable_store(store)
 
 
-def test_require_events_compares_the_growth_of_the_log(store: EventStore, talk: StoredTalk) -> None:
+def test_require_events_compares_growth_of_log(store: EventStore, talk: StoredTalk) -> None:
     before = _premises.events_by_kind(store)
     talk.ask("Hello", "Hi")
     _premises.require_events(store, before, Counter(EXCHANGE))
@@ -83,7 +83,7 @@ def test_require_events_compares_the_growth_of_the_log(store: EventStore, talk: 
         _premises.require_events(store, before, {"message_sent": 1})
 
 
-def test_require_one_commit_refuses_an_action_with_two_commits(store: EventStore, talk: StoredTalk) -> None:
+def test_require_one_commit_refuses_action_with_two_commits(store: EventStore, talk: StoredTalk) -> None:
     replies: list[str] = []
     first = Counter(("conversation_started", "message_sent", "reply_started"))
     _premises.require_one_commit(store, "a prompt", lambda: replies.append(talk.send("Hello")), first)
@@ -92,7 +92,7 @@ def test_require_one_commit_refuses_an_action_with_two_commits(store: EventStore
         _premises.require_one_commit(store, "an exchange", lambda: talk.ask("Go on", "No"), Counter(EXCHANGE[1:]))
 
 
-def test_traced_readers_collect_the_statements_of_reads(store: EventStore, talk: StoredTalk) -> None:
+def test_traced_readers_collects_statements_of_reads(store: EventStore, talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     with _premises.traced_readers(store.engine) as statements:
         store.events_of(talk.conversation_id)
@@ -102,7 +102,7 @@ def test_traced_readers_collect_the_statements_of_reads(store: EventStore, talk:
     assert statements == before
 
 
-def test_require_scans_refuses_a_query_that_reads_an_index(tables: sqlite3.Connection) -> None:
+def test_require_scans_refuses_query_that_reads_index(tables: sqlite3.Connection) -> None:
     _premises.require_scans(tables, "SELECT y FROM a NOT INDEXED WHERE x = 1")
     _premises.require_scans(tables, "SELECT x FROM a WHERE x = 1")  # claims nothing
     tables.execute("CREATE TABLE c (k PRIMARY KEY, x) WITHOUT ROWID")

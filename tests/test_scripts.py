@@ -1,4 +1,4 @@
-"""The commands in scripts/: what the test run is called with, and what mutants are."""
+"""The commands in scripts/: the arguments of the test run, and mutants."""
 
 from __future__ import annotations
 
@@ -48,14 +48,12 @@ def tree(tmp_path: Path) -> Iterator[Path]:
         (False, True, ["-m", "long or not long"]),
     ],
 )
-def test_pytest_arguments_choose_the_tests_and_leave_the_last_word_to_others(
-    quick: bool, long: bool, marks: list[str]
-) -> None:
+def test_pytest_arguments_choose_tests_and_end_with_given_arguments(quick: bool, long: bool, marks: list[str]) -> None:
     arguments = load_script("test").pytest_arguments(quick, long, ["-k", "undo"])
     assert arguments == ["--numprocesses", "2", "--durations", "20", *marks, "-k", "undo"]
 
 
-def test_databases_of_tests_stay_where_the_environment_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_memory_leaves_databases_where_environment_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "elsewhere")
     assert load_script("test").in_memory() == {}
 
@@ -63,7 +61,7 @@ def test_databases_of_tests_stay_where_the_environment_puts_them(monkeypatch: py
 # Mutants
 
 
-def test_mutant_changes_the_line_of_its_function_that_is_meant(mutants: ModuleType, tree: Path) -> None:
+def test_mutant_changes_nth_such_line_of_its_function(mutants: ModuleType, tree: Path) -> None:
     old, new = "        if count > 1:", "        if count >= 1:"
     path, text = mutants.Mutant("shop", "Shop.price", old, new, 1).apply(tree)
     assert (path, text) == (tree / "shop.py", CODE)
@@ -71,7 +69,7 @@ def test_mutant_changes_the_line_of_its_function_that_is_meant(mutants: ModuleTy
 
 
 @pytest.mark.parametrize(("name", "nth"), [("Shop.price", 2), ("price", 0)])
-def test_mutant_of_a_line_that_is_not_there_is_refused_and_changes_nothing(
+def test_mutant_of_missing_line_is_refused_and_changes_nothing(
     mutants: ModuleType, tree: Path, name: str, nth: int
 ) -> None:
     with pytest.raises(LookupError, match="has no line 'if count > 1:'"):
@@ -79,15 +77,15 @@ def test_mutant_of_a_line_that_is_not_there_is_refused_and_changes_nothing(
     assert (tree / "shop.py").read_text() == CODE
 
 
-def test_mutant_is_tested_by_the_tests_of_its_module(mutants: ModuleType) -> None:
+def test_mutant_names_tests_of_its_module(mutants: ModuleType) -> None:
     paths = {mutant.module: mutant.tests for mutant in mutants.load()}
     assert paths["chatfeedback.domain.conversation.decide"] == ("tests/domain",)
     assert paths["chatfeedback.auth.service"] == ("tests/auth",)
     assert "tests/store/log/test_append.py" in paths["chatfeedback.store.log.event_store"]
 
 
-def test_every_recorded_mutant_can_be_applied(mutants: ModuleType, tmp_path: Path) -> None:
-    """Where code has changed, its mutants are carried over, or drawn anew."""
+def test_recorded_mutants_can_all_be_applied(mutants: ModuleType, tmp_path: Path) -> None:
+    """Carry the mutants of changed code over, or draw them anew."""
     for mutant in mutants.load():
         source = SCRIPTS.parent / f"{mutant.module.replace('.', '/')}.py"
         copy = tmp_path / source.relative_to(SCRIPTS.parent)
@@ -97,7 +95,7 @@ def test_every_recorded_mutant_can_be_applied(mutants: ModuleType, tmp_path: Pat
         assert path.read_text("utf-8") != text
 
 
-def test_summary_names_what_lives_and_was_killed_before(mutants: ModuleType) -> None:
+def test_summary_names_mutants_that_live_and_were_killed_before(mutants: ModuleType) -> None:
     killed = mutants.Mutant("shop", "price", "a", "b", 0)
     lived = mutants.Mutant("shop", "price", "a", "c", 0)
     before = {killed: "killed", lived: "lived"}

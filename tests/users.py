@@ -27,7 +27,7 @@ from chatfeedback.store.accounts import users
 from chatfeedback.store.accounts.sessions import Sessions
 
 ROLES: dict[str, Role] = {"ada": "annotator", "bob": "annotator", "rita": "researcher", "adam": "admin"}
-"""Who there is, besides nobody."""
+"""Users of `house` by name, besides nobody."""
 NOBODY = "nobody"
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients that speak plain HTTP: by default each would read the certificates of the world, which takes 50 ms."""
@@ -36,7 +36,7 @@ UNUSED_MODELS = [{"model": "parrot", "base_url": "http://127.0.0.1:9/v1"}]
 
 
 class Somebody:
-    """A browser's worth of HTTP: whoever holds this cookie, or nobody."""
+    """HTTP client of a user with a session cookie, or of nobody."""
 
     def __init__(self, application: Application, name: str, annotator_id: str | None, token: str | None) -> None:
         cookies = {"chatfeedback_session": token} if token else {}
@@ -44,26 +44,26 @@ class Somebody:
         self.http = httpx.Client(base_url=application.address, cookies=cookies, timeout=30, verify=PLAIN)
         self._blocks = blocks_of(application)
 
-    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """The answer; of one that never ends, its beginning."""
-        with self.http.stream(method, path, **how) as response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Return the answer; of one that never ends, its beginning."""
+        with self.http.stream(method, path, **options) as response:
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 response.read()
             return response
 
-    def get(self, path: str, **how: Any) -> httpx.Response:
-        return self.request("GET", path, **how)
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
 
-    def post(self, path: str, **how: Any) -> httpx.Response:
-        return self.request("POST", path, **how)
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
 
     def tab(self, session_hash: str | None = None) -> Tab:
-        """A page of this person's."""
+        """Return a page of this person."""
         return Tab(self, self._blocks, session_hash or secrets.token_hex(5))
 
 
 class Tab:
-    """An open page: calls functions and reads the answers, as the page's own script does."""
+    """Open page: calls functions and reads the answers, as the page's own script does."""
 
     def __init__(self, person: Somebody, blocks: gr.Blocks, session_hash: str) -> None:
         self.person = person
@@ -71,11 +71,11 @@ class Tab:
         self._blocks = blocks
 
     def functions(self) -> dict[int, str]:
-        """The handler of every function that can be called, by its index."""
+        """Return the handler of every function that can be called, by its index."""
         return {index: fn.fn.__qualname__ for index, fn in self._blocks.fns.items() if fn.fn is not None}
 
     def trigger_of(self, name: str) -> int:
-        """The id of the component that sets the first function with this handler off."""
+        """Return the id of the component that sets the first function with this handler off."""
         return next(fn.targets[0][0] for index, fn in self._blocks.fns.items() if self.functions().get(index) == name)
 
     def join(
@@ -87,7 +87,7 @@ class Tab:
         headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> httpx.Response:
-        """Sends a call of the first function with this handler; the answer to the sending.
+        """Send a call of the first function with this handler; return the answer to the sending.
 
         `query`: what Gradio takes for the query of the page's address.
         """
@@ -104,14 +104,14 @@ class Tab:
         return self.person.post(f"/gradio_api/queue/join{query}", json=body, headers=headers)
 
     def call(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> list[dict[str, Any]]:
-        """Calls it, and returns the messages about it to its end."""
+        """Call a handler; return the messages about it, to its end."""
         joined = self.join(name, data, **more)
         assert joined.status_code == 200, joined.text
         return self.told(joined.json()["event_id"])
 
     def told(self, event_id: str) -> list[dict[str, Any]]:
-        """What the stream of this page says of an event, to its end."""
-        found = []
+        """Return the messages in the stream of this page about an event, to its end."""
+        messages = []
         query = {"session_hash": self.session_hash}
         with self.person.http.stream("GET", "/gradio_api/queue/data", params=query) as stream:
             assert stream.status_code == 200, stream.read()
@@ -119,14 +119,14 @@ class Tab:
                 if line.startswith("data: "):
                     message = json.loads(line.removeprefix("data: "))
                     if message.get("event_id") == event_id:
-                        found.append(message)
+                        messages.append(message)
                         if message["msg"] == "process_completed":
                             break
-        return found
+        return messages
 
 
 def blocks_of(application: Application) -> gr.Blocks:
-    """The page of a running application."""
+    """Return the page of a running application."""
     assert application.app is not None
     return blocks_in(application.app)
 
@@ -137,7 +137,7 @@ def blocks_in(app: FastAPI) -> gr.Blocks:
 
 
 def settle(application: Application) -> dict[str, Somebody]:
-    """Makes everybody of ROLES, signs them in, and adds nobody."""
+    """Create and sign in every user of ROLES; return them, and nobody."""
     sessions = Sessions(application.engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
     people = {NOBODY: Somebody(application, NOBODY, None, None)}
     for name, role in ROLES.items():
@@ -149,7 +149,7 @@ def settle(application: Application) -> dict[str, Somebody]:
 
 @contextmanager
 def house(database_url: str, **settings: Any) -> Iterator[tuple[Application, dict[str, Somebody]]]:
-    """A running application with passwords, and its people."""
+    """Run an application with passwords; yield it and its people."""
     application = Application(database_url, **{"auth": "password", "models": UNUSED_MODELS, **settings})
 
     async def start() -> None:

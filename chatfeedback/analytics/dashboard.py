@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 from chatfeedback.analytics.figures import feedback
 from chatfeedback.analytics.figures.headline import Headline, headline
 from chatfeedback.domain.conversation.state import Conversation
-from chatfeedback.errors import NotFound
+from chatfeedback.errors import NO_CONVERSATION, NotFound
 from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.query.sql_filters import read_snapshot
 from chatfeedback.store.accounts import annotators, pseudonyms
@@ -49,12 +49,12 @@ class DashboardQueries:
 
     Args:
         engine: Engine of the database.
-        conversation: Finds a conversation by its id; None if there is none.
+        find_conversation: Returns a conversation by its id; None if there is none.
     """
 
-    def __init__(self, engine: Engine, conversation: Callable[[str], Conversation | None]) -> None:
+    def __init__(self, engine: Engine, find_conversation: Callable[[str], Conversation | None]) -> None:
         self._engine = engine
-        self._conversation = conversation
+        self._find_conversation = find_conversation
 
     def position(self) -> int:
         """Return the position of the newest event, 0 before the first."""
@@ -65,7 +65,7 @@ class DashboardQueries:
         self, filters: ResolvedFilters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> Overview:
         """Return all figures, and `limit` rows of the table from `offset` on; beyond its end, the last page."""
-        display_name = self._display_name(names)
+        display_name = self._pseudonyms_unless(names)
         with read_snapshot(self._engine) as connection:
             return Overview(
                 position=_position(connection),
@@ -79,8 +79,8 @@ class DashboardQueries:
     def latest(
         self, filters: ResolvedFilters, offset: int = 0, limit: int = feedback.PAGE, *, names: bool = True
     ) -> FeedbackPage:
-        """Return the table alone, as `overview` has it."""
-        display_name = self._display_name(names)
+        """Return one page of the feedback table; beyond its end, the last page."""
+        display_name = self._pseudonyms_unless(names)
         with read_snapshot(self._engine) as connection:
             return _page(connection, filters, offset, limit, display_name)
 
@@ -101,19 +101,19 @@ class DashboardQueries:
     def annotators(self, *, names: bool = True) -> dict[str, str]:
         """Return the display names by annotator id, sorted by display name."""
         display_names = annotators.names(self._engine)
-        if display_name := self._display_name(names):
+        if display_name := self._pseudonyms_unless(names):
             display_names = {annotator_id: display_name(annotator_id) for annotator_id in display_names}
         return dict(sorted(display_names.items(), key=lambda item: item[1].casefold()))
 
     def conversation(self, conversation_id: str) -> Conversation:
         """Return the conversation with this id. Raises NotFound."""
-        conversation = self._conversation(conversation_id)
+        conversation = self._find_conversation(conversation_id)
         if conversation is None:
-            raise NotFound("There is no such conversation.")
+            raise NotFound(NO_CONVERSATION)
         return conversation
 
-    def _display_name(self, names: bool) -> DisplayNames | None:
-        """Return the display names; None for names, which the tables have already."""
+    def _pseudonyms_unless(self, names: bool) -> DisplayNames | None:
+        """Return the function from annotator ids to pseudonyms; None if the tables may show real names."""
         return None if names else pseudonyms.pseudonyms(self._engine)
 
 

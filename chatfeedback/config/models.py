@@ -47,7 +47,10 @@ class RequestSettings(Frozen):
         default=120, gt=0, description="How long the endpoint may be silent between two pieces; then the reply failed."
     )
     attempts: int = Field(
-        default=3, ge=1, le=10, description="How often an endpoint that is busy or away is asked; 1 asks only once."
+        default=3,
+        ge=1,
+        le=10,
+        description="How often an endpoint that is busy or unavailable is asked; 1 asks only once.",
     )
 
 

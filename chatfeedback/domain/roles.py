@@ -55,7 +55,7 @@ class Person:
 class Open(StrEnum):
     """Requirement that no permission of a role is needed for."""
 
-    ANYBODY = "anybody"
+    PUBLIC = "public"
     SIGNED_IN = "signed in"
     """Also before agreement to the consent text."""
     PAGE = "signed in, and agreed"

@@ -98,7 +98,7 @@ class Checkpointer:
         if number < self._newest_save:
             return None
         self._newest_save = number
-        return reply_leases.save(tx, self._store.owner, texts, now())
+        return reply_leases.save(tx, self._store.lease_owner, texts, now())
 
     def _apply_all_signals(self, replies: Sequence[RunningReply], future: asyncio.Future[LeaseSignals | None]) -> None:
         if future.cancelled() or future.exception() is not None or (signals := future.result()) is None:
@@ -109,7 +109,7 @@ class Checkpointer:
     def _apply_signals(self, running: RunningReply, signals: reply_leases.LeaseSignals | None) -> None:
         if signals is not None:
             running.stored_version, running.stored_version_at = signals.version, time.monotonic()
-        if running.requested_end.done():
+        if running.final_status.done():
             return
         if signals is None or signals.saved:
             running.set_store_error(None)
@@ -134,5 +134,5 @@ class Checkpointer:
 
 def _report_error(replies: Sequence[RunningReply], error: ChatFeedbackError) -> None:
     for running in replies:
-        if not running.requested_end.done():  # the task that stores the end reports its own errors
+        if not running.final_status.done():  # the task that stores the end reports its own errors
             running.set_store_error(error)

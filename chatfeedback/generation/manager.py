@@ -23,7 +23,7 @@ from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.types import FinalStatus
-from chatfeedback.errors import ChatFeedbackError, ModelError, NotFound, StoreUnavailable
+from chatfeedback.errors import NO_CONVERSATION, ChatFeedbackError, ModelError, NotFound, StoreUnavailable
 from chatfeedback.generation.checkpoints import Checkpointer
 from chatfeedback.generation.recovery import OrphanRecovery
 from chatfeedback.generation.running_reply import NOT_READ_YET, NOT_STORED_YET, Progress, RunningReply
@@ -32,7 +32,7 @@ from chatfeedback.generation.throttle import UpdateThrottle
 from chatfeedback.inference.chat_model import ChatModel
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.log.event_store import NO_CONVERSATION, Command, EventStore
+from chatfeedback.store.log.event_store import Command, EventStore
 from chatfeedback.store.log.statements import Transaction
 
 log = logging.getLogger(__name__)
@@ -204,14 +204,14 @@ class GenerationManager:
         error: ModelError | None = None
         try:
             # The first one wins: the end of the model's stream, or a requested end (Stop, shutdown, lost lease).
-            first_done: list[asyncio.Future[Any]] = [producer, running.requested_end]
+            first_done: list[asyncio.Future[Any]] = [producer, running.final_status]
             await asyncio.wait(first_done, return_when="FIRST_COMPLETED")
             if producer.done():
                 error = producer.result()
                 status: FinalStatus = "failed" if error else "complete"
                 running.request_end(status)
             else:
-                status = running.requested_end.result()
+                status = running.final_status.result()
             producer.cancel()
             await asyncio.wait([producer])
             if error is not None:  # log only the type: the sentence may quote the conversation

@@ -102,7 +102,7 @@ class OrphanRecovery:
 
         Return False if another process was quicker or the owner is alive. Raises StoreError.
         """
-        owner, message_id = self._store.owner, draft.message_id
+        owner, message_id = self._store.lease_owner, draft.message_id
         claimed = await await_commit(self._store.submit(lambda tx: reply_leases.claim(tx, draft, owner, now())))
         if claimed is None:
             return False

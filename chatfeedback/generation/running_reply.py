@@ -25,8 +25,8 @@ MAX_REPORTED_TOKENS = 2**31 - 1
 """Largest token count that every database can store (32-bit integer)."""
 MAX_QUOTED_CHARS = 200
 """Characters quoted of a model's refusal."""
-NOT_STORED_YET = "This reply cannot be stored at the moment. Its text is kept, and stored as soon as that is possible."
-NOT_READ_YET = "The database cannot be read at the moment. What is new is shown as soon as it can."
+NOT_STORED_YET = "This reply cannot be stored now. Its text is kept, and stored as soon as the database is available."
+NOT_READ_YET = "The database cannot be read now. New text appears as soon as it is available."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class RunningReply:
     finish: Finish | None = None
     sent_ids: tuple[str, ...] | None = None
     provenance: Provenance = UNKNOWN
-    started: float = field(default_factory=time.monotonic)
-    first_token: float | None = None
+    started_at: float = field(default_factory=time.monotonic)
+    first_token_at: float | None = None
     watchers: int = 0
     unwatched_since: float = field(default_factory=time.monotonic)
-    requested_end: asyncio.Future[FinalStatus] = field(
+    final_status: asyncio.Future[FinalStatus] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """Final status, set by the first `request_end`: end of the stream, Stop, shutdown or a lost lease."""
@@ -95,8 +95,8 @@ class RunningReply:
 
     def request_end(self, status: FinalStatus) -> None:
         """Request that the reply ends with this status; the first request wins."""
-        if not self.requested_end.done():
-            self.requested_end.set_result(status)
+        if not self.final_status.done():
+            self.final_status.set_result(status)
 
     def notify(self) -> None:
         """Wake the watchers that wait for a change."""
@@ -150,8 +150,8 @@ class RunningReply:
             async for piece in stream:
                 self.retry_notice = None
                 if isinstance(piece, Delta):
-                    if self.first_token is None:
-                        self.first_token = time.monotonic()
+                    if self.first_token_at is None:
+                        self.first_token_at = time.monotonic()
                     self.parts.append(piece.text)
                     self.notify()
                 else:
@@ -170,9 +170,9 @@ class RunningReply:
                 return "A content filter of the model's provider withheld this reply; ask in another way."
             case "length":
                 limit = f"{generation.max_tokens:,} tokens" if generation else "tokens"
-                return f"The model used up its {limit} before the first word, as for reasoning; allow more: max_tokens."
+                return f"The model used all of its {limit} before the first word; allow more: max_tokens."
             case "tool_calls" | "function_call":
-                return "The model asked for a tool instead of answering, and there are none here; ask in another way."
+                return "The model tried to call a tool, and this chat has none; ask in another way."
         return "The model sent an empty reply; try Retry."
 
     def _on_provenance(self, provenance: Provenance) -> None:
@@ -180,17 +180,17 @@ class RunningReply:
 
     def _on_pause(self, seconds: float | None) -> None:
         if seconds is None:
-            self.retry_notice = "The model was busy or away; it has been asked again."
+            self.retry_notice = "The model was busy or unavailable; trying again now."
         else:
             rounded = max(1, math.ceil(seconds))
             delay = "a second" if rounded == 1 else f"{rounded} seconds"
-            self.retry_notice = f"The model is busy or away; it is asked again after {delay}."
+            self.retry_notice = f"The model is busy or unavailable; the next attempt starts in {delay}."
         self.notify()
 
     def to_event(self, status: FinalStatus, error: ModelError | None) -> ReplyFinished:
         """Build the event that ends the reply, with all the text that has come."""
         text, sanitized = sanitize(self.text)
-        finish, first, generation = self.finish, self.first_token, self.reply.generation
+        finish, first, generation = self.finish, self.first_token_at, self.reply.generation
         assert generation is not None  # noqa: S101 - a model's reply has one
         if not text.strip():
             text = ""
@@ -204,8 +204,8 @@ class RunningReply:
             # Invalid metadata of a server counts as missing: it must not cost the text.
             finish_reason=sanitize(reason)[0] if isinstance(reason, str) else None,
             error=sanitize(str(error))[0] if error else None,
-            time_to_first_token=round(first - self.started, 6) if first is not None else None,
-            duration=round(time.monotonic() - self.started, 6),
+            time_to_first_token=round(first - self.started_at, 6) if first is not None else None,
+            duration=round(time.monotonic() - self.started_at, 6),
             prompt_tokens=_valid_count(finish.prompt_tokens) if finish else None,
             completion_tokens=_valid_count(finish.completion_tokens) if finish else None,
             sent_ids=self.sent_ids,

@@ -214,7 +214,7 @@ class _Exchange(AsyncInferenceClient):
         return lines
 
     async def _lines(self, response: httpx2.Response) -> AsyncGenerator[str, None]:
-        async with aclosing(event_stream.events(response)) as events:
+        async with aclosing(event_stream.event_data(response)) as events:
             async for data in events:
                 if data.strip() == "[DONE]":
                     self.done = True

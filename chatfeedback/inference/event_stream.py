@@ -16,14 +16,14 @@ import httpx2
 
 from chatfeedback.inference.errors import StreamedError
 
-MAX_EVENT_CHARACTERS = 2**20
+MAX_EVENT_CHARS = 2**20
 """Maximum size of one event, far above any piece of a reply."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _CHUNK_KEYS = ("choices", "usage")
 _ERROR_KEYS = ("error", "detail", "message", "errors")
 
 
-async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
+async def event_data(response: httpx2.Response) -> AsyncGenerator[str, None]:
     """Yield the data of each event.
 
     Raises StreamedError for an error that the server sent in any form. Raises httpx2.SSEError for a response that is
@@ -31,8 +31,8 @@ async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
     """
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "text/event-stream":
-        raise httpx2.SSEError(f"the answer is {content_type or 'of no type'}, not a stream of events")
-    name, data, length = "", list[str](), 0
+        raise httpx2.SSEError(f"the response is {content_type or 'of no type'}, not an event stream")
+    event_type, data, length = "", list[str](), 0
     async for line in _lines(response.aiter_bytes()):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -40,18 +40,18 @@ async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
             case "" if line:
                 pass  # a comment: servers send them as keep-alives
             case "":
-                if data and name == "error":
+                if data and event_type == "error":
                     raise StreamedError(_parse_json("\n".join(data)))
                 if data:
                     yield "\n".join(data)
-                name, data, length = "", [], 0
+                event_type, data, length = "", [], 0
             case "data":
                 data.append(value)
                 length += len(line)
-                if length > MAX_EVENT_CHARACTERS:
+                if length > MAX_EVENT_CHARS:
                     raise httpx2.SSEError("an event is too long")
             case "event":
-                name = value
+                event_type = value
             case "id" | "retry":
                 pass
             case "error":
@@ -61,12 +61,13 @@ async def events(response: httpx2.Response) -> AsyncGenerator[str, None]:
 
 
 def check_chunk(payload: Any) -> None:
-    """Check that the data of an event is a chat completion chunk. Raises StreamedError and TypeError.
+    """Check that the data of an event is a chat completion chunk.
 
-    A payload with a key `error` is left to huggingface_hub, which knows the error types of its own servers.
+    A payload with a key `error` is left to huggingface_hub, which knows the error types of its own servers. Raises
+    StreamedError for another error of the server, TypeError for any other payload.
     """
     if not isinstance(payload, dict):
-        raise TypeError(f"a chunk is a {type(payload).__name__}")
+        raise TypeError(f"a chunk is an object, not a {type(payload).__name__}")
     if payload.get("error") is not None:
         return
     if "error" in (payload.get("object"), payload.get("type")):
@@ -82,7 +83,7 @@ def _unknown_line(line: str) -> Exception:
     payload = _parse_json(line)
     if isinstance(payload, dict) and any(payload.get(key) for key in _ERROR_KEYS):
         return StreamedError(payload)
-    return httpx2.SSEError("a line is none of a stream of events")
+    return httpx2.SSEError("a line is not part of an event stream")
 
 
 def _parse_json(value: str) -> Any:
@@ -102,7 +103,7 @@ async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
         lines, buffer = _split(buffer)
         for line in lines:
             yield line
-        if len(buffer) > MAX_EVENT_CHARACTERS:
+        if len(buffer) > MAX_EVENT_CHARS:
             raise httpx2.SSEError("a line is too long")
     for line in _split(buffer + "\n")[0] if buffer.endswith("\r") else ():
         yield line

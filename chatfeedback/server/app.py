@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> FastAPI:
 def _build_components(settings: Settings) -> _Components:
     metrics, models = Metrics(), ModelRegistry(settings)
     engine = open_engine(settings.database_url, lock_seconds=LOCK_SECONDS)
-    store = open_event_store(engine, committed=metrics.record_commit)
+    store = open_event_store(engine, on_commit=metrics.record_commit)
     auth = AuthSetup(settings, engine, store.availability.failed)
     service = ChatService(
         store,

@@ -17,7 +17,7 @@ from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
 from chatfeedback.domain.text import validate_prompt
 from chatfeedback.domain.types import new_id
-from chatfeedback.errors import NotAllowed, NotFound, ServerEnding
+from chatfeedback.errors import NO_CONVERSATION, NotAllowed, NotFound, ServerEnding
 from chatfeedback.generation.manager import GenerationManager
 from chatfeedback.generation.running_reply import Progress
 from chatfeedback.inference.chat_model import ChatModel
@@ -32,7 +32,7 @@ from chatfeedback.services.commands import (
 )
 from chatfeedback.services.feedback import FeedbackService
 from chatfeedback.services.rate_limits import RateLimiter
-from chatfeedback.store.log.event_store import NO_CONVERSATION, Decision, EventStore
+from chatfeedback.store.log.event_store import Decision, EventStore
 from chatfeedback.store.projections import listing
 
 NEW_CONVERSATION = 0
@@ -132,9 +132,9 @@ class ChatService:
             raise NotAllowed(NOT_YOURS)
         return version
 
-    def last_known(self, conversation: Conversation) -> Conversation:
+    def cached_conversation(self, conversation: Conversation) -> Conversation:
         """Return the newest state in the cache, or `conversation` itself; do not query the database."""
-        cached = self._store.last_known(conversation.conversation_id)
+        cached = self._store.cached_conversation(conversation.conversation_id)
         return cached if cached is not None and cached.version > conversation.version else conversation
 
     def is_newest(self, conversation: Conversation) -> bool:

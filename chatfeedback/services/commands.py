@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
 from chatfeedback.domain.text import sanitize
-from chatfeedback.errors import NotAllowed, NotFound, NotOffered
+from chatfeedback.errors import NO_CONVERSATION, NotAllowed, NotFound, NotOffered
 from chatfeedback.generation.shielded import await_commit, shielded
-from chatfeedback.store.log.event_store import NO_CONVERSATION, Command, Decision, EventStore
+from chatfeedback.store.log.event_store import Command, Decision, EventStore
 
 NOT_YOURS = "This conversation belongs to another person."
 OTHERS_CONVERSATION, NOT_OFFERED = "conversation_of_another", "not_offered"

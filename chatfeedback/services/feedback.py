@@ -41,7 +41,7 @@ class FeedbackService:
         value: str | None = None,
         reasons: Mapping[str, bool] | None = None,
         comment: str | None = None,
-        decided_at: Callable[[int], None] | None = None,
+        on_decide: Callable[[int], None] | None = None,
     ) -> Conversation:
         """Set parts of the rating of a message. Never raises Conflict.
 
@@ -52,7 +52,7 @@ class FeedbackService:
             value: The rating; "" clears it, None leaves it.
             reasons: By code, True to select or False to deselect; the other reasons stay.
             comment: The comment; "" clears it, None leaves it.
-            decided_at: Callback with the version of the conversation before the rating; called in a writer thread,
+            on_decide: Callback with the version of the conversation before the rating; called in a writer thread,
                 once for each attempt to commit.
 
         Raises:
@@ -67,24 +67,26 @@ class FeedbackService:
                 raise MessageRejected(f"A comment can have at most {self._max_comment_chars:,} characters.")
             comment, sanitized = sanitize(comment if comment.strip() else "")
         change = RatingChange(value, reasons or {}, comment, sanitized)
-        dropped: frozenset[str] = frozenset()
+        restorable: frozenset[str] = frozenset()
 
-        async def precheck() -> None:
-            nonlocal dropped
+        async def load_restorable_reasons() -> None:
+            nonlocal restorable
             if not sanitize(message_id)[1]:  # an id that no database stores has no ratings
                 events = await asyncio.to_thread(self._store.ratings_of, conversation_id, message_id, annotator_id)
-                dropped = restorable_reasons(events)
+                restorable = restorable_reasons(events)
 
         def decide(conversation: Conversation) -> Sequence[Body]:
-            if decided_at is not None:
-                decided_at(conversation.version)
+            if on_decide is not None:
+                on_decide(conversation.version)
             return rate(
                 conversation,
                 change,
                 message_id=message_id,
                 annotator_id=annotator_id,
                 reasons=self._reasons,
-                restorable_reasons=dropped,
+                restorable_reasons=restorable,
             )
 
-        return await self._commands.execute(annotator_id, conversation_id, decide, precheck=precheck if value else None)
+        return await self._commands.execute(
+            annotator_id, conversation_id, decide, precheck=load_restorable_reasons if value else None
+        )

@@ -19,6 +19,8 @@ from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.ui.shapes import NO_EVENT, STATE, Shape
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+MALFORMED_CALL = "The page does not send such requests; reload it and try again."
+"""Sentence about a call that does not fit its declaration."""
 
 
 @dataclass(frozen=True, slots=True)

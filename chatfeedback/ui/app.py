@@ -210,7 +210,7 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, components: Components, co
     # "multiple" for the same reason: a click while the one before is being answered would be dropped.
     listen(components.earlier.click, chat.earlier, [components.view], trigger_mode="multiple")
     listen(components.previous.click, chat.view_previous, [components.view], trigger_mode="multiple")
-    listen(components.following.click, chat.view_following, [components.view], trigger_mode="multiple")
+    listen(components.following.click, chat.view_next, [components.view], trigger_mode="multiple")
     listen(components.keep.click, chat.keep, [components.view])
     listen(components.put_back.click, chat.put_back, [components.prompt, components.undone])
 

@@ -20,7 +20,7 @@ from gradio.blocks import Block
 from gradio.state_holder import SessionState
 
 from chatfeedback.auth.current_user import person_in
-from chatfeedback.ui.actions import Action, declared_action
+from chatfeedback.ui.actions import MALFORMED_CALL, Action, declared_action
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ FRONTEND = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
 """Built frontend of Gradio. The names of its files change with each release."""
 FAULT = "Something went wrong; try again, and reload the page if that does not help."
 NOT_PERMITTED = "Your role does not allow this."
-MALFORMED = "The page does not make such a call."
 
 
 class SparseUpdateBlocks(gr.Blocks):
@@ -105,7 +104,7 @@ def _check_call(action: Action, request: gr.Request | None, inputs: Any, event_d
     if person is None or not action.permits(person):
         raise gr.Error(NOT_PERMITTED, print_exception=False)
     if not action.accepts(list(inputs), event_data._data if event_data else None):
-        raise gr.Error(MALFORMED, print_exception=False)
+        raise gr.Error(MALFORMED_CALL, print_exception=False)
 
 
 def _contains_only(predictions: dict[Any, Any], outputs: dict[int, Block]) -> bool:

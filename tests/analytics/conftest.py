@@ -23,7 +23,7 @@ from clusters import Cluster
 
 @dataclass
 class Recorded:
-    """A database, what it was filled with, and a desk that reads it."""
+    """Database filled by a crowd, the record of its events, and the dashboard that reads it."""
 
     url: str
     engine: Engine
@@ -43,7 +43,7 @@ def _talks(crowd: Crowd, conversations: int) -> list[tuple[list[Event], Conversa
 
 
 def fill(engine: Engine, crowd: Crowd, conversations: int) -> list[Conversation]:
-    """Stores so many conversations of the crowd."""
+    """Store so many conversations of the crowd; return them."""
     talks = _talks(crowd, conversations)
     pooled = engine.raw_connection()
     try:
@@ -70,13 +70,13 @@ def _filled(url: str) -> str:
 
 @pytest.fixture(scope="session")
 def filled_sqlite(new_sqlite: Callable[[], str]) -> Path:
-    """A database with what the crowd said, which others are copies of."""
+    """Return a database filled by the crowd, which others are copies of."""
     return Path(_filled(new_sqlite()).removeprefix("sqlite:///"))
 
 
 @pytest.fixture(scope="session")
 def filled_postgres(postgres_server: Cluster, _migrated_postgres: str) -> str:
-    """The same on Postgres; its name."""
+    """Return the name of the same database on Postgres."""
     name = postgres_server.create_database(template=_migrated_postgres)
     _filled(postgres_server.url(name))
     return name
@@ -84,7 +84,7 @@ def filled_postgres(postgres_server: Cluster, _migrated_postgres: str) -> str:
 
 @pytest.fixture
 def filled_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A new database with what the crowd said; each test runs once for each kind of database."""
+    """Return a new database filled by the crowd; each test runs once for each kind of database."""
     if database_kind == "sqlite":
         filled, path = request.getfixturevalue("filled_sqlite"), tmp_path / "filled.db"
         with closing(sqlite3.connect(filled)) as original, closing(sqlite3.connect(path)) as copy:
@@ -99,7 +99,7 @@ def filled_url(database_kind: str, tmp_path: Path, request: pytest.FixtureReques
 
 @pytest.fixture
 def recorded(filled_url: str) -> Iterator[Recorded]:
-    """Four annotators, three models, ten days."""
+    """Return a database of four annotators, three models and ten days."""
     engine = open_engine(filled_url)
     talks = _talks(CROWD, CONVERSATIONS)
     record = Record.of(event for events, _ in talks for event in events)

@@ -47,7 +47,7 @@ _INSERTS = {table: insert(table) for table in PROJECTIONS}
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who talks, to what, when. `until` is exclusive."""
+    """Crowd of annotators who talk to models over some days. `until` is exclusive."""
 
     seed: int = 1
     annotators: int = 4
@@ -59,7 +59,7 @@ class Crowd:
     names_begin_with: str = "annotator-"
 
     def names(self) -> dict[str, str]:
-        """The annotators' names by their ids."""
+        """Return the names of the annotators by their ids."""
         return {self._id("annotator", n): f"{self.names_begin_with}{n:03}" for n in range(self.annotators)}
 
     def model_names(self) -> list[str]:
@@ -69,7 +69,7 @@ class Crowd:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join(map(str, (self.seed, *parts)))))
 
     def talk(self) -> Iterator[tuple[list[Event], Conversation]]:
-        """Conversations without end: the events of each, oldest first, and what they add up to."""
+        """Yield conversations without end: the events of each, oldest first, and the state that they add up to."""
         rng = random.Random(self.seed)
         people, models = list(self.names()), self.model_names()
         busy = [1 / (n + 1) for n in range(len(people))]
@@ -95,7 +95,7 @@ class _Talk:
         self.conversation = Conversation(self._id())
 
     def _id(self) -> str:
-        """A UUIDv7 of the moment, as the service makes them: later ids sort after earlier ones."""
+        """Return a UUIDv7 of the moment, as the service makes them: later ids sort after earlier ones."""
         milliseconds = int(self.at.timestamp() * 1000)
         return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | self.rng.getrandbits(76) & ~(1 << 63) | 1 << 63))
 
@@ -130,14 +130,14 @@ class _Talk:
         return WORDS[start : start + size].strip() or "yes"
 
     def ask(self) -> None:
-        """A prompt; the reply begins."""
+        """Send a prompt; its reply begins."""
         ids = {"message_id": self._id(), "reply_id": self._id()}
         self._do(
             decisions.send(self.conversation, self._text(80), self._plan, **ids, expected_version=None), seconds=90
         )
 
     def turn(self, neighbour: str) -> None:
-        """A prompt, its reply, and what people make of it."""
+        """Send a prompt, finish its reply, and rate, retry, edit or undo it at random."""
         rng = self.rng
         again = partial(dict, plan=self._plan, expected_version=None)
         if rng.random() < 0.1:
@@ -167,7 +167,7 @@ class _Talk:
             self._do(decisions.undo(self.conversation, expected_version=None))
 
     def _end(self, weights: Sequence[int] = (93, 3, 1, 1, 2)) -> None:
-        """The end of the reply; `weights`: how often it is complete, stopped, left, interrupted and failed."""
+        """End the reply. `weights`: how often it is complete, stopped, left, interrupted and failed."""
         reply_id, rng = self.conversation.writing_id, self.rng
         if reply_id is None:
             return
@@ -187,7 +187,7 @@ class _Talk:
         self._do(decisions.finish(self.conversation, finished), seconds=6)
 
     def _vote_early(self) -> None:
-        """A thumb and at times a comment, on a reply of which nothing may come."""
+        """Rate a running reply with a thumb and at times a comment; it may end without text."""
         rng = self.rng
         change = RatingChange(rng.choice(("like", "dislike")), comment="A good start" if rng.random() < 0.3 else None)
         reply_id = self.conversation.writing_id or ""
@@ -215,7 +215,7 @@ class _Talk:
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """The event as a row of `events`, recorded when it happened."""
+    """Return the event as a row of `events`, recorded when it happened."""
     return {
         "event_id": event.event_id,
         "conversation_id": event.conversation_id,
@@ -233,14 +233,14 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def enrol(tx: Transaction, names: Mapping[str, str]) -> None:
-    """Stores the annotators."""
+    """Store the annotators."""
     tx.run_many(
         _INSERT_ANNOTATOR, [{"annotator_id": key, "name": name, "created_at": 0} for key, name in names.items()]
     )
 
 
 def store(tx: Transaction, talks: Iterable[tuple[list[Event], Conversation]]) -> int:
-    """Stores conversations, log and projections, by straight inserts; returns the number of events."""
+    """Store conversations, log and projections, by plain inserts; return the number of events."""
     stored = 0
     for happened, talk in talks:
         tx.run_many(_INSERT_EVENT, map(event_row, happened))

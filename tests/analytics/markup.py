@@ -1,4 +1,4 @@
-"""HTML taken apart, so that tests can ask what a reader gets."""
+"""Parser of HTML fragments, so that tests can ask for what a reader gets."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Element:
     text: str = ""
 
     def all(self, tag: str = "", cls: str = "") -> list[Element]:
-        """Every element below with this tag and class."""
-        found = [
+        """Return every element below with this tag and class."""
+        matches = [
             child
             for child in self.children
             if (not tag or child.tag == tag) and (not cls or cls in (child.attributes.get("class") or "").split())
         ]
-        return found + [element for child in self.children for element in child.all(tag, cls)]
+        return matches + [element for child in self.children for element in child.all(tag, cls)]
 
     def style(self, name: str) -> float:
-        """A length in the style attribute, in per cent."""
+        """Return a length in the style attribute, in per cent."""
         declared = dict(part.split(":") for part in (self.attributes["style"] or "").split(";"))
         return float(declared[name].removesuffix("%"))
 
@@ -35,7 +35,7 @@ class Element:
         return float(self.attributes[name] or "")
 
     def rows(self) -> list[list[str]]:
-        """The cells of the first table, its head included."""
+        """Return the cells of the first table, its head included."""
         return [[cell.text for cell in row.children] for row in self.all("table")[0].all("tr")]
 
 
@@ -62,7 +62,7 @@ class _Parser(HTMLParser):
 
 
 def parse(html: str) -> Element:
-    """The elements of a fragment; fails when it is not well formed."""
+    """Return the elements of a fragment; fail if it is not well formed."""
     parser = _Parser()
     parser.feed(html)
     parser.close()

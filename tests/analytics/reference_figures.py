@@ -25,7 +25,7 @@ from chatfeedback.query.filters import ResolvedFilters
 
 @dataclass
 class Said:
-    """A message."""
+    """Message of the record."""
 
     owner: str
     at: datetime
@@ -39,7 +39,7 @@ class Said:
 
 @dataclass
 class Judged:
-    """What one person says of one reply."""
+    """Feedback of one person on one reply."""
 
     value: str | None
     reasons: tuple[str, ...]
@@ -49,7 +49,7 @@ class Judged:
 
 @dataclass
 class Record:
-    """All that happened, and under which filters to look at it."""
+    """Record of all that happened, and the filters to view it by."""
 
     started: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
@@ -92,26 +92,28 @@ class Record:
         return Record(self.started, self.said, self.judged, self.events, filters)
 
     def _fits(self, at: datetime, model: str | None, annotator: str) -> bool:
-        wanted = self.filters
+        filters = self.filters
         return (
-            (wanted.since is None or at >= wanted.since)
-            and (wanted.until is None or at < wanted.until)
-            and wanted.model in (None, model)
-            and wanted.annotator_id in (None, annotator)
+            (filters.since is None or at >= filters.since)
+            and (filters.until is None or at < filters.until)
+            and filters.model in (None, model)
+            and filters.annotator_id in (None, annotator)
         )
 
     def conversations(self) -> int:
-        with_model = {said.conversation_id for said in self.said.values() if said.model == self.filters.model}
+        with_model = {message.conversation_id for message in self.said.values() if message.model == self.filters.model}
         return sum(
             self._fits(at, self.filters.model, owner) and (self.filters.model is None or key in with_model)
             for key, (owner, at) in self.started.items()
         )
 
     def messages(self) -> dict[str, Said]:
-        return {key: said for key, said in self.said.items() if self._fits(said.at, said.model, said.owner)}
+        return {
+            key: message for key, message in self.said.items() if self._fits(message.at, message.model, message.owner)
+        }
 
     def replies(self) -> dict[str, Said]:
-        return {key: said for key, said in self.messages().items() if said.model is not None}
+        return {key: message for key, message in self.messages().items() if message.model is not None}
 
     def rated_replies(self) -> int:
         rated = {message_id for (message_id, _), judged in self.judged.items() if judged.value}
@@ -145,7 +147,7 @@ class Record:
         return days
 
     def by_model(self) -> dict[str, tuple[int, int]]:
-        """Likes and all thumbs."""
+        """Return likes and all thumbs by model."""
         likes: Counter[str] = Counter()
         thumbs: Counter[str] = Counter()
         for (message_id, _), judged in self.feedback().items():
@@ -156,7 +158,7 @@ class Record:
         return {model: (likes[model], thumbs[model]) for model in thumbs}
 
     def without_text(self) -> int:
-        """Thumbs on replies by models that have no text."""
+        """Return the number of thumbs on replies by models that have no text."""
         return sum(
             judged.value is not None and self.said[message_id].model is not None and not self.said[message_id].text
             for (message_id, _), judged in self.feedback().items()

@@ -25,10 +25,10 @@ def days(*counts: tuple[int, int, int], start: str = "2026-06-01") -> pd.DataFra
 
 
 def models(*rows: tuple[str, int, int]) -> pd.DataFrame:
-    found = [
+    records = [
         (name, likes, n - likes, n, likes / n, *(Proportion(likes, n).interval() or ())) for name, likes, n in rows
     ]
-    return pd.DataFrame(found, columns=["model", "likes", "dislikes", "n", "like_rate", "low", "high"])
+    return pd.DataFrame(records, columns=["model", "likes", "dislikes", "n", "like_rate", "low", "high"])
 
 
 def given_reasons(*rows: tuple[str | None, str, int]) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def given_reasons(*rows: tuple[str | None, str, int]) -> pd.DataFrame:
 
 
 def spoken(page: Element) -> str:
-    """What a screen reader says of a chart."""
+    """Return what a screen reader says of a chart."""
     (picture,) = [element for element in page.all() if element.attributes.get("role") == "img"]
     return picture.attributes["aria-label"] or ""
 
@@ -44,7 +44,7 @@ def spoken(page: Element) -> str:
 # Feedback per day
 
 
-def test_bars_stand_on_zero_and_are_as_high_as_the_axis_says() -> None:
+def test_per_day_bars_stand_on_zero_and_agree_with_axis() -> None:
     page = parse(timeline.per_day(days((3, 1, 2), (0, 0, 0), (0, 5, 0))))
     lines = [line.text for line in page.all(cls="cf-lines")[0].children]
     assert lines == ["0", "1", "2", "3", "4", "5"]
@@ -57,7 +57,7 @@ def test_bars_stand_on_zero_and_are_as_high_as_the_axis_says() -> None:
     assert [line.number("y1") for line in page.all("line")] == [60]
 
 
-def test_the_chart_is_told_in_words_and_as_a_table() -> None:
+def test_per_day_has_label_table_titles_and_legend() -> None:
     page = parse(timeline.per_day(days((3, 1, 2), (1, 1, 0))))
     assert spoken(page) == "Feedback per day from 2026-06-01 to 2026-06-02: 4 likes, 2 dislikes, 2 comments."
     assert page.rows() == [
@@ -75,7 +75,7 @@ def test_the_chart_is_told_in_words_and_as_a_table() -> None:
 @pytest.mark.parametrize(
     ("number", "period"), [(1, "day"), (92, "day"), (93, "week"), (600, "week"), (700, "month"), (3000, "year")]
 )
-def test_many_days_are_added_up_until_they_can_be_read(number: int, period: str) -> None:
+def test_per_day_adds_many_days_up_to_longer_periods(number: int, period: str) -> None:
     page = parse(timeline.per_day(days(*[(2, 1, 1)] * number, start="2019-01-01")))
     _header, *rows = page.rows()
     assert len(rows) == len(page.all("rect", "cf-like")) <= timeline.MAX_BARS
@@ -89,7 +89,7 @@ def test_many_days_are_added_up_until_they_can_be_read(number: int, period: str)
 
 
 @given(counts=st.lists(st.tuples(*[st.integers(0, 10**7)] * 3), min_size=1, max_size=120))
-def test_no_bar_leaves_the_chart(counts: list[tuple[int, int, int]]) -> None:
+def test_per_day_bars_stay_inside_chart(counts: list[tuple[int, int, int]]) -> None:
     page = parse(timeline.per_day(days(*counts)))
     if not any(map(any, counts)):
         assert not page.all("svg") and "No feedback" in page.text
@@ -104,7 +104,7 @@ def test_no_bar_leaves_the_chart(counts: list[tuple[int, int, int]]) -> None:
     assert places == sorted(set(places)) and places[0] > 0 and places[-1] < 100
 
 
-def test_a_single_day_is_a_bar_and_not_a_wall() -> None:
+def test_per_day_bar_of_single_day_is_narrow() -> None:
     page = parse(timeline.per_day(days((1, 0, 0))))
     (bar,) = page.all("rect", "cf-like")
     _, _, width, _ = map(float, (page.all("svg")[0].attributes["viewbox"] or "").split())
@@ -115,7 +115,7 @@ def test_a_single_day_is_a_bar_and_not_a_wall() -> None:
 # Like rate by model
 
 
-def test_whiskers_reach_from_one_end_of_the_interval_to_the_other() -> None:
+def test_by_model_whiskers_span_interval() -> None:
     page = parse(charts.by_model(models(("a", 8, 10), ("b", 0, 1))))
     for row, share in zip(page.all(cls="cf-row"), (Proportion(8, 10), Proportion(0, 1)), strict=False):
         low, high = share.interval() or (0, 0)
@@ -130,14 +130,14 @@ def test_whiskers_reach_from_one_end_of_the_interval_to_the_other() -> None:
 
 
 @given(name=NASTY)
-def test_names_of_models_are_text_and_nothing_else(name: str) -> None:
+def test_by_model_escapes_names_of_models(name: str) -> None:
     page = parse(charts.by_model(models((name, 1, 2))))
     assert page.all(cls="cf-name")[0].text == name
     assert spoken(page).startswith(name)
     assert page.all("script") == [] and not any(k.startswith("on") for e in page.all() for k in e.attributes)
 
 
-def test_more_models_than_fit_are_left_to_the_table() -> None:
+def test_by_model_leaves_surplus_models_to_table() -> None:
     page = parse(charts.by_model(models(*((f"m{n}", n, 100) for n in range(1, 31)))))
     assert len(page.all(cls="cf-whisker")) == charts.MAX_ROWS
     assert len(page.rows()) == 31
@@ -147,7 +147,7 @@ def test_more_models_than_fit_are_left_to_the_table() -> None:
 # Reasons
 
 
-def test_reasons_are_grouped_by_rating_and_drawn_on_one_scale_from_zero() -> None:
+def test_reasons_are_grouped_by_rating_on_one_scale_from_zero() -> None:
     frame = given_reasons(("dislike", "too_long", 8), ("like", "clear", 4), ("like", "new_one", 2), (None, "clear", 1))
     page = parse(charts.reasons(frame, {"clear": "Clear", "too_long": "Too long & more"}))
     groups = {
@@ -166,7 +166,7 @@ def test_reasons_are_grouped_by_rating_and_drawn_on_one_scale_from_zero() -> Non
 
 
 @given(code=NASTY, label=NASTY)
-def test_labels_of_reasons_are_text_and_nothing_else(code: str, label: str) -> None:
+def test_reasons_escape_labels(code: str, label: str) -> None:
     page = parse(charts.reasons(given_reasons(("like", code, 1)), {code: label}))
     assert page.all(cls="cf-name")[0].text == label
     assert page.all("script") == []
@@ -176,7 +176,7 @@ def test_labels_of_reasons_are_text_and_nothing_else(code: str, label: str) -> N
 
 
 @given(texts=st.tuples(NASTY, NASTY, NASTY))
-def test_a_card_shows_its_texts(texts: tuple[str, str, str]) -> None:
+def test_card_shows_its_texts(texts: tuple[str, str, str]) -> None:
     page = parse(charts.cards([charts.Card(*texts)]))
     assert page.text == "".join(texts)
 
@@ -191,13 +191,13 @@ def test_a_card_shows_its_texts(texts: tuple[str, str, str]) -> None:
         (feedback_table(pd.DataFrame(), {}), "No feedback"),
     ],
 )
-def test_where_there_is_nothing_to_draw_a_sentence_says_so(html: str, sentence: str) -> None:
+def test_charts_show_sentence_when_empty(html: str, sentence: str) -> None:
     page = parse(html)
     assert sentence in page.text
     assert not page.all("svg") and not page.all("table")
 
 
-def test_figures_are_written_as_people_write_them() -> None:
+def test_formatting_writes_percent_and_seconds() -> None:
     assert [formatting.percent(None), formatting.percent(0.6104), formatting.percent(1.25)] == ["–", "61.0%", "125.0%"]
     assert [formatting.seconds(None), formatting.seconds(0.549), formatting.seconds(1234.5)] == [
         "–",

@@ -17,19 +17,19 @@ from chatfeedback.store.accounts import pseudonyms
 from chatfeedback.store.database.engine import open_engine
 
 
-def test_an_overview_has_the_figures_and_the_head_of_the_table(recorded: Recorded) -> None:
+def test_overview_has_figures_and_first_rows_of_table(recorded: Recorded) -> None:
     filters = ResolvedFilters(model=recorded.crowd.model_names()[0])
-    found = recorded.dashboard.overview(filters, limit=5)
+    overview = recorded.dashboard.overview(filters, limit=5)
     with read_snapshot(recorded.engine) as connection:
-        assert found.headline == headline(connection, filters)
-        assert found.reasons.equals(feedback.reasons(connection, filters))
-        assert found.latest.rows.equals(feedback.latest(connection, filters, 5))
-        assert found.latest.total == feedback.count(connection, filters)
-    assert found.position == recorded.dashboard.position() == len(recorded.record.events)
+        assert overview.headline == headline(connection, filters)
+        assert overview.reasons.equals(feedback.reasons(connection, filters))
+        assert overview.latest.rows.equals(feedback.latest(connection, filters, 5))
+        assert overview.latest.total == feedback.count(connection, filters)
+    assert overview.position == recorded.dashboard.position() == len(recorded.record.events)
 
 
-def test_an_overview_is_of_one_state_while_others_write(recorded: Recorded) -> None:
-    """What is committed between two figures of an overview is in neither."""
+def test_read_snapshot_gives_figures_of_one_state_while_others_write(recorded: Recorded) -> None:
+    """Events that are committed between two figures are in neither."""
     late = replace(recorded.crowd, seed=2, until=recorded.crowd.until)
     with read_snapshot(recorded.engine) as connection:
         before = headline(connection, ResolvedFilters())
@@ -40,14 +40,14 @@ def test_an_overview_is_of_one_state_while_others_write(recorded: Recorded) -> N
     assert recorded.dashboard.overview(ResolvedFilters()).headline.conversations == before.conversations + 3
 
 
-def test_the_position_moves_with_every_event(engine: Engine) -> None:
+def test_position_grows_when_events_are_stored(engine: Engine) -> None:
     dashboard = DashboardQueries(engine, lambda _: None)
     assert dashboard.position() == 0
     fill(engine, Crowd(), 1)
     assert dashboard.position() > 0
 
 
-def test_a_page_beyond_the_end_is_the_last_page(recorded: Recorded) -> None:
+def test_latest_returns_last_page_when_offset_is_beyond_end(recorded: Recorded) -> None:
     total = len(recorded.record.judged)
     page = recorded.dashboard.latest(ResolvedFilters(), offset=10_000, limit=7)
     assert page.total == total
@@ -56,24 +56,24 @@ def test_a_page_beyond_the_end_is_the_last_page(recorded: Recorded) -> None:
     assert recorded.dashboard.latest(ResolvedFilters(), offset=-7, limit=7).offset == 0
 
 
-def test_models_and_annotators_are_those_of_the_database(recorded: Recorded) -> None:
+def test_dashboard_lists_models_and_annotators_of_database(recorded: Recorded) -> None:
     assert recorded.dashboard.models() == recorded.crowd.model_names()
     assert recorded.dashboard.annotators() == recorded.crowd.names()
     assert list(recorded.dashboard.annotators().values()) == sorted(recorded.crowd.names().values())
 
 
-def test_the_models_of_an_annotator_are_those_that_she_asked(recorded: Recorded) -> None:
+def test_dashboard_lists_models_that_annotator_used(recorded: Recorded) -> None:
     with recorded.engine.connect() as connection:
-        asked = connection.execute(
+        pairs = connection.execute(
             text("SELECT DISTINCT annotator_id, model FROM messages WHERE model IS NOT NULL")
         ).all()
     for annotator_id in recorded.crowd.names():
-        hers = sorted(model for person, model in asked if person == annotator_id)
-        assert recorded.dashboard.models(annotator_id) == hers
+        expected = sorted(model for person, model in pairs if person == annotator_id)
+        assert recorded.dashboard.models(annotator_id) == expected
     assert recorded.dashboard.models("nobody") == []
 
 
-def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(recorded: Recorded) -> None:
+def test_dashboard_without_names_has_pseudonyms_in_list_and_table(recorded: Recorded) -> None:
     dashboard, called = recorded.dashboard, pseudonyms.pseudonyms(recorded.engine)
     people = dashboard.annotators(names=False)
     assert people == {annotator_id: called(annotator_id) for annotator_id in recorded.crowd.names()}
@@ -88,14 +88,14 @@ def test_who_may_not_see_names_gets_pseudonyms_in_the_list_and_in_the_table(reco
         assert page.rows.drop(columns="annotator").equals(named.drop(columns="annotator"))
 
 
-def test_a_conversation_that_is_not_there_is_not_found(recorded: Recorded) -> None:
+def test_conversation_is_returned_or_not_found(recorded: Recorded) -> None:
     conversation_id, conversation = next(iter(recorded.talks.items()))
     assert recorded.dashboard.conversation(conversation_id) is conversation
     with pytest.raises(NotFound):
         recorded.dashboard.conversation("none")
 
 
-def test_a_database_without_the_schema_is_told_as_such(empty_database_url: str) -> None:
+def test_overview_refuses_database_without_schema(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
     with pytest.raises(SchemaBehind):
         DashboardQueries(engine, lambda _: None).overview(ResolvedFilters())

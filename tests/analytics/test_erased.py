@@ -9,11 +9,11 @@ from analytics.reference_figures import Record
 from chatfeedback.analytics.stats import stats
 from chatfeedback.query.filters import Filters
 from chatfeedback.store.erasure import erasure
-from chatfeedback.store.log.event_store import event_from
+from chatfeedback.store.log.event_rows import event_from
 from chatfeedback.store.schema import conversations, events
 
 
-def test_the_figures_are_those_of_the_log_that_is_left(recorded: Recorded) -> None:
+def test_figures_agree_with_remaining_log_after_erasure(recorded: Recorded) -> None:
     first, second, *_ = recorded.crowd.names()
     with recorded.engine.connect() as connection:
         one = connection.scalars(
@@ -26,11 +26,11 @@ def test_the_figures_are_those_of_the_log_that_is_left(recorded: Recorded) -> No
     with recorded.engine.connect() as connection:
         log = [event_from(tuple(row)) for row in connection.execute(select(events).order_by(events.c.position))]
     left = Record.of(log)
-    found = stats(recorded.url, Filters())
+    figures = stats(recorded.url, Filters())
     likes, thumbs = (sum(column) for column in zip(*left.by_model().values(), strict=True))
-    assert found["conversations"] == left.conversations() < before["conversations"]
-    assert (found["messages"], found["replies"]) == (len(left.messages()), len(left.replies()))
-    assert (found["likes"], found["dislikes"]) == (likes, thumbs - likes)
+    assert figures["conversations"] == left.conversations() < before["conversations"]
+    assert (figures["messages"], figures["replies"]) == (len(left.messages()), len(left.replies()))
+    assert (figures["likes"], figures["dislikes"]) == (likes, thumbs - likes)
     for figure, kind in {"retries": "reply_retried", "undos": "turn_undone", "edits": "message_edited"}.items():
-        assert found[figure] == left.happened(kind)
+        assert figures[figure] == left.happened(kind)
     assert stats(recorded.url, Filters(annotator=first))["conversations"] == 0

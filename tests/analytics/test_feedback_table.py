@@ -24,7 +24,7 @@ def row(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_a_row_says_who_thought_what_of_which_reply() -> None:
+def test_feedback_table_row_has_annotator_reply_and_feedback() -> None:
     page = parse(feedback_table(pd.DataFrame([row()]), {"too_long": "Too long"}))
     assert page.rows() == [
         ["Time", "Annotator", "Prompt", "Reply", "Rating", "Reasons", "Comment", "Conversation"],
@@ -33,7 +33,7 @@ def test_a_row_says_who_thought_what_of_which_reply() -> None:
     assert page.all("time")[0].attributes["datetime"] == "2026-06-30T23:59:59.999999+00:00"
 
 
-def test_a_corrected_reply_and_a_comment_without_a_thumb_are_named_as_such() -> None:
+def test_feedback_table_marks_human_reply_and_leaves_missing_thumb_empty() -> None:
     page = parse(
         feedback_table(pd.DataFrame([row(model=None, rating=None, reasons=(), comment="hm")], dtype=object), {})
     )
@@ -41,19 +41,19 @@ def test_a_corrected_reply_and_a_comment_without_a_thumb_are_named_as_such() -> 
     assert not page.all(cls="cf-badge")
 
 
-def test_feedback_table_quotes_a_reply_as_it_is_read() -> None:
+def test_feedback_table_quotes_visible_text_of_reply() -> None:
     reply = "```cpp\n#include <a>\n```\n\n**Bold** and a<b"
     page = parse(feedback_table(pd.DataFrame([row(reply=reply)]), {}))
     assert page.rows()[1][3] == "#include <a>\n\nBold and a<borg/model"
 
 
-def test_each_button_names_its_row() -> None:
+def test_feedback_table_buttons_name_their_rows() -> None:
     page = parse(feedback_table(pd.DataFrame([row()] * 3), {}))
     assert [button.attributes["data-row"] for button in page.all("button")] == ["0", "1", "2"]
 
 
 @given(text=NASTY, annotator=NASTY)
-def test_what_people_wrote_is_text_and_nothing_else(text: str, annotator: str) -> None:
+def test_feedback_table_escapes_texts(text: str, annotator: str) -> None:
     page = parse(feedback_table(pd.DataFrame([row(prompt=text, reply=text, comment=text, annotator=annotator)]), {}))
     cells = page.all("tr")[1].children
     assert [cells[place].text for place in (1, 2, 6)] == [annotator, text, text]
@@ -61,7 +61,7 @@ def test_what_people_wrote_is_text_and_nothing_else(text: str, annotator: str) -
 
 
 @given(length=st.integers(0, 2000))
-def test_long_texts_are_cut_and_the_cut_is_shown(length: int) -> None:
+def test_feedback_table_cuts_long_texts_with_ellipsis(length: int) -> None:
     page = parse(feedback_table(pd.DataFrame([row(prompt="x" * length)]), {}))
     shown = page.rows()[1][2]
     assert shown == "x" * length if length <= 320 else shown == "x" * 320 + "…"

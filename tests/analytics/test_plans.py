@@ -1,4 +1,4 @@
-"""The figures stay fast because SQLite reads each from the index made for it; here its plans are looked at."""
+"""Query plans of SQLite: each figure is read from the index made for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def plans(engine: Engine, figure: Callable[[Connection], Any]) -> list[str]:
-    """What SQLite does for each statement of a figure."""
+    """Return the query plan of each statement of a figure."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
@@ -61,48 +61,48 @@ def plans(engine: Engine, figure: Callable[[Connection], Any]) -> list[str]:
         ]
 
 
-def uses(found: list[str], index: str) -> list[str]:
-    return [plan for plan in found if f" {index} " in f"{plan} ".replace(";", " ")]
+def uses(query_plans: list[str], index: str) -> list[str]:
+    return [plan for plan in query_plans if f" {index} " in f"{plan} ".replace(";", " ")]
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_the_headline_figures_are_read_from_their_indexes_and_nothing_is_sorted(sqlite: Engine, filters: str) -> None:
-    found = plans(sqlite, lambda connection: headline(connection, FILTERS[filters]))
+def test_headline_is_read_from_its_indexes_without_sorting(sqlite: Engine, filters: str) -> None:
+    query_plans = plans(sqlite, lambda connection: headline(connection, FILTERS[filters]))
     for index in ("ix_ratings_model", "ix_events_kind_time"):
-        assert len(uses(found, index)) == 1, (index, found)
-    assert len(uses(found, "ix_messages_empty_replies")) == 2, found  # how they ended, and their ratings
-    assert len(uses(found, "ratings USING PRIMARY KEY")) >= 1, found
-    assert len(uses(found, "ix_messages_replies")) == 2, found  # all with a text, and the rated ones
-    assert len(uses(found, "ix_messages_first_token")) == 2, found  # the median and the 95th percentile
-    assert not [plan for plan in found if "TEMP B-TREE" in plan]
-    assert not [plan for plan in found if plan.startswith("SCAN") and "USING" not in plan]
+        assert len(uses(query_plans, index)) == 1, (index, query_plans)
+    assert len(uses(query_plans, "ix_messages_empty_replies")) == 2, query_plans  # how they ended, and their ratings
+    assert len(uses(query_plans, "ratings USING PRIMARY KEY")) >= 1, query_plans
+    assert len(uses(query_plans, "ix_messages_replies")) == 2, query_plans  # all with a text, and the rated ones
+    assert len(uses(query_plans, "ix_messages_first_token")) == 2, query_plans  # the median and the 95th percentile
+    assert not [plan for plan in query_plans if "TEMP B-TREE" in plan]
+    assert not [plan for plan in query_plans if plan.startswith("SCAN") and "USING" not in plan]
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_like_rates_are_added_up_in_the_order_of_their_index(sqlite: Engine, filters: str) -> None:
-    found = plans(sqlite, lambda connection: feedback.by_model(connection, FILTERS[filters]))
-    without_text, thumbs = found
+def test_by_model_is_added_up_in_order_of_its_index(sqlite: Engine, filters: str) -> None:
+    query_plans = plans(sqlite, lambda connection: feedback.by_model(connection, FILTERS[filters]))
+    without_text, thumbs = query_plans
     assert "ix_ratings_model" in thumbs and "TEMP B-TREE" not in thumbs, thumbs
     assert "ix_messages_empty_replies" in without_text and "ratings USING PRIMARY KEY" in without_text, without_text
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_feedback_per_day_looks_at_no_row(sqlite: Engine, filters: str) -> None:
+def test_per_day_is_read_from_its_indexes(sqlite: Engine, filters: str) -> None:
     thumbs, comments = plans(sqlite, lambda connection: feedback.per_day(connection, FILTERS[filters]))
     assert "COVERING INDEX ix_ratings" in thumbs
     assert "ix_ratings_comments" in comments
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_the_latest_feedback_is_found_in_order_and_the_rest_is_left_alone(sqlite: Engine, filters: str) -> None:
+def test_latest_is_read_in_order_of_its_index(sqlite: Engine, filters: str) -> None:
     latest, _reasons = plans(sqlite, lambda connection: feedback.latest(connection, FILTERS[filters]))
     assert "ix_ratings_latest" in latest and "TEMP B-TREE" not in latest, latest
 
 
-def test_the_models_are_found_without_looking_at_each_reply(sqlite: Engine) -> None:
+def test_models_are_read_without_scan_of_messages(sqlite: Engine) -> None:
     dashboard = DashboardQueries(sqlite, lambda _: None)
     statements: list[str] = []
-    event.listen(sqlite, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(sqlite, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     assert dashboard.models() == CROWD.model_names()
     with read_snapshot(sqlite) as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[-1]}")

@@ -23,14 +23,12 @@ from chatfeedback.analytics.statistics import Proportion, nearest_rank
         (10, 10, 0.7225, 1.0),
     ],
 )
-def test_the_wilson_interval_is_the_published_one(count: int, of: int, low: float, high: float) -> None:
+def test_interval_equals_published_values(count: int, of: int, low: float, high: float) -> None:
     assert Proportion(count, of).interval() == pytest.approx((low, high), abs=5e-5)
 
 
 @given(of=st.integers(1, 10**6), part=st.fractions(0, 1), confidence=st.sampled_from([0.8, 0.95, 0.99]))
-def test_at_a_bound_the_observed_share_is_just_as_far_off_as_the_confidence_allows(
-    of: int, part: Fraction, confidence: float
-) -> None:
+def test_interval_bounds_satisfy_equation_of_wilson(of: int, part: Fraction, confidence: float) -> None:
     share = Proportion(int(part * of), of)
     bounds = share.interval(confidence)
     assert share.value is not None and bounds is not None
@@ -41,11 +39,11 @@ def test_at_a_bound_the_observed_share_is_just_as_far_off_as_the_confidence_allo
             assert (share.value - bound) ** 2 == pytest.approx(z**2 * bound * (1 - bound) / of, rel=1e-6)
 
 
-def test_nothing_has_no_share_and_no_interval() -> None:
+def test_proportion_of_nothing_has_no_value_and_no_interval() -> None:
     assert Proportion(0, 0).value is None
     assert Proportion(0, 0).interval() is None
 
 
 @given(percent=st.integers(1, 100), n=st.integers(1, 1000))
-def test_the_nearest_rank_is_the_first_that_covers_the_percentage(percent: int, n: int) -> None:
+def test_nearest_rank_is_first_that_covers_percentage(percent: int, n: int) -> None:
     assert nearest_rank(percent, n) == next(k for k in range(1, n + 1) if Fraction(k, n) >= Fraction(percent, 100))

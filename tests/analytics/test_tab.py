@@ -24,13 +24,13 @@ from chatfeedback.ui.analytics.filter_inputs import parse_filters
 from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards, downloads
 from chatfeedback.ui.analytics.layout import Components, DashboardView, lay_out_analytics
 
-# What is only drawn; where the figures come from is tested on both databases.
+# For tests of rendering only; the source of the figures is tested on both databases.
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 ADMIN = Person("someone", "Someone", "admin")
 
 
 def sent_by(person: Person | None) -> gr.Request:
-    """A request that the gate has let in."""
+    """Return a request that the access middleware has let in."""
     return gr.Request(Request({"type": "http", "headers": [], "state": {"person": person}}))
 
 
@@ -38,7 +38,7 @@ REQUEST = sent_by(ADMIN)
 
 
 class Tab:
-    """The tab of a page: what it has drawn, by the name of the component."""
+    """Tab of a page: what it has rendered, by the name of the component."""
 
     def __init__(self, recorded: Recorded) -> None:
         with gr.Blocks():
@@ -51,7 +51,7 @@ class Tab:
         self.drawn: dict[str, Any] = {"view": DashboardView()}
 
     def do(self, update: dict[Any, Any]) -> set[str]:
-        """Draws what a handler answered; the names of what changed."""
+        """Apply the update of a handler; return the names of the changed components."""
         changed = {self.names[component]: value for component, value in update.items()}
         if changed == {"as_of": gr.skip()}:
             return set()
@@ -75,7 +75,7 @@ async def tab(recorded: Recorded) -> Tab:
     return Tab(recorded)
 
 
-def test_opening_the_tab_draws_all_figures_and_offers_what_can_be_chosen(tab: Tab, recorded: Recorded) -> None:
+def test_refresh_renders_all_figures_and_offers_choices(tab: Tab, recorded: Recorded) -> None:
     tab.refresh()
     record = recorded.record
     assert tab.card("Conversations").startswith(f"{record.conversations()}")
@@ -87,7 +87,7 @@ def test_opening_the_tab_draws_all_figures_and_offers_what_can_be_chosen(tab: Ta
     assert dict(tab.drawn["annotator"].choices) == {"Everybody": ""} | {v: k for k, v in recorded.crowd.names().items()}
 
 
-def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded: Recorded) -> None:
+def test_refresh_applies_filters_to_figures_table_and_download(tab: Tab, recorded: Recorded) -> None:
     for model in recorded.crowd.model_names():
         for annotator, name in recorded.crowd.names().items():
             tab.refresh("2026-06-25", "2026-06-28", model, annotator)
@@ -107,33 +107,33 @@ def test_a_filter_goes_into_figures_table_and_download_alike(tab: Tab, recorded:
                 parse_qs(urlsplit(link.attributes["href"] or "").query)
                 for link in parse(tab.drawn["download"]).all("a")
             )
-            wanted = {
+            expected = {
                 "since": ["2026-06-25T00:00:00+00:00"],
                 "until": ["2026-06-29T00:00:00+00:00"],
                 "model": [model],
                 "annotator": [annotator],
             }
-            assert plain == [wanted] * 3 and named == {**wanted, "annotators": ["names"]}
+            assert plain == [expected] * 3 and named == {**expected, "annotators": ["names"]}
 
 
-def test_the_table_is_turned_page_by_page(tab: Tab, recorded: Recorded) -> None:
+def test_table_pages_cover_all_feedback(tab: Tab, recorded: Recorded) -> None:
     total = len(recorded.record.judged)
     assert total > ROWS
     tab.refresh()
-    seen = list(tab.drawn["view"].rows)
+    rows = list(tab.drawn["view"].rows)
     assert not tab.drawn["newer"].interactive
     while tab.drawn["older"].interactive:
         tab.do(tab.handlers.older(tab.drawn["view"], REQUEST))
-        seen += tab.drawn["view"].rows
-    assert {(message_id, annotator) for _, message_id, annotator in seen} == recorded.record.judged.keys()
-    assert len(seen) == total
+        rows += tab.drawn["view"].rows
+    assert {(message_id, annotator) for _, message_id, annotator in rows} == recorded.record.judged.keys()
+    assert len(rows) == total
     assert tab.drawn["row_range"].endswith(f"–{total} of {total}")
     tab.do(tab.handlers.newer(tab.drawn["view"], REQUEST))
     assert tab.drawn["view"].offset == (total - 1) // ROWS * ROWS - ROWS
 
 
 @ON_SQLITE
-def test_a_row_opens_its_conversation_with_the_rated_reply_marked(tab: Tab, recorded: Recorded) -> None:
+def test_open_shows_conversation_of_row_with_rated_reply_marked(tab: Tab, recorded: Recorded) -> None:
     tab.refresh()
     names = recorded.crowd.names()
     for row, (conversation_id, message_id, annotator) in enumerate(tab.drawn["view"].rows):
@@ -150,7 +150,7 @@ def test_a_row_opens_its_conversation_with_the_rated_reply_marked(tab: Tab, reco
 
 
 @ON_SQLITE
-def test_a_row_that_was_not_drawn_opens_nothing(tab: Tab) -> None:
+def test_open_refuses_row_that_was_not_rendered(tab: Tab) -> None:
     tab.refresh()
     for row in (-1, ROWS, "0", None, True, 1.0):
         with pytest.warns(UserWarning, match="not on the screen"):
@@ -158,7 +158,7 @@ def test_a_row_that_was_not_drawn_opens_nothing(tab: Tab) -> None:
 
 
 @ON_SQLITE
-def test_live_draws_again_only_when_something_has_happened(tab: Tab, recorded: Recorded) -> None:
+def test_tick_renders_again_only_when_something_has_happened(tab: Tab, recorded: Recorded) -> None:
     tab.refresh(model=recorded.crowd.model_names()[1])
     before = tab.drawn["view"]
     assert tab.do(tab.handlers.tick(before, REQUEST)) == set()
@@ -169,7 +169,7 @@ def test_live_draws_again_only_when_something_has_happened(tab: Tab, recorded: R
 
 
 @ON_SQLITE
-def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
+def test_handlers_render_nothing_without_sign_in(tab: Tab) -> None:
     tab.refresh()
     shown, data = tab.drawn["view"], gr.EventData(None, {"row": 0})
     nobody = sent_by(None)
@@ -189,7 +189,7 @@ def test_nobody_who_is_refused_sees_anything(tab: Tab) -> None:
             assert tab.do(getattr(tab.handlers, name)(*arguments)) == set()
 
 
-def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: Tab, recorded: Recorded) -> None:
+def test_annotator_sees_only_own_figures_and_rows_with_any_filter(tab: Tab, recorded: Recorded) -> None:
     tab.refresh()
     everybody, theirs = tab.drawn["view"], tab.card("Conversations")
     annotator_id = everybody.rows[0][2]
@@ -200,7 +200,7 @@ def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: T
     assert tab.card("Conversations") != theirs
     assert tab.drawn["annotator"].visible is False and tab.drawn["annotator"].choices == [("Everybody", "")]
     assert tab.drawn["download"] == ""
-    # What was drawn for somebody else, were it ever to come back with her request.
+    # Rows that were rendered for another user, should they ever come back with this request.
     tab.do(tab.handlers.tick(DashboardView(everybody.filters, -1, 0, everybody.rows), sent_by(person)))
     assert {row[2] for row in tab.drawn["view"].rows} == {annotator_id}
     strange = next(index for index, row in enumerate(everybody.rows) if row[2] != annotator_id)
@@ -212,38 +212,38 @@ def test_an_annotator_sees_her_own_figures_and_rows_whatever_she_asks_for(tab: T
 
 
 @ON_SQLITE
-def test_a_refused_filter_leaves_the_page_as_it_was(tab: Tab) -> None:
+def test_refresh_changes_nothing_when_filter_is_refused(tab: Tab) -> None:
     tab.refresh()
     with pytest.warns(UserWarning, match="first day"):
         assert tab.refresh("2026-06-25", "2026-06-24") == set()
 
 
-def test_both_days_belong_to_the_time() -> None:
+def test_parse_filters_includes_both_days() -> None:
     day = parse_filters("2026-06-25", "2026-06-25", "", None)
     assert day == ResolvedFilters(since=datetime(2026, 6, 25, tzinfo=UTC), until=datetime(2026, 6, 26, tzinfo=UTC))
 
 
 @given(text=st.text(max_size=12) | st.dates().map(str))
-def test_whatever_is_sent_as_a_day_is_a_day_or_refused(text: str) -> None:
+def test_parse_filters_accepts_days_only(text: str) -> None:
     try:
-        found = parse_filters(text, None, None, None)
+        filters = parse_filters(text, None, None, None)
     except InputError:
         return
-    assert found.since is None if not text.strip() else 2000 <= (found.since or datetime.min).year <= 2100
+    assert filters.since is None if not text.strip() else 2000 <= (filters.since or datetime.min).year <= 2100
 
 
 @given(model=st.text(), annotator=st.text(st.characters(codec="utf-8")))
-def test_the_links_of_the_downloads_carry_any_name(model: str, annotator: str) -> None:
+def test_downloads_carry_any_name_in_links(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
-    wanted = {"model": [model], "annotator": [annotator]}
+    expected = {"model": [model], "annotator": [annotator]}
     for link in parse(downloads(ResolvedFilters(model=model or None, annotator_id=annotator or None), names=False)).all(
         "a"
     ):
         query = urlsplit(link.attributes["href"] or "").query
-        assert parse_qs(query) == {name: value for name, value in wanted.items() if value[0]}
+        assert parse_qs(query) == {name: value for name, value in expected.items() if value[0]}
 
 
-def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take() -> None:
+def test_downloads_offer_spreadsheet_file_first_and_explain_choice() -> None:
     offered = parse(downloads(ResolvedFilters(), names=False))
     assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
         ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
@@ -259,17 +259,19 @@ def test_the_file_for_spreadsheets_is_offered_first_and_it_is_said_which_to_take
 
 
 @ON_SQLITE
-def test_every_headline_figure_of_nothing_is_shown(tab: Tab, recorded: Recorded) -> None:
+def test_cards_show_every_figure_of_empty_result(tab: Tab, recorded: Recorded) -> None:
     nothing = recorded.dashboard.overview(ResolvedFilters(model="none")).headline
     assert {card.value for card in cards(nothing)} == {"0", "–"}
     assert len({card.name for card in cards(nothing)}) == 12
 
 
 @ON_SQLITE
-def test_the_like_rate_says_how_many_ratings_of_empty_replies_it_leaves_out(recorded: Recorded) -> None:
-    found = recorded.dashboard.overview(ResolvedFilters()).headline
-    assert found.without_text > 0
-    (like_rate,) = (card for card in cards(found) if card.name == "Like rate")
-    assert like_rate.detail.endswith(f"{found.liked.total}; {found.without_text} on replies without text left out")
-    (like_rate,) = (card for card in cards(replace(found, without_text=0)) if card.name == "Like rate")
+def test_like_rate_card_counts_ratings_of_empty_replies_that_it_leaves_out(recorded: Recorded) -> None:
+    headline = recorded.dashboard.overview(ResolvedFilters()).headline
+    assert headline.without_text > 0
+    (like_rate,) = (card for card in cards(headline) if card.name == "Like rate")
+    assert like_rate.detail.endswith(
+        f"{headline.liked.total}; {headline.without_text} on replies without text left out"
+    )
+    (like_rate,) = (card for card in cards(replace(headline, without_text=0)) if card.name == "Like rate")
     assert "left out" not in like_rate.detail

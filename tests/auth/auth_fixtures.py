@@ -1,4 +1,4 @@
-"""What one says at the door, and who one is then."""
+"""Passwords and addresses for tests of the sign-in, and the person of a session."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ HOME, CAFE = "192.0.2.1", "198.51.100.2"
 
 
 def person(auth_service: AuthService, token: str) -> Person:
-    found = auth_service.person(token)
-    assert found is not None
-    return found
+    signed_in = auth_service.person(token)
+    assert signed_in is not None
+    return signed_in

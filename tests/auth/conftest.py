@@ -1,4 +1,4 @@
-"""A door that Ada has a password for; a real provider for all, and a scripted one for who wants untrue answers."""
+"""Fixtures: an auth service with one user, a real provider, and a scripted one for false answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scripted() -> Iterator[ScriptedProvider]:
 
 @pytest.fixture
 async def client(scripted: ScriptedProvider) -> AsyncIterator[OidcClient]:
-    """A client of the scripted provider."""
+    """Return a client of the scripted provider."""
     opened = OidcClient(ProviderSettings(scripted.issuer, "site", SecretStr(SECRET)))
     yield opened
     await opened.close()
@@ -42,7 +42,7 @@ async def client(scripted: ScriptedProvider) -> AsyncIterator[OidcClient]:
 
 @pytest.fixture(scope="module")
 def cheap() -> Iterator[None]:
-    """Whatever is hashed costs next to nothing, to the end of the module."""
+    """Hash cheaply to the end of the module."""
     yield from cheap_hashes()
 
 

@@ -1,4 +1,4 @@
-"""A provider that says what a test wants it to say: real HTTP on loopback, tokens that no honest provider issues.
+"""Provider that answers as a test wants: real HTTP on loopback, tokens that no honest provider issues.
 
 It answers truly by default, for the client "site" with the secret `SECRET`. A test changes `configuration`,
 `published` (its keys), `header` and `claims` (of the next ID tokens), `tokens` (what comes beside them) or `answers`,
@@ -26,13 +26,16 @@ ACCESS_TOKEN = "the-access-token-of-ada"
 
 @functools.cache
 def key_named(kid: str) -> RSAKey:
-    """A key with this id, one for all tests: making one takes a while."""
+    """Return a key with this id, one for all tests because making one is slow."""
     return RSAKey.generate_key(2048, {"kid": kid})
 
 
 @dataclass
 class Answer:
-    """`body`: the whole, or "endless" for one without an end, "hangs" for a beginning after which nothing comes."""
+    """Answer to a request.
+
+    `body`: the whole, or "endless" for one without an end, "hangs" for a beginning after which nothing comes.
+    """
 
     body: bytes | str
     status: int = 200
@@ -75,7 +78,7 @@ class ScriptedProvider:
         self._server.server_close()
 
     def expects(self, nonce: str) -> None:
-        """The claims become those of a true token for the sign-in with this nonce, and "Ada" is who signs in."""
+        """Set the claims of a true token for the sign-in of Ada with this nonce."""
         now = int(time.time())
         self.claims = {
             "iss": self.issuer,
@@ -91,7 +94,7 @@ class ScriptedProvider:
         return jws.serialize_compact(self.header, json.dumps(claims), self.key, algorithms=[self.header["alg"]])
 
     def times_asked(self, path: str) -> int:
-        return sum(asked == path for asked, _, _ in self.asked)
+        return sum(requested == path for requested, _, _ in self.asked)
 
     def answer(self, path: str) -> Answer:
         if path in self.answers:
@@ -134,4 +137,4 @@ class _Handler(BaseHTTPRequestHandler):
             pass  # the client has read enough, which is what these are for
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Log nothing."""

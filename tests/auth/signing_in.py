@@ -14,7 +14,7 @@ Change = Callable[[ScriptedProvider], None]
 
 
 async def sign_in(scripted: ScriptedProvider, client: OidcClient, change: Change = lambda _: None) -> Identity:
-    """Signs in as Ada; `change` is done to what the provider will say."""
+    """Sign in as Ada, after `change` was applied to the provider."""
     begun = await client.begin(BACK)
     scripted.expects(begun.pending.nonce)
     change(scripted)
@@ -22,7 +22,7 @@ async def sign_in(scripted: ScriptedProvider, client: OidcClient, change: Change
 
 
 def says(**claims: Any) -> Change:
-    """The ID token has these claims; None takes one away."""
+    """Return a change that gives the ID token these claims; None takes one away."""
 
     def change(scripted: ScriptedProvider) -> None:
         changed = {**scripted.claims, **claims}

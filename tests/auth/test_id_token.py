@@ -1,4 +1,4 @@
-"""Whatever stands in an ID token: it is believed as it should be, or refused, and nothing else happens."""
+"""ID tokens of any content: they are accepted for this sign-in, or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def true_claims() -> dict[str, Any]:
     return {"iss": "https://i.example", "aud": "site", "sub": "ada", "iat": now, "exp": now + 300, "nonce": "n"}
 
 
-# What a claim may hold, so that more than a few tokens are nearly true.
+# Values of claims that make more than a few tokens nearly true.
 LIKELY = st.sampled_from(
     ["https://i.example", "https://mallory.example", "site", "n", 0, 10**12, ["site"], ["x", "site"]]
 )
@@ -44,25 +44,25 @@ LIKELY = st.sampled_from(
     st.dictionaries(st.sampled_from(["iss", "aud", "nonce", "sub", "azp"]), LIKELY, max_size=2),
     st.dictionaries(st.sampled_from(NAMES), JSON, max_size=1),
 )
-def test_any_claims_are_believed_for_this_site_and_sign_in_or_refused(
+def test_verify_id_token_accepts_claims_for_this_sign_in_only(
     likely: dict[str, Any], any_others: dict[str, Any]
 ) -> None:
     token = jwt.encode({"alg": "ES256", "kid": "k"}, {**true_claims(), **likely, **any_others}, KEY)
     try:
-        told = read(token)
+        claims = read(token)
     except JoseError:
         return
-    assert (told["iss"], told["nonce"]) == ("https://i.example", "n")
-    assert "site" in told["aud"]
-    assert 1 <= len(told["sub"]) <= 255
+    assert (claims["iss"], claims["nonce"]) == ("https://i.example", "n")
+    assert "site" in claims["aud"]
+    assert 1 <= len(claims["sub"]) <= 255
 
 
-def test_the_true_claims_are_believed() -> None:
+def test_verify_id_token_accepts_true_claims() -> None:
     assert read(jwt.encode({"alg": "ES256", "kid": "k"}, true_claims(), KEY))["sub"] == "ada"
 
 
 @given(st.text() | st.text("ey.J0_-", max_size=60))
-def test_any_text_that_is_no_token_is_refused(text: str) -> None:
+def test_verify_id_token_refuses_any_other_text(text: str) -> None:
     with pytest.raises(JoseError):
         read(text)
 
@@ -73,7 +73,7 @@ LETTERS = string.ascii_letters + string.digits + "-_."
 
 # The last character has bits that mean nothing.
 @given(st.integers(0, len(TOKEN) - 2), st.integers(1, len(LETTERS) - 1))
-def test_a_token_with_one_other_character_is_refused(at: int, further: int) -> None:
+def test_verify_id_token_refuses_token_with_one_changed_character(at: int, further: int) -> None:
     other = LETTERS[(LETTERS.index(TOKEN[at]) + further) % len(LETTERS)]
     with pytest.raises(JoseError):
         read(f"{TOKEN[:at]}{other}{TOKEN[at + 1 :]}")
@@ -81,11 +81,11 @@ def test_a_token_with_one_other_character_is_refused(at: int, further: int) -> N
 
 
 @given(st.dictionaries(st.sampled_from(["kty", "n", "e", "crv", "x", "y", "kid", "use", "alg", "k"]), JSON))
-def test_any_published_key_is_used_or_left_out(key: dict[str, Any]) -> None:
+def test_signing_keys_keep_usable_key_beside_any_published_key(key: dict[str, Any]) -> None:
     kinds = [{**key, "kty": kind} for kind in ("RSA", "EC", "oct")]
     usable = signing_keys({"keys": [*kinds, KEY.as_dict(private=False)]})
     assert read(jwt.encode({"alg": "ES256", "kid": "k"}, true_claims(), KEY), usable)["sub"] == "ada"
 
 
-def test_a_key_that_is_a_secret_is_left_out() -> None:
+def test_signing_keys_leave_out_symmetric_keys() -> None:
     assert not signing_keys({"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]})

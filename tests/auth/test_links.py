@@ -1,4 +1,4 @@
-"""Links to studies: what they say comes back, and only the key can make or change one."""
+"""Links to studies: they carry their assignment, and only the key can make or change one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE = Assignment(study="colours", condition="warm", external_id="p-17")
 
 
 @given(assignments)
-def test_read_returns_what_was_signed(assignment: Assignment) -> None:
+def test_verify_returns_signed_assignment(assignment: Assignment) -> None:
     assert links.verify(KEY, links.sign(KEY, assignment)) == assignment
 
 
@@ -48,26 +48,26 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("what", FORGED)
-def test_read_refuses_a_token_that_was_not_signed_here(what: str) -> None:
+@pytest.mark.parametrize("kind", FORGED)
+def test_verify_refuses_token_that_was_not_signed_here(kind: str) -> None:
     with pytest.raises(InputError, match="This link to a study is not valid"):
-        links.verify(KEY, FORGED[what])
+        links.verify(KEY, FORGED[kind])
 
 
 @given(st.text())
-def test_read_refuses_any_text(token: str) -> None:
+def test_verify_refuses_any_text(token: str) -> None:
     with pytest.raises(InputError):
         links.verify(KEY, token)
 
 
 @pytest.mark.parametrize("more", [{"crit": 1}, {"crit": "b64"}, {"b64": 7}, {"kid": 7}, {"typ": []}])
-def test_read_refuses_a_token_with_a_header_of_another_shape(more: dict[str, Any]) -> None:
+def test_verify_refuses_token_with_header_of_another_shape(more: dict[str, Any]) -> None:
     header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", **more}).encode()).decode().rstrip("=")
     with pytest.raises(InputError):
         links.verify(KEY, f"{header}.e30.c2lnbmVk")
 
 
-def test_assignments_of_a_page_are_those_of_its_link_and_else_of_the_settings() -> None:
+def test_assignments_come_from_link_and_otherwise_from_settings() -> None:
     default = Assignment(study="everything", condition="usual")
     assigned = Assignments(KEY, default)
     assert assigned.from_query({}) == assigned.from_query({"conversation": "x", "study": "made up"}) == default
@@ -78,14 +78,14 @@ def test_assignments_of_a_page_are_those_of_its_link_and_else_of_the_settings() 
     )
 
 
-def test_links_gives_one_for_each_external_id(database_url: str) -> None:
+def test_links_yields_one_for_each_external_id(database_url: str) -> None:
     of_study = {"study": "colours", "condition": "warm"}
-    made = list(
+    urls = list(
         links.links(database_url, "https://chat.example.org/", **of_study, external_ids=["p-17", "p-18 & more"])
     )
-    made += links.links(database_url, "https://chat.example.org", **of_study)
-    assert [urlsplit(link)[:3] for link in made] == [("https", "chat.example.org", "/")] * 3
-    tokens = [parse_qs(urlsplit(link).query)[links.PARAMETER][0] for link in made]
+    urls += links.links(database_url, "https://chat.example.org", **of_study)
+    assert [urlsplit(link)[:3] for link in urls] == [("https", "chat.example.org", "/")] * 3
+    tokens = [parse_qs(urlsplit(link).query)[links.PARAMETER][0] for link in urls]
     bodies = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
     assert [body.get("external_id") for body in bodies] == ["p-17", "p-18 & more", None]
     assert all((body["study"], body["condition"]) == ("colours", "warm") for body in bodies)
@@ -102,6 +102,6 @@ def test_links_gives_one_for_each_external_id(database_url: str) -> None:
         {"study": "colours", "external_ids": ["p-17", ""]},
     ],
 )
-def test_links_refuses_what_cannot_be_recorded(database_url: str, named: dict[str, Any]) -> None:
+def test_links_refuses_values_that_cannot_be_recorded(database_url: str, named: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         list(links.links(database_url, "https://chat.example.org", **named))

@@ -1,4 +1,4 @@
-"""Signing in at a real provider: who comes back, and what is refused."""
+"""Sign-in at a real provider: the identity that comes back, and what is refused."""
 
 from __future__ import annotations
 
@@ -40,22 +40,20 @@ async def sign_in(client: OidcClient, name: str) -> Identity:
     return await client.complete(begun.pending, query_of(signed_in(begun.address, name)))
 
 
-async def test_who_signs_in_comes_back_with_subject_and_name(provider: OidcProvider, client: OidcClient) -> None:
+async def test_sign_in_returns_issuer_subject_and_name(provider: OidcProvider, client: OidcClient) -> None:
     identity = await sign_in(client, "Ada Lovelace 🎓")
     assert identity.issuer == provider.issuer
     assert identity.name == "Ada Lovelace 🎓"
     assert identity.subject
 
 
-async def test_one_person_has_one_subject_and_two_have_two(client: OidcClient) -> None:
+async def test_subject_is_stable_for_one_person_and_differs_for_two(client: OidcClient) -> None:
     ada, grace, ada_again = [await sign_in(client, name) for name in ("Ada", "Grace", "Ada")]
     assert ada == ada_again
     assert ada.subject != grace.subject
 
 
-async def test_the_browser_is_sent_with_a_challenge_and_without_a_secret(
-    provider: OidcProvider, client: OidcClient
-) -> None:
+async def test_begin_sends_challenge_and_no_secret(provider: OidcProvider, client: OidcClient) -> None:
     begun, other = await client.begin(BACK), await client.begin(BACK)
     sent = parse_qs(urlsplit(begun.address).query)
     assert sent["response_type"] == ["code"]
@@ -69,20 +67,20 @@ async def test_the_browser_is_sent_with_a_challenge_and_without_a_secret(
         assert one != two
 
 
-async def test_a_name_that_only_the_userinfo_endpoint_tells_is_asked_for_there(provider: OidcProvider) -> None:
+async def test_name_is_read_from_userinfo_when_id_token_has_none(provider: OidcProvider) -> None:
     client = OidcClient(dataclasses.replace(settings_for(provider), name_claim="nickname"))
     assert (await sign_in(client, "Ada")).name == "Ada of userinfo"
     await client.close()
 
 
-async def test_who_has_no_name_is_called_by_the_subject(provider: OidcProvider) -> None:
+async def test_name_is_subject_when_provider_has_none(provider: OidcProvider) -> None:
     client = OidcClient(dataclasses.replace(settings_for(provider), name_claim="no_such_claim"))
     identity = await sign_in(client, "Ada")
     assert identity.name == identity.subject
     await client.close()
 
 
-async def test_the_answer_of_another_sign_in_is_refused(client: OidcClient) -> None:
+async def test_complete_refuses_answer_of_another_sign_in(client: OidcClient) -> None:
     mine, theirs = await client.begin(BACK), await client.begin(BACK)
     answer = query_of(signed_in(theirs.address, "Mallory"))
     with pytest.raises(SignInRefused, match="another sign-in"):
@@ -93,7 +91,7 @@ async def test_the_answer_of_another_sign_in_is_refused(client: OidcClient) -> N
         await client.complete(mine.pending, {**answer, "state": mine.pending.state})
 
 
-async def test_a_code_is_good_for_one_sign_in(client: OidcClient) -> None:
+async def test_complete_refuses_code_that_was_used(client: OidcClient) -> None:
     begun = await client.begin(BACK)
     answer = query_of(signed_in(begun.address, "Ada"))
     await client.complete(begun.pending, answer)
@@ -101,14 +99,14 @@ async def test_a_code_is_good_for_one_sign_in(client: OidcClient) -> None:
         await client.complete(begun.pending, answer)
 
 
-async def test_a_code_is_of_no_use_without_the_verifier(client: OidcClient) -> None:
+async def test_complete_refuses_code_with_wrong_verifier(client: OidcClient) -> None:
     begun, other = await client.begin(BACK), await client.begin(BACK)
     stolen = dataclasses.replace(begun.pending, verifier=other.pending.verifier)
     with pytest.raises(SignInRefused):
         await client.complete(stolen, query_of(signed_in(begun.address, "Ada")))
 
 
-async def test_a_wrong_client_secret_is_refused_and_not_told(provider: OidcProvider) -> None:
+async def test_wrong_client_secret_is_refused_and_not_revealed(provider: OidcProvider) -> None:
     client = OidcClient(dataclasses.replace(settings_for(provider), client_secret=SecretStr("wrong-secret")))
     with pytest.raises(SignInRefused, match="client id and secret") as refused:
         await sign_in(client, "Ada")
@@ -116,7 +114,7 @@ async def test_a_wrong_client_secret_is_refused_and_not_told(provider: OidcProvi
     await client.close()
 
 
-async def test_who_declines_is_not_let_in(client: OidcClient) -> None:
+async def test_complete_refuses_declined_sign_in(client: OidcClient) -> None:
     begun = await client.begin(BACK)
     answer = query_of(declined(begun.address))
     assert answer["error"] == "access_denied"
@@ -124,7 +122,7 @@ async def test_who_declines_is_not_let_in(client: OidcClient) -> None:
         await client.complete(begun.pending, answer)
 
 
-async def test_an_answer_that_names_another_issuer_or_none_is_refused(client: OidcClient) -> None:
+async def test_complete_refuses_answer_of_another_issuer_or_none(client: OidcClient) -> None:
     begun = await client.begin(BACK)
     answer = query_of(signed_in(begun.address, "Ada"))
     with pytest.raises(SignInRefused, match="comes from another service"):
@@ -134,14 +132,14 @@ async def test_an_answer_that_names_another_issuer_or_none_is_refused(client: Oi
     assert (await client.complete(begun.pending, answer)).name == "Ada"
 
 
-async def test_a_provider_that_changes_its_key_still_lets_people_in(provider: OidcProvider, client: OidcClient) -> None:
+async def test_sign_in_works_after_provider_rotates_its_key(provider: OidcProvider, client: OidcClient) -> None:
     before = await sign_in(client, "Ada")
     provider.rotate_key()
     assert await sign_in(client, "Ada") == before
 
 
 @pytest.mark.process
-async def test_a_provider_that_does_not_run_is_unavailable(tmp_path: Path) -> None:
+async def test_provider_that_does_not_run_is_unavailable(tmp_path: Path) -> None:
     with OidcProvider(tmp_path, "http://127.0.0.1/back") as stopped:
         client = OidcClient(settings_for(stopped))
         begun = await client.begin(BACK)
@@ -170,12 +168,12 @@ async def test_a_provider_that_does_not_run_is_unavailable(tmp_path: Path) -> No
         "",
     ],
 )
-def test_an_issuer_that_is_no_safe_address_is_no_setting(issuer: str) -> None:
+def test_provider_settings_refuse_unsafe_issuer(issuer: str) -> None:
     with pytest.raises(SettingsError, match="issuer"):
         ProviderSettings(issuer, "site")
 
 
-def test_settings_need_a_client_id_and_the_scope_openid_and_do_not_show_the_secret() -> None:
+def test_provider_settings_require_client_id_and_openid_scope_and_hide_secret() -> None:
     with pytest.raises(SettingsError, match="client id"):
         ProviderSettings("https://provider.example", "")
     with pytest.raises(SettingsError, match="openid"):

@@ -1,4 +1,4 @@
-"""What may be a password, and what is kept of one."""
+"""Passwords: which are accepted, and what is kept of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PHRASE = "four words nobody guesses"
 
 @pytest.fixture
 def cheap() -> Iterator[None]:
-    """For one test only: the others are about what a hash costs."""
+    """Hash cheaply in one test; the others are about the cost of a hash."""
     yield from cheap_hashes()
 
 
-def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own() -> None:
+def test_hash_password_uses_argon2id_with_current_parameters_and_own_salt() -> None:
     one, two = passwords.hash_password(PHRASE, "ada"), passwords.hash_password(PHRASE, "ada")
     parameters = argon2.extract_parameters(one)
     assert parameters == argon2.profiles.RFC_9106_LOW_MEMORY
@@ -33,7 +33,7 @@ def test_what_is_kept_is_argon2id_with_todays_parameters_and_a_salt_of_its_own()
 
 
 @pytest.mark.usefixtures("cheap")
-def test_a_password_is_the_same_however_its_letters_were_put_together() -> None:
+def test_verify_ignores_unicode_composition() -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zwölf Übergrößen") for form in ("NFC", "NFD"))
     assert composed != decomposed
     assert passwords.verify(passwords.hash_password(composed, "ada"), decomposed)
@@ -44,7 +44,7 @@ def test_a_password_is_the_same_however_its_letters_were_put_together() -> None:
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("other", [PHRASE.upper(), f"{PHRASE} ", f" {PHRASE}", PHRASE[:-1], "", "\0", "x" * 100_000])
-def test_another_password_is_not_the_same(other: str) -> None:
+def test_verify_refuses_another_password(other: str) -> None:
     assert not passwords.verify(passwords.hash_password(PHRASE, "ada"), other)
 
 
@@ -60,14 +60,14 @@ def test_another_password_is_not_the_same(other: str) -> None:
         ("ADA LOVELACE1234", "too easy"),
     ],
 )
-def test_a_password_that_is_too_short_or_too_easy_is_refused_without_being_repeated(password: str, why: str) -> None:
+def test_hash_password_refuses_wrong_length_and_easy_password_without_repeating_it(password: str, why: str) -> None:
     with pytest.raises(InputError, match=why) as refused:
         passwords.hash_password(password, "Ada Lovelace")
     assert not password or password not in str(refused.value)
 
 
 @pytest.mark.usefixtures("cheap")
-def test_the_shortest_and_the_longest_password_are_taken_and_each_character_counts() -> None:
+def test_hash_password_accepts_shortest_and_longest_and_counts_each_character() -> None:
     for password in ("abcdefghijkl", "abcdefghij" * 100):
         kept = passwords.hash_password(password, "ada")
         assert passwords.verify(kept, password)
@@ -76,14 +76,14 @@ def test_the_shortest_and_the_longest_password_are_taken_and_each_character_coun
 
 
 @pytest.mark.usefixtures("cheap")
-def test_who_has_no_password_or_a_damaged_hash_is_not_let_in() -> None:
+def test_verify_refuses_missing_and_damaged_hashes() -> None:
     kept = passwords.hash_password(PHRASE, "ada")
     for stored in (None, "", "!", PHRASE, kept[:-5], kept.replace("argon2id", "argon2x"), kept.rpartition("$")[0]):
         assert not passwords.verify(stored, PHRASE)
         assert not passwords.verify(stored, "")
 
 
-def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
+def test_rehash_if_needed_renews_old_hash_only() -> None:
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PHRASE)
     better = passwords.rehash_if_needed(old, PHRASE)
     assert better is not None
@@ -93,7 +93,7 @@ def test_an_old_hash_is_made_anew_and_a_new_one_is_not() -> None:
 
 
 @given(st.text(st.characters(), max_size=60), st.text(st.characters(), max_size=60))
-def test_whatever_is_typed_is_an_answer_and_no_fault(password: str, name: str) -> None:
+def test_hash_password_and_verify_handle_any_text(password: str, name: str) -> None:
     with hashing_with(CHEAP):
         try:
             kept = passwords.hash_password(password, name)

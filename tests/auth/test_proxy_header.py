@@ -14,7 +14,7 @@ from chatfeedback.store.accounts.users import User
 from concurrently import together
 
 
-def test_a_proxy_names_known_users_and_ids_are_no_names(auth_service: AuthService, engine: Engine) -> None:
+def test_person_from_proxy_accepts_names_of_known_users_only(auth_service: AuthService, engine: Engine) -> None:
     rita = users.add(engine, "rita", "researcher", actor_id=None)
     assert auth_service.person_from_proxy("rita") == Person(rita.annotator_id, "rita", "researcher")
     for unknown in ("nobody", "RITA", rita.annotator_id):
@@ -26,20 +26,20 @@ def test_a_proxy_names_known_users_and_ids_are_no_names(auth_service: AuthServic
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "ri\x85ta", "ri\nta", "\u202eatir"])
-def test_a_name_that_cannot_be_one_is_refused_and_makes_nobody(engine: Engine, name: str) -> None:
+def test_person_from_proxy_refuses_invalid_name_and_creates_no_user(engine: Engine, name: str) -> None:
     auth_service = AuthService(engine, sign_up=True)
     with pytest.raises(NotAllowed, match="cannot be one"):
         auth_service.person_from_proxy(name)
     assert users.list_all(engine) == []
 
 
-def test_with_sign_up_whoever_is_vouched_for_becomes_an_annotator_once(engine: Engine) -> None:
+def test_person_from_proxy_creates_annotator_once_with_sign_up(engine: Engine) -> None:
     auth_service = AuthService(engine, sign_up=True)
     grace = auth_service.person_from_proxy("grace")
     assert (grace.role, auth_service.person_from_proxy("grace")) == ("annotator", grace)
 
 
-def test_with_sign_up_a_name_that_is_taken_gets_a_number_and_nothing_of_its_owners(engine: Engine, ada: User) -> None:
+def test_sign_up_adds_number_to_taken_name_and_creates_another_user(engine: Engine, ada: User) -> None:
     local = annotators.ensure(engine, "local")
     auth_service = AuthService(engine, sign_up=True)
     for subject, name, expected in [
@@ -48,18 +48,20 @@ def test_with_sign_up_a_name_that_is_taken_gets_a_number_and_nothing_of_its_owne
         ("1", "another name", "ada (2)"),
         ("3", "local", "local (2)"),
     ]:
-        found = person(auth_service, auth_service.sign_in_with("https://one.example", subject, name))
-        assert (found.name, found.role) == (expected, "annotator")
-        assert found.annotator_id not in (ada.annotator_id, local)
+        signed_in = person(auth_service, auth_service.sign_in_with("https://one.example", subject, name))
+        assert (signed_in.name, signed_in.role) == (expected, "annotator")
+        assert signed_in.annotator_id not in (ada.annotator_id, local)
 
 
-def test_a_first_visit_in_two_tabs_makes_one_person(engine: Engine) -> None:
+def test_sign_up_creates_one_user_for_concurrent_first_visits(engine: Engine) -> None:
     auth_service = AuthService(engine, sign_up=True)
     tokens = together([lambda: auth_service.sign_in_with("https://one.example", "17", "grace")] * 4)
     assert {person(auth_service, token).name for token in tokens} == {"grace"}
 
 
-def test_without_sign_up_only_who_was_linked_is_let_in(auth_service: AuthService, engine: Engine, ada: User) -> None:
+def test_sign_in_with_accepts_only_linked_subject_without_sign_up(
+    auth_service: AuthService, engine: Engine, ada: User
+) -> None:
     users.link(engine, "ada", "https://one.example", "17", actor_id=None)
     assert person(auth_service, auth_service.sign_in_with("https://one.example", "17", "whatever")).name == "ada"
     for issuer, subject in [("https://two.example", "17"), ("https://one.example", "18"), ("proxy", "17")]:
@@ -67,7 +69,7 @@ def test_without_sign_up_only_who_was_linked_is_let_in(auth_service: AuthService
             auth_service.sign_in_with(issuer, subject, "somebody")
 
 
-def test_the_name_at_a_provider_proves_nothing(auth_service: AuthService, ada: User) -> None:
+def test_sign_in_with_ignores_name_at_provider(auth_service: AuthService, ada: User) -> None:
     with pytest.raises(NotAllowed, match="no account here yet"):
         auth_service.sign_in_with("https://one.example", "99", "ada")
 
@@ -75,7 +77,7 @@ def test_the_name_at_a_provider_proves_nothing(auth_service: AuthService, ada: U
 # Consent
 
 
-def test_one_agrees_to_the_text_that_is_shown_now_and_to_no_other(engine: Engine, ada: User) -> None:
+def test_consent_is_recorded_for_current_version_only(engine: Engine, ada: User) -> None:
     auth_service = AuthService(engine, consent_version="v2")
     token = auth_service.sign_in("ada", RIGHT, HOME)
     assert person(auth_service, token).consent_version is None
@@ -87,7 +89,7 @@ def test_one_agrees_to_the_text_that_is_shown_now_and_to_no_other(engine: Engine
     assert person(AuthService(engine, consent_version="v3"), token).consent_version is None
 
 
-def test_the_local_person_is_an_admin_and_is_asked_to_agree_too(engine: Engine) -> None:
+def test_local_person_is_admin_and_must_consent(engine: Engine) -> None:
     auth_service = AuthService(engine, consent_version="v2")
     local = auth_service.local("me")
     assert (local().role, local().session_id, local().consent_version) == ("admin", None, None)

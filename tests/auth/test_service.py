@@ -1,4 +1,4 @@
-"""The door: who is let in, who is refused and how, and that guessing leads nowhere."""
+"""The auth service: sign-in, refusals, guessing, sessions and the audit."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ REFUSAL = "This name and password do not go together, or the account is disabled
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str]]:
-    """The hashes and passwords that were compared."""
-    seen: list[tuple[str | None, str]] = []
+    """Return the list of compared hashes and passwords."""
+    compared: list[tuple[str | None, str]] = []
     really = passwords.verify
 
     def verified(stored: str | None, password: str) -> bool:
-        seen.append((stored, password))
+        compared.append((stored, password))
         return really(stored, password)
 
     monkeypatch.setattr(passwords, "verify", verified)
-    return seen
+    return compared
 
 
 def refusal(auth_service: AuthService, name: str, password: str, address: str = HOME) -> str:
@@ -49,17 +49,15 @@ def actions(engine: Engine) -> list[tuple[str, str | None, str | None]]:
     return [(entry.action, entry.actor_id, entry.subject_id) for entry in reversed(audit.latest(engine, limit=100))]
 
 
-# Who is let in
+# Sign-in
 
 
-def test_the_right_password_lets_in_and_spaces_around_the_name_do_not_matter(
-    auth_service: AuthService, ada: User
-) -> None:
+def test_sign_in_accepts_right_password_and_spaces_around_name(auth_service: AuthService, ada: User) -> None:
     for name in ("ada", " ada\t"):
         assert person(auth_service, auth_service.sign_in(name, RIGHT, HOME)).annotator_id == ada.annotator_id
 
 
-def test_whatever_was_wrong_the_answer_is_the_same_and_a_hash_was_compared(
+def test_sign_in_refusal_is_always_same_and_compares_hash(
     auth_service: AuthService,
     engine: Engine,
     ada: User,
@@ -80,17 +78,16 @@ def test_whatever_was_wrong_the_answer_is_the_same_and_a_hash_was_compared(
         ("gone", RIGHT, right_hash),
         ("ada\0", RIGHT, None),
         ("\udcff", RIGHT, None),
-        ("ada" + " " * 500 + "x", RIGHT, right_hash),  # cut off, and then the spaces: still a name and no fault
         ("x" * 100_000, RIGHT, None),
+        ("ada" + " " * 500 + "x", RIGHT, None),
     ]
-    for name, password, _ in tries[:-2]:
+    for name, password, _ in tries:
         assert refusal(auth_service, name, password) == REFUSAL
-    assert looked_at == [(stored, password) for _, password, stored in tries[:-2]]
-    assert refusal(auth_service, "x" * 100_000, RIGHT) == REFUSAL
+    assert looked_at == [(stored, password) for _, password, stored in tries]
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
+def test_sign_in_compares_hash_of_same_cost_for_unknown_name(
     auth_service: AuthService, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[Any] = []
@@ -108,14 +105,14 @@ def test_the_decoy_of_who_has_no_password_costs_as_much_as_a_password(
     assert compared[0] == compared[1]
 
 
-def test_an_id_is_no_name(auth_service: AuthService, ada: User) -> None:
+def test_sign_in_refuses_id_as_name(auth_service: AuthService, ada: User) -> None:
     assert refusal(auth_service, ada.annotator_id, RIGHT) == REFUSAL
 
 
 # Guessing
 
 
-def test_after_five_wrong_ones_the_right_password_is_not_even_looked_at(
+def test_sign_in_compares_no_password_after_five_wrong_ones(
     auth_service: AuthService, ada: User, clock: Clock, looked_at: list[tuple[str | None, str]]
 ) -> None:
     for _ in range(5):
@@ -133,21 +130,21 @@ def test_after_five_wrong_ones_the_right_password_is_not_even_looked_at(
     assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
-def test_names_that_nobody_has_are_counted_like_any_other(auth_service: AuthService) -> None:
+def test_throttle_counts_guesses_for_unknown_name(auth_service: AuthService) -> None:
     for _ in range(5):
         refusal(auth_service, "nobody", WRONG)
     with pytest.raises(TooMany):
         auth_service.sign_in("nobody", WRONG, HOME)
 
 
-def test_signing_in_clears_what_went_wrong_before(auth_service: AuthService, ada: User) -> None:
+def test_sign_in_clears_earlier_failures(auth_service: AuthService, ada: User) -> None:
     for _ in range(3):
         for _ in range(4):
             refusal(auth_service, "ada", WRONG)
         assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
-def test_guesses_at_the_same_moment_all_count(
+def test_throttle_counts_concurrent_guesses(
     auth_service: AuthService, ada: User, looked_at: list[tuple[str | None, str]]
 ) -> None:
     done = together(
@@ -157,7 +154,7 @@ def test_guesses_at_the_same_moment_all_count(
     assert len(looked_at) == 5
 
 
-def test_guessing_ones_own_password_on_the_page_counts_as_well(auth_service: AuthService, ada: User) -> None:
+def test_throttle_counts_guesses_at_password_change(auth_service: AuthService, ada: User) -> None:
     here = person(auth_service, auth_service.sign_in("ada", RIGHT, HOME))
     for _ in range(5):
         with pytest.raises(SignInRefused, match="not your password"):
@@ -172,7 +169,7 @@ def test_guessing_ones_own_password_on_the_page_counts_as_well(auth_service: Aut
 
 
 @pytest.mark.parametrize("change", ["password", "disabled"])
-def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
+def test_sign_in_is_refused_when_account_changes_meanwhile(
     auth_service: AuthService, engine: Engine, ada: User, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     changes: dict[str, Callable[[], None]] = {
@@ -193,7 +190,7 @@ def test_an_account_that_changes_while_somebody_signs_in_lets_nobody_in(
     assert [listed.sessions for listed in users.list_all(engine)] == [0]
 
 
-def test_an_old_hash_is_made_anew_at_sign_in(auth_service: AuthService, engine: Engine) -> None:
+def test_sign_in_renews_old_hash(auth_service: AuthService, engine: Engine) -> None:
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(RIGHT)
     users.add(engine, "ada", "annotator", actor_id=None, password_hash=old)
     refusal(auth_service, "ada", WRONG)
@@ -211,7 +208,7 @@ def test_an_old_hash_is_made_anew_at_sign_in(auth_service: AuthService, engine: 
 # Sessions
 
 
-def test_a_session_is_noted_as_used_once_a_minute_at_most(
+def test_session_use_is_recorded_at_most_once_per_minute(
     auth_service: AuthService, ada: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = auth_service.sign_in("ada", RIGHT, HOME)
@@ -231,9 +228,7 @@ def test_a_session_is_noted_as_used_once_a_minute_at_most(
     assert auth_service._sessions.person(token, None)[1] == clock() - timedelta(seconds=60)  # type: ignore[index]
 
 
-def test_who_comes_back_again_and_again_stays_signed_in_for_two_weeks(
-    auth_service: AuthService, ada: User, clock: Clock
-) -> None:
+def test_session_lasts_two_weeks_when_used_regularly(auth_service: AuthService, ada: User, clock: Clock) -> None:
     token = auth_service.sign_in("ada", RIGHT, HOME)
     for _ in range(6):
         clock += timedelta(days=2)
@@ -242,7 +237,7 @@ def test_who_comes_back_again_and_again_stays_signed_in_for_two_weeks(
     assert auth_service.person(token) is None
 
 
-def test_another_password_ends_the_other_sessions(auth_service: AuthService, ada: User) -> None:
+def test_password_change_ends_other_sessions(auth_service: AuthService, ada: User) -> None:
     here, there = (auth_service.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
     auth_service.change_password(person(auth_service, here), RIGHT, "another long phrase", HOME)
     assert person(auth_service, here).name == "ada"
@@ -253,7 +248,7 @@ def test_another_password_ends_the_other_sessions(auth_service: AuthService, ada
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("new", ["short", "adaadaadaadaada", "aaaaaaaaaaaaaaaaa"])
-def test_another_password_that_is_too_easy_changes_nothing(auth_service: AuthService, ada: User, new: str) -> None:
+def test_password_change_to_easy_password_changes_nothing(auth_service: AuthService, ada: User, new: str) -> None:
     here, there = (auth_service.sign_in("ada", RIGHT, address) for address in (HOME, CAFE))
     with pytest.raises(InputError):
         auth_service.change_password(person(auth_service, here), RIGHT, new, HOME)
@@ -261,7 +256,7 @@ def test_another_password_that_is_too_easy_changes_nothing(auth_service: AuthSer
     assert auth_service.sign_in("ada", RIGHT, HOME)
 
 
-def test_signing_out_ends_this_session_only(auth_service: AuthService, ada: User) -> None:
+def test_sign_out_ends_this_session_only(auth_service: AuthService, ada: User) -> None:
     here, there = (auth_service.sign_in("ada", RIGHT, HOME) for _ in range(2))
     auth_service.sign_out(person(auth_service, here))
     assert auth_service.person(here) is None
@@ -271,9 +266,7 @@ def test_signing_out_ends_this_session_only(auth_service: AuthService, ada: User
 # The audit
 
 
-def test_what_happens_at_the_door_is_in_the_audit_without_a_word(
-    auth_service: AuthService, engine: Engine, ada: User
-) -> None:
+def test_audit_records_events_of_sign_in_without_secrets(auth_service: AuthService, engine: Engine, ada: User) -> None:
     refusal(auth_service, "ada", WRONG)
     refusal(auth_service, "no such person", WRONG)
     token = auth_service.sign_in("ada", RIGHT, HOME)

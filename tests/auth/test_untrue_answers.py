@@ -1,4 +1,4 @@
-"""Answers that are none: configurations of others, garbage, answers without an end; and nothing secret in any log."""
+"""Unusable answers of a provider: foreign configurations, garbage, endless answers; and no secret in any log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatfeedback.errors import ProviderUnavailable, SignInRefused
 # Secrets
 
 
-async def test_no_log_holds_a_code_a_token_or_a_secret(
+async def test_logs_hold_no_code_token_or_secret(
     scripted: ScriptedProvider, client: OidcClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -45,12 +45,12 @@ async def test_no_log_holds_a_code_a_token_or_a_secret(
         *("the-code-of-ada", begun.pending.verifier, begun.pending.nonce, begun.pending.state),
         *(ACCESS_TOKEN, id_token, id_token.split(".")[2], SECRET, basic),
     )
-    said = caplog.text + str(refused.value) + str(unnamed.value) + repr(begun)
+    output = caplog.text + str(refused.value) + str(unnamed.value) + repr(begun)
     assert "/token" in caplog.text  # the libraries do log, and are heard here
-    assert [secret for secret in hidden if secret in said] == []
+    assert [secret for secret in hidden if secret in output] == []
 
 
-async def test_cookies_of_one_sign_in_do_not_go_with_the_next(scripted: ScriptedProvider, client: OidcClient) -> None:
+async def test_cookies_of_one_sign_in_are_not_sent_with_next(scripted: ScriptedProvider, client: OidcClient) -> None:
     scripted.answers["/userinfo"] = Answer(b'{"sub": "subject-of-ada"}', headers={"set-cookie": "person=ada; path=/"})
     for _ in range(2):
         await sign_in(scripted, client, says(preferred_username=None))
@@ -58,11 +58,11 @@ async def test_cookies_of_one_sign_in_do_not_go_with_the_next(scripted: Scripted
     assert [headers["cookie"] for _, headers, _ in scripted.asked if "cookie" in headers] == []
 
 
-# Answers that are none
+# Unusable answers
 
 
 @pytest.mark.parametrize("issuer", ["https://mallory.example", None, 7, "{}/", "{}/other"])
-async def test_the_configuration_of_another_issuer_is_not_used(
+async def test_configuration_of_another_issuer_is_refused(
     scripted: ScriptedProvider, client: OidcClient, issuer: object
 ) -> None:
     scripted.configuration["issuer"] = issuer.format(scripted.issuer) if isinstance(issuer, str) else issuer
@@ -74,7 +74,7 @@ async def test_the_configuration_of_another_issuer_is_not_used(
 @pytest.mark.parametrize(
     "address", ["http://provider.example/x", "ftp://127.0.0.1/x", "//127.0.0.1/x", "http://127.0.0.1:x/", 7, ""]
 )
-async def test_an_endpoint_that_is_no_safe_address_is_not_used(
+async def test_endpoint_with_unsafe_address_is_refused(
     scripted: ScriptedProvider, client: OidcClient, name: str, address: object
 ) -> None:
     scripted.configuration[name] = address
@@ -83,9 +83,7 @@ async def test_an_endpoint_that_is_no_safe_address_is_not_used(
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "userinfo_endpoint"])
-async def test_a_public_provider_cannot_send_this_site_to_its_own_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+async def test_public_provider_cannot_name_loopback_endpoint(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     issuer = "https://provider.example"
     paths = {"authorization_endpoint": "/a", "token_endpoint": "/t", "jwks_uri": "/k", "userinfo_endpoint": "/u"}
     published = {"issuer": issuer, **{endpoint: issuer + path for endpoint, path in paths.items()}}
@@ -121,7 +119,7 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("kind", NO_ANSWERS)
-async def test_an_answer_that_cannot_be_read_is_the_providers_fault(
+async def test_unreadable_answer_makes_provider_unavailable(
     scripted: ScriptedProvider, client: OidcClient, path: str, kind: str
 ) -> None:
     scripted.answers[path] = NO_ANSWERS[kind]
@@ -132,7 +130,7 @@ async def test_an_answer_that_cannot_be_read_is_the_providers_fault(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_packed_answer_is_not_unpacked(scripted: ScriptedProvider, client: OidcClient, path: str) -> None:
+async def test_compressed_answer_is_refused(scripted: ScriptedProvider, client: OidcClient, path: str) -> None:
     packed = gzip.compress(b'{"keys": []' + b" " * 10_000_000 + b"}")  # about 10 kB
     scripted.answers[path] = Answer(packed, headers={"content-encoding": "gzip"})
     with pytest.raises(ProviderUnavailable, match="its answer is packed"):
@@ -140,7 +138,7 @@ async def test_a_packed_answer_is_not_unpacked(scripted: ScriptedProvider, clien
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_an_answer_that_does_not_end_is_not_waited_for(scripted: ScriptedProvider, path: str) -> None:
+async def test_answer_that_hangs_makes_provider_unavailable(scripted: ScriptedProvider, path: str) -> None:
     hasty = OidcClient(ProviderSettings(scripted.issuer, "site", SecretStr(SECRET)), timeout=0.3)
     scripted.answers[path] = Answer("hangs")
     with pytest.raises(ProviderUnavailable, match="cannot be reached"):
@@ -155,7 +153,7 @@ async def test_an_answer_that_does_not_end_is_not_waited_for(scripted: ScriptedP
         *({"expires_in": "soon"}, {"expires_in": [1]}, {"expires_in": float("inf")}, {"expires_at": {}}),
     ],
 )
-async def test_tokens_that_are_none_are_the_providers_fault(
+async def test_malformed_tokens_make_provider_unavailable(
     scripted: ScriptedProvider, client: OidcClient, tokens: dict[str, Any]
 ) -> None:
     scripted.tokens |= tokens
@@ -164,7 +162,7 @@ async def test_tokens_that_are_none_are_the_providers_fault(
 
 
 @pytest.mark.parametrize("keys", [b'{"keys": 7}', b"{}", b'{"keys": null}'])
-async def test_keys_that_are_none_are_the_providers_fault(
+async def test_malformed_key_set_makes_provider_unavailable(
     scripted: ScriptedProvider, client: OidcClient, keys: bytes
 ) -> None:
     scripted.answers["/keys"] = Answer(keys)
@@ -172,11 +170,11 @@ async def test_keys_that_are_none_are_the_providers_fault(
         await sign_in(scripted, client)
 
 
-# What the browser brings
+# Answers through the browser
 
 
 @pytest.mark.parametrize("code", [None, "", "a\0b", "ä", "\ud800", "x" * 5000])
-async def test_an_answer_without_a_code_is_refused_before_the_provider_is_asked(
+async def test_callback_without_valid_code_is_refused_before_token_request(
     scripted: ScriptedProvider, client: OidcClient, code: str | None
 ) -> None:
     begun = await client.begin(BACK)
@@ -188,7 +186,7 @@ async def test_an_answer_without_a_code_is_refused_before_the_provider_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "said"),
+    ("error", "raised", "sentence"),
     [
         ("access_denied", SignInRefused, "declined"),
         ("temporarily_unavailable", ProviderUnavailable, "temporarily_unavailable"),
@@ -198,17 +196,19 @@ async def test_an_answer_without_a_code_is_refused_before_the_provider_is_asked(
         ("", SignInRefused, "refused the sign-in; "),
     ],
 )
-async def test_an_error_that_the_browser_brings_is_told_and_never_repeated_as_it_stands(
-    scripted: ScriptedProvider, client: OidcClient, error: str, raised: type[Exception], said: str
+async def test_callback_with_error_is_explained_before_token_request(
+    scripted: ScriptedProvider, client: OidcClient, error: str, raised: type[Exception], sentence: str
 ) -> None:
     begun = await client.begin(BACK)
-    with pytest.raises(raised, match=said):
+    with pytest.raises(raised, match=sentence):
         await client.complete(begun.pending, {"state": begun.pending.state, "error": error, "code": CODE})
     assert scripted.times_asked("/token") == 0
 
 
 @pytest.mark.parametrize("state", ["", "x", "ä\ud800"])
-async def test_another_state_is_refused(scripted: ScriptedProvider, client: OidcClient, state: str) -> None:
+async def test_callback_with_another_state_is_refused(
+    scripted: ScriptedProvider, client: OidcClient, state: str
+) -> None:
     begun = await client.begin(BACK)
     with pytest.raises(SignInRefused, match="another sign-in"):
         await client.complete(begun.pending, {"state": state, "code": CODE})

@@ -1,4 +1,4 @@
-"""ID tokens that no honest provider issues let nobody in; who they are about is called as a token says."""
+"""False ID tokens: no honest provider issues them, and all are refused; names of users come from true ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatfeedback.auth.oidc.client import Identity, OidcClient, ProviderSettings
 from chatfeedback.errors import SignInRefused
 
 
-async def test_a_true_token_is_believed(scripted: ScriptedProvider, client: OidcClient) -> None:
+async def test_id_token_that_is_true_is_accepted(scripted: ScriptedProvider, client: OidcClient) -> None:
     assert await sign_in(scripted, client) == Identity(scripted.issuer, "subject-of-ada", "Ada")
 
 
@@ -80,7 +80,7 @@ def critical_and_unknown(scripted: ScriptedProvider) -> None:
     scripted.signed = lambda claims: f"{segment({'alg': 'RS256', 'crit': ['x'], 'x': 1})}.{segment(claims)}.AAAA"
 
 
-# What is changed, and a word of what the log then says of it.
+# Change of the token, and a word of the log about it.
 NOT_BELIEVED: dict[str, tuple[Change, str]] = {
     "issuer": (says(iss="https://mallory.example"), "iss"),
     "no issuer": (says(iss=None), "iss"),
@@ -118,34 +118,34 @@ NOT_BELIEVED: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("reason", NOT_BELIEVED)
-async def test_a_token_that_is_not_true_lets_nobody_in(
+async def test_id_token_that_is_false_is_refused(
     scripted: ScriptedProvider, client: OidcClient, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
     change, word = NOT_BELIEVED[reason]
     with pytest.raises(SignInRefused, match="about who you are is not valid"):
         await sign_in(scripted, client, change)
-    (told,) = [record.getMessage() for record in caplog.records if record.name.startswith("chatfeedback")]
-    assert word in told
+    (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("chatfeedback")]
+    assert word in message
 
 
-async def test_an_audience_shared_with_others_is_believed_when_the_token_was_made_for_this_site(
+async def test_id_token_with_shared_audience_is_accepted_when_authorized_party_is_this_site(
     scripted: ScriptedProvider, client: OidcClient
 ) -> None:
     shared = says(aud=["site", "another-site"], azp="site")
     assert (await sign_in(scripted, client, shared)).subject == "subject-of-ada"
 
 
-async def test_a_token_may_bring_certificates(scripted: ScriptedProvider, client: OidcClient) -> None:
+async def test_id_token_with_certificates_is_accepted(scripted: ScriptedProvider, client: OidcClient) -> None:
     scripted.header["x5c"] = ["A" * 2000, "B" * 2000]
     assert (await sign_in(scripted, client)).name == "Ada"
 
 
-async def test_clocks_may_differ_a_little(scripted: ScriptedProvider, client: OidcClient) -> None:
+async def test_id_token_is_accepted_when_clocks_differ_slightly(scripted: ScriptedProvider, client: OidcClient) -> None:
     now = int(time.time())
     assert (await sign_in(scripted, client, says(exp=now - 5, iat=now + 5))).name == "Ada"
 
 
-async def test_keys_are_kept_and_asked_for_again_once_when_one_is_unknown(
+async def test_keys_are_cached_and_fetched_once_again_when_key_id_is_unknown(
     scripted: ScriptedProvider, client: OidcClient
 ) -> None:
     await sign_in(scripted, client)
@@ -159,9 +159,7 @@ async def test_keys_are_kept_and_asked_for_again_once_when_one_is_unknown(
     assert scripted.times_asked("/.well-known/openid-configuration") == 1
 
 
-async def test_keys_that_cannot_be_used_do_not_hide_those_that_can(
-    scripted: ScriptedProvider, client: OidcClient
-) -> None:
+async def test_keys_that_are_unusable_do_not_hide_usable_ones(scripted: ScriptedProvider, client: OidcClient) -> None:
     strange: list[Any] = [{"kty": "AKP", "kid": "a"}, {"kty": "RSA", "kid": "b"}, {"kty": "EC", "crv": "P-0"}, 7, {}]
     scripted.published = [*strange, *scripted.published]
     assert (await sign_in(scripted, client)).name == "Ada"
@@ -171,7 +169,7 @@ async def test_keys_that_cannot_be_used_do_not_hide_those_that_can(
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("claim", "name"),
     [
         ("  Ada ", "Ada"),
         ("A\0da", "A\ufffdda"),
@@ -183,13 +181,13 @@ async def test_keys_that_cannot_be_used_do_not_hide_those_that_can(
         (None, "subject-of-ada"),
     ],
 )
-async def test_a_name_can_be_stored_and_shown(
-    scripted: ScriptedProvider, client: OidcClient, said: object, name: str
+async def test_name_is_cleaned_for_storage_and_display(
+    scripted: ScriptedProvider, client: OidcClient, claim: object, name: str
 ) -> None:
-    assert (await sign_in(scripted, client, says(preferred_username=said))).name == name
+    assert (await sign_in(scripted, client, says(preferred_username=claim))).name == name
 
 
-async def test_the_name_claim_of_userinfo_goes_before_the_name(scripted: ScriptedProvider, client: OidcClient) -> None:
+async def test_name_claim_of_userinfo_precedes_plain_name(scripted: ScriptedProvider, client: OidcClient) -> None:
     without = says(preferred_username=None, name="Ada of the token")
     scripted.person = {"sub": "subject-of-ada", "preferred_username": "ada", "name": "Ada of userinfo"}
     assert (await sign_in(scripted, client, without)).name == "ada"
@@ -199,7 +197,7 @@ async def test_the_name_claim_of_userinfo_goes_before_the_name(scripted: Scripte
 
 
 @pytest.mark.parametrize("person", [{"sub": "somebody-else", "preferred_username": "Eve"}, {"name": "Eve"}, {"sub": 1}])
-async def test_userinfo_about_somebody_else_lets_nobody_in(
+async def test_userinfo_of_another_subject_is_refused(
     scripted: ScriptedProvider, client: OidcClient, person: dict[str, Any]
 ) -> None:
     scripted.person = person
@@ -207,14 +205,14 @@ async def test_userinfo_about_somebody_else_lets_nobody_in(
         await sign_in(scripted, client, says(preferred_username=None))
 
 
-# How the site says who it is
+# Authentication of the client
 
 
-async def test_the_secret_is_sent_in_the_header_unless_the_provider_takes_it_in_the_form_only(
+async def test_client_secret_is_sent_in_header_unless_provider_requires_form(
     scripted: ScriptedProvider, client: OidcClient
 ) -> None:
     await sign_in(scripted, client)
-    _, headers, form = next(asked for asked in scripted.asked if asked[0] == "/token")
+    _, headers, form = next(request for request in scripted.asked if request[0] == "/token")
     assert headers["authorization"] == f"Basic {base64.b64encode(f'site:{SECRET}'.encode()).decode()}"
     assert "client_secret" not in form
 
@@ -223,16 +221,16 @@ async def test_the_secret_is_sent_in_the_header_unless_the_provider_takes_it_in_
     posting = OidcClient(client.settings)
     await sign_in(scripted, posting)
     await posting.close()
-    _, headers, form = next(asked for asked in scripted.asked if asked[0] == "/token")
+    _, headers, form = next(request for request in scripted.asked if request[0] == "/token")
     assert "authorization" not in headers
     assert (form["client_id"], form["client_secret"]) == (["site"], [SECRET])
 
 
-async def test_a_public_client_sends_its_id_and_no_secret(scripted: ScriptedProvider) -> None:
+async def test_public_client_sends_its_id_and_no_secret(scripted: ScriptedProvider) -> None:
     public = OidcClient(ProviderSettings(scripted.issuer, "site"))
     await sign_in(scripted, public)
     await public.close()
-    _, headers, form = next(asked for asked in scripted.asked if asked[0] == "/token")
+    _, headers, form = next(request for request in scripted.asked if request[0] == "/token")
     assert "authorization" not in headers
     assert form["client_id"] == ["site"]
     assert "client_secret" not in form

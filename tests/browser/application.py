@@ -37,18 +37,18 @@ PATIENCE = 20.0
 """Timeout of a test in seconds; the usual wait is a fraction of it."""
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], object], page: Page | None = None) -> T:
-    """Look until `wanted` is true of the result, or the time is over; return the last result.
+def eventually(look: Callable[[], T], condition: Callable[[T], object], page: Page | None = None) -> T:
+    """Look until the result meets `condition`, or the time is over; return the last result.
 
     With a `page` its events are handled meanwhile, which Playwright does only while it waits for something.
     """
     until = time.monotonic() + PATIENCE
-    while not wanted(seen := look()) and time.monotonic() < until:
+    while not condition(result := look()) and time.monotonic() < until:
         if page is None:
             time.sleep(0.05)
         else:
             page.wait_for_timeout(50)
-    return seen
+    return result
 
 
 def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[str, Any]:
@@ -153,9 +153,9 @@ class Application:
         return self._store.events_of(conversation_id)
 
     def conversation(self, conversation_id: str) -> Conversation:
-        found = self._store.conversation(conversation_id)
-        assert found is not None, f"there is no conversation {conversation_id}"
-        return found
+        conversation = self._store.conversation(conversation_id)
+        assert conversation is not None, f"there is no conversation {conversation_id}"
+        return conversation
 
     def conversation_ids(self) -> list[str]:
         """Return all conversation ids, oldest first."""
@@ -166,14 +166,14 @@ class Application:
 
     def assert_log(self, page: Page, conversation_id: str, expected: Sequence[str], *, in_order: bool = True) -> None:
         """Check the events of a conversation, one line each, as soon as there are as many."""
-        seen = eventually(
+        stored = eventually(
             lambda: told(self.events(conversation_id)),
             lambda lines: len(lines) >= len(expected),
             page,
         )
         if not in_order:
-            seen, expected = sorted(seen), sorted(expected)
-        assert seen == list(expected)
+            stored, expected = sorted(stored), sorted(expected)
+        assert stored == list(expected)
 
 
 class SlowWriter:

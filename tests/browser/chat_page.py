@@ -28,7 +28,7 @@ class ChatPage:
         self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.messages = page.locator(MESSAGES)
         self.replies = page.locator("#chatbot .bot-row .cf-message")
-        self.bubbles = page.locator("#chatbot [data-testid=bot]")
+        self.focusable_replies = page.locator("#chatbot [data-testid=bot]")
         """Replies as elements in the tab order."""
         self.notice = page.locator("#notice [role=alert]")
         self.status = page.locator("#status [role=status]")
@@ -49,15 +49,15 @@ class ChatPage:
 
     def open(self, conversation_id: str | None = None, query: str = "") -> ChatPage:
         """Open the page, as from a link, and wait until it is rendered."""
-        wanted = query or (f"?conversation={conversation_id}" if conversation_id else "")
-        self.page.goto(f"{self.address}{wanted}")
-        return self.drawn()
+        search = query or (f"?conversation={conversation_id}" if conversation_id else "")
+        self.page.goto(f"{self.address}{search}")
+        return self.wait_until_rendered()
 
     def reload(self) -> ChatPage:
         self.page.reload()
-        return self.drawn()
+        return self.wait_until_rendered()
 
-    def drawn(self) -> ChatPage:
+    def wait_until_rendered(self) -> ChatPage:
         """Wait until the server has rendered the page, which includes the list of conversations."""
         expect(self.page.locator("#conversations").locator(".cf-list, .cf-empty").first).to_be_attached()
         return self
@@ -69,7 +69,7 @@ class ChatPage:
         (conversation_id,) = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
-    def stays_stale(self) -> None:
+    def block_version_polling(self) -> None:
         """Block the polling for changes by other pages."""
         self.page.route("**/conversations/*/version", lambda route: route.fulfill(json={"version": 0}))
 
@@ -86,19 +86,19 @@ class ChatPage:
     def ask(self, text: str) -> None:
         """Send a prompt and wait for the whole reply."""
         self.send(text)
-        self.idle()
+        self.wait_until_idle()
 
-    def idle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until no reply is streaming."""
         expect(self.send_button).to_be_visible()
 
-    def settled(self) -> None:
+    def wait_until_settled(self) -> None:
         """Wait until all calls are answered: from then on, the page sends nothing by itself."""
         traffic(self.page).wait_for_end()
 
     def stop(self) -> None:
         self.stop_button.click()
-        self.idle()
+        self.wait_until_idle()
 
     def buttons(self, reply: int) -> Locator:
         """Return the row of buttons under a reply, by index; negative from the last."""
@@ -133,10 +133,10 @@ class ChatPage:
 
     # Checks
 
-    def shows(self, *texts: str) -> None:
+    def expect_texts(self, *texts: str) -> None:
         """Check the visible texts of all messages, prompts and replies."""
         expect(self.messages).to_have_text(list(texts))
 
-    def thumbs(self, *values: str) -> None:
+    def expect_thumbs(self, *values: str) -> None:
         """Check the selected thumb of each reply: "like", "dislike" or ""."""
         self.page.wait_for_function(f"wanted => JSON.stringify(({THUMBS})()) === JSON.stringify(wanted)", arg=values)

@@ -127,7 +127,7 @@ def chat(context: BrowserContext, application: Application, request: pytest.Fixt
     chat = ChatPage(context.new_page(), application.address)
     if talked is None:
         return chat.open()
-    chat.open(application.store_talk(*talked.args)).settled()  # else the sidebar would still move the layout
+    chat.open(application.store_talk(*talked.args)).wait_until_settled()  # else the sidebar would still move the layout
     return chat
 
 

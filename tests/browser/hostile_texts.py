@@ -254,8 +254,8 @@ def is_read(text: Text, visible: str) -> bool:
 
     A text that is nested too deeply or would be invisible is shown as plain text with a note.
     """
-    seen = "".join(visible.split())
+    letters = "".join(visible.split())
     plain = "".join(text.source.split())
-    if seen.startswith(_NOTE):
-        return seen == _NOTE + plain and (text.kind == "nesting" or not text.read.strip())
-    return bool(seen or RULE in text.source) and seen == "".join(text.read.split())
+    if letters.startswith(_NOTE):
+        return letters == _NOTE + plain and (text.kind == "nesting" or not text.read.strip())
+    return bool(letters or RULE in text.source) and letters == "".join(text.read.split())

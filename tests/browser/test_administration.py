@@ -1,4 +1,4 @@
-"""What an admin does beside the chat: people are added, changed and erased, and the audit tells of it."""
+"""Pages of an admin in the browser: users are added, changed and erased, and the audit shows it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def adam(visits: Visits) -> Visitor:
     return adam
 
 
-def test_somebody_is_added_gets_another_role_and_is_locked_out(adam: Visitor, folder: Path, visits: Visits) -> None:
+def test_admin_pages_add_user_change_role_and_lock_user_out(adam: Visitor, folder: Path, visits: Visits) -> None:
     page, name = adam.page, "Grace"
     check_page(page, folder, "administration-1-users")
     page.get_by_label("Name").fill(name)
@@ -53,12 +53,12 @@ def test_somebody_is_added_gets_another_role_and_is_locked_out(adam: Visitor, fo
     expect(grace.page.get_by_label("Password")).to_be_visible()
 
     page.get_by_role("link", name="Audit").click()
-    told = page.get_by_role("region", name="Audit").get_by_role("row").filter(has_text=name)
-    expect(told.filter(has_text="role")).not_to_have_count(0)
+    entries = page.get_by_role("region", name="Audit").get_by_role("row").filter(has_text=name)
+    expect(entries.filter(has_text="role")).not_to_have_count(0)
     check_page(page, folder, "administration-4-audit")
 
 
-def test_an_annotator_is_erased_when_the_words_are_typed_and_not_before(adam: Visitor, folder: Path) -> None:
+def test_erasure_page_erases_annotator_only_when_words_are_typed(adam: Visitor, folder: Path) -> None:
     page, application = adam.page, adam.application
     user = users.add(application.engine, "Hedy", "annotator", actor_id=None)
     talk = StoredTalk(application.store, user.annotator_id)

@@ -27,43 +27,43 @@ TWO_REPLIES = [
 
 @pytest.fixture
 def looking(chat: ChatPage, model: ScriptedServer) -> ChatPage:
-    """The page, on which the first of two answers is looked at; the second one is stored."""
+    """Return a page that shows the first of two alternatives; the second one is stored."""
     model.reply("first answer")
     chat.ask("one")
     model.reply("second answer")
     chat.press("Retry")
-    chat.shows("one", "second answer")
-    chat.idle()
+    chat.expect_texts("one", "second answer")
+    chat.wait_until_idle()
     expect(chat.keep).not_to_be_visible()
     chat.previous.click()
-    chat.shows("one", "first answer")
+    chat.expect_texts("one", "first answer")
     expect(chat.position).to_have_text("Reply 1 of 2")
     expect(chat.keep).to_be_visible()
     return chat
 
 
-def test_looking_stores_nothing_and_a_reload_shows_what_is_stored(looking: ChatPage, application: Application) -> None:
+def test_alternative_view_stores_nothing_and_reload_shows_head(looking: ChatPage, application: Application) -> None:
     looking.following.click()
-    looking.shows("one", "second answer")
+    looking.expect_texts("one", "second answer")
     expect(looking.keep).not_to_be_visible()
     looking.previous.click()
-    looking.shows("one", "first answer")
-    looking.reload().shows("one", "second answer")
+    looking.expect_texts("one", "first answer")
+    looking.reload().expect_texts("one", "second answer")
     expect(looking.position).to_have_text("Reply 2 of 2")
     application.assert_log(looking.page, looking.conversation_id, TWO_REPLIES)
 
 
-def test_previous_counts_while_the_call_before_is_still_ending(
+def test_previous_button_counts_while_call_before_is_still_ending(
     chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.reply("first answer")
     chat.ask("one")
     for text in ("second answer", "third answer"):
         model.reply(text)
-        chat.idle()
+        chat.wait_until_idle()
         chat.press("Retry")
-        chat.shows("one", text)
-    chat.idle()
+        chat.expect_texts("one", text)
+    chat.wait_until_idle()
     show, released = ChatView.render_and_stream, threading.Event()
 
     async def show_and_linger(*args: Any, **extra: Any) -> Updates:
@@ -74,26 +74,26 @@ def test_previous_counts_while_the_call_before_is_still_ending(
     monkeypatch.setattr(ChatView, "render_and_stream", show_and_linger)
     try:
         chat.previous.click()
-        chat.shows("one", "second answer")
+        chat.expect_texts("one", "second answer")
         chat.previous.click()
-        chat.shows("one", "first answer")
+        chat.expect_texts("one", "first answer")
         expect(chat.position).to_have_text("Reply 1 of 3")
     finally:
         released.set()
 
 
-def test_keep_this_one_chooses_what_is_on_view(looking: ChatPage, application: Application) -> None:
+def test_keep_button_chooses_viewed_alternative(looking: ChatPage, application: Application) -> None:
     looking.keep.click()
     expect(looking.keep).not_to_be_visible()
-    looking.shows("one", "first answer")
-    looking.reload().shows("one", "first answer")
+    looking.expect_texts("one", "first answer")
+    looking.reload().expect_texts("one", "first answer")
     log = [*TWO_REPLIES, "alternative_chosen 2 instead of 3"]
     application.assert_log(looking.page, looking.conversation_id, log)
 
 
-def test_a_prompt_goes_on_from_what_is_on_view(looking: ChatPage, application: Application) -> None:
+def test_prompt_continues_from_viewed_alternative(looking: ChatPage, application: Application) -> None:
     looking.ask("two")
-    looking.shows("one", "first answer", "two", "You said: two")
+    looking.expect_texts("one", "first answer", "two", "You said: two")
     log = [
         *TWO_REPLIES,
         "alternative_chosen 2 instead of 3",
@@ -104,21 +104,21 @@ def test_a_prompt_goes_on_from_what_is_on_view(looking: ChatPage, application: A
     application.assert_log(looking.page, looking.conversation_id, log)
 
 
-def test_what_is_on_view_is_what_is_rated_and_retried(
+def test_rating_and_retry_apply_to_viewed_alternative(
     looking: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     looking.vote(0, "dislike")
-    looking.thumbs("dislike")
+    looking.expect_thumbs("dislike")
     expect(looking.quote).to_have_text("You dislike first answer")
     looking.following.click()
-    looking.shows("one", "second answer")
-    looking.thumbs("")
+    looking.expect_texts("one", "second answer")
+    looking.expect_thumbs("")
     looking.previous.click()
-    looking.shows("one", "first answer")
+    looking.expect_texts("one", "first answer")
     model.reply("third answer")
     looking.press("Retry")
-    looking.shows("one", "third answer")
-    looking.idle()
+    looking.expect_texts("one", "third answer")
+    looking.wait_until_idle()
     expect(looking.position).to_have_text("Reply 3 of 3")
     log = [
         *TWO_REPLIES,
@@ -130,9 +130,9 @@ def test_what_is_on_view_is_what_is_rated_and_retried(
     application.assert_log(looking.page, looking.conversation_id, log)
 
 
-def test_an_edit_of_what_is_on_view_goes_on_from_it(looking: ChatPage, application: Application) -> None:
+def test_edit_chooses_and_replaces_viewed_alternative(looking: ChatPage, application: Application) -> None:
     looking.edit(1, "my own answer")
-    looking.shows("one", "my own answer")
+    looking.expect_texts("one", "my own answer")
     log = [
         *TWO_REPLIES,
         "alternative_chosen 2 instead of 3",
@@ -141,7 +141,7 @@ def test_an_edit_of_what_is_on_view_goes_on_from_it(looking: ChatPage, applicati
     application.assert_log(looking.page, looking.conversation_id, log)
 
 
-def test_undo_takes_the_exchange_back_whichever_answer_is_on_view(looking: ChatPage, application: Application) -> None:
+def test_undo_takes_turn_back_when_other_alternative_is_viewed(looking: ChatPage, application: Application) -> None:
     looking.press("Undo")
     expect(looking.messages).to_have_count(0)
     expect(looking.prompt).to_have_value("one")

@@ -1,4 +1,4 @@
-"""The Analytics tab: what has come in, narrowed down, opened, taken away."""
+"""The Analytics tab: figures, filters, conversations beside the table, and downloads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PEOPLE = {"ada": "like", "bob": "dislike", "cleo": "like"}
 
 @dataclass
 class Analytics:
-    """The tab as a person uses it."""
+    """Page object of the Analytics tab."""
 
     page: Page
 
@@ -35,7 +35,7 @@ class Analytics:
         return self
 
     def card(self, name: str) -> str:
-        """The figure of a card."""
+        """Return the figure of a card."""
         card = self.page.locator("#analytics-cards .cf-card").filter(has_text=name).first
         return card.inner_text().split("\n")[1]
 
@@ -47,20 +47,20 @@ class Analytics:
         self.page.get_by_role("option", name=option, exact=True).click()
 
     def download(self, name: str) -> Download:
-        """The file that a browser saves for the link of this name."""
+        """Return the file that the browser saves for the link of this name."""
         with self.page.expect_download() as begun:
             self.page.get_by_role("link", name=name, exact=True).click()
         return begun.value
 
     def downloaded(self, name: str = "Download for spreadsheets") -> list[dict[str, str]]:
-        """Its rows."""
+        """Return the rows of a downloaded CSV file."""
         written = self.download(name).path().read_text("utf-8-sig")
         return list(csv.DictReader(io.StringIO(written, newline="")))
 
 
 @pytest.fixture(scope="module")
 def crowd(application: Application) -> dict[str, StoredTalk]:
-    """Three people who have each rated one reply, by name."""
+    """Return the conversations of three annotators, by name; each has rated one reply."""
     engine = open_engine(application.settings.database_url)
     talks = {name: StoredTalk(application.store, annotators.ensure(engine, name)) for name in PEOPLE}
     engine.dispose()
@@ -75,13 +75,13 @@ def analytics(chat: ChatPage, crowd: dict[str, StoredTalk]) -> Analytics:
     return Analytics(chat.page).open()
 
 
-def test_the_tab_counts_what_was_said_when_it_is_opened(analytics: Analytics) -> None:
+def test_analytics_tab_shows_figures_when_opened(analytics: Analytics) -> None:
     analytics.rows(3)
     assert (analytics.card("Conversations"), analytics.card("Replies"), analytics.card("Rated")) == ("3", "3", "100.0%")
     assert analytics.card("Like rate") == "66.7%"
 
 
-def test_figures_table_and_file_follow_the_filters(analytics: Analytics) -> None:
+def test_filters_apply_to_figures_table_and_download(analytics: Analytics) -> None:
     analytics.rows(3)
     analytics.choose("annotator", "bob")
     analytics.rows(1)
@@ -95,7 +95,7 @@ def test_figures_table_and_file_follow_the_filters(analytics: Analytics) -> None
     assert analytics.downloaded() == []
 
 
-def test_the_file_for_spreadsheets_is_offered_first_and_the_others_beside_it(analytics: Analytics) -> None:
+def test_downloads_offer_spreadsheet_file_first_and_others_beside_it(analytics: Analytics) -> None:
     group = analytics.page.get_by_role("group", name="Download this feedback")
     names = ["Download for spreadsheets", "Download CSV (unchanged)", "JSON lines"]
     with_names = "For spreadsheets, with names"
@@ -108,7 +108,7 @@ def test_the_file_for_spreadsheets_is_offered_first_and_the_others_beside_it(ana
     assert {row["annotator_id"] for row in analytics.downloaded(with_names)} == PEOPLE.keys()
 
 
-def test_a_line_of_feedback_opens_its_conversation_to_read_and_closes_again(analytics: Analytics) -> None:
+def test_feedback_row_opens_its_conversation_read_only_and_escape_closes_it(analytics: Analytics) -> None:
     analytics.choose("annotator", "cleo")
     analytics.rows(1)
     analytics.page.locator("#analytics-feedback button[data-row]").press("Enter")
@@ -120,7 +120,7 @@ def test_a_line_of_feedback_opens_its_conversation_to_read_and_closes_again(anal
     expect(opened).not_to_be_visible()
 
 
-def test_what_comes_in_is_drawn_by_itself_when_it_is_live(analytics: Analytics, crowd: dict[str, StoredTalk]) -> None:
+def test_analytics_tab_shows_new_feedback_when_live(analytics: Analytics, crowd: dict[str, StoredTalk]) -> None:
     analytics.rows(3)
     analytics.page.locator("#analytics-live input").check()
     ada = crowd["ada"]
@@ -132,7 +132,7 @@ def test_what_comes_in_is_drawn_by_itself_when_it_is_live(analytics: Analytics, 
     analytics.rows(3)
 
 
-def test_what_the_chat_stores_is_there_with_the_labels_of_its_reasons(
+def test_analytics_tab_shows_feedback_of_chat_with_reason_labels(
     watched: Watched, serve: Callable[..., Application]
 ) -> None:
     application = serve(reasons=[{"code": "wrong_facts", "label": "Gets facts wrong", "polarity": "dislike"}])
@@ -143,7 +143,7 @@ def test_what_the_chat_stores_is_there_with_the_labels_of_its_reasons(
     chat.vote(0, "dislike")
     chat.reason("Gets facts wrong").check()
     expect(chat.saved).to_have_text("✓ Saved")
-    chat.thumbs("dislike")
+    chat.expect_thumbs("dislike")
     analytics = Analytics(chat.page).open()
     analytics.rows(1)
     expect(chat.page.locator("#analytics-reasons")).to_contain_text("Gets facts wrong")
@@ -165,7 +165,7 @@ DOWNLOADS = [".cf-downloads a.cf-primary", ".cf-downloads a.cf-quiet", ".cf-down
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
-def test_the_tab_fits_the_screen_and_can_be_read(
+def test_analytics_tab_fits_screen_and_is_readable(
     watched: Watched,
     serve: Callable[..., Application],
     application: Application,

@@ -1,4 +1,4 @@
-"""The consent text: asked before anything else, in each of its versions, and noted with every conversation."""
+"""The consent text: asked before anything else, in each of its versions, and recorded with every conversation."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def agrees(page: Page) -> None:
     page.get_by_role("button", name="I agree").click()
 
 
-def noted(application: Application, conversation_id: str) -> tuple[object, object]:
-    """The version in the first event, and with the conversation."""
+def consent_versions(application: Application, conversation_id: str) -> tuple[object, object]:
+    """Return the consent version of the first event, and that of the conversation."""
     body = application.events(conversation_id)[0].body
     return getattr(body, "consent_version", "?"), application.conversation(conversation_id).consent_version
 
 
-def test_the_text_is_agreed_to_before_anything_else_and_its_version_kept(
+def test_consent_is_required_before_anything_else_and_its_version_is_recorded(
     start: Starts, visits: Callable[..., Visitor]
 ) -> None:
     ada = visits("annotator", start(auth="password"))
@@ -53,11 +53,11 @@ def test_the_text_is_agreed_to_before_anything_else_and_its_version_kept(
     chat = ada.chats()
     expect(chat.notice).to_have_text("There is no such conversation.")  # the way back leads to where one wanted to go
     chat.ask("one")
-    assert noted(ada.application, chat.conversation_id) == ("2026-11", "2026-11")
-    chat.reload().shows("one", "You said: one")
+    assert consent_versions(ada.application, chat.conversation_id) == ("2026-11", "2026-11")
+    chat.reload().expect_texts("one", "You said: one")
 
 
-def test_another_version_is_asked_again_and_a_typed_prompt_waits(
+def test_consent_is_required_again_for_new_version_and_draft_waits(
     watched: Watched, start: Starts, visits: Callable[..., Visitor]
 ) -> None:
     watched.server_goes_away()
@@ -68,25 +68,25 @@ def test_another_version_is_asked_again_and_a_typed_prompt_waits(
     chat = ada.chats()
     chat.ask("one")
     before = chat.conversation_id
-    chat.settled()
+    chat.wait_until_settled()
     chat.prompt.fill("two")
     application.stop()
     application.settings = Settings(**{**application.settings.model_dump(), "consent": SECOND})
     application.start()
     chat.page.keyboard.press("Enter")  # unless the page has noticed by itself
     agrees(ada.page)
-    chat.drawn().shows("one", "You said: one")
+    chat.wait_until_rendered().expect_texts("one", "You said: one")
     expect(chat.prompt).to_have_value("two")
     chat.clear()
     chat.prompt.press("Enter")
-    chat.shows("two", "You said: two")
-    chat.idle()
+    chat.expect_texts("two", "You said: two")
+    chat.wait_until_idle()
     assert chat.conversation_id != before
-    assert noted(application, before) == ("2026-11", "2026-11")
-    assert noted(application, chat.conversation_id) == ("2027-01", "2027-01")
+    assert consent_versions(application, before) == ("2026-11", "2026-11")
+    assert consent_versions(application, chat.conversation_id) == ("2027-01", "2027-01")
 
 
-def test_whoever_does_not_agree_is_signed_out(start: Starts, visits: Callable[..., Visitor]) -> None:
+def test_consent_refusal_signs_user_out(start: Starts, visits: Callable[..., Visitor]) -> None:
     ada = visits("annotator", start(auth="password"))
     ada.goes_to().signs_in()
     ada.page.get_by_role("button", name="I do not agree").click()
@@ -96,13 +96,13 @@ def test_whoever_does_not_agree_is_signed_out(start: Starts, visits: Callable[..
     expect(ada.page).to_have_url(CONSENT)
 
 
-def test_without_sign_in_the_local_person_agrees_once(watched: Watched, start: Starts) -> None:
+def test_consent_is_asked_once_without_sign_in(watched: Watched, start: Starts) -> None:
     application = start()
     page = watched.context().new_page()
     page.goto(application.address)
     expect(page.get_by_role("button")).to_have_text(["I agree"])
     agrees(page)
-    chat = ChatPage(page, application.address).drawn()
+    chat = ChatPage(page, application.address).wait_until_rendered()
     chat.ask("one")
-    assert noted(application, chat.conversation_id) == ("2026-11", "2026-11")
-    chat.open().shows()
+    assert consent_versions(application, chat.conversation_id) == ("2026-11", "2026-11")
+    chat.open().expect_texts()

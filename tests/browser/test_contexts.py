@@ -1,4 +1,4 @@
-"""Contexts that tests take in turn: nothing of one test reaches the next."""
+"""Pool of browser contexts: nothing of one test reaches the next."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ LEFT = "() => [document.cookie, localStorage.length, sessionStorage.length]"
 OPTIONS = {"locale": "en-US", "viewport": DESKTOP}
 
 
-def test_context_that_is_given_back_has_no_pages_and_nothing_stored(
-    contexts: Contexts, application: Application
-) -> None:
+def test_context_is_clean_when_taken_again(contexts: Contexts, application: Application) -> None:
     context = contexts.take(OPTIONS)
     page = context.new_page()
     page.goto(f"{application.address}healthz")
@@ -35,7 +33,7 @@ def test_context_that_is_given_back_has_no_pages_and_nothing_stored(
     contexts.give_back(context, OPTIONS)
 
 
-def test_contexts_with_other_options_are_others(contexts: Contexts) -> None:
+def test_contexts_with_different_options_are_not_shared(contexts: Contexts) -> None:
     dark = {**OPTIONS, "color_scheme": "dark"}
     one, other = contexts.take(OPTIONS), contexts.take(dark)
     assert one is not other
@@ -53,7 +51,7 @@ def test_contexts_with_other_options_are_others(contexts: Contexts) -> None:
         lambda context: context.new_page().clock.install(),  # of a page: Playwright has one for the context
     ],
 )
-def test_context_that_is_taken_in_turn_cannot_be_changed_for_good(
+def test_context_of_pool_refuses_permanent_changes(
     contexts: Contexts, change: Callable[[BrowserContext], None]
 ) -> None:
     context = contexts.take(OPTIONS)

@@ -1,4 +1,4 @@
-"""Several conversations of one person: started, listed, opened again, and named by the address."""
+"""Several conversations of one user: started, listed, opened again, and named by the address."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from conversation_builder import StoredTalk
 from openai_server import ScriptedServer
 
 
-@pytest.mark.parametrize("how", ["Clear", "New conversation"])
+@pytest.mark.parametrize("button", ["Clear", "New conversation"])
 @pytest.mark.talked("one")
-def test_a_new_conversation_is_started_and_the_old_one_kept(chat: ChatPage, application: Application, how: str) -> None:
+def test_new_conversation_starts_and_old_one_is_kept(chat: ChatPage, application: Application, button: str) -> None:
     first = chat.conversation_id
     chat.vote(0, "like")
-    chat.thumbs("like")
-    chat.page.get_by_role("button", name=how, exact=True).click()
-    chat.shows()
+    chat.expect_thumbs("like")
+    chat.page.get_by_role("button", name=button, exact=True).click()
+    chat.expect_texts()
     expect(chat.page).to_have_url(application.address)
     application.assert_log(
         chat.page, first, [*asked("one"), "message_rated 2: nothing -> like", "conversation_cleared"]
@@ -34,15 +34,13 @@ def test_a_new_conversation_is_started_and_the_old_one_kept(chat: ChatPage, appl
     assert second != first
     application.assert_log(chat.page, second, asked("two"))
     chat.page.locator(f'[data-conversation="{first}"]').click()
-    chat.shows("one", "You said: one")
-    chat.thumbs("like")
+    chat.expect_texts("one", "You said: one")
+    chat.expect_thumbs("like")
     expect(chat.page).to_have_url(f"{application.address}?conversation={first}")
 
 
 @pytest.mark.talked("one")
-def test_a_prompt_sent_right_after_clear_goes_into_the_new_conversation(
-    chat: ChatPage, application: Application
-) -> None:
+def test_prompt_sent_right_after_clear_goes_into_new_conversation(chat: ChatPage, application: Application) -> None:
     first = chat.conversation_id
     # Both in one go, before the server can have answered the first.
     chat.prompt.fill("two")
@@ -52,13 +50,13 @@ def test_a_prompt_sent_right_after_clear_goes_into_the_new_conversation(
             document.querySelector('#prompt [data-testid=submit-button]').click();
         }"""
     )
-    chat.shows("two", "You said: two")
-    chat.idle()
+    chat.expect_texts("two", "You said: two")
+    chat.wait_until_idle()
     application.assert_log(chat.page, chat.conversation_id, asked("two"))
     application.assert_log(chat.page, first, [*asked("one"), "conversation_cleared"])
 
 
-def test_conversations_are_listed_newest_first_and_the_open_one_is_marked(
+def test_conversation_list_is_newest_first_and_marks_open_one(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
 ) -> None:
     application = serve(models=[endpoint(model)])
@@ -67,10 +65,10 @@ def test_conversations_are_listed_newest_first_and_the_open_one_is_marked(
     for prompt in ("one", "two", "three"):
         chat.ask(prompt)
         chat.page.get_by_role("button", name="New conversation").click()
-        chat.shows()
+        chat.expect_texts()
     expect(chat.listed).to_have_text(["three", "two", "one"])
     chat.page.get_by_role("button", name="one").click()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     current = chat.page.locator("#conversations [aria-current=true]")
     expect(current).to_have_text(re.compile("^one"))
     chat.ask("more")
@@ -78,7 +76,7 @@ def test_conversations_are_listed_newest_first_and_the_open_one_is_marked(
     expect(current).to_have_text(re.compile("^one"))
 
 
-def test_the_list_is_open_on_a_desktop_and_closed_on_a_phone(watched: Watched, application: Application) -> None:
+def test_sidebar_is_open_on_desktop_and_closed_on_phone(watched: Watched, application: Application) -> None:
     wide = ChatPage(watched.context(viewport=DESKTOP).new_page(), application.address).open()
     expect(wide.page.locator("#new-conversation")).to_be_in_viewport()
     narrow = ChatPage(watched.context(viewport=PHONE, has_touch=True).new_page(), application.address).open()
@@ -89,7 +87,7 @@ def test_the_list_is_open_on_a_desktop_and_closed_on_a_phone(watched: Watched, a
     expect(narrow.page.locator("#new-conversation")).to_be_in_viewport()
 
 
-def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_afresh(
+def test_address_of_foreign_or_unknown_conversation_shows_notice_and_starts_new_one(
     chat: ChatPage, application: Application
 ) -> None:
     bob = annotators.ensure(application.store.engine, "bob")
@@ -103,7 +101,7 @@ def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_af
     ):
         chat.open(conversation_id)
         expect(chat.notice).to_have_text(sentence)
-        chat.shows()
+        chat.expect_texts()
         expect(chat.page).to_have_url(application.address)
     chat.ask("mine")
     application.assert_log(chat.page, chat.conversation_id, asked("mine"))
@@ -111,44 +109,44 @@ def test_an_address_that_names_no_conversation_of_ones_own_says_so_and_starts_af
 
 
 @pytest.mark.talked("one")
-def test_another_conversation_is_never_painted_over_by_a_reply_that_still_streams(
+def test_reply_never_paints_over_another_conversation_while_it_streams(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     first = chat.conversation_id
     chat.page.get_by_role("button", name="New conversation").click()
-    chat.shows()
+    chat.expect_texts()
     script = model.reply("a long answer", hold_after=(1, 2))
     chat.send("two")
-    chat.shows("two", "a lo")
+    chat.expect_texts("two", "a lo")
     second = chat.conversation_id
     chat.page.locator(f'[data-conversation="{first}"]').click()
-    chat.shows("one", "You said: one")
-    chat.idle()
+    chat.expect_texts("one", "You said: one")
+    chat.wait_until_idle()
     script.release()
     script.release()
     log = [line.replace("You said: two", "a long answer") for line in asked("two")]
     application.assert_log(chat.page, second, log)
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     chat.ask("more")
-    chat.shows("one", "You said: one", "more", "You said: more")
+    chat.expect_texts("one", "You said: one", "more", "You said: more")
     chat.page.locator(f'[data-conversation="{second}"]').click()
-    chat.shows("two", "a long answer")
-    chat.idle()
+    chat.expect_texts("two", "a long answer")
+    chat.wait_until_idle()
 
 
-def test_a_conversation_whose_reply_still_streams_can_be_opened_again(
+def test_conversation_can_be_opened_again_while_its_reply_streams(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     script = model.reply("a long answer", hold_after=1)
     chat.send("two")
-    chat.shows("two", "a lo")
+    chat.expect_texts("two", "a lo")
     streaming = chat.conversation_id
     chat.page.get_by_role("button", name="New conversation").click()
-    chat.shows()
-    chat.idle()
+    chat.expect_texts()
+    chat.wait_until_idle()
     chat.page.locator(f'[data-conversation="{streaming}"]').click()
-    chat.shows("two", "a lo")
+    chat.expect_texts("two", "a lo")
     expect(chat.stop_button).to_be_visible()
     script.release()
-    chat.shows("two", "a long answer")
-    chat.idle()
+    chat.expect_texts("two", "a long answer")
+    chat.wait_until_idle()

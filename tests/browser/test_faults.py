@@ -1,4 +1,4 @@
-"""What goes wrong: one clear sentence in the chat, nothing typed is lost, the failure is recorded, Retry works."""
+"""Faults of models, handlers and the store: one sentence in the chat, no typed text is lost, and Retry works."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNFIT = {
 """Prompts that cannot be sent, each with the sentence that says why; no two in a row have the same."""
 
 
-def test_a_prompt_that_cannot_be_sent_is_refused_and_kept(chat: ChatPage, application: Application) -> None:
+def test_prompt_that_cannot_be_sent_is_refused_and_kept(chat: ChatPage, application: Application) -> None:
     before = application.conversation_ids()
     for text, sentence in UNFIT.items():
         chat.prompt.fill(text)
@@ -75,13 +75,13 @@ def too_many_requests(model: ScriptedServer) -> str:
     )
 
 
-def a_page_instead(model: ScriptedServer) -> str:
+def html_page_instead(model: ScriptedServer) -> str:
     for _ in range(2):
         model.fail(500, "<html><body><h1>Internal Server Error</h1></body></html>")
     return f"The model 'parrot' at {model.url} failed with HTTP status 500; try Retry."
 
 
-def nothing(model: ScriptedServer) -> str:
+def empty_reply(model: ScriptedServer) -> str:
     model.reply("")
     return "The model sent an empty reply; try Retry."
 
@@ -91,24 +91,24 @@ def without_address(sentence: str, model: ScriptedServer) -> str:
     return sentence.replace(f" at {model.url}", "").replace(model.url, "…")
 
 
-def test_a_model_that_fails_is_explained_recorded_and_can_be_retried(
+def test_model_fault_is_explained_and_recorded_and_retry_works(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    for fault in (unknown_model, refused_key, too_many_requests, a_page_instead, nothing):
+    for fault in (unknown_model, refused_key, too_many_requests, html_page_instead, empty_reply):
         _fails_and_goes_on(chat, application, model, fault(model))
         chat.clear()
 
 
 def _fails_and_goes_on(chat: ChatPage, application: Application, model: ScriptedServer, sentence: str) -> None:
     chat.ask("Hello")
-    chat.shows("Hello", f"⚠️ {without_address(sentence, model)}")
+    chat.expect_texts("Hello", f"⚠️ {without_address(sentence, model)}")
     log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
     application.assert_log(chat.page, chat.conversation_id, log)
     for button in ("Like", "Dislike", "Edit"):
         expect(chat.buttons(-1).get_by_role("button", name=button, exact=True)).not_to_be_visible()
     chat.press("Retry")
-    chat.shows("Hello", "You said: Hello")
-    chat.idle()
+    chat.expect_texts("Hello", "You said: Hello")
+    chat.wait_until_idle()
     log += ["reply_retried 2", "reply_started 3 after 1 instead of 2, parrot told 1"]
     log += ["reply_finished 3 complete: You said: Hello"]
     application.assert_log(chat.page, chat.conversation_id, log)
@@ -120,7 +120,7 @@ def _fails_and_goes_on(chat: ChatPage, application: Application, model: Scripted
     ]
 
 
-def test_a_model_that_does_not_answer_is_given_up(
+def test_reply_fails_when_model_does_not_begin_to_answer(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer
 ) -> None:
     application = serve(models=[endpoint(model, first_token_seconds=1.5)])
@@ -131,70 +131,70 @@ def test_a_model_that_does_not_answer_is_given_up(
         f"The model 'parrot' at {model.url} did not begin to answer in 1.5 seconds; try Retry, or allow more with "
         "first_token_seconds."
     )
-    chat.shows("Hello", f"⚠️ {without_address(sentence, model)}")
+    chat.expect_texts("Hello", f"⚠️ {without_address(sentence, model)}")
     log = [*asked("Hello")[:-1], f"reply_finished 2 failed ({sentence}): "]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.press("Retry")
-    chat.shows("Hello", "You said: Hello")
-    chat.idle()
+    chat.expect_texts("Hello", "You said: Hello")
+    chat.wait_until_idle()
 
 
-def test_a_model_that_is_busy_is_asked_again_and_the_page_says_so(
+def test_model_is_called_again_with_notice_when_busy(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     model.fail(503)
     script = model.reply("You said: Hello", hold_after=0)
     chat.send("Hello")
-    # That it is waited for is too soon over to be seen for certain.
-    expect(chat.notice).to_have_text("The model was busy or away; it has been asked again.")
+    # The notice about the wait is too short to be seen for certain.
+    expect(chat.notice).to_have_text("The model was busy or unavailable; trying again now.")
     script.release()
-    chat.shows("Hello", "You said: Hello")
-    chat.idle()
+    chat.expect_texts("Hello", "You said: Hello")
+    chat.wait_until_idle()
     expect(chat.notice).not_to_be_visible()
     application.assert_log(chat.page, chat.conversation_id, asked("Hello"))
 
 
-def a_broken_stream(model: ScriptedServer) -> tuple[str, str]:
+def broken_stream(model: ScriptedServer) -> tuple[str, str]:
     model.break_after("one two ")
     return "one two ", "broke off the connection before its reply was complete; try Retry."
 
 
-def an_endless_reply(model: ScriptedServer) -> tuple[str, str]:
+def endless_reply(model: ScriptedServer) -> tuple[str, str]:
     model.stream(*[delta("one two ")] * 13, None)
-    said = "wrote more than 100 characters and was cut off there; try Retry, or allow more with max_reply_chars."
-    return "one two " * 12 + "one ", said
+    reason = "wrote more than 100 characters and was cut off there; try Retry, or allow more with max_reply_chars."
+    return "one two " * 12 + "one ", reason
 
 
-def nonsense_in_the_middle(model: ScriptedServer) -> tuple[str, str]:
+def nonsense_in_middle(model: ScriptedServer) -> tuple[str, str]:
     model.stream(delta("one two "), "{", "[DONE]")
     return "one two ", "sent something in the middle of its reply that cannot be read (JSONDecodeError); try Retry."
 
 
-def test_a_reply_that_fails_in_the_middle_keeps_the_text_so_far(
+def test_reply_keeps_text_so_far_when_it_fails_in_middle(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    for fault in (a_broken_stream, an_endless_reply, nonsense_in_the_middle):
+    for fault in (broken_stream, endless_reply, nonsense_in_middle):
         _keeps_the_text(chat, application, model, *fault(model))
         chat.clear()
 
 
-def _keeps_the_text(chat: ChatPage, application: Application, model: ScriptedServer, kept: str, said: str) -> None:
+def _keeps_the_text(chat: ChatPage, application: Application, model: ScriptedServer, kept: str, reason: str) -> None:
     chat.ask("Count")
-    chat.shows("Count", kept.strip())
-    sentence = f"The model 'parrot' at {model.url} {said}"
+    chat.expect_texts("Count", kept.strip())
+    sentence = f"The model 'parrot' at {model.url} {reason}"
     expect(chat.status).to_have_text(f"{without_address(sentence, model)} The text so far is kept.")
     log = [*asked("Count")[:-1], f"reply_finished 2 failed ({sentence}): {kept}"]
     application.assert_log(chat.page, chat.conversation_id, log)
     chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     chat.press("Retry")
-    chat.shows("Count", "You said: Count")
-    chat.idle()
+    chat.expect_texts("Count", "You said: Count")
+    chat.wait_until_idle()
     expect(chat.position).to_have_text("Reply 2 of 2")
 
 
 @pytest.mark.talked("one")
-def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
+def test_handler_error_shows_toast_and_keeps_typed_text(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     chat.vote(0, "like")
@@ -219,8 +219,8 @@ def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
     assert len(faults(caplog)) == 2
     caplog.clear()  # or this test would fail by them
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "precious prompt", "You said: precious prompt")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "precious prompt", "You said: precious prompt")
+    chat.wait_until_idle()
 
 
 # The store
@@ -228,7 +228,7 @@ def test_a_bug_of_ours_is_said_and_what_was_typed_stays(
 
 @contextmanager
 def locked(application: Application) -> Iterator[None]:
-    """Somebody else holds the database, so that nothing can be written."""
+    """Lock the database on another connection, so that nothing can be written."""
     path = application.settings.database_url.partition("///")[2]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -238,7 +238,7 @@ def locked(application: Application) -> Iterator[None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Application], model: ScriptedServer) -> Application:
-    """An application that does not wait long for a database that somebody else holds."""
+    """Return an application that waits only briefly for a locked database."""
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
     return serve(models=[endpoint(model)])
 
@@ -246,34 +246,34 @@ def impatient(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Application]
 BUSY = "The database is busy or cannot be written now; try again."
 
 
-def test_a_prompt_that_cannot_be_stored_stays_in_the_box(context: BrowserContext, impatient: Application) -> None:
+def test_prompt_stays_in_box_when_it_cannot_be_stored(context: BrowserContext, impatient: Application) -> None:
     chat = ChatPage(context.new_page(), impatient.address).open()
     with locked(impatient):
         chat.prompt.fill("precious")
         chat.prompt.press("Enter")
         expect(chat.notice).to_be_visible()
         expect(chat.prompt).to_have_value("precious")
-        chat.shows()
+        chat.expect_texts()
     chat.prompt.press("Enter")
-    chat.shows("precious", "You said: precious")
-    chat.idle()
+    chat.expect_texts("precious", "You said: precious")
+    chat.wait_until_idle()
     expect(chat.notice).not_to_be_visible()
     impatient.assert_log(chat.page, chat.conversation_id, asked("precious"))
 
 
-def test_a_vote_or_comment_that_cannot_be_stored_is_said_at_once(
+def test_thumb_and_comment_show_refusal_when_they_cannot_be_stored(
     context: BrowserContext, impatient: Application
 ) -> None:
     chat = ChatPage(context.new_page(), impatient.address).open()
     chat.ask("one")
     chat.vote(0, "dislike")
-    chat.thumbs("dislike")
+    chat.expect_thumbs("dislike")
     expect(chat.panel).to_be_visible()
     close, refusal = chat.page.locator("#feedback-close"), chat.saved.get_by_role("alert")
     with locked(impatient):
         chat.vote(0, "like")
         expect(chat.notice).to_be_visible()
-        chat.thumbs("dislike")
+        chat.expect_thumbs("dislike")
         chat.comment.fill("precious")
         expect(refusal).to_contain_text("Not saved.")
         for leave in (chat.comment.blur, close.click):  # one after the other: each refusal is another alert
@@ -288,18 +288,18 @@ def test_a_vote_or_comment_that_cannot_be_stored_is_said_at_once(
     impatient.assert_log(chat.page, chat.conversation_id, log)
 
 
-def test_a_reply_that_ends_while_the_store_is_away_is_stored_later(
+def test_reply_that_ends_while_database_is_locked_is_stored_later(
     context: BrowserContext, impatient: Application, model: ScriptedServer
 ) -> None:
     chat = ChatPage(context.new_page(), impatient.address).open()
     script = model.reply("one two three four", hold_after=2)
     chat.send("Count")
-    chat.shows("Count", "one two")
+    chat.expect_texts("Count", "one two")
     with locked(impatient):
         expect(chat.notice).to_be_visible()
         script.release()
-        chat.shows("Count", "one two three four")
-    chat.idle()
+        chat.expect_texts("Count", "one two three four")
+    chat.wait_until_idle()
     log = [line.replace("You said: Count", "one two three four") for line in asked("Count")]
     impatient.assert_log(chat.page, chat.conversation_id, log)
     expect(chat.notice).not_to_be_visible()

@@ -17,7 +17,7 @@ from openai_server import ScriptedServer
 
 
 @pytest.mark.talked("one")
-def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, application: Application) -> None:
+def test_panel_opens_with_fitting_reasons_when_reply_is_rated(chat: ChatPage, application: Application) -> None:
     expect(chat.panel).not_to_be_visible()
     chat.vote(0, "like")
     expect(chat.panel).to_be_visible()
@@ -58,7 +58,7 @@ def test_a_vote_opens_the_panel_with_the_reasons_that_fit(chat: ChatPage, applic
 
 
 @pytest.mark.talked("one", "two")
-def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPage, application: Application) -> None:
+def test_panel_opens_for_clicked_reply_only(chat: ChatPage, application: Application) -> None:
     chat.select(0)
     expect(chat.quote).to_have_text("Feedback on You said: one")
     chat.comment.fill("about the first")
@@ -82,19 +82,19 @@ def test_a_click_on_a_reply_opens_the_panel_for_it_and_only_for_it(chat: ChatPag
 
 
 @pytest.mark.talked("one")
-def test_the_panel_opens_by_keyboard(chat: ChatPage) -> None:
+def test_panel_opens_by_keyboard(chat: ChatPage) -> None:
     chat.prompt.focus()
     for _ in range(30):
         chat.page.keyboard.press("Shift+Tab")
         if chat.page.evaluate("document.activeElement.dataset.testid") == "bot":
             break
-    expect(chat.bubbles.first).to_be_focused()
+    expect(chat.focusable_replies.first).to_be_focused()
     chat.page.keyboard.press("Enter")
     expect(chat.quote).to_have_text("Feedback on You said: one")
 
 
 @pytest.mark.talked("one", "two")
-def test_the_button_opens_the_panel_for_the_last_reply(chat: ChatPage) -> None:
+def test_panel_opens_for_last_reply_when_button_is_clicked(chat: ChatPage) -> None:
     chat.page.locator("#feedback-open").click()
     expect(chat.quote).to_have_text("Feedback on You said: two")
     expect(chat.page.locator("#feedback-open")).not_to_be_visible()
@@ -118,7 +118,7 @@ class HeldPauses:
             loop.call_soon_threadsafe(end.set)
 
 
-def test_a_comment_is_saved_when_the_typing_pauses(
+def test_comment_is_saved_when_typing_pauses(
     chat: ChatPage, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = HeldPauses()
@@ -137,7 +137,7 @@ def test_a_comment_is_saved_when_the_typing_pauses(
 
 
 @pytest.mark.talked("one")
-def test_a_comment_that_is_pasted_or_shortened_is_saved_as_well(chat: ChatPage, application: Application) -> None:
+def test_comment_is_saved_when_pasted_or_shortened(chat: ChatPage, application: Application) -> None:
     chat.select(0)
     chat.comment.focus()
     chat.page.keyboard.insert_text("pasted!")  # no key is pressed, as with Ctrl+V or dictation
@@ -150,7 +150,7 @@ def test_a_comment_that_is_pasted_or_shortened_is_saved_as_well(chat: ChatPage, 
 
 @pytest.mark.parametrize("leave", ["blur", "close", "vote", "send", "conversation", "reload", "tab closed"])
 @pytest.mark.talked("one")
-def test_a_comment_is_saved_however_it_is_left(
+def test_comment_is_saved_when_left_in_any_way(
     leave: str, chat: ChatPage, context: BrowserContext, application: Application
 ) -> None:
     conversation_id = chat.conversation_id
@@ -173,23 +173,21 @@ def test_a_comment_is_saved_however_it_is_left(
             chat.reload()
         case "tab closed":
             chat.page.close()
-    wanted = [(2, "like" if leave == "vote" else None, "do not lose me")]
+    expected = [(2, "like" if leave == "vote" else None, "do not lose me")]
     watching = context.new_page()
 
     def ratings() -> list[tuple[int, str | None, str | None]]:
-        """The number of the message, the value and the comment of each."""
+        """Return message number, value and comment of each rating."""
         conversation = application.conversation(conversation_id)
         numbers = {message_id: number for number, message_id in enumerate(conversation.messages, 1)}
         return [(numbers[key[0]], rating.value, rating.comment) for key, rating in conversation.ratings.items()]
 
-    seen = eventually(ratings, lambda seen: seen == wanted, watching)
-    assert seen == wanted
+    rows = eventually(ratings, lambda rows: rows == expected, watching)
+    assert rows == expected
 
 
 @pytest.mark.talked("one")
-def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_it(
-    chat: ChatPage, application: Application
-) -> None:
+def test_comment_stays_when_thumb_is_cleared_and_goes_when_emptied(chat: ChatPage, application: Application) -> None:
     chat.vote(0, "dislike")
     chat.reason("Unclear").check()
     log = [
@@ -215,19 +213,19 @@ def test_clearing_the_thumb_keeps_the_comment_and_emptying_the_comment_removes_i
 
 
 @pytest.mark.talked("one")
-def test_a_comment_typed_while_a_reply_streams_stays_with_its_reply(
+def test_comment_typed_while_reply_streams_stays_with_its_reply(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     script = model.reply("a long answer", hold_after=(1, 2))
     chat.send("two")
-    chat.shows("one", "You said: one", "two", "a lo")
+    chat.expect_texts("one", "You said: one", "two", "a lo")
     chat.select(0)
     chat.comment.press_sequentially("about ")
     script.release()
-    chat.shows("one", "You said: one", "two", "a long a")
+    chat.expect_texts("one", "You said: one", "two", "a long a")
     chat.comment.press_sequentially("the first")
     script.release()
-    chat.idle()
+    chat.wait_until_idle()
     expect(chat.comment).to_have_value("about the first")
     expect(chat.quote).to_have_text("Feedback on You said: one")
     chat.comment.blur()
@@ -240,12 +238,12 @@ def test_a_comment_typed_while_a_reply_streams_stays_with_its_reply(
 
 
 @pytest.mark.talked("one", "two")
-def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, application: Application) -> None:
+def test_panel_closes_when_its_reply_leaves_screen(chat: ChatPage, application: Application) -> None:
     chat.select(1)
     chat.comment.fill("about the second")
     chat.press("Undo", 1)
     expect(chat.panel).not_to_be_visible()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     chat.select(0)
     expect(chat.comment).to_have_value("")
     # The comment is stored because its box was left, the undo because of the click: they are on their way together.
@@ -254,7 +252,7 @@ def test_the_panel_closes_when_its_reply_leaves_the_screen(chat: ChatPage, appli
 
 
 @pytest.mark.talked("one")
-def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedServer) -> None:
+def test_panel_closes_when_prompt_is_sent(chat: ChatPage, model: ScriptedServer) -> None:
     chat.select(0)
     expect(chat.panel).to_be_visible()
     script = model.reply("a long answer", hold_after=1)
@@ -263,7 +261,7 @@ def test_the_panel_closes_when_a_prompt_is_sent(chat: ChatPage, model: ScriptedS
     chat.select(0)
     expect(chat.quote).to_contain_text("You said: one")
     script.release()
-    chat.idle()
+    chat.wait_until_idle()
     expect(chat.quote).to_contain_text("You said: one")  # opened since: it stays
 
 
@@ -290,7 +288,7 @@ def click_three_times(chat: ChatPage) -> None:
     ("select", "selected"), [(drag, "one two three"), (click_twice, "three"), (click_three_times, "one two three")]
 )
 @pytest.mark.talked("one two three four five six")
-def test_the_panel_stays_closed_when_a_text_is_selected(
+def test_panel_stays_closed_when_text_is_selected(
     chat: ChatPage, select: Callable[[ChatPage], None], selected: str
 ) -> None:
     select(chat)
@@ -298,25 +296,25 @@ def test_the_panel_stays_closed_when_a_text_is_selected(
     chat.page.evaluate(
         "new Promise((resolve) => setTimeout(resolve, 300))"
     )  # a click waits for a second one for 250 ms
-    chat.settled()
+    chat.wait_until_settled()
     expect(chat.panel).not_to_be_visible()
     chat.page.evaluate("getSelection().removeAllRanges()")
     chat.select(0)
     expect(chat.panel).to_be_visible()
 
 
-def test_the_panel_stays_closed_when_code_is_copied(chat: ChatPage, model: ScriptedServer) -> None:
+def test_panel_stays_closed_when_code_is_copied(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("```c\nint x;\n```")
     chat.ask("one")
     chat.replies.first.get_by_role("button", name="Copy").click()
     chat.page.evaluate(
         "new Promise((resolve) => setTimeout(resolve, 300))"
     )  # a click waits for a second one for 250 ms
-    chat.settled()
+    chat.wait_until_settled()
     expect(chat.panel).not_to_be_visible()
 
 
-def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panel_says_saved_only_when_change_is_stored(chat: ChatPage, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = HeldPauses()
     monkeypatch.setattr(feedback_panel, "typing_pause", pauses)
     saved = chat.saved.get_by_role("status")
@@ -336,7 +334,7 @@ def test_the_panel_says_saved_only_of_what_is_stored(chat: ChatPage, monkeypatch
     expect(saved).to_have_text("✓ Saved")
 
 
-def test_a_long_reply_is_quoted_by_its_beginning(chat: ChatPage, model: ScriptedServer) -> None:
+def test_panel_quotes_beginning_of_long_reply(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("word " * 200, chunk=100)
     chat.ask("one")
     chat.select(0)

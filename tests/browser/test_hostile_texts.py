@@ -16,13 +16,13 @@ from openai_server import ScriptedServer
 
 TEXTS = 3000
 ON_A_PAGE = 500
-SEEN = """() => [...document.querySelectorAll('#chatbot .cf-message')].map(message => {
+VISIBLE_TEXTS = """() => [...document.querySelectorAll('#chatbot .cf-message')].map(message => {
     for (const formula of message.querySelectorAll('.cf-math')) {
         formula.textContent = formula.querySelector('annotation')?.textContent ?? formula.textContent;
     }
     return message.innerText;
 })"""
-"""Return the visible text of each message, a formula by its TeX."""
+"""Script that returns the visible text of each message, a formula by its TeX."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def application(new_sqlite: object, model: ScriptedServer) -> Iterator[Applicati
         yield application
 
 
-def test_the_page_shows_of_every_text_what_is_read_of_it(chat: ChatPage, application: Application) -> None:
+def test_page_shows_visible_text_of_every_hostile_text(chat: ChatPage, application: Application) -> None:
     texts = corpus(TEXTS)
     wrong: list[tuple[Text, str]] = []
     for start in range(0, len(texts), ON_A_PAGE):
@@ -44,8 +44,10 @@ def test_the_page_shows_of_every_text_what_is_read_of_it(chat: ChatPage, applica
         expect(chat.messages).to_have_count(len(part))
         formulas = chat.page.locator(".cf-math:not(:has(.katex))")
         expect(formulas).to_have_count(0)
-        seen = chat.page.evaluate(SEEN)
-        wrong += [(text, visible) for text, visible in zip(part, seen, strict=True) if not is_read(text, visible)]
+        visible_texts = chat.page.evaluate(VISIBLE_TEXTS)
+        wrong += [
+            (text, visible) for text, visible in zip(part, visible_texts, strict=True) if not is_read(text, visible)
+        ]
     assert wrong == []
     counts = Counter(text.kind for text in texts)
     assert len(texts) >= TEXTS

@@ -1,4 +1,4 @@
-"""How much one person may ask for at once and in a minute: what she is told, and that her text waits in the box."""
+"""Limits on replies per minute and at once: the refusal is explained, and the prompt stays in the box."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from openai_server import ScriptedServer
 Serve = Callable[..., Application]
 
 
-def test_one_prompt_too_many_in_a_minute_is_told_and_kept(
+def test_prompt_over_limit_per_minute_is_refused_and_kept(
     watched: Watched, serve: Serve, model: ScriptedServer
 ) -> None:
     application = serve(models=[endpoint(model)], messages_per_minute=2)
@@ -28,16 +28,16 @@ def test_one_prompt_too_many_in_a_minute_is_told_and_kept(
     sentence = r"You have asked for 2 replies in the last minute, which is the most; go on in \d+ s\."
     expect(chat.notice).to_have_text(re.compile(sentence))
     expect(chat.prompt).to_have_value("three")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
     expect(chat.send_button).to_be_visible()
     application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
     chat.press("Retry")
     expect(chat.notice).to_have_text(re.compile(sentence))
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
     application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
 
 
-def test_one_reply_too_many_at_once_is_told_in_the_other_tab(
+def test_prompt_over_limit_of_replies_at_once_is_refused_in_other_tab(
     watched: Watched, serve: Serve, model: ScriptedServer
 ) -> None:
     application = serve(models=[endpoint(model)], streams_at_once=1)
@@ -52,12 +52,12 @@ def test_one_reply_too_many_at_once_is_told_in_the_other_tab(
         "1 reply is being written for you at once already; wait for one to end, or stop it."
     )
     expect(other.prompt).to_have_value("And for me?")
-    other.shows()
+    other.expect_texts()
     script.release()
-    chat.shows("Count", "one two three")
-    chat.idle()
+    chat.expect_texts("Count", "one two three")
+    chat.wait_until_idle()
     assert application.conversation_ids() == [chat.conversation_id]
     other.prompt.press("Enter")
-    other.shows("And for me?", "You said: And for me?")
-    other.idle()
+    other.expect_texts("And for me?", "You said: And for me?")
+    other.wait_until_idle()
     application.assert_log(other.page, other.conversation_id, asked("And for me?"))

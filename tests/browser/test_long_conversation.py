@@ -1,4 +1,4 @@
-"""A conversation of 120 messages: its end is drawn, the rest on demand, and every index means the right message."""
+"""A conversation of 120 messages: its end is rendered, the rest on demand, and every index means the right message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openai_server import ScriptedServer
 
 @pytest.fixture
 def long(chat: ChatPage, application: Application) -> ChatPage:
-    """Prompts "prompt 1" to "prompt 60", each with a reply; the tenth reply is liked."""
+    """Return a conversation of "prompt 1" to "prompt 60", each with a reply; the tenth reply is liked."""
     talk = StoredTalk(application.store, application.annotator_id)
     replies = [talk.ask(f"prompt {number}", f"reply {number}") for number in range(1, 61)]
     talk.rate(replies[9], application.annotator_id, RatingChange(value="like"))
@@ -25,11 +25,11 @@ def long(chat: ChatPage, application: Application) -> ChatPage:
 
 
 def message(conversation: Conversation, text: str) -> str:
-    (found,) = (one.message_id for one in conversation.messages.values() if one.text == text)
-    return found
+    (message_id,) = (one.message_id for one in conversation.messages.values() if one.text == text)
+    return message_id
 
 
-def test_the_last_fifty_messages_are_shown_and_earlier_ones_on_demand(long: ChatPage) -> None:
+def test_page_shows_last_fifty_messages_and_earlier_ones_on_demand(long: ChatPage) -> None:
     expect(long.messages).to_have_count(50)
     expect(long.messages.first).to_have_text("prompt 36")
     expect(long.messages.last).to_be_in_viewport()
@@ -41,10 +41,10 @@ def test_the_last_fifty_messages_are_shown_and_earlier_ones_on_demand(long: Chat
     expect(long.messages).to_have_count(120)
     expect(long.messages.first).to_have_text("prompt 1")
     expect(long.earlier).not_to_be_visible()
-    long.thumbs(*("like" if number == 10 else "" for number in range(1, 61)))
+    long.expect_thumbs(*("like" if number == 10 else "" for number in range(1, 61)))
 
 
-def test_votes_and_comments_land_on_the_right_message(long: ChatPage, application: Application) -> None:
+def test_thumbs_and_comments_land_on_right_message(long: ChatPage, application: Application) -> None:
     long.vote(0, "dislike")
     expect(long.quote).to_have_text(re.compile("You dislike reply 36"))
     long.earlier.click()
@@ -54,7 +54,7 @@ def test_votes_and_comments_land_on_the_right_message(long: ChatPage, applicatio
     long.comment.fill("the eleventh")
     long.comment.blur()
     expect(long.saved).to_have_text("✓ Saved")
-    long.thumbs("like", *[""] * 24, "dislike", *[""] * 24)
+    long.expect_thumbs("like", *[""] * 24, "dislike", *[""] * 24)
     conversation = application.conversation(long.conversation_id)
     me = application.annotator_id
     rated = {key[0]: (rating.value, rating.comment) for key, rating in conversation.ratings.items() if key[1] == me}
@@ -65,10 +65,10 @@ def test_votes_and_comments_land_on_the_right_message(long: ChatPage, applicatio
     }
 
 
-def test_an_edit_lands_on_the_right_message(long: ChatPage, application: Application, model: ScriptedServer) -> None:
+def test_edit_lands_on_right_message(long: ChatPage, application: Application, model: ScriptedServer) -> None:
     long.edit(48, "the last prompt, better")
     expect(long.messages.last).to_have_text("You said: the last prompt, better")
-    long.idle()
+    long.wait_until_idle()
     conversation = application.conversation(long.conversation_id)
     shown = conversation.shown()
     assert [one.text for one in shown[-3:]] == [
@@ -81,9 +81,7 @@ def test_an_edit_lands_on_the_right_message(long: ChatPage, application: Applica
     assert len(model.requests[-1]["messages"]) == 120
 
 
-def test_the_stretch_goes_on_to_begin_where_it_began_so_that_no_index_slides(
-    long: ChatPage, application: Application
-) -> None:
+def test_page_keeps_its_first_message_after_prompt_until_reload(long: ChatPage, application: Application) -> None:
     long.ask("prompt 61")
     expect(long.messages).to_have_count(52)
     expect(long.messages.first).to_have_text("prompt 36")

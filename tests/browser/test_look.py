@@ -1,4 +1,4 @@
-"""How the Chat tab looks: on a desktop and on a phone, light and dark; and that a keyboard is enough.
+"""The look of the Chat tab on a desktop and on a phone, light and dark, and its use by keyboard.
 
 The screenshots are kept in the folder that the environment variable CHATFEEDBACK_SCREENSHOTS names.
 """
@@ -34,7 +34,7 @@ Averyveryverylongwordwithoutanyplacetobreakitwhichwouldmakeaphonescrollsidewaysi
 """
 STACK = ["#tabs > .tab-wrapper", "#chat-head", "#earlier", "#chatbot", "#alternatives", "#status", "#feedback-panel"]
 STACK += ["#feedback-open", "#notice", "#put-back", "#prompt"]
-"""What stands below each other, where it is shown."""
+"""Elements that stand below each other, where they are shown."""
 TEXTS = [
     "#chat-title",
     "#chatbot [data-testid=user] p",
@@ -54,18 +54,18 @@ def look(watched: Watched, application: Application, size: str) -> ChatPage:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_page_begins_in_the_scheme_of_the_system(watched: Watched, application: Application, scheme: str) -> None:
+def test_page_begins_in_colour_scheme_of_system(watched: Watched, application: Application, scheme: str) -> None:
     page = ChatPage(watched.context(color_scheme=scheme).new_page(), application.address).open().page
     assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
 
 
-def test_every_state_of_the_chat_looks_as_intended(
+def test_chat_tab_passes_layout_and_contrast_checks_in_every_state(
     look: ChatPage, folder: Path, model: ScriptedServer, size: str
 ) -> None:
     page = look.page
 
     def check(page: Page, name: str) -> None:
-        """Take pictures, and check that nothing is cut off, on top of something else or hard to read."""
+        """Take screenshots, and check that nothing is cut off, on top of something else or hard to read."""
         page.mouse.move(0, 0)
         for scheme in in_each_scheme(page):
             keep_picture(page, folder, size, scheme, name)
@@ -79,7 +79,7 @@ def test_every_state_of_the_chat_looks_as_intended(
     expect(look.replies).to_contain_text("three things")
     check(page, "2-writing")
     script.release()
-    look.idle()
+    look.wait_until_idle()
     expect(look.replies.locator("td").last).to_be_visible()
     check(page, "3-reply")
 
@@ -111,7 +111,7 @@ def test_every_state_of_the_chat_looks_as_intended(
     model.fail(401, {"error": "no"})
     look.prompt.press("Enter")
     expect(look.replies).to_contain_text("wants a key")
-    look.idle()
+    look.wait_until_idle()
     look.prompt.fill("   ")
     look.prompt.press("Enter")
     expect(look.notice).to_be_visible()
@@ -129,8 +129,8 @@ def test_every_state_of_the_chat_looks_as_intended(
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
 
 
-def to(page: Page, selector: str, key: str) -> None:
-    """Presses Tab or Shift+Tab until the focus is on an element of this selector."""
+def tab_to(page: Page, selector: str, key: str) -> None:
+    """Press Tab or Shift+Tab until the focus is on an element of this selector."""
     for _ in range(60):
         page.keyboard.press(key)
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
@@ -138,14 +138,14 @@ def to(page: Page, selector: str, key: str) -> None:
     raise AssertionError(f"{key} does not lead to {selector}")
 
 
-def test_undo_and_escape_work_in_a_browser_of_another_language(watched: Watched, application: Application) -> None:
+def test_undo_and_escape_work_in_browser_of_another_language(watched: Watched, application: Application) -> None:
     page = watched.context(locale="de-DE").new_page()
     chat = ChatPage(page, application.address).open(application.store_talk("one"))
     chat.press("Rückgängig", 0)
     expect(chat.prompt).to_have_value("one")
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one")
-    chat.idle()
+    chat.expect_texts("one", "You said: one")
+    chat.wait_until_idle()
     assert len(application.conversation(chat.conversation_id).messages) == 4  # a new prompt, not a repeat
     chat.buttons(0).get_by_role("button", name="Bearbeiten").click()
     box = page.locator("#chatbot textarea.edit-textarea")
@@ -153,39 +153,41 @@ def test_undo_and_escape_work_in_a_browser_of_another_language(watched: Watched,
     expect(box).to_have_count(0)
 
 
-def test_a_keyboard_is_enough(chat: ChatPage, application: Application, model: ScriptedServer) -> None:
+def test_chat_tab_can_be_used_by_keyboard_alone(
+    chat: ChatPage, application: Application, model: ScriptedServer
+) -> None:
     page, keyboard = chat.page, chat.page.keyboard
     expect(chat.prompt).to_be_focused()
     model.reply("first answer")
     keyboard.type("one")
     keyboard.press("Enter")
-    chat.shows("one", "first answer")
-    chat.idle()
-    to(page, "#chatbot button[aria-label=Like]", "Shift+Tab")
+    chat.expect_texts("one", "first answer")
+    chat.wait_until_idle()
+    tab_to(page, "#chatbot button[aria-label=Like]", "Shift+Tab")
     keyboard.press("Enter")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     expect(chat.panel).to_be_visible()
-    to(page, "#feedback-reasons input", "Tab")
+    tab_to(page, "#feedback-reasons input", "Tab")
     keyboard.press("Space")
-    to(page, "#feedback-comment textarea", "Tab")
+    tab_to(page, "#feedback-comment textarea", "Tab")
     keyboard.insert_text("typed, not clicked")  # at once: what is typed slowly is stored in steps
-    to(page, "#feedback-close", "Shift+Tab")
+    tab_to(page, "#feedback-close", "Shift+Tab")
     keyboard.press("Enter")
     expect(chat.panel).not_to_be_visible()
     model.reply("second answer")
-    to(page, "#chatbot button[aria-label=Retry]", "Shift+Tab")
+    tab_to(page, "#chatbot button[aria-label=Retry]", "Shift+Tab")
     keyboard.press("Enter")
-    chat.shows("one", "second answer")
-    chat.idle()
-    to(page, "#previous", "Tab")
+    chat.expect_texts("one", "second answer")
+    chat.wait_until_idle()
+    tab_to(page, "#previous", "Tab")
     keyboard.press("Enter")
-    chat.shows("one", "first answer")
-    to(page, "#keep", "Tab")
+    chat.expect_texts("one", "first answer")
+    tab_to(page, "#keep", "Tab")
     keyboard.press("Enter")
     expect(chat.keep).not_to_be_visible()
-    to(page, "#next", "Tab")
+    tab_to(page, "#next", "Tab")
     keyboard.press("Enter")
-    chat.shows("one", "second answer")
+    chat.expect_texts("one", "second answer")
     application.assert_log(
         page,
         chat.conversation_id,

@@ -24,9 +24,7 @@ def choose(chat: ChatPage, name: str) -> None:
     chat.page.get_by_role("option", name=name).click()
 
 
-def test_the_chosen_model_answers_and_is_recorded(
-    chat: ChatPage, application: Application, model: ScriptedServer
-) -> None:
+def test_model_choice_is_used_and_recorded(chat: ChatPage, application: Application, model: ScriptedServer) -> None:
     chat.ask("one")
     choose(chat, "owl")
     chat.ask("two")
@@ -55,15 +53,15 @@ def test_the_chosen_model_answers_and_is_recorded(
     assert 0 < (reply.outcome.time_to_first_token or 0) <= (reply.outcome.duration or 0)
 
 
-def test_a_retry_with_another_model_is_recorded_as_its(
+def test_retry_with_another_model_records_that_model(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     chat.ask("one")
     choose(chat, "owl")
     model.reply("Hoo")
     chat.press("Retry")
-    chat.shows("one", "Hoo")
-    chat.idle()
+    chat.expect_texts("one", "Hoo")
+    chat.wait_until_idle()
     application.assert_log(
         chat.page,
         chat.conversation_id,
@@ -79,31 +77,31 @@ def test_a_retry_with_another_model_is_recorded_as_its(
     )
 
 
-def test_a_retry_at_temperature_zero_says_that_the_answer_will_be_the_same(
-    chat: ChatPage, model: ScriptedServer
-) -> None:
+def test_retry_at_temperature_zero_warns_of_same_answer(chat: ChatPage, model: ScriptedServer) -> None:
     choose(chat, "owl")
     chat.ask("one")
     script = model.reply("You said: one", hold_after=1)
     chat.press("Retry")
     expect(chat.notice).to_have_text("At temperature 0 the model gives the same answer again.")
     script.release()
-    chat.idle()
+    chat.wait_until_idle()
     expect(chat.position).to_have_text("Reply 2 of 2")
 
 
-def test_a_retry_at_temperature_zero_of_anothers_reply_says_nothing(chat: ChatPage, model: ScriptedServer) -> None:
+def test_retry_at_temperature_zero_does_not_warn_for_reply_of_another_model(
+    chat: ChatPage, model: ScriptedServer
+) -> None:
     chat.ask("one")
     choose(chat, "owl")
     script = model.reply("Hoo", hold_after=1)
     chat.press("Retry")
-    chat.shows("one", "Hoo")
+    chat.expect_texts("one", "Hoo")
     expect(chat.notice).not_to_be_visible()
     script.release()
-    chat.idle()
+    chat.wait_until_idle()
 
 
-def test_a_conversation_that_is_opened_goes_on_with_its_own_model(chat: ChatPage, model: ScriptedServer) -> None:
+def test_model_choice_follows_opened_conversation(chat: ChatPage, model: ScriptedServer) -> None:
     picker = chat.page.locator("#model input")
     chat.ask("one")
     first = chat.conversation_id
@@ -113,11 +111,11 @@ def test_a_conversation_that_is_opened_goes_on_with_its_own_model(chat: ChatPage
     chat.reload()
     expect(picker).to_have_value("owl")
     chat.page.locator(f'#conversations button[data-conversation="{first}"]').click()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     expect(picker).to_have_value("parrot")
 
 
-def test_the_choice_survives_a_new_conversation(chat: ChatPage, model: ScriptedServer) -> None:
+def test_model_choice_survives_new_conversation(chat: ChatPage, model: ScriptedServer) -> None:
     choose(chat, "owl")
     chat.ask("one")
     chat.clear()

@@ -1,4 +1,4 @@
-"""MT-Bench with the real local model: what a person does in the browser, and what the exported file says she did.
+"""MT-Bench with the real local model: the exported file agrees with the feedback given in the browser.
 
 `uv run scripts/mt_bench` asks all 80 questions; the suite asks the first six, one in each way, with shorter replies.
 """
@@ -29,12 +29,12 @@ QUESTIONS = Path(__file__).parent.parent / "data" / "mt_bench_questions.jsonl"
 COUNT = int(os.environ.get("MT_BENCH_QUESTIONS", "6"))
 MAX_TOKENS = int(os.environ.get("MT_BENCH_MAX_TOKENS", "16"))
 REPLY_MILLISECONDS = 300_000
-"""How long a whole reply may take on a busy machine."""
+"""Time limit for a whole reply on a busy machine."""
 
 
 @dataclass(frozen=True, order=True)
-class Said:
-    """What was said of one reply."""
+class Feedback:
+    """Feedback on one reply."""
 
     prompt: str
     value: str
@@ -49,11 +49,11 @@ def application(new_sqlite: Callable[[], str]) -> Iterator[Application]:
 
 
 class Annotator:
-    """Works through questions in one tab, and remembers what she has said."""
+    """Annotator who works through questions in one tab, and records their feedback."""
 
     def __init__(self, chat: ChatPage) -> None:
         self.chat = chat
-        self.said: list[Said] = []
+        self.feedback: list[Feedback] = []
         self.stopped: list[str] = []
         """The prompts whose replies were to be stopped; some were quicker."""
 
@@ -65,7 +65,7 @@ class Annotator:
         expect(self.chat.send_button).to_be_visible(timeout=REPLY_MILLISECONDS)
 
     def rate(self, prompt: str, value: str, reason: str = "", comment: str = "") -> None:
-        """A thumb on the last reply, a reason by its label, a comment; returns when all of it is saved."""
+        """Rate the last reply with a thumb, a reason by its label and a comment; return when all of it is saved."""
         # By keyboard: a long reply may still be scrolling away from under the mouse.
         self.chat.buttons(-1).get_by_role("button", name=value.capitalize(), exact=True).press("Enter")
         expect(self.chat.quote).to_contain_text({"like": "You like", "dislike": "You dislike"}[value])
@@ -79,10 +79,10 @@ class Annotator:
         expect(self.chat.saved).to_have_text("✓ Saved")
         self.chat.page.get_by_role("button", name="Close").click()
         expect(self.chat.panel).not_to_be_visible()
-        self.said.append(Said(prompt, value, codes, comment))
+        self.feedback.append(Feedback(prompt, value, codes, comment))
 
     def answer(self, number: int, first: str, second: str) -> None:
-        """Both turns of a question, in one of six ways."""
+        """Ask both turns of a question and give feedback, in one of six ways."""
         self.ask(first)
         (self.like, self.dislike, self.retry, self.correct, self.stop, self.undo)[number % 6](first, second)
         if number % 6 not in (4, 5):
@@ -95,7 +95,7 @@ class Annotator:
 
     def dislike(self, first: str, _second: str) -> None:
         self.rate(first, "like")
-        self.said.pop()  # she changes her mind
+        self.feedback.pop()  # they change their mind
         self.rate(first, "dislike", "Unclear", "  Who is “it”? 🤔  ")
 
     def retry(self, first: str, _second: str) -> None:
@@ -127,7 +127,9 @@ class Annotator:
         self.written()
 
 
-def test_the_file_tells_the_story_of_the_clicks(watched: Watched, application: Application, tmp_path: Path) -> None:
+def test_export_agrees_with_feedback_given_in_browser(
+    watched: Watched, application: Application, tmp_path: Path
+) -> None:
     questions = [json.loads(line)["turns"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()][:COUNT]
     annotator = Annotator(ChatPage(watched.context().new_page(), application.address).open())
     for number, (first, second) in enumerate(questions):
@@ -139,17 +141,18 @@ def test_the_file_tells_the_story_of_the_clicks(watched: Watched, application: A
     subprocess.run([*export, "--database-url", database_url], check=True, timeout=120)
     rows = pd.read_csv(file, keep_default_na=False, encoding="utf-8")
 
-    told = [
-        Said(row.prompt, row.value, tuple(json.loads(row.reasons)), row.comment) for row in rows.itertuples(index=False)
+    exported = [
+        Feedback(row.prompt, row.value, tuple(json.loads(row.reasons)), row.comment)
+        for row in rows.itertuples(index=False)
     ]
-    assert sorted(told) == sorted(annotator.said)
-    _has_what_made_it(rows, application)
-    _ended_as_they_did(annotator, application)
+    assert sorted(exported) == sorted(annotator.feedback)
+    _assert_provenance(rows, application)
+    _assert_statuses(annotator, application)
     assert check(database_url) == []
 
 
-def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
-    """Each row names its reply, the model that wrote it or the person, and the events that it came from."""
+def _assert_provenance(rows: pd.DataFrame, application: Application) -> None:
+    """Check that each row names its reply, its model or author, and its events."""
     by_hand = rows.author_id != ""
     assert all(rows.reply[by_hand].str.startswith("A better answer to:"))
     assert set(rows.model[~by_hand]) == {LOCAL_MODEL_NAME}
@@ -163,8 +166,8 @@ def _has_what_made_it(rows: pd.DataFrame, application: Application) -> None:
         assert all(log[event_id].message_id == row.message_id for event_id in json.loads(row.event_ids))  # type: ignore[union-attr]
 
 
-def _ended_as_they_did(annotator: Annotator, application: Application) -> None:
-    """What was stopped says so, what was undone is there but not shown, and nothing failed."""
+def _assert_statuses(annotator: Annotator, application: Application) -> None:
+    """Check that stopped replies say so, undone messages are kept, and nothing failed."""
     stopped = []
     for conversation_id in application.conversation_ids():
         conversation = application.conversation(conversation_id)

@@ -1,4 +1,4 @@
-"""A database that is away while people are at the page: nothing that they do is lost, and it goes on by itself."""
+"""Outages of the database while users are at the page: nothing is lost, and the page goes on by itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from browser.users import Visitor
 from openai_server import ScriptedServer
 
 SENTENCE = "The database is unavailable. What you have sent is kept here, and stored as soon as it is back."
-NOTING_QUESTIONS = """(() => {
+COUNT_READINESS_REQUESTS = """(() => {
     const fetchAsEver = window.fetch;
     const free = new Promise((resolve) => { window.letGo = resolve; });
     Object.assign(window, { held: false, questions: 0, refused: 0 });
@@ -33,15 +33,14 @@ NOTING_QUESTIONS = """(() => {
         return answer;
     };
 })();"""
-"""Counts, under all the scripts of the page, how often it is asked whether the database is back; while `held`, it gets
-no answer before `letGo`."""
+"""Script that counts the requests for /readyz; while `held` is set, they get no answer before `letGo`."""
 
 
 @pytest.fixture
 def application(
     serve: Callable[..., Application], model: ScriptedServer, request: pytest.FixtureRequest
 ) -> Iterator[Application]:
-    """On Postgres, where people sign in: who asks is looked up in the database that is away."""
+    """Return an application on Postgres with sign-in, where each request reads the database."""
     server = request.getfixturevalue("postgres_server")
     name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
     yield serve(server.url(name), auth="password", models=[endpoint(model)])
@@ -49,7 +48,7 @@ def application(
 
 @pytest.fixture
 def away(application: Application) -> Iterator[Callable[[bool], None]]:
-    """Takes the database away, or gives it back."""
+    """Return a function that takes the database away, or gives it back."""
     url = make_url(application.settings.database_url)
     engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
 
@@ -66,7 +65,7 @@ def away(application: Application) -> Iterator[Callable[[bool], None]]:
 
 @pytest.fixture
 def own() -> bool:
-    """True if the test changes the context of `chat` for good."""
+    """Return True if the test changes the context of `chat` permanently."""
     return False
 
 
@@ -75,17 +74,17 @@ def chat(visits: Callable[..., Visitor], application: Application, watched: Watc
     watched.harmless.append("Failed to load resource: the server responded with a status of 503")
     chat = visits("annotator", application, own=own).comes_in()
     chat.ask("one")
-    chat.settled()
+    chat.wait_until_settled()
     return chat
 
 
-def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
+def test_page_stores_requests_sent_during_outage_when_database_is_back(
     chat: ChatPage, application: Application, away: Callable[[bool], None], folder: Path
 ) -> None:
-    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+    notice = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
     away(True)
     chat.vote(0, "like")
-    expect(told).to_be_visible()
+    expect(notice).to_be_visible()
     chat.vote(0, "dislike")
     chat.vote(0, "like")
     chat.prompt.fill("precious")
@@ -96,14 +95,14 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
         chat.page.set_viewport_size(viewport)  # type: ignore[arg-type]
         for scheme in in_each_scheme(chat.page):
             keep_picture(chat.page, folder, size, scheme, "away")
-            box = told.bounding_box()
+            box = notice.bounding_box()
             assert box and box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
     away(False)
-    chat.shows("one", "You said: one", "precious", "You said: precious")
-    chat.idle()
-    expect(told).not_to_be_visible()
+    chat.expect_texts("one", "You said: one", "precious", "You said: precious")
+    chat.wait_until_idle()
+    expect(notice).not_to_be_visible()
     expect(chat.prompt).to_have_value("")
-    chat.thumbs("like", "")
+    chat.expect_thumbs("like", "")
     rated = [f"message_rated 2: {one}" for one in ("nothing -> like", "like -> dislike", "dislike -> like")]
     talk = [
         "message_sent 3 after 2: precious",
@@ -115,7 +114,7 @@ def test_what_is_sent_meanwhile_is_stored_when_the_database_is_back(
     assert log.count("message_sent") == 2
 
 
-def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
+def test_prompt_corrected_during_outage_stays_in_box(
     chat: ChatPage, model: ScriptedServer, away: Callable[[bool], None]
 ) -> None:
     script = model.reply("one two three", hold_after=1)
@@ -128,19 +127,19 @@ def test_a_prompt_that_was_corrected_meanwhile_stays_in_the_box(
     expect(chat.messages.nth(2)).to_have_text("precious")
     expect(chat.prompt).to_have_value("precious!")
     script.release()
-    chat.idle()
+    chat.wait_until_idle()
     expect(chat.prompt).to_have_value("precious!")
 
 
-def test_a_page_that_is_loaded_again_meanwhile_comes_back_by_itself_with_what_was_typed(
+def test_page_reloaded_during_outage_comes_back_with_draft(
     chat: ChatPage, application: Application, away: Callable[[bool], None], folder: Path
 ) -> None:
     conversation = chat.conversation_id
     chat.prompt.fill("precious")
     away(True)
     chat.page.reload()
-    told = chat.page.get_by_role("alert")
-    expect(told).to_have_text(
+    notice = chat.page.get_by_role("alert")
+    expect(notice).to_have_text(
         "This page comes back by itself as soon as the database does. What you have typed in the chat is kept."
     )
     check_page(chat.page, folder, "away-loaded-again")
@@ -148,46 +147,44 @@ def test_a_page_that_is_loaded_again_meanwhile_comes_back_by_itself_with_what_wa
         pass
     assert again.value.status == 503
     away(False)
-    chat.drawn()
-    chat.shows("one", "You said: one")
+    chat.wait_until_rendered()
+    chat.expect_texts("one", "You said: one")
     expect(chat.prompt).to_have_value("precious")
     assert chat.conversation_id == conversation
 
 
-def test_a_stream_of_answers_that_is_opened_meanwhile_waits_too(chat: ChatPage, away: Callable[[bool], None]) -> None:
-    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+def test_stream_opened_during_outage_waits_for_database(chat: ChatPage, away: Callable[[bool], None]) -> None:
+    notice = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
     away(True)
     chat.page.evaluate("""() => {
         const asked = new Request(new URL("gradio_api/app_id", document.baseURI)); // as Gradio opens its stream
         fetch(asked).then((answer) => { window.answered = answer.status; });
     }""")
-    expect(told).to_be_visible()
+    expect(notice).to_be_visible()
     assert chat.page.evaluate("() => window.answered") is None
     away(False)
     chat.page.wait_for_function("() => window.answered === 200")
-    expect(told).not_to_be_visible()
+    expect(notice).not_to_be_visible()
 
 
 @pytest.mark.parametrize("own", [True], ids=["own context"])
-def test_a_page_asks_but_once_at_a_time_whether_the_database_is_back(
-    chat: ChatPage, away: Callable[[bool], None]
-) -> None:
-    """However much waits for it."""
-    told = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
-    chat.page.add_init_script(NOTING_QUESTIONS)
+def test_page_sends_one_readiness_request_at_once_during_outage(chat: ChatPage, away: Callable[[bool], None]) -> None:
+    """Three calls wait for the database here."""
+    notice = chat.page.get_by_role("alert").filter(has_text=SENTENCE)
+    chat.page.add_init_script(COUNT_READINESS_REQUESTS)
     chat.page.clock.install()
-    chat.reload().settled()
+    chat.reload().wait_until_settled()
     chat.page.evaluate("() => { window.held = true; }")
     away(True)
     chat.page.evaluate("""() => {
         window.answered = 0;
         for (const _ of Array(3)) fetch("/gradio_api/app_id").then(() => window.answered++);
     }""")
-    expect(told).to_be_visible()
+    expect(notice).to_be_visible()
     chat.page.wait_for_function("() => window.refused >= 3")
     chat.page.clock.run_for(10_000)
     assert chat.page.evaluate("() => window.questions") == 1
     away(False)
     chat.page.evaluate("() => window.letGo()")
     chat.page.wait_for_function("() => window.answered === 3")
-    expect(told).not_to_be_visible()
+    expect(notice).not_to_be_visible()

@@ -1,4 +1,4 @@
-"""The policy of the page: it stops what the sanitiser would let through, and nothing that a person does is stopped."""
+"""The Content-Security-Policy of the page: it stops what a sanitiser would let through, and no action of a user."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield server
 
 
-def test_the_traps_spring_where_nothing_protects_a_page(watched: Watched, elsewhere: Elsewhere) -> None:
+def test_traps_spring_on_unprotected_page(watched: Watched, elsewhere: Elsewhere) -> None:
     watched.harmless.append("Failed to load resource")
     for name, attack in ATTACKS.items():
         context = watched.context(own=True)
@@ -73,7 +73,7 @@ def test_the_traps_spring_where_nothing_protects_a_page(watched: Watched, elsewh
         assert eventually(partial(traps.sprung, page), bool, page) != [], name
 
 
-def test_the_policy_alone_stops_what_no_sanitiser_has_seen(
+def test_csp_stops_every_attack_without_sanitiser(
     watched: Watched, application: Application, elsewhere: Elsewhere
 ) -> None:
     watched.harmless += ["Loading ", "Executing ", "Running ", "Framing ", "Sending ", "Failed to load resource"]
@@ -87,7 +87,7 @@ def test_the_policy_alone_stops_what_no_sanitiser_has_seen(
     assert traps.sprung(chat.page) == []
 
 
-def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatPage, watched: Watched) -> None:
+def test_foreign_elements_in_message_are_detected(chat: ChatPage, watched: Watched) -> None:
     watched.harmless += ["Executing ", "Failed to load"]
     chat.ask("one")
     bad = (
@@ -95,13 +95,13 @@ def test_what_does_not_belong_in_a_message_is_found_when_it_is_there(chat: ChatP
         "<a href='http://x'></a>"
     )
     chat.page.evaluate("html => { document.querySelector('#chatbot .message-content').innerHTML = html; }", bad)
-    found = chat.page.evaluate(FOREIGN, "#chatbot .message-content *")
-    assert len(found) == 5
+    elements = chat.page.evaluate(FOREIGN, "#chatbot .message-content *")
+    assert len(elements) == 5
     chat.page.evaluate("document.querySelector('#chatbot .message-content').classList.add('md')")
     assert len(chat.page.evaluate(FOREIGN, "#chatbot .message-content *")) == 6
 
 
-def test_a_whole_sitting_breaks_no_rule_of_the_policy(
+def test_csp_is_not_violated_by_any_action_of_page(
     watched: Watched, application: Application, model: ScriptedServer
 ) -> None:
     refused: list[str] = []
@@ -127,7 +127,7 @@ def test_a_whole_sitting_breaks_no_rule_of_the_policy(
     chat.previous.click()
     chat.edit(2, "three")
     expect(chat.replies.last).to_have_text("You said: three")
-    chat.idle()
+    chat.wait_until_idle()
     chat.vote(0, "dislike")
     chat.reason("Too long").check()
     chat.comment.fill("Says too much")

@@ -1,4 +1,4 @@
-"""Thumbs: on any reply, taken back, changed, and kept whatever else happens."""
+"""Thumbs on any reply: set, changed, cleared, and kept while the conversation changes."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from browser.page_probe import asked, told
 from openai_server import ScriptedServer
 
 
-def test_every_reply_can_be_voted_on_also_an_older_one(chat: ChatPage, application: Application) -> None:
+def test_thumbs_work_on_every_reply(chat: ChatPage, application: Application) -> None:
     for prompt in ("one", "two", "three"):
         chat.ask(prompt)
     chat.vote(2, "like")
-    chat.thumbs("", "", "like")
+    chat.expect_thumbs("", "", "like")
     chat.vote(0, "dislike")
-    chat.thumbs("dislike", "", "like")
+    chat.expect_thumbs("dislike", "", "like")
     chat.vote(1, "like")
-    chat.thumbs("dislike", "like", "like")
+    chat.expect_thumbs("dislike", "like", "like")
     log = asked("one", "two", "three")
     log += ["message_rated 6: nothing -> like", "message_rated 2: nothing -> dislike"]
     application.assert_log(chat.page, chat.conversation_id, [*log, "message_rated 4: nothing -> like"])
 
 
 @pytest.mark.talked("one")
-def test_a_vote_can_be_changed_and_a_second_click_takes_it_back(chat: ChatPage, application: Application) -> None:
+def test_thumb_can_be_changed_and_second_click_clears_it(chat: ChatPage, application: Application) -> None:
     chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     chat.vote(0, "dislike")
-    chat.thumbs("dislike")
+    chat.expect_thumbs("dislike")
     chat.vote(0, "dislike")
-    chat.thumbs("")
+    chat.expect_thumbs("")
     chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     application.assert_log(
         chat.page,
         chat.conversation_id,
@@ -52,49 +52,47 @@ def test_a_vote_can_be_changed_and_a_second_click_takes_it_back(chat: ChatPage, 
 
 
 @pytest.mark.talked("one", "two")
-def test_votes_survive_a_new_message_an_edit_a_reload_and_reopening(
+def test_thumbs_survive_new_message_edit_reload_and_reopening(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     chat.vote(0, "like")
     chat.vote(1, "dislike")
-    chat.thumbs("like", "dislike")
+    chat.expect_thumbs("like", "dislike")
     script = model.reply("a long answer", hold_after=1)
     chat.send("three")
     assert script.reached.wait(10)
-    chat.shows("one", "You said: one", "two", "You said: two", "three", "a lo")
-    chat.thumbs("like", "dislike", "")
+    chat.expect_texts("one", "You said: one", "two", "You said: two", "three", "a lo")
+    chat.expect_thumbs("like", "dislike", "")
     script.release()
-    chat.idle()
-    chat.thumbs("like", "dislike", "")
+    chat.wait_until_idle()
+    chat.expect_thumbs("like", "dislike", "")
     chat.edit(4, "four")
-    chat.shows("one", "You said: one", "two", "You said: two", "four", "You said: four")
-    chat.thumbs("like", "dislike", "")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "two", "You said: two", "four", "You said: four")
+    chat.expect_thumbs("like", "dislike", "")
+    chat.wait_until_idle()
     chat.reload()
-    chat.thumbs("like", "dislike", "")
+    chat.expect_thumbs("like", "dislike", "")
     chat.clear()
     chat.listed.first.click()
-    chat.shows("one", "You said: one", "two", "You said: two", "four", "You said: four")
-    chat.thumbs("like", "dislike", "")
+    chat.expect_texts("one", "You said: one", "two", "You said: two", "four", "You said: four")
+    chat.expect_thumbs("like", "dislike", "")
 
 
 @pytest.mark.talked("one")
-def test_a_vote_while_a_reply_streams_breaks_neither(
-    chat: ChatPage, application: Application, model: ScriptedServer
-) -> None:
+def test_thumbs_work_while_reply_streams(chat: ChatPage, application: Application, model: ScriptedServer) -> None:
     script = model.reply("a long answer", hold_after=(1, 2))
     chat.send("two")
-    chat.shows("one", "You said: one", "two", "a lo")
+    chat.expect_texts("one", "You said: one", "two", "a lo")
     chat.vote(0, "like")
     chat.vote(1, "dislike")
-    chat.thumbs("like", "dislike")
+    chat.expect_thumbs("like", "dislike")
     script.release()
-    chat.shows("one", "You said: one", "two", "a long a")
-    chat.thumbs("like", "dislike")
+    chat.expect_texts("one", "You said: one", "two", "a long a")
+    chat.expect_thumbs("like", "dislike")
     script.release()
-    chat.idle()
-    chat.shows("one", "You said: one", "two", "a long answer")
-    chat.thumbs("like", "dislike")
+    chat.wait_until_idle()
+    chat.expect_texts("one", "You said: one", "two", "a long answer")
+    chat.expect_thumbs("like", "dislike")
     application.assert_log(
         chat.page,
         chat.conversation_id,
@@ -110,10 +108,10 @@ def test_a_vote_while_a_reply_streams_breaks_neither(
 
 
 @pytest.mark.talked("one", "two")
-def test_a_vote_lands_on_the_reply_that_was_seen_when_retry_draws_another_one_meanwhile(
+def test_thumb_lands_on_rendered_reply_when_retry_replaces_it_meanwhile(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
-    chat.settled()
+    chat.wait_until_settled()
     held: list[Route] = []
     chat.page.route("**/queue/data?*", lambda route: held.append(route))  # no painting comes
     script = model.reply("You said: two, differently", hold_after=1)
@@ -125,14 +123,14 @@ def test_a_vote_lands_on_the_reply_that_was_seen_when_retry_draws_another_one_me
         bool,
         chat.page,
     )
-    ((rated, _who),) = application.conversation(chat.conversation_id).ratings
+    ((rated, _annotator_id),) = application.conversation(chat.conversation_id).ratings
     assert application.conversation(chat.conversation_id).messages[rated].text == "You said: two"
     script.release()
     chat.page.unroute("**/queue/data?*")
-    chat.idle()
+    chat.wait_until_idle()
 
 
-def test_ten_clicks_before_the_first_is_stored_are_all_in_the_log_in_order(
+def test_thumbs_are_all_logged_in_order_when_ten_clicks_precede_first_commit(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, held_commits: HeldCommits
 ) -> None:
     application = serve(models=[endpoint(model)])
@@ -149,7 +147,7 @@ def test_ten_clicks_before_the_first_is_stored_are_all_in_the_log_in_order(
             with chat.page.expect_response(re.compile("/queue/join")):
                 chat.vote(reply, value)
         assert told(application.events(chat.conversation_id)) == asked("one", "two", "three")
-    wanted = ["like", "like", ""]
+    expected = ["like", "like", ""]
     log = asked("one", "two", "three")
     lines = eventually(
         lambda: told(application.events(chat.conversation_id)),
@@ -170,22 +168,22 @@ def test_ten_clicks_before_the_first_is_stored_are_all_in_the_log_in_order(
         "message_rated 2: nothing -> like",
     ]
     expect(chat.quote).to_contain_text("You said: one")  # the last click has painted its answer
-    chat.thumbs(*wanted)
+    chat.expect_thumbs(*expected)
     chat.reload()
-    chat.thumbs(*wanted)
+    chat.expect_thumbs(*expected)
 
 
-def test_a_vote_on_an_edit_that_is_still_being_stored_is_one_on_the_edit(
+def test_thumb_rates_edited_reply_while_edit_is_still_being_stored(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
 ) -> None:
     application = serve(models=[endpoint(model)])
     chat = ChatPage(context.new_page(), application.address).open()
     chat.ask("one")
     chat.edit(1, "What I would have said")
-    chat.shows("one", "What I would have said")
+    chat.expect_texts("one", "What I would have said")
     chat.vote(0, "like")
     expect(chat.quote).to_have_text(re.compile("You like What I would have said"))
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     application.assert_log(
         chat.page,
         chat.conversation_id,
@@ -197,7 +195,7 @@ def test_a_vote_on_an_edit_that_is_still_being_stored_is_one_on_the_edit(
     )
 
 
-def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(
+def test_thumb_stored_late_does_not_paint_conversation_opened_meanwhile(
     context: BrowserContext, serve: Callable[..., Application], model: ScriptedServer, slow_commits: None
 ) -> None:
     application = serve(models=[endpoint(model)])
@@ -208,23 +206,23 @@ def test_a_slow_vote_does_not_paint_the_conversation_that_was_opened_meanwhile(
     chat.ask("two")
     chat.vote(0, "like")
     chat.page.locator(f'#conversations [data-conversation="{first}"]').click()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     (_, second) = application.conversation_ids()
     application.assert_log(chat.page, second, [*asked("two"), "message_rated 2: nothing -> like"])
-    # A later click is answered: whatever the vote painted is on the screen by now.
+    # A later click is answered, so the updates of the vote are on the screen by now.
     chat.select(0)
     expect(chat.quote).to_contain_text("Feedback on You said: one")
-    chat.thumbs("")
+    chat.expect_thumbs("")
     application.assert_log(chat.page, first, [*asked("one"), "conversation_cleared"])
 
 
-def test_the_panel_of_a_reply_that_is_being_written_says_so(chat: ChatPage, model: ScriptedServer) -> None:
+def test_panel_says_that_its_reply_is_being_written(chat: ChatPage, model: ScriptedServer) -> None:
     script = model.reply("one two", hold_after=1)
     chat.prompt.fill("Count")
     chat.prompt.press("Enter")
-    chat.shows("Count", "one")
+    chat.expect_texts("Count", "one")
     chat.vote(0, "like")
     expect(chat.quote).to_have_text("You like the reply that is being written")
     script.release()
-    chat.idle()
-    chat.shows("Count", "one two")
+    chat.wait_until_idle()
+    chat.expect_texts("Count", "one two")

@@ -1,4 +1,4 @@
-"""Markdown, code, tables and LaTeX are rendered; what could do harm is not; no character is lost."""
+"""Rendering of messages: Markdown, code, tables and LaTeX; harmful HTML does nothing; no character is lost."""
 
 from __future__ import annotations
 
@@ -60,30 +60,30 @@ def test_markdown_code_tables_and_latex_are_rendered(chat: ChatPage, model: Scri
     expect(reply.locator("a")).to_have_attribute("href", "https://example.org/")
 
 
-@pytest.mark.parametrize("who", ["prompt", "reply", "edit"])
-def test_html_in_a_message_does_no_harm(
-    chat: ChatPage, application: Application, model: ScriptedServer, who: str
+@pytest.mark.parametrize("source", ["prompt", "reply", "edit"])
+def test_html_in_message_does_no_harm(
+    chat: ChatPage, application: Application, model: ScriptedServer, source: str
 ) -> None:
-    model.reply(HARMFUL if who == "reply" else "A reply", chunk=40)
-    chat.ask(HARMFUL if who == "prompt" else "A prompt")
-    if who == "edit":
+    model.reply(HARMFUL if source == "reply" else "A reply", chunk=40)
+    chat.ask(HARMFUL if source == "prompt" else "A prompt")
+    if source == "edit":
         chat.edit(1, HARMFUL)
-    said = chat.messages.nth(0 if who == "prompt" else 1)
-    expect(said).to_contain_text(HARMFUL.splitlines()[0])
+    rendered = chat.messages.nth(0 if source == "prompt" else 1)
+    expect(rendered).to_contain_text(HARMFUL.splitlines()[0])
     chat.vote(0, "like")
     expect(chat.quote).to_be_visible()
-    if who == "reply":
+    if source == "reply":
         expect(chat.quote).to_contain_text("<script>")
-    said.get_by_text("press me").last.click()
+    rendered.get_by_text("press me").last.click()
     chat.reload()
-    expect(said).to_contain_text(HARMFUL.splitlines()[0])
+    expect(rendered).to_contain_text(HARMFUL.splitlines()[0])
     assert chat.page.evaluate("window.harmed") is None
     assert chat.page.evaluate(LEFT_OVER) == []
     stored = [message.text for message in application.conversation(chat.conversation_id).shown()]
     assert HARMFUL in stored
 
 
-def test_every_character_of_a_prompt_reaches_the_model_the_log_and_the_next_edit(
+def test_prompt_reaches_model_log_and_edit_box_unchanged(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
     text = "    four spaces before\n\ttab\n\nand after   \nüñî 😀 中文 \u200d &amp; <b>"
@@ -94,7 +94,7 @@ def test_every_character_of_a_prompt_reaches_the_model_the_log_and_the_next_edit
     expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value(text)
 
 
-def test_a_title_shows_markup_as_it_was_typed_and_a_quote_what_is_read(chat: ChatPage, model: ScriptedServer) -> None:
+def test_title_shows_markup_as_typed_and_quote_shows_visible_text(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("<i>slanted</i> **bold**")
     chat.ask("<u>under</u> & *over*")
     expect(chat.listed.first).to_have_text("<u>under</u> & *over*")
@@ -102,13 +102,13 @@ def test_a_title_shows_markup_as_it_was_typed_and_a_quote_what_is_read(chat: Cha
     expect(chat.quote).to_contain_text("<i>slanted</i> bold")
 
 
-def test_two_prices_are_no_mathematics(chat: ChatPage, model: ScriptedServer) -> None:
+def test_prices_are_not_rendered_as_formula(chat: ChatPage, model: ScriptedServer) -> None:
     model.reply("It was $5 and is $10 today.")
     chat.ask("What is it?")
-    chat.shows("What is it?", "It was $5 and is $10 today.")
+    chat.expect_texts("What is it?", "It was $5 and is $10 today.")
 
 
-def test_copy_and_edit_give_the_stored_text(chat: ChatPage, model: ScriptedServer) -> None:
+def test_copy_and_edit_give_stored_text(chat: ChatPage, model: ScriptedServer) -> None:
     chat.page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
     for text in ("a<b and c>d", "&lt; &amp;lt; <br>", "# One\n\n```html\n<p>$$</p>\n```\n\n  two  "):
         _is_copied_and_edited(chat, model, text)

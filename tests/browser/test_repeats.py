@@ -1,4 +1,4 @@
-"""A prompt that the page sends twice is stored once, however late the answers come, and also when none comes."""
+"""Prompts that the page sends twice are stored once, also when the answer comes late or never."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PRESSES: dict[str, Callable[[ChatPage], None]] = {
 
 @pytest.fixture
 def far(context: BrowserContext, application: Application) -> ChatPage:
-    """A tab whose requests take 700 ms."""
+    """Return a tab whose requests take 700 ms."""
     page = context.new_page()
     session = context.new_cdp_session(page)
     session.send("Network.enable")
@@ -46,7 +46,7 @@ def far(context: BrowserContext, application: Application) -> ChatPage:
 
 
 class Held:
-    """Holds the requests of a page to an address; those that are held when the page goes elsewhere get no answer."""
+    """Hold for the requests of a page to a URL pattern; those held when the page is left get no answer."""
 
     def __init__(self, page: Page, pattern: str) -> None:
         self.holding = True
@@ -76,26 +76,26 @@ def stored(application: Application, page: Page, *lines: str) -> str:
     return application.conversation_ids()[-1]
 
 
-@pytest.mark.parametrize(("how", "is_new"), list(zip(PRESSES, [True, False, False, True], strict=True)))
+@pytest.mark.parametrize(("action", "is_new"), list(zip(PRESSES, [True, False, False, True], strict=True)))
 def test_prompt_is_stored_once_when_answers_are_late(
-    far: ChatPage, application: Application, how: str, is_new: bool
+    far: ChatPage, application: Application, action: str, is_new: bool
 ) -> None:
     before = [] if is_new else ["before"]
     for text in before:
         far.ask(text)
     conversations = len(application.conversation_ids())
     far.prompt.fill("one")
-    PRESSES[how](far)
-    far.shows(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
-    far.idle()
-    far.settled()
+    PRESSES[action](far)
+    far.expect_texts(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
+    far.wait_until_idle()
+    far.wait_until_settled()
     expect(far.prompt).to_have_value("")
     application.assert_log(far.page, far.conversation_id, asked(*before, "one"))
     assert len(application.conversation_ids()) == conversations + is_new
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-def test_prompt_is_stored_once_when_the_second_comes_after_its_reply(
+def test_prompt_is_stored_once_when_repeat_comes_after_its_reply(
     chat: ChatPage, application: Application, is_new: bool
 ) -> None:
     before = [] if is_new else ["before"]
@@ -106,34 +106,32 @@ def test_prompt_is_stored_once_when_the_second_comes_after_its_reply(
         chat.prompt.press("Enter")
         stored(application, chat.page, *asked(*before, "one"))
         chat.prompt.press("Enter")
-    chat.shows(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
-    chat.idle()
-    chat.settled()
+    chat.expect_texts(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
+    chat.wait_until_idle()
+    chat.wait_until_settled()
     expect(chat.prompt).to_have_value("")
     application.assert_log(chat.page, chat.conversation_id, asked(*before, "one"))
 
 
-def test_same_text_is_another_prompt_when_it_is_typed_again(chat: ChatPage, application: Application) -> None:
+def test_prompt_with_same_text_is_new_when_typed_again(chat: ChatPage, application: Application) -> None:
     for _ in range(3):
         chat.ask("one")
     application.assert_log(chat.page, chat.conversation_id, asked("one", "one", "one"))
 
 
 @pytest.mark.talked("one")
-def test_same_text_is_another_prompt_when_undo_puts_it_back(chat: ChatPage, application: Application) -> None:
+def test_prompt_with_same_text_is_new_when_put_back_by_undo(chat: ChatPage, application: Application) -> None:
     for _ in range(2):
         chat.press("Undo")
         expect(chat.prompt).to_have_value("one")
         chat.prompt.press("Enter")
-        chat.shows("one", "You said: one")
-        chat.idle()
+        chat.expect_texts("one", "You said: one")
+        chat.wait_until_idle()
     lines = told(application.events(chat.conversation_id))
     assert [line.partition(" ")[0] for line in lines].count("message_sent") == 3
 
 
-def test_same_text_is_another_prompt_when_it_was_undone_before_it_was_known_again(
-    chat: ChatPage, application: Application
-) -> None:
+def test_prompt_with_same_text_is_new_when_undone_after_reload(chat: ChatPage, application: Application) -> None:
     chat.ask("before")
     chat.prompt.fill("one")
     with Held(chat.page, ANSWERS) as answers:
@@ -145,14 +143,14 @@ def test_same_text_is_another_prompt_when_it_was_undone_before_it_was_known_agai
     chat.press("Undo")
     expect(chat.messages).to_have_count(2)
     chat.prompt.press("Enter")
-    chat.shows("before", "You said: before", "one", "You said: one")
-    chat.idle()
+    chat.expect_texts("before", "You said: before", "one", "You said: one")
+    chat.wait_until_idle()
     lines = told(application.events(chat.conversation_id))
     assert [line.partition(" ")[0] for line in lines].count("message_sent") == 3
 
 
 @pytest.mark.parametrize("text", ["one", "two\nlines, “quoted” & <b>", "nul \0 and \ufffd"])
-def test_prompt_is_known_again_when_the_page_was_loaded_before_its_answer(
+def test_prompt_is_recognized_when_page_was_reloaded_before_its_answer(
     chat: ChatPage, application: Application, model: ScriptedServer, text: str
 ) -> None:
     script = model.reply("one two", hold_after=1)
@@ -169,14 +167,14 @@ def test_prompt_is_known_again_when_the_page_was_loaded_before_its_answer(
     expect(chat.prompt).to_have_value("")
     script.release()
     expect(chat.replies).to_have_text(["one two"])
-    chat.idle()
+    chat.wait_until_idle()
     assert chat.conversation_id == conversation_id
     kinds = [event.body.KIND for event in application.events(conversation_id)]
     assert kinds == ["conversation_started", "message_sent", "reply_started", "reply_finished"]
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-def test_prompt_is_known_again_when_the_server_was_started_again(
+def test_prompt_is_recognized_when_server_was_restarted(
     watched: Watched, serve: Callable[..., Application], model: ScriptedServer, is_new: bool
 ) -> None:
     watched.harmless.append("Failed to load resource")
@@ -195,8 +193,8 @@ def test_prompt_is_known_again_when_the_server_was_started_again(
         chat.reload()
     expect(chat.prompt).to_have_value("one")
     chat.prompt.press("Enter")
-    chat.shows(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
+    chat.expect_texts(*(line for text in [*before, "one"] for line in (text, f"You said: {text}")))
     expect(chat.prompt).to_have_value("")
-    chat.idle()
+    chat.wait_until_idle()
     application.assert_log(chat.page, conversation_id, asked(*before, "one"))
     assert application.conversation_ids() == [conversation_id]

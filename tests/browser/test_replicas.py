@@ -1,4 +1,4 @@
-"""A person whose replica is killed while it writes to her: the page comes back by itself, at the other one."""
+"""Replicas that are taken out or killed during a reply: the page comes back by itself, at the other one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fleet(postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
 
 @pytest.fixture
 def ada(fleet: Fleet, watched: Watched, password_hash: str) -> Visitor:
-    """Somebody at a browser who has not signed in."""
+    """Return an annotator at a browser who has not signed in."""
     watched.server_goes_away()
     watched.harmless.append("Failed to load resource: the server responded with a status of 502")
     user = users.add(fleet.engine, f"ada {new_id()}", "annotator", actor_id=None, password_hash=password_hash)
@@ -48,26 +48,26 @@ def replica_of(ada: Visitor, fleet: Fleet) -> Replica:
     return fleet.replica_of(Person(ada.user.annotator_id, ada.cookies()))
 
 
-def test_a_page_whose_replica_is_taken_out_sees_its_reply_to_the_end_and_goes_on_at_the_other(
+def test_page_finishes_its_reply_and_goes_on_at_other_replica_when_its_own_is_taken_out(
     fleet: Fleet, model: ScriptedServer, ada: Visitor
 ) -> None:
     chat = ada.comes_in()
     chat.ask("one")
     script = model.reply("one two three four", hold_after=2)
     chat.send("Count")
-    chat.shows("one", "You said: one", "Count", "one two")
+    chat.expect_texts("one", "You said: one", "Count", "one two")
     before = replica_of(ada, fleet)
     fleet.front.take_out(before.port)
     eventually(lambda: replica_of(ada, fleet), lambda now: now is not before)
     script.release()
-    chat.shows("one", "You said: one", "Count", "one two three four")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "Count", "one two three four")
+    chat.wait_until_idle()
     chat.prompt.fill("two")
     chat.prompt.press("Enter")
-    expect(chat.notice).to_contain_text("here is the newest state")
+    expect(chat.notice).to_contain_text("check the newest state")
     expect(chat.prompt).to_have_value("two")
     chat.ask("two")
-    chat.shows("one", "You said: one", "Count", "one two three four", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "Count", "one two three four", "two", "You said: two")
 
     script = model.reply("one two three four", hold_after=2)
     chat.send("Count")
@@ -82,33 +82,33 @@ def test_a_page_whose_replica_is_taken_out_sees_its_reply_to_the_end_and_goes_on
     assert fleet.events(chat.conversation_id) == log
 
 
-def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
+def test_page_comes_back_by_itself_when_its_replica_is_killed(
     fleet: Fleet, model: ScriptedServer, ada: Visitor, tmp_path: Path
 ) -> None:
     chat = ada.comes_in()
     chat.ask("one")
     chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     model.reply("one two three four", hold_after=2)
     chat.send("Count")
-    chat.shows("one", "You said: one", "Count", "one two")
+    chat.expect_texts("one", "You said: one", "Count", "one two")
     conversation_id = chat.conversation_id
     chat.prompt.fill("half a thought")
     eventually(fleet.drafts, lambda drafts: drafts[conversation_id][0] == "one two ")
 
     replica_of(ada, fleet).kill()
 
-    # At first the other replica does not know that nobody writes this reply any more.
+    # The other replica recovers the reply only when its lease has expired.
     ended = "This reply was interrupted; the text so far is kept. Retry asks for another one."
     expect(chat.status).to_have_text(ended, timeout=45_000)
-    chat.shows("one", "You said: one", "Count", "one two")
-    chat.thumbs("like", "")
+    chat.expect_texts("one", "You said: one", "Count", "one two")
+    chat.expect_thumbs("like", "")
     expect(chat.prompt).to_have_value("half a thought")
     assert chat.conversation_id == conversation_id
     ada.page.screenshot(path=Path(FOLDER or tmp_path) / "after-the-death-of-a-replica.png")
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "Count", "one two", "half a thought", "You said: half a thought")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "Count", "one two", "half a thought", "You said: half a thought")
+    chat.wait_until_idle()
 
     log = asked("one", "Count", "half a thought")
     log[log.index("reply_finished 4 complete: You said: Count")] = "reply_finished 4 interrupted: one two "
@@ -116,13 +116,13 @@ def test_a_page_whose_replica_is_killed_comes_back_by_itself_and_goes_on(
     assert fleet.events(conversation_id) == log
 
 
-def test_a_prompt_that_is_on_its_way_when_the_replica_dies_stays_in_the_box_and_is_stored_once(
+def test_prompt_stays_in_box_and_is_stored_once_when_replica_dies_during_its_request(
     fleet: Fleet, ada: Visitor
 ) -> None:
     fleet.heal()
     chat = ada.comes_in()
     chat.ask("one")
-    chat.settled()
+    chat.wait_until_settled()
     dying = replica_of(ada, fleet)
     dying.freeze()
     chat.prompt.fill("two")
@@ -130,10 +130,10 @@ def test_a_prompt_that_is_on_its_way_when_the_replica_dies_stays_in_the_box_and_
         chat.prompt.press("Enter")
     with chat.page.expect_event("domcontentloaded", timeout=60_000):  # it loads itself again
         dying.kill()
-    chat.drawn()
+    chat.wait_until_rendered()
     expect(chat.prompt).to_have_value("two")
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "two", "You said: two")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
+    chat.wait_until_idle()
     assert fleet.events(chat.conversation_id) == asked("one", "two")

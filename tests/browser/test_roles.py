@@ -1,4 +1,4 @@
-"""What each role sees of the page: the tabs, the figures, the downloads and the bar with her name."""
+"""The page for each role: tabs, figures, downloads and the account bar."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ const look = () => {
 };
 look();
 """
-"""Notes each frame in which something of the chat can be seen."""
+"""Script that notes each frame in which a part of the chat is visible."""
 Visits = Callable[..., Visitor]
 
 
 @pytest.fixture(scope="module")
 def bobs(guarded: Application) -> StoredTalk:
-    """A conversation of somebody else, with a rating."""
+    """Return a rated conversation of another annotator."""
     run(guarded, "INSERT INTO annotators (annotator_id, name, created_at) VALUES ('bob', 'bob', 1)")
     talk = StoredTalk(guarded.store, "bob")
     talk.rate(talk.ask("A question by bob", "An answer to bob"), "bob", RatingChange(value="dislike"))
     return talk
 
 
-def test_an_annotator_has_the_chat_and_her_own_figures(visits: Visits, bobs: StoredTalk) -> None:
+def test_annotator_has_chat_and_own_figures_only(visits: Visits, bobs: StoredTalk) -> None:
     ada = visits("annotator")
     talk = StoredTalk(ada.application.store, ada.user.annotator_id)
     talk.rate(talk.ask("A question by ada", "An answer to ada"), talk.actor, RatingChange(value="like"))
@@ -56,11 +56,11 @@ def test_an_annotator_has_the_chat_and_her_own_figures(visits: Visits, bobs: Sto
     address = f"{ada.application.address}export/feedback.csv"
     assert httpx2.get(address, cookies=ada.cookies()).status_code == 403
     chat.page.goto(f"{ada.application.address}?conversation={bobs.conversation_id}")
-    expect(chat.drawn().notice).to_have_text("This conversation belongs to another person.")
+    expect(chat.wait_until_rendered().notice).to_have_text("This conversation belongs to another person.")
     expect(chat.messages).to_have_count(0)
 
 
-def test_a_researcher_sees_everybodys_figures_at_once_and_no_chat(visits: Visits, bobs: StoredTalk) -> None:
+def test_researcher_sees_figures_of_all_users_and_never_chat(visits: Visits, bobs: StoredTalk) -> None:
     rosa = visits("researcher")
     rosa.page.add_init_script(FLASHES)
     rosa.goes_to(bobs.conversation_id).signs_in()
@@ -78,14 +78,14 @@ def test_a_researcher_sees_everybodys_figures_at_once_and_no_chat(visits: Visits
     expect(rosa.page.locator("#analytics-conversation")).to_contain_text("An answer to bob")
 
 
-def test_the_chat_of_an_annotator_is_seen_by_the_same_measure(visits: Visits) -> None:
+def test_flash_detector_notices_chat_of_annotator(visits: Visits) -> None:
     ada = visits("annotator")
     ada.page.add_init_script(FLASHES)
     ada.comes_in()
     ada.page.wait_for_function("flashes.length > 0")
 
 
-def test_an_admin_has_everything(visits: Visits, bobs: StoredTalk) -> None:
+def test_admin_has_chat_figures_names_and_administration(visits: Visits, bobs: StoredTalk) -> None:
     adam = visits("admin", name="Adam <b>with</b> quite a long name")
     chat = adam.comes_in()
     chat.ask("May I?")
@@ -99,7 +99,7 @@ def test_an_admin_has_everything(visits: Visits, bobs: StoredTalk) -> None:
     assert len(analytics.downloaded()) == 1
 
 
-def test_a_page_whose_role_has_changed_is_drawn_for_the_new_one(visits: Visits) -> None:
+def test_page_is_rendered_for_new_role_when_role_changes(visits: Visits) -> None:
     ada = visits("annotator")
     chat = ada.comes_in()
     run(ada.application, f"UPDATE users SET role = 'researcher' WHERE annotator_id = '{ada.user.annotator_id}'")

@@ -1,4 +1,4 @@
-"""The panel says "Saved" only of what is in the store.
+"""The line of the panel about saving: it says "Saved" only when the change is stored.
 
 With slow commits, offline, after a 500, without a session or a database. Afterwards it is stored and said to be,
 without another click.
@@ -38,7 +38,7 @@ NOTE_LINES = """() => {
         childList: true, subtree: true, characterData: true,
     });
 }"""
-"""Notes what the line says whenever it changes."""
+"""Script that notes the text of the line whenever it changes."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def ada(visits: Callable[..., Visitor], watched: Watched) -> Visitor:
 
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
-    """A tab with the panel open for a reply that is not rated; it notes what the line says."""
+    """Return a tab with the panel open for an unrated reply; it notes the texts of the line."""
     chat = ada.opens_panel()
     expect(line(chat)).to_have_text("")
     chat.page.evaluate(NOTE_LINES)
@@ -140,7 +140,7 @@ def type_a_comment(chat: ChatPage) -> str:
         (database_away, choose_a_reason, SAVING),
     ],
 )
-def test_the_panel_says_saved_only_after_the_commit(
+def test_panel_says_saved_only_after_commit(
     chat: ChatPage,
     ada: Visitor,
     commits: HeldCommits,
@@ -169,9 +169,7 @@ def test_the_panel_says_saved_only_after_the_commit(
     expect(chat.page.locator("#cf-unsaved")).to_have_count(0)
 
 
-def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on_its_way(
-    chat: ChatPage, ada: Visitor
-) -> None:
+def test_panel_does_not_say_saved_of_first_click_while_second_is_on_its_way(chat: ChatPage, ada: Visitor) -> None:
     held: list[Route] = []
     chat.page.route(JOIN, lambda route: held.append(route))
     chat.reason("Unclear").click()
@@ -189,7 +187,7 @@ def test_the_panel_does_not_say_saved_of_an_earlier_click_when_a_later_one_is_on
     expect(line(chat)).to_have_text(SAVED)
 
 
-def test_the_panel_of_an_unrated_reply_says_nothing_of_a_comment_on_another(
+def test_panel_of_unrated_reply_says_nothing_of_comment_on_another(
     chat: ChatPage, ada: Visitor, commits: HeldCommits
 ) -> None:
     with commits.held():
@@ -198,11 +196,11 @@ def test_the_panel_of_an_unrated_reply_says_nothing_of_a_comment_on_another(
         expect(chat.quote).to_contain_text("You said: two")
     log = [*asked("one", "two"), "message_rated 2: nothing -> “about the first”"]
     ada.application.assert_log(chat.page, chat.conversation_id, log)
-    chat.settled()
+    chat.wait_until_settled()
     expect(line(chat)).to_have_text("")
 
 
-def test_a_comment_that_a_bug_of_ours_loses_is_not_said_to_be_saved(
+def test_panel_says_not_saved_when_handler_error_loses_comment(
     chat: ChatPage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(*_given: Any, **_more: Any) -> Any:
@@ -220,22 +218,22 @@ def test_a_comment_that_a_bug_of_ours_loses_is_not_said_to_be_saved(
     expect(line(chat)).to_have_text(SAVED)
 
 
-def test_a_thumb_that_is_not_saved_yet_is_said_over_the_page(chat: ChatPage, ada: Visitor, folder: Path) -> None:
-    said = chat.page.locator("#cf-unsaved")
+def test_page_shows_notice_while_thumb_is_not_saved(chat: ChatPage, ada: Visitor, folder: Path) -> None:
+    notice = chat.page.locator("#cf-unsaved")
     chat.page.locator("#feedback-close").click()
     expect(chat.panel).not_to_be_visible()
-    chat.settled()
+    chat.wait_until_settled()
     ada.context.set_offline(True)
     chat.vote(1, "dislike")
-    expect(said).to_have_text(NOT_YET)
+    expect(notice).to_have_text(NOT_YET)
     for size, viewport in SIZES.items():
         chat.page.set_viewport_size(viewport)  # type: ignore[arg-type]
         for scheme in in_each_scheme(chat.page):
             keep_picture(chat.page, folder, size, scheme, "not-saved-yet")
-            box = said.bounding_box()
+            box = notice.bounding_box()
             assert box and box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
     ada.context.set_offline(False)
-    expect(said).to_have_count(0)
-    chat.thumbs("", "dislike")
+    expect(notice).to_have_count(0)
+    chat.expect_thumbs("", "dislike")
     log = [*asked("one", "two"), "message_rated 4: nothing -> dislike"]
     ada.application.assert_log(chat.page, chat.conversation_id, log)

@@ -1,4 +1,4 @@
-"""Where the messages stand: the end is followed by whoever is there, and nobody is taken away from further up."""
+"""Scroll position: the end of the conversation is followed, and a user who reads further up is not moved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AT_END = f"() => ({FROM_END})() < 5"
 
 @pytest.fixture
 def long(chat: ChatPage, application: Application) -> ChatPage:
-    """A conversation of 120 messages, open at its end."""
+    """Return a page with a conversation of 120 messages, open at its end."""
     talk = StoredTalk(application.store, application.annotator_id)
     for number in range(1, 61):
         talk.ask(f"prompt {number}", f"reply {number}")
@@ -42,14 +42,14 @@ def centre(chat: ChatPage) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_the_end_is_followed_while_a_reply_grows(long: ChatPage, model: ScriptedServer) -> None:
+def test_scroll_follows_end_while_reply_grows(long: ChatPage, model: ScriptedServer) -> None:
     model.reply("\n\n".join(f"paragraph {number}" for number in range(40)), chunk=20)
     long.ask("At length")
     expect(long.replies.last).to_contain_text("paragraph 39")
     long.page.wait_for_function(AT_END)
 
 
-def test_who_reads_further_up_stays_there_while_a_reply_grows(long: ChatPage, model: ScriptedServer) -> None:
+def test_scroll_stays_further_up_while_reply_grows(long: ChatPage, model: ScriptedServer) -> None:
     script = model.reply("\n\n".join(f"paragraph {number}" for number in range(40)), chunk=20, hold_after=5)
     long.send("At length")
     expect(long.replies.last).to_contain_text("paragraph 1")
@@ -57,18 +57,18 @@ def test_who_reads_further_up_stays_there_while_a_reply_grows(long: ChatPage, mo
     top = long.page.evaluate("document.querySelector('#chatbot .bubble-wrap').scrollTop")
     script.release()
     expect(long.replies.last).to_contain_text("paragraph 39")
-    long.idle()
+    long.wait_until_idle()
     assert long.page.evaluate("document.querySelector('#chatbot .bubble-wrap').scrollTop") == top
 
 
-def test_what_is_sent_from_further_up_is_shown(long: ChatPage) -> None:
+def test_scroll_moves_to_end_when_prompt_is_sent_from_further_up(long: ChatPage) -> None:
     scroll_up(long)
     long.ask("Here I am")
     expect(long.replies.last).to_be_in_viewport()
     long.page.wait_for_function(AT_END)
 
 
-def test_earlier_messages_come_above_what_is_read(long: ChatPage) -> None:
+def test_scroll_stays_when_earlier_messages_are_added_above(long: ChatPage) -> None:
     long.page.evaluate("document.querySelector('#chatbot .bubble-wrap').scrollTop = 0")
     expect(long.messages.first).to_be_in_viewport()
     before = long.messages.first.bounding_box()
@@ -82,7 +82,7 @@ def test_earlier_messages_come_above_what_is_read(long: ChatPage) -> None:
     assert abs(after["y"] - before["y"]) < 30
 
 
-def test_the_list_leaves_a_phone_when_something_was_chosen(watched: Watched, application: Application) -> None:
+def test_sidebar_closes_on_phone_when_conversation_is_chosen(watched: Watched, application: Application) -> None:
     chat = ChatPage(watched.context(viewport=PHONE).new_page(), application.address).open()
     chat.ask("one")
     sidebar = chat.page.locator("#sidebar")
@@ -90,20 +90,20 @@ def test_the_list_leaves_a_phone_when_something_was_chosen(watched: Watched, app
     toggle.click()
     expect(chat.page.locator("#new-conversation")).to_be_in_viewport(ratio=1)
     chat.page.locator("#new-conversation").click()
-    chat.shows()
+    chat.expect_texts()
     expect(chat.page.locator("#new-conversation")).not_to_be_in_viewport()
     toggle.click()
     chat.page.locator("#conversations button[data-conversation]").first.click()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     expect(chat.page.locator("#new-conversation")).not_to_be_in_viewport()
 
 
 @pytest.mark.talked("one")
-def test_escape_ends_an_edit_and_closes_the_panel(chat: ChatPage) -> None:
+def test_escape_ends_edit_and_closes_panel(chat: ChatPage) -> None:
     chat.page.locator("#chatbot .message-buttons").first.get_by_role("button", name="Edit").click()
     chat.page.locator("#chatbot textarea.edit-textarea").press("Escape")
     expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_count(0)
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     chat.select(0)
     chat.comment.press("Escape")
     expect(chat.panel).not_to_be_visible()

@@ -1,4 +1,4 @@
-"""Two tabs on one conversation: what one does never happens behind the back of the other."""
+"""Two tabs on one conversation: no action in one tab is hidden from the other."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SENTENCE = "This conversation was changed in another tab; here is its newest sta
 
 @pytest.fixture
 def stale(context: BrowserContext, application: Application) -> ChatPage:
-    """A tab that shows "one" and its reply, while "two" was asked elsewhere."""
+    """Return a tab that shows "one" and its reply, while "two" was asked elsewhere."""
     conversation_id = application.store_talk("one")
     chat = ChatPage(context.new_page(), application.address)
-    chat.stays_stale()
-    chat.open(conversation_id).shows("one", "You said: one")
+    chat.block_version_polling()
+    chat.open(conversation_id).expect_texts("one", "You said: one")
     application.store_talk("two", conversation_id=conversation_id)
     return chat
 
 
 @pytest.mark.parametrize("action", ["send", "retry", "undo", "edit"])
-def test_a_stale_tab_is_told_and_shown_the_newer_state(stale: ChatPage, application: Application, action: str) -> None:
+def test_stale_tab_shows_notice_and_newest_state(stale: ChatPage, application: Application, action: str) -> None:
     stale.prompt.fill("my text")
     match action:
         case "send":
@@ -41,7 +41,7 @@ def test_a_stale_tab_is_told_and_shown_the_newer_state(stale: ChatPage, applicat
         case "edit":
             stale.edit(0, "uno")
     expect(stale.notice).to_have_text(SENTENCE)
-    stale.shows("one", "You said: one", "two", "You said: two")
+    stale.expect_texts("one", "You said: one", "two", "You said: two")
     expect(stale.prompt).to_have_value("my text")
     if action == "edit":
         expect(stale.put_back).to_have_text("Put back: “uno”")
@@ -49,14 +49,14 @@ def test_a_stale_tab_is_told_and_shown_the_newer_state(stale: ChatPage, applicat
         expect(stale.put_back).not_to_be_visible()
     application.assert_log(stale.page, stale.conversation_id, asked("one", "two"))
     stale.prompt.press("Enter")
-    stale.shows("one", "You said: one", "two", "You said: two", "my text", "You said: my text")
-    stale.idle()
+    stale.expect_texts("one", "You said: one", "two", "You said: two", "my text", "You said: my text")
+    stale.wait_until_idle()
     application.assert_log(stale.page, stale.conversation_id, asked("one", "two", "my text"))
 
 
-def test_a_vote_in_a_stale_tab_counts_and_lands_on_its_reply(stale: ChatPage, application: Application) -> None:
+def test_thumb_in_stale_tab_counts_for_its_reply(stale: ChatPage, application: Application) -> None:
     stale.vote(0, "like")
-    stale.thumbs("like")
+    stale.expect_thumbs("like")
     application.assert_log(
         stale.page, stale.conversation_id, [*asked("one", "two"), "message_rated 2: nothing -> like"]
     )
@@ -76,12 +76,12 @@ def ada(visits: Callable[..., Visitor]) -> Visitor:
 
 @pytest.fixture
 def outdated(ada: Visitor) -> ChatPage:
-    """A tab whose panel shows a comment that was replaced elsewhere, where a reason was chosen too."""
+    """Return a tab whose panel shows a comment that was replaced elsewhere, where a reason was chosen too."""
     talk = TimedTalk(ada.application.store, ada.user.annotator_id, "parrot")
     reply = talk.ask("one", "You said: one")
     talk.rate(reply, talk.actor, RatingChange(comment="old"))
     chat = ada.comes_in(talk.conversation_id)
-    chat.stays_stale()
+    chat.block_version_polling()
     chat.select(0)
     expect(chat.comment).to_have_value("old")
     talk.rate(reply, talk.actor, RatingChange(reasons={"funny": True}, comment="new"))
@@ -104,20 +104,20 @@ def sign_in_again(chat: ChatPage, ada: Visitor) -> None:
     ada.ends_sessions("DELETE FROM sessions")
     chat.page.locator("#feedback-close").click()
     expect(chat.page).to_have_url(LOGIN)
-    ada.signs_in().chats().shows("one", "You said: one")
+    ada.signs_in().chats().expect_texts("one", "You said: one")
 
 
 @pytest.mark.parametrize("act", [leave_the_box, close_the_panel, sign_in_again])
-def test_a_comment_that_was_not_typed_here_replaces_no_newer_one(
+def test_comment_not_typed_in_this_tab_replaces_no_newer_one(
     outdated: ChatPage, ada: Visitor, act: Callable[[ChatPage, Visitor], None]
 ) -> None:
     act(outdated, ada)
-    outdated.settled()
+    outdated.wait_until_settled()
     ada.application.assert_log(outdated.page, outdated.conversation_id, [*asked("one"), *ELSEWHERE])
 
 
 @pytest.mark.parametrize("key", ["Space", "Enter"])
-def test_a_reason_chosen_on_an_outdated_page_leaves_the_others(outdated: ChatPage, ada: Visitor, key: str) -> None:
+def test_reason_chosen_on_outdated_page_keeps_other_reasons(outdated: ChatPage, ada: Visitor, key: str) -> None:
     log = [*asked("one"), *ELSEWHERE, "message_rated 2: funny “new” -> funny, unclear “new”"]
     outdated.reason("Unclear").press(key)
     expect(outdated.reason("Unclear")).to_be_checked()
@@ -129,7 +129,7 @@ def test_a_reason_chosen_on_an_outdated_page_leaves_the_others(outdated: ChatPag
     ada.application.assert_log(outdated.page, outdated.conversation_id, log)
 
 
-def test_a_comment_typed_on_an_outdated_page_replaces_the_newer_one(outdated: ChatPage, ada: Visitor) -> None:
+def test_comment_typed_on_outdated_page_replaces_newer_one(outdated: ChatPage, ada: Visitor) -> None:
     outdated.comment.fill("newest")
     outdated.comment.blur()
     log = [*asked("one"), *ELSEWHERE, "message_rated 2: funny “new” -> funny “newest”"]

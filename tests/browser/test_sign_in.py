@@ -24,41 +24,41 @@ Visits = Callable[..., Visitor]
 
 @pytest.fixture
 def ada(visits: Visits) -> Visitor:
-    """An annotator who has not signed in."""
+    """Return an annotator who has not signed in."""
     return visits("annotator")
 
 
 @pytest.fixture
 def chat(ada: Visitor) -> ChatPage:
-    """Their tab with a conversation."""
+    """Return their tab with a conversation."""
     chat = ada.comes_in(ada.has_talked("one"))
-    chat.shows("one", "You said: one")
-    chat.settled()
+    chat.expect_texts("one", "You said: one")
+    chat.wait_until_settled()
     return chat
 
 
 # The page
 
 
-def test_whoever_opens_a_conversation_signs_in_and_comes_to_that_conversation(ada: Visitor) -> None:
+def test_sign_in_leads_to_conversation_that_was_opened(ada: Visitor) -> None:
     talk = StoredTalk(ada.application.store, ada.user.annotator_id)
     talk.ask("Do you remember?", "I do.")
     ada.goes_to(talk.conversation_id).signs_in(password="not my password")
     expect(ada.error).to_have_text(REFUSED)
     chat = ada.signs_in().chats()
-    chat.shows("Do you remember?", "I do.")
+    chat.expect_texts("Do you remember?", "I do.")
     assert chat.conversation_id == talk.conversation_id
     expect(ada.account).to_contain_text(ada.user.name)
 
 
-def test_after_signing_in_nobody_is_sent_to_another_site(ada: Visitor) -> None:
+def test_sign_in_never_leads_to_another_site(ada: Visitor) -> None:
     ada.page.goto(f"{ada.application.address}login?next=https://elsewhere.example/")
     ada.signs_in().chats()
     assert ada.page.url == ada.application.address
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_wrong_is_one_sentence_the_same_for_unknown_names(ada: Visitor, known: bool) -> None:
+def test_sign_in_error_is_same_sentence_for_known_and_unknown_names(ada: Visitor, known: bool) -> None:
     name = ada.user.name if known else "Nobody <b>at all</b>"
     ada.goes_to().signs_in(name=name, password="not my password")
     expect(ada.error).to_have_text(REFUSED)
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_one_sentence_the_same_for_unknown_names(ada: Visitor, 
         expect(field).to_have_accessible_description(REFUSED)
 
 
-def test_a_keyboard_is_enough_and_shows_where_it_is(ada: Visitor) -> None:
+def test_sign_in_form_works_by_keyboard_and_shows_focus(ada: Visitor) -> None:
     keyboard, button = ada.goes_to().page.keyboard, ada.page.get_by_role("button", name="Sign in")
     for field in (ada.name, ada.password, button):
         expect(field).to_be_focused()
@@ -88,7 +88,7 @@ def test_a_keyboard_is_enough_and_shows_where_it_is(ada: Visitor) -> None:
     expect(ada.chats().prompt).to_be_focused()
 
 
-def test_two_tabs_may_both_ask_to_sign_in(ada: Visitor) -> None:
+def test_sign_in_works_in_two_tabs(ada: Visitor) -> None:
     other = ada.context.new_page()
     ada.goes_to()
     other.goto(ada.application.address)
@@ -96,13 +96,13 @@ def test_two_tabs_may_both_ask_to_sign_in(ada: Visitor) -> None:
     other.get_by_label("Name").fill(ada.user.name)
     other.get_by_label("Password").fill(PASSWORD)
     other.keyboard.press("Enter")
-    ChatPage(other, ada.application.address).drawn()
+    ChatPage(other, ada.application.address).wait_until_rendered()
 
 
 # Signing out
 
 
-def test_signing_out_ends_the_session_and_leaves_nothing_behind(chat: ChatPage, ada: Visitor) -> None:
+def test_sign_out_ends_session_and_leaves_nothing_behind(chat: ChatPage, ada: Visitor) -> None:
     before, address = ada.cookies(), chat.page.url
     assert httpx2.get(address, cookies=before).status_code == 200
     chat.prompt.fill("half a thought")
@@ -112,21 +112,21 @@ def test_signing_out_ends_the_session_and_leaves_nothing_behind(chat: ChatPage, 
     expect(chat.page).to_have_url(LOGIN)
     expect(chat.messages).to_have_count(0)
     chat = ada.signs_in().chats()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     expect(chat.prompt).to_have_value("")
 
 
-def test_signing_out_twice_leads_to_the_page_for_signing_in(chat: ChatPage, ada: Visitor) -> None:
+def test_sign_out_without_session_leads_to_sign_in_page(chat: ChatPage, ada: Visitor) -> None:
     ada.ends_sessions("DELETE FROM sessions")
     ada.signs_out()
     expect(ada.name).to_be_focused()
 
 
-def test_another_tab_is_signed_out_too(chat: ChatPage, ada: Visitor) -> None:
+def test_sign_out_applies_to_other_tabs(chat: ChatPage, ada: Visitor) -> None:
     conversation_id = chat.conversation_id
     other = ChatPage(ada.context.new_page(), ada.application.address).open(conversation_id)
     third = ChatPage(ada.context.new_page(), ada.application.address).open(conversation_id)
-    third.shows("one", "You said: one")
+    third.expect_texts("one", "You said: one")
     other.prompt.fill("and two?")
     ada.signs_out()
     other.page.keyboard.press("Enter")
@@ -140,26 +140,26 @@ def test_another_tab_is_signed_out_too(chat: ChatPage, ada: Visitor) -> None:
 # Sessions that end, and one that does not
 
 
-@pytest.mark.parametrize("how", ["DELETE FROM sessions", "UPDATE sessions SET expires_at = 1"])
-def test_a_prompt_after_the_session_has_ended_waits_in_the_box_and_is_sent_once(
-    chat: ChatPage, ada: Visitor, how: str
+@pytest.mark.parametrize("statement", ["DELETE FROM sessions", "UPDATE sessions SET expires_at = 1"])
+def test_prompt_after_end_of_session_stays_in_box_and_is_sent_once(
+    chat: ChatPage, ada: Visitor, statement: str
 ) -> None:
     conversation_id = chat.conversation_id
     chat.prompt.fill("two")
-    ada.ends_sessions(how)
+    ada.ends_sessions(statement)
     chat.page.keyboard.press("Enter")  # unless the page has noticed by itself
     chat = ada.signs_in().chats()
-    chat.shows("one", "You said: one")
+    chat.expect_texts("one", "You said: one")
     expect(chat.prompt).to_have_value("two")
     ada.application.assert_log(chat.page, conversation_id, asked("one"))
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "two", "You said: two")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
+    chat.wait_until_idle()
     assert chat.conversation_id == conversation_id
     ada.application.assert_log(chat.page, conversation_id, asked("one", "two"))
 
 
-def test_what_one_has_typed_is_not_given_to_the_next_one(chat: ChatPage, ada: Visitor, visits: Visits) -> None:
+def test_draft_is_not_shown_to_next_user(chat: ChatPage, ada: Visitor, visits: Visits) -> None:
     bob = visits("annotator")
     chat.prompt.fill("for nobody else")
     ada.ends_sessions("DELETE FROM sessions")
@@ -171,16 +171,16 @@ def test_what_one_has_typed_is_not_given_to_the_next_one(chat: ChatPage, ada: Vi
     expect(chat.messages).to_have_count(0)
 
 
-def test_figures_after_the_session_has_ended_lead_to_signing_in(chat: ChatPage, ada: Visitor) -> None:
+def test_analytics_refresh_after_end_of_session_leads_to_sign_in(chat: ChatPage, ada: Visitor) -> None:
     chat.page.get_by_role("tab", name="Analytics").click()
     expect(chat.page.locator("#analytics-cards .cf-card").first).to_be_visible()
     chat.page.get_by_role("button", name="Refresh").focus()
     ada.ends_sessions("DELETE FROM sessions")
     chat.page.keyboard.press("Enter")
-    ada.signs_in().chats().shows("one", "You said: one")
+    ada.signs_in().chats().expect_texts("one", "You said: one")
 
 
-def test_a_page_that_somebody_else_signed_in_beside_is_drawn_for_that_one(
+def test_page_is_rendered_for_new_user_when_another_user_signs_in_beside_it(
     chat: ChatPage, ada: Visitor, visits: Visits
 ) -> None:
     bob = visits("annotator")
@@ -190,14 +190,14 @@ def test_a_page_that_somebody_else_signed_in_beside_is_drawn_for_that_one(
     beside.get_by_label("Name").fill(bob.user.name)
     beside.get_by_label("Password").fill(PASSWORD)
     beside.keyboard.press("Enter")
-    ChatPage(beside, ada.application.address).drawn()
+    ChatPage(beside, ada.application.address).wait_until_rendered()
     chat.prompt.press("Enter")
     expect(ada.account).to_contain_text(bob.user.name)
-    expect(chat.drawn().messages).to_have_count(0)
+    expect(chat.wait_until_rendered().messages).to_have_count(0)
     expect(chat.prompt).to_have_value("")
 
 
-def test_a_session_outlives_a_restart_of_the_server(
+def test_session_outlives_server_restart(
     watched: Watched, serve: Callable[..., Application], model: ScriptedServer, visits: Visits
 ) -> None:
     watched.server_goes_away()
@@ -206,20 +206,22 @@ def test_a_session_outlives_a_restart_of_the_server(
     ada.has_talked("one")
     chat = ada.goes_to().signs_in().chats()
     chat.listed.first.click()
-    chat.shows("one", "You said: one")
-    chat.settled()
+    chat.expect_texts("one", "You said: one")
+    chat.wait_until_settled()
     application.stop()
     application.start()
     chat.prompt.fill("two")
     chat.prompt.press("Enter")
-    expect(chat.notice).to_have_text("The server was restarted after this page was loaded; here is the newest state.")
+    expect(chat.notice).to_have_text(
+        "The server was restarted after this page was loaded; check the newest state and try again."
+    )
     chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "two", "You said: two")
-    chat.idle()
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
+    chat.wait_until_idle()
     application.assert_log(chat.page, chat.conversation_id, asked("one", "two"))
 
 
-def test_whoever_is_disabled_is_out_at_once_and_stays_out(chat: ChatPage, ada: Visitor) -> None:
+def test_disabled_user_is_signed_out_at_once_and_stays_out(chat: ChatPage, ada: Visitor) -> None:
     chat.buttons(0).get_by_role("button", name="Like", exact=True).focus()
     engine = open_engine(ada.application.settings.database_url)
     users.set_disabled(engine, ada.user.name, True, actor_id=None)
@@ -232,7 +234,7 @@ def test_whoever_is_disabled_is_out_at_once_and_stays_out(chat: ChatPage, ada: V
 # The password
 
 
-def test_a_changed_password_ends_the_other_sessions_and_not_this_one(chat: ChatPage, ada: Visitor) -> None:
+def test_password_change_ends_other_sessions_and_not_this_one(chat: ChatPage, ada: Visitor) -> None:
     elsewhere = Visitor(ada.application, ada.user, ada.context.browser.new_context())  # type: ignore[union-attr]
     elsewhere.comes_in(chat.conversation_id).prompt.fill("two")
     ada.account.get_by_role("link", name="Password").click()

@@ -1,4 +1,4 @@
-"""How the pages around the chat look, and the bar with one's name beside it: small and large, light and dark.
+"""The look of the pages around the chat and of the account bar: small and large, light and dark.
 
 The screenshots are kept in the folder that the environment variable CHATFEEDBACK_SCREENSHOTS names.
 """
@@ -46,14 +46,14 @@ AROUND = """() => {
 
 @pytest.fixture(scope="module")
 def careful(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[Application]:
-    """One that asks for consent."""
+    """Return an application that asks for consent."""
     consent = {"version": "2026-11", "text": CONSENT_TEXT}
     settings = {"auth": "password", "models": [endpoint(model)], "consent": consent}
     with Application(new_sqlite(), **settings).running() as application:
         yield application
 
 
-def test_every_page_around_the_chat_looks_as_intended(
+def test_pages_around_chat_pass_layout_and_contrast_checks(
     visits: Callable[..., Visitor],
     careful: Application,
     folder: Path,
@@ -83,7 +83,7 @@ def test_every_page_around_the_chat_looks_as_intended(
 
 
 @pytest.mark.parametrize("role", ["annotator", "admin"])
-def test_the_bar_has_its_place_beside_the_tabs(
+def test_account_bar_has_its_place_beside_tabs(
     visits: Callable[..., Visitor],
     guarded: Application,
     folder: Path,
@@ -105,7 +105,7 @@ def test_the_bar_has_its_place_beside_the_tabs(
         assert chat.page.evaluate(CONTRAST, BAR) == []
 
 
-def test_without_sign_in_there_is_one_link_and_as_much_room_as_ever(
+def test_account_bar_has_one_link_and_takes_no_room_without_sign_in(
     watched: Watched,
     serve: Callable[..., Application],
     folder: Path,

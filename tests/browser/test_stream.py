@@ -109,22 +109,22 @@ HOLD_ENDS = """() => {
 BOTH_ANSWERED = "() => heard.split('process_completed').length > 2 && heard.includes('close_stream')"
 
 
-def test_a_stream_that_has_nothing_to_send_is_no_lost_connection(chat: ChatPage, watched: Watched) -> None:
+def test_stream_with_nothing_to_send_is_not_taken_for_lost_connection(chat: ChatPage, watched: Watched) -> None:
     watched.harmless.append("Failed to load resource: the server responded with a status of 404")
     chat.ask("one")
-    chat.settled()  # a stream that is open already would bring the answer
+    chat.wait_until_settled()  # a stream that is open already would bring the answer
     chat.page.evaluate("window.mark = 'the same page'")
     chat.page.route("**/queue/data*", lambda route: route.fulfill(status=404), times=1)
     with chat.page.expect_response(lambda response: "/queue/data" in response.url and response.status == 404):
         chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     expect(chat.quote).to_contain_text("You like")
     chat.ask("two")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
     assert chat.page.evaluate("window.mark") == "the same page"
 
 
-def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatPage) -> None:
+def test_stream_is_not_cut_off_while_server_ends_it(chat: ChatPage) -> None:
     chat.page.add_init_script(SLOW_ENDS)
     chat.reload()
     for prompt in ("one", "two"):
@@ -134,42 +134,40 @@ def test_a_stream_of_answers_is_not_cut_off_while_the_server_ends_it(chat: ChatP
     assert chat.page.evaluate("streams.cutOff") == 0
 
 
-@pytest.mark.parametrize("how", ["breaks", "ends"])
-def test_a_stream_that_is_gone_when_nothing_is_left_to_answer_does_not_stop_the_page(
-    chat: ChatPage, watched: Watched, how: str
-) -> None:
+@pytest.mark.parametrize("failure", ["breaks", "ends"])
+def test_stream_lost_after_its_last_answer_does_not_stop_page(chat: ChatPage, watched: Watched, failure: str) -> None:
     watched.server_goes_away()
     chat.page.add_init_script(BREAKS)
     chat.reload().ask("one")
-    chat.settled()
-    chat.page.evaluate("how => { window.mark = 'the same page'; window.broken = window.breakNext(how); }", how)
+    chat.wait_until_settled()
+    chat.page.evaluate("how => { window.mark = 'the same page'; window.broken = window.breakNext(how); }", failure)
     chat.vote(0, "like")
     chat.page.evaluate("window.broken")
-    chat.settled()
+    chat.wait_until_settled()
     chat.ask("two")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
     assert chat.page.evaluate("window.mark") == "the same page"
 
 
-@pytest.mark.parametrize("how", ["is refused", 500, 502, 504])
-def test_a_stream_that_cannot_be_opened_loads_the_page_again_with_all_that_was_stored(
-    chat: ChatPage, watched: Watched, how: str | int
+@pytest.mark.parametrize("failure", ["is refused", 500, 502, 504])
+def test_page_reloads_with_stored_state_when_stream_cannot_be_opened(
+    chat: ChatPage, watched: Watched, failure: str | int
 ) -> None:
     watched.server_goes_away()
     chat.page.add_init_script(BREAKS)
     chat.reload().ask("one")
-    chat.settled()
+    chat.wait_until_settled()
     with chat.page.expect_event("load"):
-        chat.page.evaluate("how => { window.breakNext(how); }", how)
+        chat.page.evaluate("how => { window.breakNext(how); }", failure)
         chat.prompt.fill("two")
         chat.prompt.press("Enter")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
     chat.ask("three")
-    chat.shows("one", "You said: one", "two", "You said: two", "three", "You said: three")
+    chat.expect_texts("one", "You said: one", "two", "You said: two", "three", "You said: three")
 
 
 @pytest.mark.talked("one")
-def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
+def test_updates_are_all_rendered_when_they_come_before_their_event_is_known(
     chat: ChatPage, model: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feedback_panel, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
@@ -180,33 +178,33 @@ def test_updates_that_come_before_the_page_knows_of_their_event_are_all_drawn(
     chat.prompt.press("Enter")
     chat.page.wait_for_function("window.heard.match(/process_generating/g)?.length > 1")
     chat.page.evaluate("window.release()")
-    chat.shows("one", "You said: one", "Count", "one")
+    chat.expect_texts("one", "You said: one", "Count", "one")
     expect(chat.stop_button).to_be_visible()
     expect(chat.send_button).not_to_be_visible()
     expect(chat.prompt).to_have_value("")
     script.release()
-    chat.idle()
-    chat.shows("one", "You said: one", "Count", "one two")
+    chat.wait_until_idle()
+    chat.expect_texts("one", "You said: one", "Count", "one two")
 
 
 @pytest.mark.talked("one")
-def test_no_stream_stays_open_for_an_event_whose_answer_has_come_before(
+def test_stream_does_not_stay_open_for_event_that_was_answered_before(
     chat: ChatPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat.vote(0, "like")
     expect(chat.comment).to_be_visible()
-    chat.settled()
+    chat.wait_until_settled()
     monkeypatch.setattr(feedback_panel, "QUIET_SECONDS", 5)  # so long is the stream of answers open after a vote
     chat.page.evaluate(HOLD_JOIN)
     chat.vote(0, "dislike")
     chat.comment.fill("Count")
     chat.page.wait_for_function(BOTH_ANSWERED)
     chat.page.evaluate("window.release()")
-    chat.settled()
+    chat.wait_until_settled()
 
 
 @pytest.mark.talked("one")
-def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, application: Application) -> None:
+def test_update_of_earlier_click_does_not_revert_later_click(chat: ChatPage, application: Application) -> None:
     chat.page.evaluate(HOLD_JOIN)
     held: list[Route] = []
 
@@ -220,7 +218,7 @@ def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, ap
     chat.page.evaluate(FRAMES, 10)
     chat.vote(0, "dislike")
     held[0].continue_()
-    chat.thumbs("")
+    chat.expect_thumbs("")
     application.assert_log(
         chat.page,
         chat.conversation_id,
@@ -234,8 +232,8 @@ def test_what_a_click_leads_to_does_not_take_back_a_later_one(chat: ChatPage, ap
 
 
 @pytest.mark.talked("one")
-def test_what_is_sent_arrives_in_the_order_of_the_clicks(chat: ChatPage, application: Application) -> None:
-    chat.settled()
+def test_requests_arrive_in_order_of_clicks(chat: ChatPage, application: Application) -> None:
+    chat.wait_until_settled()
     held: list[Route] = []
     chat.page.route("**/queue/join?*", lambda route: held.append(route) if not held else route.continue_())
     chat.edit(1, "What I would have said")
@@ -248,14 +246,14 @@ def test_what_is_sent_arrives_in_the_order_of_the_clicks(chat: ChatPage, applica
     application.assert_log(chat.page, chat.conversation_id, log)
 
 
-def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None:
-    told = [
+def test_completed_message_repeats_no_update_of_its_event(chat: ChatPage) -> None:
+    messages = [
         {"msg": "process_generating", "event_id": "several", "success": True, "output": {"data": ["first"]}},
         {"msg": "process_completed", "event_id": "single", "success": True, "output": {"data": ["only"]}},
         {"msg": "process_completed", "event_id": "several", "success": True, "output": {"data": ["first"]}},
         {"msg": "close_stream", "event_id": None},
     ]
-    body = "".join(f"data: {json.dumps(message)}\n\n" for message in told)
+    body = "".join(f"data: {json.dumps(message)}\n\n" for message in messages)
     chat.page.route("**/told/gradio_api/queue/join", lambda route: route.fulfill(json={"event_id": "single"}))
     chat.page.route("**/told/gradio_api/queue/data", lambda route: route.fulfill(body=body))
     heard = chat.page.evaluate(
@@ -265,21 +263,21 @@ def test_the_end_of_an_event_repeats_none_of_its_updates(chat: ChatPage) -> None
         }"""
     )
     lines = [json.loads(line.removeprefix("data: ")) for line in heard.splitlines() if line]
-    told[2]["output"] = {"data": [{"__type__": "update"}]}
-    assert lines == told
+    messages[2]["output"] = {"data": [{"__type__": "update"}]}
+    assert lines == messages
 
 
-def test_a_prompt_is_sent_also_while_the_page_has_not_noticed_that_the_event_before_is_over(chat: ChatPage) -> None:
+def test_prompt_is_sent_while_end_of_previous_event_is_unnoticed(chat: ChatPage) -> None:
     chat.page.evaluate(HOLD_ENDS)
     chat.ask("one")
     chat.ask("two")
-    chat.shows("one", "You said: one", "two", "You said: two")
+    chat.expect_texts("one", "You said: one", "two", "You said: two")
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage, sent: bool) -> None:
+def test_answer_that_may_have_missed_its_stream_is_fetched(chat: ChatPage, sent: bool) -> None:
     # Gradio takes an event for sent over an open stream even when that is just being closed.
-    chat.settled()
+    chat.wait_until_settled()
     chat.page.route("**/told/gradio_api/queue/join", lambda route: route.fulfill(json={"event_id": "late"}))
     fetched: list[str] = []
 
@@ -296,5 +294,5 @@ def test_an_answer_that_could_have_missed_its_stream_is_fetched(chat: ChatPage, 
         }""",
         sent,
     )
-    chat.settled()
+    chat.wait_until_settled()
     assert len(fetched) == sent

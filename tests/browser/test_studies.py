@@ -26,15 +26,15 @@ def query_of(application: Application, assignment: Assignment) -> str:
 
 
 def recorded(application: Application, conversation_id: str) -> Assignment:
-    """The assignment in the first event, which is that of the conversation."""
+    """Return the assignment in the first event, after a check that the conversation has the same."""
     body = application.events(conversation_id)[0].body
     assert isinstance(body, ConversationStarted)
-    said = Assignment(study=body.study, condition=body.condition, external_id=body.external_id)
-    assert application.conversation(conversation_id).assignment == said
-    return said
+    assignment = Assignment(study=body.study, condition=body.condition, external_id=body.external_id)
+    assert application.conversation(conversation_id).assignment == assignment
+    return assignment
 
 
-def test_conversations_of_a_link_belong_to_its_study_after_a_sign_in(
+def test_study_link_assigns_conversations_to_its_study_after_sign_in(
     guarded: Application, visits: Callable[..., Visitor]
 ) -> None:
     ada = visits("annotator")
@@ -42,7 +42,7 @@ def test_conversations_of_a_link_belong_to_its_study_after_a_sign_in(
     chat = ada.signs_in().chats()
     chat.ask("one")
     first = chat.conversation_id
-    chat.reload().shows("one", "You said: one")
+    chat.reload().expect_texts("one", "You said: one")
     chat.clear()
     chat.ask("two")
     assert chat.conversation_id != first
@@ -53,7 +53,7 @@ def test_conversations_of_a_link_belong_to_its_study_after_a_sign_in(
 
 
 @pytest.mark.parametrize("query", ["?assignment=x", "?assignment=a.b.c", "?assignment="])
-def test_a_link_that_was_not_signed_here_says_so_and_keeps_the_prompt(
+def test_study_link_that_is_invalid_shows_notice_and_keeps_prompt(
     chat: ChatPage, application: Application, query: str
 ) -> None:
     before = application.conversation_ids()

@@ -27,7 +27,7 @@ Visits = Callable[..., Visitor]
 
 @pytest.fixture
 def ada(visits: Visits) -> Visitor:
-    """An annotator who has not signed in."""
+    """Return an annotator who has not signed in."""
     return visits("annotator")
 
 
@@ -95,7 +95,7 @@ def all_of_it(chat: ChatPage) -> str:
         (disable_for_a_while, all_of_it),
     ],
 )
-def test_feedback_is_stored_after_signing_in_again_when_the_session_had_ended(
+def test_feedback_is_stored_after_next_sign_in_when_session_had_ended(
     chat: ChatPage,
     ada: Visitor,
     end: Callable[[Visitor], None],
@@ -112,13 +112,11 @@ def test_feedback_is_stored_after_signing_in_again_when_the_session_had_ended(
     expect(chat.quote).to_contain_text("You said: one")
     ada.application.assert_log(chat.page, conversation_id, [*asked("one", "two"), rated])
     assert chat.page.evaluate(KEPT) == []
-    chat.reload().settled()
+    chat.reload().wait_until_settled()
     ada.application.assert_log(chat.page, conversation_id, [*asked("one", "two"), rated])
 
 
-def test_feedback_of_another_session_is_wiped_when_a_different_person_signs_in(
-    chat: ChatPage, ada: Visitor, visits: Visits
-) -> None:
+def test_feedback_is_wiped_when_different_user_signs_in(chat: ChatPage, ada: Visitor, visits: Visits) -> None:
     bob = visits("annotator")
     conversation_id = chat.conversation_id
     expire(ada)
@@ -126,12 +124,12 @@ def test_feedback_of_another_session_is_wiped_when_a_different_person_signs_in(
     expect(chat.page).to_have_url(LOGIN)
     chat = ada.signs_in(name=bob.user.name).chats()
     expect(ada.account).to_contain_text(bob.user.name)
-    chat.settled()
+    chat.wait_until_settled()
     assert chat.page.evaluate(KEPT) == []
     expect(chat.page.get_by_text("second")).to_have_count(0)
     ada.signs_out()
-    ada.goes_to(conversation_id).signs_in().chats().shows("one", "You said: one", "two", "You said: two")
-    chat.settled()
+    ada.goes_to(conversation_id).signs_in().chats().expect_texts("one", "You said: one", "two", "You said: two")
+    chat.wait_until_settled()
     ada.application.assert_log(chat.page, conversation_id, asked("one", "two"))
 
 
@@ -143,15 +141,15 @@ def test_feedback_waits_for_its_conversation_when_another_one_is_opened_first(ch
     chat.page.goto(f"{ada.application.address}login")
     chat = ada.signs_in().chats()
     chat.ask("three")
-    chat.settled()
+    chat.wait_until_settled()
     ada.application.assert_log(chat.page, conversation_id, asked("one", "two"))
     chat.listed.filter(has_text="one").click()
-    chat.thumbs("like", "")
+    chat.expect_thumbs("like", "")
     ada.application.assert_log(chat.page, conversation_id, [*asked("one", "two"), rated])
     ada.application.assert_log(chat.page, ada.application.conversation_ids()[-1], asked("three"))
 
 
-def test_feedback_that_cannot_be_stored_is_given_back_in_a_notice(
+def test_feedback_is_given_back_in_notice_when_it_cannot_be_stored(
     chat: ChatPage, ada: Visitor, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     expire(ada)
@@ -184,7 +182,7 @@ def act_elsewhere(chat: ChatPage) -> None:
 
 
 @pytest.mark.parametrize("act", [submit, act_elsewhere])
-def test_the_text_of_an_edit_is_given_back_when_the_session_had_ended(
+def test_edit_text_is_given_back_when_session_had_ended(
     chat: ChatPage, ada: Visitor, act: Callable[[ChatPage], None]
 ) -> None:
     chat.page.locator("#chatbot .message-buttons").nth(1).get_by_role("button", name="Edit").click()
@@ -201,7 +199,7 @@ def test_the_text_of_an_edit_is_given_back_when_the_session_had_ended(
     assert chat.page.evaluate(KEPT) == []
 
 
-def test_a_message_that_was_opened_and_left_as_it_was_is_no_edit(chat: ChatPage, ada: Visitor) -> None:
+def test_edit_box_left_unchanged_is_not_kept_when_session_ends(chat: ChatPage, ada: Visitor) -> None:
     chat.page.locator("#chatbot .message-buttons").nth(1).get_by_role("button", name="Edit").click()
     expect(chat.page.locator("#chatbot textarea.edit-textarea")).to_have_value("You said: one")
     chat.page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
@@ -211,18 +209,18 @@ def test_a_message_that_was_opened_and_left_as_it_was_is_no_edit(chat: ChatPage,
     assert chat.page.evaluate(KEPT) == []
 
 
-def test_the_sign_in_page_says_that_the_session_has_ended_only_when_it_has(ada: Visitor) -> None:
-    said = ada.page.get_by_role("status")
+def test_sign_in_page_says_that_session_ended_only_when_it_did(ada: Visitor) -> None:
+    status = ada.page.get_by_role("status")
     ada.goes_to()
     expect(ada.page).to_have_url(LOGIN)
-    expect(said).to_have_count(0)
+    expect(status).to_have_count(0)
     chat = ada.signs_in().chats()
     expire(ada)
     chat.page.reload()
-    expect(said).to_have_text(ENDED)
+    expect(status).to_have_text(ENDED)
     ada.signs_in(password="not my password")
     expect(ada.error).to_be_visible()
-    expect(said).to_have_count(0)
+    expect(status).to_have_count(0)
     ada.signs_in().chats()
     ada.signs_out()
-    expect(said).to_have_count(0)
+    expect(status).to_have_count(0)

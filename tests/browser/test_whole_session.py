@@ -1,4 +1,4 @@
-"""One sitting with everything that a person can do, on SQLite and on Postgres, and the log that it leaves."""
+"""One session with every action of a user, on SQLite and on Postgres, and its log."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from chatfeedback.store.maintenance import check
 from openai_server import ScriptedServer
 
 
-def test_a_sitting_is_told_by_the_log_as_it_was(
+def test_log_records_every_action_of_whole_session(
     database_url: str, serve: Callable[..., Application], context: BrowserContext, model: ScriptedServer
 ) -> None:
     application = serve(database_url, models=[endpoint(model)])
     chat = ChatPage(context.new_page(), application.address).open()
     chat.ask("one\x00")
     chat.vote(0, "like")
-    chat.thumbs("like")
+    chat.expect_thumbs("like")
     chat.reason("Helpful").check()
     chat.comment.fill("naïve “quotes” 😀")
     chat.page.locator("#feedback-close").click()
     expect(chat.panel).not_to_be_visible()
     model.reply("another answer")
     chat.press("Retry")
-    chat.shows("one\ufffd", "another answer")
-    chat.idle()
+    chat.expect_texts("one\ufffd", "another answer")
+    chat.wait_until_idle()
     chat.previous.click()
-    chat.shows("one\ufffd", "You said: one\ufffd")
-    chat.thumbs("like")
+    chat.expect_texts("one\ufffd", "You said: one\ufffd")
+    chat.expect_thumbs("like")
     script = model.reply("stopped before the end", hold_after=2)
     chat.send("two")
-    chat.shows("one\ufffd", "You said: one\ufffd", "two", "stopped")
+    chat.expect_texts("one\ufffd", "You said: one\ufffd", "two", "stopped")
     chat.stop()
     assert script.left.wait(10)
     chat.press("Undo")
-    chat.shows("one\ufffd", "You said: one\ufffd")
+    chat.expect_texts("one\ufffd", "You said: one\ufffd")
     expect(chat.prompt).to_have_value("two")
     chat.prompt.fill("")
     chat.edit(0, "uno")
-    chat.shows("uno", "You said: uno")
-    chat.idle()
+    chat.expect_texts("uno", "You said: uno")
+    chat.wait_until_idle()
     chat.edit(1, "Let me put it like this")
-    chat.shows("uno", "Let me put it like this")
+    chat.expect_texts("uno", "Let me put it like this")
     expect(chat.position).to_have_text("Reply 2 of 2")
     model.fail(500, "broken")
     chat.ask("three")

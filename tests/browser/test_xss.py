@@ -1,4 +1,4 @@
-"""No text, whoever wrote it, runs a script, reaches another server, or acts in somebody's name: wherever it is shown.
+"""XSS: no text runs a script, reaches another server or acts for a user, wherever it is shown.
 
 Every vector of the corpus is a prompt, a reply, a title, a comment, and a line of the table, drawn from the store as
 after a reload; most are sent and streamed too.
@@ -24,9 +24,9 @@ NAMED = "<img src=x onerror=parent.sprung(9000)>"
 BATCH = 33
 DRAWN = [*ALL, *MERMAID]
 SWALLOWING = ("<plaintext", "<xmp", "<textarea", "<title", "<!--", "<noscript", "<template", "<listing")
-"""What hides all that comes after it in the same message."""
+"""Beginnings of tags that hide the rest of their message."""
 EXPECTED = ["Loading ", "Executing ", "Failed to load resource", "{str: "]
-"""What the browser says of what the policy forbids and of pictures that are not there, and Mermaid of no diagrams."""
+"""Console messages about blocked requests and missing pictures, and those of Mermaid about invalid diagrams."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 @pytest.fixture(scope="module")
 def application(new_sqlite: object, model: ScriptedServer) -> Iterator[Application]:
-    """One whose names are vectors too."""
+    """Return an application whose names are vectors too."""
     settings = {
         "title": f"Chat {NAMED}</title></script>",
         "annotator": f"Ann {NAMED}",
@@ -68,8 +68,8 @@ def chat(traps: Traps, context: BrowserContext, application: Application) -> Cha
 
 @pytest.fixture(scope="module")
 def batches(application: Application, elsewhere: Elsewhere) -> list[tuple[str, list[str]]]:
-    """Conversations of BATCH vectors, each as prompt and reply; the last reply of each is rated, with a comment."""
-    made = []
+    """Return conversations of BATCH vectors, each as prompt and reply; the last reply is rated, with a comment."""
+    stored = []
     texts = [armed(text, number, elsewhere.address) for number, text in enumerate(DRAWN)]
     for start in range(0, len(texts), BATCH):
         talk = StoredTalk(application.store, application.annotator_id)
@@ -77,13 +77,13 @@ def batches(application: Application, elsewhere: Elsewhere) -> list[tuple[str, l
         for text in part:
             last = talk.ask(text, text)
         talk.rate(last, talk.actor, RatingChange(value="dislike", comment=part[0]))
-        made.append((talk.conversation_id, part))
-    return made
+        stored.append((talk.conversation_id, part))
+    return stored
 
 
 @pytest.fixture(scope="module")
 def singles(application: Application, elsewhere: Elsewhere) -> int:
-    """A conversation for each vector, rated with the vector as the comment; their number."""
+    """Store a conversation for each vector, rated with the vector as the comment; return their number."""
     texts = [armed(text, number, elsewhere.address) for number, text in enumerate(DRAWN)]
     for text in texts:
         talk = StoredTalk(application.store, application.annotator_id)
@@ -92,17 +92,17 @@ def singles(application: Application, elsewhere: Elsewhere) -> int:
 
 
 def begins(texts: Sequence[str]) -> list[str]:
-    """The word that each text is known by, twice: for prompt and reply."""
+    """Return the first marker word of each text twice, for prompt and reply."""
     return [text.partition("\n")[0] for text in texts for _ in range(2)]
 
 
 def drawn(page: Page, chatbot: str, texts: Sequence[str]) -> None:
-    """Wait until the messages are drawn."""
+    """Wait until the messages are rendered."""
     expect(page.locator(f"{chatbot} .cf-message")).to_contain_text(begins(texts))
 
 
 def press_everything(page: Page, chatbot: str) -> None:
-    """Points at, focuses and presses what is in the messages; web links are left out, they lead elsewhere by right.
+    """Point at, focus and press all elements of the messages but web links, which may lead elsewhere.
 
     The events do not bubble: the application would take each for a click on the reply.
     """
@@ -122,19 +122,19 @@ def press_everything(page: Page, chatbot: str) -> None:
 
 
 @pytest.mark.parametrize("number", range(-(-len(DRAWN) // BATCH)))
-def test_nothing_in_a_prompt_or_a_reply_runs_or_leaves_the_page(
+def test_xss_vectors_do_nothing_in_prompts_and_replies(
     number: int, chat: ChatPage, traps: Traps, batches: list[tuple[str, list[str]]]
 ) -> None:
     conversation_id, texts = batches[number]
     chat.open(conversation_id)
     drawn(chat.page, "#chatbot", texts)
     press_everything(chat.page, "#chatbot")
-    chat.bubbles.last.press("Enter")
+    chat.focusable_replies.last.press("Enter")
     expect(chat.quote).to_contain_text(begins(texts)[-1])
     traps.assert_quiet(chat.page)
 
 
-def test_nothing_runs_in_the_list_of_conversations(chat: ChatPage, traps: Traps, singles: int) -> None:
+def test_xss_vectors_do_nothing_in_conversation_list(chat: ChatPage, traps: Traps, singles: int) -> None:
     more = chat.page.locator("#conversations [data-more]")
     while more.count():
         shown = chat.listed.count()
@@ -145,23 +145,23 @@ def test_nothing_runs_in_the_list_of_conversations(chat: ChatPage, traps: Traps,
     traps.assert_quiet(chat.page)
 
 
-def test_nothing_runs_in_the_table_of_feedback(chat: ChatPage, traps: Traps, singles: int) -> None:
+def test_xss_vectors_do_nothing_in_feedback_table(chat: ChatPage, traps: Traps, singles: int) -> None:
     page = chat.page
     page.get_by_role("tab", name="Analytics").click()
     shown, older = page.locator("#analytics-range"), page.locator("#analytics-older")
     expect(shown).to_contain_text("1–50 of")
-    seen = 50
+    row_count = 50
     while older.is_enabled():
         traps.assert_quiet(page)
         older.click()
-        expect(shown).to_contain_text(f"{seen + 1}–")
-        seen += 50
+        expect(shown).to_contain_text(f"{row_count + 1}–")
+        row_count += 50
     expect(page.locator("#analytics-feedback")).to_contain_text("<script>parent.sprung(0)</script>")
-    assert seen >= singles
+    assert row_count >= singles
     traps.assert_quiet(page)
 
 
-def test_nothing_runs_in_the_conversation_beside_the_table(
+def test_xss_vectors_do_nothing_in_conversation_beside_table(
     chat: ChatPage, traps: Traps, singles: int, batches: list[tuple[str, list[str]]], application: Application
 ) -> None:
     page = chat.page
@@ -182,7 +182,7 @@ def test_nothing_runs_in_the_conversation_beside_the_table(
 
 
 @pytest.mark.parametrize("part", [HTML[:60], HTML[60:], [*LINKS, *PICTURES], [*MARKDOWN, *LATEX, *MERMAID]])
-def test_nothing_that_is_sent_and_streamed_runs(
+def test_xss_vectors_do_nothing_when_sent_and_streamed(
     part: list[str], chat: ChatPage, traps: Traps, model: ScriptedServer, elsewhere: Elsewhere
 ) -> None:
     texts = [armed(text, number, elsewhere.address) for number, text in enumerate(part)]
@@ -201,7 +201,7 @@ def test_nothing_that_is_sent_and_streamed_runs(
         traps.assert_quiet(chat.page)
 
 
-def test_a_tag_that_is_cut_anywhere_on_its_way_does_not_run(
+def test_xss_vector_does_nothing_when_stream_cuts_its_tag_anywhere(
     chat: ChatPage, traps: Traps, model: ScriptedServer
 ) -> None:
     text = "cut <img src=y onerror='parent.sprung(1)' alt='>'><svg onload=parent.sprung(2)>"
@@ -214,11 +214,11 @@ def test_a_tag_that_is_cut_anywhere_on_its_way_does_not_run(
         expect(chat.replies.last).to_contain_text("cut")
         traps.assert_quiet(chat.page)
         script.release()
-    chat.idle()
+    chat.wait_until_idle()
     traps.assert_quiet(chat.page)
 
 
-def test_nothing_runs_in_an_edit_an_undo_and_what_is_put_back(
+def test_xss_vectors_do_nothing_in_edit_undo_and_put_back(
     chat: ChatPage, traps: Traps, model: ScriptedServer, elsewhere: Elsewhere
 ) -> None:
     text = "\n\n".join(armed(text, number, elsewhere.address) for number, text in enumerate(HTML[:20] + LINKS[:10]))
@@ -227,7 +227,7 @@ def test_nothing_runs_in_an_edit_an_undo_and_what_is_put_back(
     expect(chat.replies.last).to_contain_text("end29")
     traps.assert_quiet(chat.page)
     chat.edit(0, text)
-    chat.idle()
+    chat.wait_until_idle()
     expect(chat.messages.first).to_contain_text("end29")
     chat.ask(text)
     chat.prompt.fill("half a thought")
@@ -240,7 +240,7 @@ def test_nothing_runs_in_an_edit_an_undo_and_what_is_put_back(
     traps.assert_quiet(chat.page)
 
 
-def test_nothing_runs_in_what_a_model_says_of_its_trouble(
+def test_xss_vectors_do_nothing_in_model_errors(
     chat: ChatPage, traps: Traps, model: ScriptedServer, elsewhere: Elsewhere
 ) -> None:
     for number, text in enumerate([*HTML[16:20], *LINKS[:1], *PICTURES[:2], *LATEX[:1]]):
@@ -251,7 +251,7 @@ def test_nothing_runs_in_what_a_model_says_of_its_trouble(
         traps.assert_quiet(chat.page)
 
 
-def test_names_are_shown_as_they_are_written(chat: ChatPage, traps: Traps, application: Application) -> None:
+def test_names_are_shown_as_text(chat: ChatPage, traps: Traps, application: Application) -> None:
     expect(chat.page.locator("#chat-title")).to_have_text(f"Chat {NAMED}</title></script>")
     assert chat.page.title() == f"Chat {NAMED}</title></script>"
     chat.page.locator("#model input").click()
@@ -270,7 +270,7 @@ def test_names_are_shown_as_they_are_written(chat: ChatPage, traps: Traps, appli
     traps.assert_quiet(chat.page)
 
 
-def test_a_message_takes_no_place_of_the_page_and_presses_nothing(
+def test_message_covers_no_part_of_page_and_triggers_no_button(
     chat: ChatPage, traps: Traps, model: ScriptedServer, elsewhere: Elsewhere
 ) -> None:
     away = f"{elsewhere.address}/away"

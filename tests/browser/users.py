@@ -52,7 +52,7 @@ class Visitor:
 
     def chats(self) -> ChatPage:
         """Return the Chat tab in their browser tab, once it is rendered."""
-        return ChatPage(self.page, self.application.address).drawn()
+        return ChatPage(self.page, self.application.address).wait_until_rendered()
 
     def comes_in(self, conversation_id: str | None = None) -> ChatPage:
         """Open the page with a session that is already signed in; `signs_in` uses the form."""
@@ -69,10 +69,10 @@ class Visitor:
         The page does not notice the end of the session by itself.
         """
         chat = self.comes_in(self.has_talked("one", "two"))
-        chat.stays_stale()
+        chat.block_version_polling()
         chat.select(0)
         expect(chat.panel).to_be_visible()
-        chat.settled()
+        chat.wait_until_settled()
         return chat
 
     def has_talked(self, *prompts: str) -> str:
@@ -87,9 +87,9 @@ class Visitor:
         """Return the cookies of their browser."""
         return {str(cookie.get("name")): str(cookie.get("value")) for cookie in self.context.cookies()}
 
-    def ends_sessions(self, how: str) -> None:
+    def ends_sessions(self, statement: str) -> None:
         """End the session without the browser."""
-        run(self.application, f"{how} WHERE annotator_id = '{self.user.annotator_id}'")
+        run(self.application, f"{statement} WHERE annotator_id = '{self.user.annotator_id}'")
 
 
 def add_user(application: Application, role: str, password_hash: str, name: str | None = None) -> User:

@@ -60,20 +60,20 @@ FOREIGN = """shown => {
 
 
 class Elsewhere:
-    """Another server, which no request of a page may reach. `asked`: the requests that reached it.
+    """Another server, which no request of a page may reach. `requests`: those that reached it.
 
     It has one page, `unsafe`, without any protection.
     """
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        asked = self.asked
+        self.requests: list[str] = []
+        requests = self.requests
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 unsafe = self.path == UNSAFE
                 if not unsafe:
-                    asked.append(f"{self.command} {self.path}")
+                    requests.append(f"{self.command} {self.path}")
                 with suppress(ConnectionError):  # the page may be closed already
                     self.send_response(200 if unsafe else 204)
                     self.send_header("Content-Type", "text/html")
@@ -113,7 +113,7 @@ class Traps:
         self._context = context
         self._address = address
         self._elsewhere = elsewhere
-        self._begun = len(elsewhere.asked)
+        self._begun = len(elsewhere.requests)
         self._left: list[str] = []
         context.add_init_script(SET)
         # A request that the Content-Security-Policy blocks is reported as failed and never sent.
@@ -128,7 +128,7 @@ class Traps:
         ran = page.evaluate("window.ran ?? ['another document']")
         more = ["another page"] if len(self._context.pages) > 1 else []
         away = [] if page.url.startswith(self._address) else [page.url]
-        return [*ran, *more, *away, *self._left, *self._elsewhere.asked[self._begun :]]
+        return [*ran, *more, *away, *self._left, *self._elsewhere.requests[self._begun :]]
 
     def assert_quiet(self, page: Page) -> None:
         """Check that no trap was triggered and no forbidden element is there."""

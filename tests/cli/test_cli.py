@@ -1,4 +1,4 @@
-"""The command line: what flags become, what is printed where, and the exit status."""
+"""Command line: flags, output and exit statuses."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 # Errors and exit status
 
 
-def test_the_version_is_that_of_the_package() -> None:
+def test_version_flag_prints_version_of_package() -> None:
     assert run("--version").stdout == f"chatfeedback {__version__}\n"
 
 
-def test_a_wrong_setting_ends_with_a_sentence_and_status_2() -> None:
+def test_cli_reports_invalid_setting_in_one_sentence_with_status_2() -> None:
     result = run("db", "current", "--database-url", "mysql://host/name")
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -51,12 +51,12 @@ def test_a_wrong_setting_ends_with_a_sentence_and_status_2() -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_an_unknown_flag_ends_with_status_2() -> None:
+def test_cli_exits_with_status_2_for_unknown_flag() -> None:
     assert run("db", "current", "--databse-url", "x").exit_code == 2
 
 
 @pytest.mark.process
-def test_any_other_error_ends_with_a_sentence_and_status_1() -> None:
+def test_cli_reports_other_error_in_one_sentence_with_status_1() -> None:
     migrate.upgrade("sqlite:///chatfeedback.db")
     ended = process("erase", "--annotator", "Ada", "--yes")
     stdout, stderr = ended.communicate()
@@ -77,14 +77,14 @@ def test_any_other_error_ends_with_a_sentence_and_status_1() -> None:
         "users list",
     ],
 )
-def test_a_database_that_is_not_there_is_a_wrong_setting(command: str) -> None:
+def test_cli_reports_missing_database_with_status_2(command: str) -> None:
     result = run(*command.split())
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(r"chatfeedback: There is no database at chatfeedback\.db; [^\n]+\.\n", result.stderr)
     assert not any(Path().iterdir())
 
 
-def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cli_exits_with_status_130_on_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_url: str) -> None:
         raise KeyboardInterrupt
 
@@ -95,10 +95,10 @@ def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("arguments", [("export", "events"), ("db", "current")])
-def test_a_reader_who_leaves_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
+def test_cli_exits_quietly_when_reader_closes_pipe(arguments: tuple[str, ...]) -> None:
     migrate.upgrade("sqlite:///chatfeedback.db")
     reading, writing = os.pipe()
-    os.close(reading)  # nobody reads from the start, as after `| head` has seen enough
+    os.close(reading)  # no reader from the start, as after `| head` has ended
     command = [sys.executable, "-m", "chatfeedback", *arguments]
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
@@ -108,7 +108,7 @@ def test_a_reader_who_leaves_ends_the_command_quietly(arguments: tuple[str, ...]
 # The database
 
 
-def test_a_database_is_looked_after_by_commands(empty_database_url: str) -> None:
+def test_db_commands_upgrade_check_rebuild_and_downgrade_database(empty_database_url: str) -> None:
     def db(command: str, *arguments: str) -> Result:
         return run("db", command, *arguments, "--database-url", empty_database_url)
 
@@ -123,7 +123,7 @@ def test_a_database_is_looked_after_by_commands(empty_database_url: str) -> None
     assert db("downgrade", "nowhere").exit_code == 2
 
 
-def test_a_check_that_finds_something_ends_with_status_1(empty_database_url: str) -> None:
+def test_db_check_exits_with_status_1_when_it_finds_problems(empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url)
     migrate.downgrade(empty_database_url, "base")
     result = run("db", "check", "--database-url", empty_database_url)
@@ -131,7 +131,7 @@ def test_a_check_that_finds_something_ends_with_status_1(empty_database_url: str
     assert "revision" in result.stdout
 
 
-def test_the_database_may_come_from_the_settings_file(working_directory: Path) -> None:
+def test_db_upgrade_takes_database_url_from_settings_file(working_directory: Path) -> None:
     (working_directory / "other.toml").write_text('database_url = "sqlite:///other.db"\n')
     assert run("db", "upgrade", "--config", "other.toml").exit_code == 0
     assert (working_directory / "other.db").exists()
@@ -147,7 +147,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-def test_the_flags_of_an_export_arrive(exported: list[tuple[Any, ...]]) -> None:
+def test_export_passes_flags(exported: list[tuple[Any, ...]]) -> None:
     flags = (
         "--format jsonl --output out.jsonl --since 2026-11-20 --until 2026-11-21T08:30:00+01:00 --model m --annotator a"
         " --annotators names"
@@ -169,7 +169,7 @@ def test_the_flags_of_an_export_arrive(exported: list[tuple[Any, ...]]) -> None:
     )
 
 
-def test_an_export_without_flags_is_csv_with_pseudonyms_on_the_standard_output(exported: list[tuple[Any, ...]]) -> None:
+def test_export_defaults_to_csv_with_pseudonyms_on_stdout(exported: list[tuple[Any, ...]]) -> None:
     assert run("export", "messages").exit_code == 0
     ((_url, _kind, format, output, filters, annotators, _progress),) = exported
     assert (format, output, filters, annotators) == ("csv", None, Filters(), "pseudonyms")
@@ -186,19 +186,19 @@ def test_an_export_without_flags_is_csv_with_pseudonyms_on_the_standard_output(e
         ("events", "--since", "2026-11-21", "--until", "2026-11-20"),
     ],
 )
-def test_an_export_of_something_else_is_refused(exported: list[tuple[Any, ...]], arguments: tuple[str, ...]) -> None:
+def test_export_refuses_invalid_arguments(exported: list[tuple[Any, ...]], arguments: tuple[str, ...]) -> None:
     assert run("export", *arguments).exit_code == 2
     assert exported == []
 
 
-def test_nothing_but_the_table_is_printed_where_stderr_is_no_terminal(database_url: str) -> None:
+def test_export_prints_only_table_when_stderr_is_no_terminal(database_url: str) -> None:
     result = run("export", "events", "--database-url", database_url)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.endswith("\n")
     assert result.stdout.count("\n") == 1, "the header, and no event"
 
 
-def test_figures_are_printed_as_json_and_as_a_table(database_url: str) -> None:
+def test_stats_prints_json_and_table(database_url: str) -> None:
     as_json = run("stats", "--format", "json", "--database-url", database_url)
     figures = json.loads(as_json.stdout)
     assert figures["conversations"] == 0
@@ -219,7 +219,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, bool]]:
     return calls
 
 
-def test_the_flags_of_serve_become_settings(served: list[tuple[Settings, bool]]) -> None:
+def test_serve_turns_flags_into_settings(served: list[tuple[Settings, bool]]) -> None:
     flags = "--model m --base-url http://h/v1 --api-key-env KEY --host 0.0.0.0 --port 0 --annotator a --migrate --open"
     assert run("serve", *flags.split(), "--title", "A title").exit_code == 0
     ((settings, open_browser),) = served
@@ -230,22 +230,22 @@ def test_the_flags_of_serve_become_settings(served: list[tuple[Settings, bool]])
     assert open_browser
 
 
-def test_serve_without_flags_serves_the_defaults(served: list[tuple[Settings, bool]]) -> None:
+def test_serve_uses_defaults_without_flags(served: list[tuple[Settings, bool]]) -> None:
     assert run("serve").exit_code == 0
     assert served == [(Settings(), False)], "no terminal here, so no browser is opened"
 
 
-def test_figures_come_from_the_database_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, Filters]] = []
-    monkeypatch.setattr("chatfeedback.analytics.stats.stats", lambda url, filters: asked.append((url, filters)) or {})
+def test_stats_passes_database_url_and_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, Filters]] = []
+    monkeypatch.setattr("chatfeedback.analytics.stats.stats", lambda url, filters: calls.append((url, filters)) or {})
     assert run("stats", "--database-url", "sqlite:///other.db", "--model", "m").exit_code == 0
-    assert asked == [("sqlite+pysqlite:///other.db", Filters(model="m"))]
+    assert calls == [("sqlite+pysqlite:///other.db", Filters(model="m"))]
 
 
 # Links to studies
 
 
-def test_link_prints_a_line_for_each_external_id(working_directory: Path) -> None:
+def test_link_prints_line_for_each_external_id(working_directory: Path) -> None:
     migrate.upgrade("sqlite:///chatfeedback.db")
     result = run("link", "--study", "colours", "--external-id", "p-17", "--external-id", "p-18")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -255,7 +255,7 @@ def test_link_prints_a_line_for_each_external_id(working_directory: Path) -> Non
 
 
 @pytest.mark.parametrize("flags", [[], ["--study", ""], ["--condition", "x" * 201]])
-def test_link_refuses_what_cannot_be_recorded(working_directory: Path, flags: list[str]) -> None:
+def test_link_refuses_values_that_cannot_be_recorded(working_directory: Path, flags: list[str]) -> None:
     migrate.upgrade("sqlite:///chatfeedback.db")
     result = run("link", *flags)
     assert (result.exit_code, result.stdout) == (2, "")

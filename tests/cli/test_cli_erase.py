@@ -1,4 +1,4 @@
-"""chatfeedback erase: what it says, what it asks, and that it does nothing before it was told to."""
+"""chatfeedback erase: its output, its confirmation, and no erasure without one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from leak_scan import traces
 
 @pytest.fixture
 def talk(engine: Engine) -> Iterator[StoredTalk]:
-    """A conversation of Ada, of 4 events; and one of Bob, with a comment of hers."""
+    """Conversation of Ada with 4 events, and one of Bob with a comment by Ada."""
     store = open_event_store(engine)
     ada, bob = (annotators.ensure(engine, name) for name in ("Ada King", "bob"))
     talk = StoredTalk(store, ada)
@@ -44,21 +44,21 @@ def run(*arguments: str) -> Result:
 
 
 def on_a_terminal(answer: str, *arguments: str) -> tuple[int, str]:
-    """The exit status, and all that was printed."""
+    """Run the command on a terminal, and return its exit status and its output."""
     terminal, its = pty.openpty()
     command = [sys.executable, "-m", "chatfeedback", "erase", *arguments]
-    with subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asked:
+    with subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         os.close(its)
         os.write(terminal, answer.encode())
-        said, _ = asked.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     os.close(terminal)
-    return asked.returncode, said
+    return process.returncode, output
 
 
 SECRETS = ("A secret of Ada", "A reply to Ada")
 
 
-def test_a_conversation_is_erased_without_being_asked_for_with_yes(talk: StoredTalk, database_url: str) -> None:
+def test_erase_with_yes_erases_conversation_without_confirmation(talk: StoredTalk, database_url: str) -> None:
     done = run("--conversation", talk.conversation_id, "--yes", "--database-url", database_url)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == (
@@ -71,29 +71,29 @@ def test_a_conversation_is_erased_without_being_asked_for_with_yes(talk: StoredT
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_an_annotator_is_erased_by_name_or_by_id(talk: StoredTalk, database_url: str, by_name: bool) -> None:
+def test_erase_finds_annotator_by_name_or_id(talk: StoredTalk, database_url: str, by_name: bool) -> None:
     done = run("--annotator", "Ada King" if by_name else talk.actor, "--yes", "--database-url", database_url)
-    told = "1 conversation, 4 events, the words in 1 event elsewhere, name and account."
-    assert done.stdout == f"This erases the annotator Ada King ({talk.actor}) for good: {told}\nErased: {told}\n"
+    summary = "1 conversation, 4 events, the words in 1 event elsewhere, name and account."
+    assert done.stdout == f"This erases the annotator Ada King ({talk.actor}) for good: {summary}\nErased: {summary}\n"
     assert traces(database_url, ("Ada King", "A comment of Ada", *SECRETS, "Hello from Bob")) == {"Hello from Bob"}
     assert run("--annotator", "Ada King", "--yes", "--database-url", database_url).exit_code == 1, "no such name"
     assert run("--annotator", talk.actor, "--yes", "--database-url", database_url).exit_code == 0
     assert check(database_url) == []
 
 
-# What an erasure does on Postgres is above.
+# The tests above cover erasures on Postgres.
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.process
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
-def test_on_a_terminal_it_asks_first(talk: StoredTalk, database_url: str, answer: str, status: int) -> None:
-    ended, said = on_a_terminal(answer, "--conversation", talk.conversation_id, "--database-url", database_url)
-    assert ended == status, said
-    assert "1 conversation, 4 events" in said.partition("This cannot be undone. Erase it? [y/N]")[0]
-    assert ("Nothing was erased." in said) == (status == 1)
+def test_erase_asks_for_confirmation_on_terminal(talk: StoredTalk, database_url: str, answer: str, status: int) -> None:
+    ended, output = on_a_terminal(answer, "--conversation", talk.conversation_id, "--database-url", database_url)
+    assert ended == status, output
+    assert "1 conversation, 4 events" in output.partition("This cannot be undone. Erase it? [y/N]")[0]
+    assert ("Nothing was erased." in output) == (status == 1)
     assert (talk.store.conversation(talk.conversation_id) is None) == (status == 0)
 
 
-def test_without_a_terminal_it_wants_to_be_told_so(talk: StoredTalk, database_url: str) -> None:
+def test_erase_requires_yes_flag_without_terminal(talk: StoredTalk, database_url: str) -> None:
     refused = run("--conversation", talk.conversation_id, "--database-url", database_url)
     assert refused.exit_code == 2
     assert refused.stderr == ("chatfeedback: There is no terminal to ask whether this is meant; say so with --yes.\n")
@@ -101,21 +101,21 @@ def test_without_a_terminal_it_wants_to_be_told_so(talk: StoredTalk, database_ur
 
 
 @pytest.mark.parametrize("arguments", [(), ("--conversation", "c", "--annotator", "a")])
-def test_one_thing_is_erased_at_a_time(arguments: tuple[str, ...]) -> None:
+def test_erase_requires_exactly_one_target(arguments: tuple[str, ...]) -> None:
     refused = run(*arguments, "--yes")
     assert refused.exit_code == 2
     assert "either a --conversation or an --annotator" in " ".join(refused.stderr.replace("│", "").split())
 
 
-def test_what_is_not_there_is_not_found(talk: StoredTalk, database_url: str) -> None:
-    for flag, what in (("--conversation", new_id()), ("--annotator", "nobody"), ("--annotator", "\udcff")):
-        refused = run(flag, what, "--yes", "--database-url", database_url)
+def test_erase_reports_unknown_target_in_one_line(talk: StoredTalk, database_url: str) -> None:
+    for flag, target in (("--conversation", new_id()), ("--annotator", "nobody"), ("--annotator", "\udcff")):
+        refused = run(flag, target, "--yes", "--database-url", database_url)
         assert refused.exit_code == 1
         assert refused.stderr.startswith("chatfeedback: There is no ")
         assert refused.stderr.count("\n") == 1
 
 
-def test_a_database_that_is_not_there_or_behind_is_one_sentence(tmp_path: Path) -> None:
+def test_erase_reports_missing_or_outdated_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chat.db"
     assert "chatfeedback db upgrade" in run("--annotator", "ada", "--yes", "--database-url", url).stderr
     migrate.upgrade(url, "0001")
@@ -124,7 +124,7 @@ def test_a_database_that_is_not_there_or_behind_is_one_sentence(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_files_that_cannot_be_cleaned_yet_are_told_with_what_to_do(
+def test_erase_reports_incomplete_purge_and_next_step(
     talk: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge, "WAL_CHECKPOINT_SECONDS", 0.1)

@@ -14,7 +14,7 @@ from chatfeedback.domain.events import SCHEMA_VERSION, Event, payload_text
 from chatfeedback.domain.types import new_id
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.clock import now
-from chatfeedback.store.log.event_store import event_row
+from chatfeedback.store.log.event_rows import event_row
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.schema import events
 
@@ -45,7 +45,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(url: str, command: str) -> str:
-    """What the command says on its way out with status 1."""
+    """Run the command, assert status 1, and return its message."""
     result = CliRunner().invoke(app, [*command.split(), "--database-url", url], catch_exceptions=False)
     assert (result.exit_code, result.stdout) == (1, "")
     return result.stderr
@@ -58,23 +58,23 @@ def newer_url(database_url: str, engine: Engine) -> str:
     return database_url
 
 
-def test_every_command_refuses_it(newer_url: str) -> None:
+def test_commands_refuse_database_of_newer_release(newer_url: str) -> None:
     for command in COMMANDS:
-        said = refused(newer_url, command)
-        assert said.startswith("chatfeedback: "), command
-        assert said.endswith(
+        message = refused(newer_url, command)
+        assert message.startswith("chatfeedback: "), command
+        assert message.endswith(
             ": Its schema (7777) was made by a newer release of chatfeedback; install that release or a later one.\n"
         ), command
-        assert said.count("\n") == 1, command
+        assert message.count("\n") == 1, command
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_it_is_not_backed_up_by_an_older_release_either(newer_url: str, tmp_path: Path) -> None:
+def test_backup_refuses_database_of_newer_release(newer_url: str, tmp_path: Path) -> None:
     assert "made by a newer release" in refused(newer_url, "db backup monday.db")
     assert not (tmp_path / "monday.db").exists()
 
 
-def test_an_event_of_a_newer_release_is_named_by_whoever_reads_the_log(database_url: str, engine: Engine) -> None:
+def test_rebuild_and_check_name_event_of_newer_release(database_url: str, engine: Engine) -> None:
     ada = annotators.ensure(engine, "ada")
     event = Event(new_id(), new_id(), 1, ada, now(), ConversationStarted())
     newer = SCHEMA_VERSION + 1

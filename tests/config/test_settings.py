@@ -1,4 +1,4 @@
-"""Where settings come from, which source wins, and what is said when one cannot be used."""
+"""Settings: sources, their precedence, and one sentence for each value that cannot be used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refusal(config: Path | None = None, **flags: object) -> str:
 # Sources
 
 
-def test_without_any_source_the_defaults_hold() -> None:
+def test_settings_have_defaults_without_sources() -> None:
     settings = Settings.load()
     assert settings.database_url == "sqlite+pysqlite:///chatfeedback.db"
     assert (settings.host, settings.port, settings.annotator) == ("127.0.0.1", 7860, "local")
@@ -61,7 +61,7 @@ def test_without_any_source_the_defaults_hold() -> None:
     )
 
 
-def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
+def test_settings_prefer_flag_to_environment_and_environment_to_file(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("port = 1\nhost = 'file'\ntitle = 'file'\n")
@@ -71,32 +71,30 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
     assert (settings.port, settings.host, settings.title) == (3, "environment", "file")
 
 
-def test_a_flag_that_was_not_given_hides_nothing(write: Write) -> None:
+def test_settings_ignore_flag_that_is_none(write: Write) -> None:
     write("port = 1\n")
     assert Settings.load(port=None).port == 1
 
 
-def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_ignore_empty_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATFEEDBACK_PORT", "")
     assert Settings.load().port == 7860
 
 
-def test_tables_of_file_and_environment_are_merged_key_by_key(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_merge_tables_of_file_and_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("[local]\nthreads = 1\ncontext_tokens = 1000\n")
     monkeypatch.setenv("CHATFEEDBACK_LOCAL__THREADS", "2")
     local = Settings.load().local
     assert (local.threads, local.context_tokens) == (2, 1000)
 
 
-def test_models_in_the_environment_replace_those_of_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_replace_models_of_file_by_those_of_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write('[[models]]\nmodel = "of-the-file"\n')
     monkeypatch.setenv("CHATFEEDBACK_MODELS", '[{"model": "a", "temperature": 0.1}, {"model": "b"}]')
     assert [(model.name, model.temperature) for model in Settings.load().models] == [("a", 0.1), ("b", 0.95)]
 
 
-def test_another_file_is_named_by_the_flag_or_else_by_the_variable(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_file_is_named_by_flag_or_else_by_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("port = 1\n")
     by_variable, by_flag = write("port = 2\n", "variable.toml"), write("port = 3\n", "flag.toml")
     monkeypatch.setenv("CHATFEEDBACK_CONFIG", str(by_variable))
@@ -104,15 +102,13 @@ def test_another_file_is_named_by_the_flag_or_else_by_the_variable(
     assert Settings.load(by_flag).port == 3
 
 
-def test_constructing_settings_reads_neither_environment_nor_file(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_constructor_reads_neither_environment_nor_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("port = 1\n")
     monkeypatch.setenv("CHATFEEDBACK_PORT", "2")
     assert Settings().port == 7860
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings.load()
     with pytest.raises(ValidationError):
         settings.port = 1  # type: ignore[misc]
@@ -124,7 +120,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("url", "expected"),
     [
         ("sqlite:///chat.db", "sqlite+pysqlite:///chat.db"),
         ("sqlite:////data/chat.db", "sqlite+pysqlite:////data/chat.db"),
@@ -133,14 +129,14 @@ def test_settings_cannot_be_changed() -> None:
         ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
     ],
 )
-def test_a_database_url_gets_its_driver(given: str, used: str) -> None:
-    assert Settings.load(database_url=given).database_url == used
+def test_database_url_gets_driver(url: str, expected: str) -> None:
+    assert Settings.load(database_url=url).database_url == expected
 
 
 @pytest.mark.parametrize(
     "url", ["chat.db", "sqlite://", "sqlite:///:memory:", "mysql://h/d", f"postgresql://u:{SECRET}@h:port/d", "://"]
 )
-def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+def test_database_url_is_refused_without_its_password_when_unusable(url: str) -> None:
     message = refusal(database_url=url)
     assert message.startswith("The setting database_url (from the flag --database-url) cannot be used: ")
     assert "sqlite:///" in message
@@ -150,7 +146,7 @@ def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str
 # Models
 
 
-def test_a_model_has_the_defaults_of_the_top_level_unless_it_sets_its_own(write: Write) -> None:
+def test_model_inherits_top_level_values_unless_it_sets_its_own(write: Write) -> None:
     write(
         'system_prompt = "Be brief"\ntemperature = 0.1\nmax_tokens = 9\n'
         '[[models]]\nmodel = "a"\n[[models]]\nmodel = "b"\ntemperature = 0.95\n'
@@ -160,32 +156,32 @@ def test_a_model_has_the_defaults_of_the_top_level_unless_it_sets_its_own(write:
     assert (b.system_prompt, b.temperature, b.max_tokens) == ("Be brief", 0.95, 9)
 
 
-def test_the_flags_of_a_model_replace_the_configured_ones(write: Write) -> None:
+def test_model_flags_replace_configured_models(write: Write) -> None:
     write('temperature = 0.1\n[[models]]\nmodel = "a"\n[[models]]\nmodel = "b"\n')
     (model,) = Settings.load(model="c", base_url="http://127.0.0.1:8000/v1").models
     assert (model.name, model.base_url, model.temperature) == ("c", "http://127.0.0.1:8000/v1", 0.1)
 
 
 @pytest.mark.parametrize("entry", ["local = true", 'model = "local"', 'model = "local"\nlocal = true'])
-def test_the_local_model_stands_beside_others(write: Write, entry: str) -> None:
+def test_local_model_can_be_listed_beside_others(write: Write, entry: str) -> None:
     write(f'[[models]]\nmodel = "a"\n[[models]]\n{entry}\n[local]\ncontext_tokens = 4096\n')
     other, local = Settings.load().models
     assert (other.local, other.context_tokens) == (False, None)
     assert (local.local, local.name, local.context_tokens) == (True, LOCAL_MODEL_NAME, 4096)
 
 
-def test_the_local_model_is_called_what_its_weights_are() -> None:
+def test_local_model_name_equals_name_of_default_weights() -> None:
     assert LOCAL_MODEL_NAME == DEFAULT_MODEL
 
 
-def test_other_weights_give_the_local_model_another_name(write: Write) -> None:
+def test_local_model_is_named_after_other_weights(write: Write) -> None:
     write('[local]\ngguf = "~/models/Qwen3-0.6B.gguf"\n')
     settings = Settings.load()
     assert settings.local.gguf == Path.home() / "models" / "Qwen3-0.6B.gguf"
     assert settings.models[0].name == "Qwen3-0.6B"
 
 
-def test_a_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_key_is_read_from_named_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ModelSettings(model="a", api_key_env="SOME_KEY")
     with pytest.raises(SettingsError, match="'a' should be in the environment variable SOME_KEY, which is not set"):
         model.resolve_api_key()
@@ -193,7 +189,7 @@ def test_a_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyP
     assert model.resolve_api_key() == SecretStr(SECRET)
 
 
-def test_secrets_are_not_shown(write: Write) -> None:
+def test_settings_do_not_show_secrets(write: Write) -> None:
     write(f'database_url = "postgresql://u:{SECRET}@h/d"\n[[models]]\nmodel = "a"\napi_key = "{SECRET}"\n')
     settings = Settings.load()
     assert settings.models[0].resolve_api_key() == SecretStr(SECRET)
@@ -235,7 +231,7 @@ FILE_REFUSALS = {
 
 
 @pytest.mark.parametrize("text", FILE_REFUSALS)
-def test_what_a_file_says_wrongly_is_explained(write: Write, text: str) -> None:
+def test_settings_explain_error_in_file(write: Write, text: str) -> None:
     write(text)
     assert FILE_REFUSALS[text] in refusal()
 
@@ -255,14 +251,12 @@ ENVIRONMENT_REFUSALS = {
 
 
 @pytest.mark.parametrize(("variable", "value"), ENVIRONMENT_REFUSALS)
-def test_what_the_environment_says_wrongly_is_explained(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
-) -> None:
+def test_settings_explain_error_in_environment(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(f"CHATFEEDBACK_{variable}", value)
     assert ENVIRONMENT_REFUSALS[variable, value] in refusal()
 
 
-def test_the_explanation_names_the_source_that_won(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_error_names_source_that_won(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("port = -1\n")
     assert "(from the file chatfeedback.toml)" in refusal()
     monkeypatch.setenv("CHATFEEDBACK_PORT", "-2")
@@ -271,17 +265,17 @@ def test_the_explanation_names_the_source_that_won(write: Write, monkeypatch: py
 
 
 @pytest.mark.parametrize("flag", ["base_url", "provider", "api_key_env"])
-def test_a_flag_about_a_model_needs_the_model(flag: str) -> None:
+def test_model_flag_is_refused_without_model(flag: str) -> None:
     assert refusal(**{flag: "x"}).startswith(f"The flag --{flag.replace('_', '-')} needs --model")
 
 
-def test_a_key_in_an_address_is_refused_and_not_repeated() -> None:
+def test_base_url_with_password_is_refused_and_not_repeated() -> None:
     message = refusal(model="a", base_url=f"http://user:{SECRET}@h/v1")
     assert "(from the flag --base-url)" in message
     assert SECRET not in message
 
 
-def test_a_file_that_is_no_text_is_refused(working_directory: Path) -> None:
+def test_settings_refuse_file_that_is_not_utf8(working_directory: Path) -> None:
     (working_directory / "chatfeedback.toml").write_bytes(b"title = '\xff'")
     assert refusal() == "The settings file chatfeedback.toml is not UTF-8 text."
 
@@ -298,14 +292,14 @@ def test_a_file_that_is_no_text_is_refused(working_directory: Path) -> None:
         f"database_url = '{SECRET}'",
     ],
 )
-def test_no_refusal_repeats_a_secret(write: Write, text: str) -> None:
+def test_settings_errors_do_not_repeat_secrets(write: Write, text: str) -> None:
     write(text)
     assert SECRET not in refusal()
 
 
 @pytest.mark.parametrize("name", ["system_prompt", "annotator", "title"])
 @pytest.mark.parametrize("text", ["Be\0brief", "Be \ud83d brief"])
-def test_text_that_no_database_stores_is_refused_before_anything_starts(name: str, text: str) -> None:
+def test_settings_refuse_text_that_cannot_be_stored(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match="no database stores"):
         Settings.load(**{name: text})
 
@@ -319,7 +313,7 @@ values = st.recursive(
 
 
 @given(flags=st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), values, max_size=4))
-def test_whatever_is_given_gives_settings_or_one_sentence(flags: dict[str, object]) -> None:
+def test_settings_load_or_raise_one_sentence_for_arbitrary_flags(flags: dict[str, object]) -> None:
     try:
         settings = Settings.load(**flags)  # type: ignore[arg-type]
     except SettingsError as error:
@@ -328,7 +322,7 @@ def test_whatever_is_given_gives_settings_or_one_sentence(flags: dict[str, objec
         assert settings.models
 
 
-def test_a_variable_that_is_no_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_refuse_unknown_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATFEEDBACK_ANOTATOR", "bob")
     with pytest.raises(SettingsError, match=r"CHATFEEDBACK_ANOTATOR.*did you mean CHATFEEDBACK_ANNOTATOR"):
         Settings.load(None)

@@ -1,4 +1,4 @@
-"""Who may come in, as it is set: what goes together, and one sentence about what does not."""
+"""Access settings: valid combinations, and one sentence for each invalid one."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def refusal(text: str = "", **flags: object) -> str:
     return sentence
 
 
-def test_by_default_there_is_one_local_person_on_this_machine() -> None:
+def test_settings_default_to_one_local_user_on_loopback() -> None:
     settings = Settings()
     assert (settings.auth, settings.host, settings.annotator, settings.sign_up) == ("none", "127.0.0.1", "local", False)
     assert (settings.trusted_proxies, settings.public_url, settings.oidc, settings.consent) == ((), None, None, None)
 
 
-# What goes together
+# Combinations
 
 
-def test_each_way_to_sign_in_with_what_it_needs_is_taken() -> None:
+def test_auth_accepts_each_method_with_its_required_settings() -> None:
     assert load('auth = "password"').auth == "password"
     assert load('auth = "proxy"\ntrusted_proxies = ["127.0.0.1"]').auth == "proxy"
     assert load(f'auth = "oidc"\n{PUBLIC}{OIDC}').auth == "oidc"
@@ -96,13 +96,13 @@ def test_each_way_to_sign_in_with_what_it_needs_is_taken() -> None:
         ('auth = "none"\npasswords = true', ["passwords"]),
     ],
 )
-def test_what_does_not_go_together_is_one_sentence_that_names_it(text: str, named: list[str]) -> None:
+def test_settings_name_invalid_combination_or_value_in_one_sentence(text: str, named: list[str]) -> None:
     sentence = refusal(text)
     assert [word for word in named if word not in sentence] == [], sentence
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("url", "origin"),
     [
         ("https://chat.example.org", "https://chat.example.org"),
         ("https://chat.example.org/", "https://chat.example.org"),
@@ -115,8 +115,8 @@ def test_what_does_not_go_together_is_one_sentence_that_names_it(text: str, name
         ("http://127.0.0.1:7860", "http://127.0.0.1:7860"),
     ],
 )
-def test_the_public_address_is_kept_as_a_browser_writes_an_origin(given: str, used: str) -> None:
-    assert load(public_url=given).public_url == used
+def test_public_url_is_normalized_to_origin_as_browsers_write_it(url: str, origin: str) -> None:
+    assert load(public_url=url).public_url == origin
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_the_public_address_is_kept_as_a_browser_writes_an_origin(given: str, us
         "//chat.example.org",
     ],
 )
-def test_a_public_address_that_is_no_origin_is_refused(address: str) -> None:
+def test_public_url_is_refused_when_it_is_no_origin(address: str) -> None:
     assert "public_url" in refusal(public_url=address)
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_given_as_the_public_address_is_an_origin_or_refused(text: str) -> None:
+def test_public_url_is_origin_or_refused_for_arbitrary_text(text: str) -> None:
     try:
         origin = Settings(public_url=f"https://{text}").public_url
     except ValidationError:
@@ -156,7 +156,7 @@ def test_whatever_is_given_as_the_public_address_is_an_origin_or_refused(text: s
     assert Settings(public_url=origin).public_url == origin
 
 
-def test_proxies_are_a_list_or_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trusted_proxies_accept_list_or_string(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32")
     assert load('trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]').trusted_proxies == networks
     monkeypatch.setenv("CHATFEEDBACK_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8 2001:db8::/32")
@@ -166,15 +166,15 @@ def test_proxies_are_a_list_or_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 # Secrets
 
 
-def test_a_secret_is_in_no_representation() -> None:
+def test_oidc_secret_is_in_no_representation() -> None:
     settings = load(OIDC)
     assert settings.oidc is not None
-    for shown in (repr(settings), str(settings), repr(settings.oidc), settings.model_dump_json(), repr(settings.oidc)):
+    for shown in (repr(settings), str(settings), repr(settings.oidc), str(settings.oidc), settings.model_dump_json()):
         assert SECRET not in shown
     assert settings.oidc.resolve_secret() == SecretStr(SECRET)
 
 
-def test_a_secret_may_be_in_the_environment_and_has_to_be_there_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oidc_secret_is_read_from_named_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     oidc = load(OIDC.replace(f'client_secret = "{SECRET}"', 'client_secret_env = "SECRET_OF_CHAT"')).oidc
     assert oidc is not None
     monkeypatch.delenv("SECRET_OF_CHAT", raising=False)
@@ -185,7 +185,7 @@ def test_a_secret_may_be_in_the_environment_and_has_to_be_there_then(monkeypatch
     assert SECRET not in repr(oidc)
 
 
-def test_the_text_of_a_consent_is_read_when_it_is_needed() -> None:
+def test_consent_text_is_read_on_demand() -> None:
     settings = load('[consent]\nversion = "1"\nfile = "consent.txt"')
     assert settings.consent is not None
     with pytest.raises(SettingsError, match=r"The consent text consent\.txt cannot be read"):
@@ -197,11 +197,11 @@ def test_the_text_of_a_consent_is_read_when_it_is_needed() -> None:
     assert settings.consent.read() == "Wir fragen Sie …"
 
 
-# An open house
+# Without sign-in
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "chat.example.org", "127.0.0.1.example", "128.0.0.1"])
-def test_without_sign_in_nothing_is_opened_to_the_network(working_directory: Path, host: str) -> None:
+def test_serve_refuses_host_other_than_loopback_without_auth(working_directory: Path, host: str) -> None:
     ended = CliRunner().invoke(app, ["serve", "--auth", "none", "--host", host, "--port", "0"], catch_exceptions=False)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr == (

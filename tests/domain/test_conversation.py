@@ -1,4 +1,4 @@
-"""What is shown: the tree, the head, and the branches that one can come back to."""
+"""Conversation tree: the head, the messages that are shown, and branches that can be chosen again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def talk() -> FoldedTalk:
     return FoldedTalk()
 
 
-def test_a_conversation_is_shown_in_the_order_in_which_it_was_held(talk: FoldedTalk) -> None:
+def test_conversation_shows_messages_in_order(talk: FoldedTalk) -> None:
     talk.ask("One", "1")
     talk.ask("Two", "2")
     assert talk.shown() == ["One", "1", "Two", "2"]
 
 
-def test_the_title_is_the_first_prompt_on_one_short_line(talk: FoldedTalk) -> None:
+def test_title_is_first_prompt_shortened_to_one_line(talk: FoldedTalk) -> None:
     talk.ask("  Tell me\nabout " + "rivers " * 40, "Long ones")
     talk.ask("And lakes?", "Deep ones")
     title = talk.conversation.title
@@ -35,7 +35,7 @@ def test_the_title_is_the_first_prompt_on_one_short_line(talk: FoldedTalk) -> No
     assert title.endswith("…")
 
 
-def test_a_retry_shows_the_new_reply_and_keeps_the_old_one_beside_it(talk: FoldedTalk) -> None:
+def test_retry_shows_new_reply_and_keeps_old_one_as_alternative(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     second = talk.retry(first)
     talk.finish(second, "Good day")
@@ -47,7 +47,7 @@ def test_a_retry_shows_the_new_reply_and_keeps_the_old_one_beside_it(talk: Folde
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped", "left", "interrupted", "complete"])
-def test_a_retry_that_brings_no_text_leaves_the_old_reply_shown(talk: FoldedTalk, status: FinalStatus) -> None:
+def test_retry_leaves_old_reply_shown_when_it_ends_without_text(talk: FoldedTalk, status: FinalStatus) -> None:
     first = talk.ask("Hello", "Hi")
     empty = talk.retry(first)
     talk.finish(empty, "", status)
@@ -56,20 +56,20 @@ def test_a_retry_that_brings_no_text_leaves_the_old_reply_shown(talk: FoldedTalk
     assert talk.conversation.messages[empty].status == status
 
 
-def test_a_retry_that_fails_half_way_shows_what_came(talk: FoldedTalk) -> None:
+def test_retry_shows_partial_text_when_it_fails(talk: FoldedTalk) -> None:
     retried = talk.retry(talk.ask("Hello", "Hi"))
     talk.finish(retried, "Good d", "failed")
     assert talk.shown() == ["Hello", "Good d"]
 
 
-def test_a_first_reply_that_stays_empty_stays_on_the_screen_to_be_retried(talk: FoldedTalk) -> None:
+def test_empty_first_reply_stays_shown_and_can_be_retried(talk: FoldedTalk) -> None:
     empty = talk.ask("Hello", "")
     assert talk.conversation.head_id == empty
     talk.finish(talk.retry(empty), "Hi")
     assert talk.shown() == ["Hello", "Hi"]
 
 
-def test_an_undone_exchange_does_not_come_back_by_choosing_an_alternative(talk: FoldedTalk) -> None:
+def test_choose_does_not_restore_undone_exchange(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     talk.ask("And?", "Nothing")
     talk.undo()
@@ -80,7 +80,7 @@ def test_an_undone_exchange_does_not_come_back_by_choosing_an_alternative(talk: 
     assert talk.shown() == ["Hello", "Hi"]
 
 
-def test_going_back_to_a_branch_finds_it_where_it_was_left(talk: FoldedTalk) -> None:
+def test_choose_restores_branch_as_it_was_left(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.ask("And?", "Nothing")
     talk.ask("Sure?", "Yes")
@@ -91,7 +91,7 @@ def test_going_back_to_a_branch_finds_it_where_it_was_left(talk: FoldedTalk) -> 
     assert talk.conversation.messages[corrected].shown is False
 
 
-def test_a_branch_that_was_left_after_an_undo_is_found_as_the_undo_left_it(talk: FoldedTalk) -> None:
+def test_choose_restores_branch_without_undone_exchange(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.ask("And?", "Nothing")
     talk.ask("Sure?", "Yes")
@@ -101,7 +101,7 @@ def test_a_branch_that_was_left_after_an_undo_is_found_as_the_undo_left_it(talk:
     assert talk.shown() == ["Hello", "Hi", "And?", "Nothing"]
 
 
-def test_an_edited_prompt_branches_where_it_stood(talk: FoldedTalk) -> None:
+def test_edit_of_prompt_starts_branch_at_its_position(talk: FoldedTalk) -> None:
     talk.ask("Hello", "Hi")
     talk.ask("And?", "Nothing")
     prompt = talk.conversation.shown()[0]
@@ -113,7 +113,7 @@ def test_an_edited_prompt_branches_where_it_stood(talk: FoldedTalk) -> None:
     assert {m.text for m in talk.conversation.messages.values() if not m.shown} == {"Hello", "Hi", "And?", "Nothing"}
 
 
-def test_a_corrected_reply_has_its_human_author_and_counts_for_no_model(talk: FoldedTalk) -> None:
+def test_edit_of_reply_records_human_author_and_no_model(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     corrected, _ = talk.edit(reply, "Hello to you")
     message = talk.conversation.messages[corrected]
@@ -121,7 +121,7 @@ def test_a_corrected_reply_has_its_human_author_and_counts_for_no_model(talk: Fo
     assert talk.conversation.writing_id is None
 
 
-def test_undo_takes_the_last_prompt_and_all_that_followed(talk: FoldedTalk) -> None:
+def test_undo_hides_last_prompt_and_its_reply(talk: FoldedTalk) -> None:
     talk.ask("Hello", "Hi")
     talk.undo()
     assert talk.shown() == []
@@ -129,31 +129,31 @@ def test_undo_takes_the_last_prompt_and_all_that_followed(talk: FoldedTalk) -> N
     assert talk.shown() == ["Hello again", "Hi again"]
 
 
-def test_ratings_stay_whatever_happens_to_what_is_shown(talk: FoldedTalk) -> None:
+def test_ratings_survive_changes_of_tree(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}, comment="Well said"))
     talk.rate(reply, "bob", RatingChange(value="dislike"))
     talk.rate(reply, "cyd", RatingChange(comment="Hm"))
     ratings = talk.conversation.ratings
-    seen = talk.conversation.tree_version
+    tree_version = talk.conversation.tree_version
     second = talk.retry(reply)
     talk.finish(second, "Good day")
     talk.edit(second, "Good evening")
     talk.undo()
     talk.clear()
     assert talk.conversation.ratings == ratings
-    assert talk.conversation.tree_version > seen
+    assert talk.conversation.tree_version > tree_version
 
 
-def test_a_rating_does_not_change_what_other_pages_have_seen(talk: FoldedTalk) -> None:
+def test_rating_does_not_change_tree_version(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    seen = talk.conversation.tree_version
+    tree_version = talk.conversation.tree_version
     talk.rate(reply, "bob", RatingChange(value="like"))
-    assert talk.conversation.tree_version == seen
-    assert talk.conversation.version > seen
+    assert talk.conversation.tree_version == tree_version
+    assert talk.conversation.version > tree_version
 
 
-def test_the_last_word_of_each_annotator_is_the_rating(talk: FoldedTalk) -> None:
+def test_rating_is_last_change_of_each_annotator(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like"))
     first = talk.conversation.ratings[reply, "ada"]
@@ -166,9 +166,7 @@ def test_the_last_word_of_each_annotator_is_the_rating(talk: FoldedTalk) -> None
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped", "left", "interrupted", "complete"])
-def test_finish_keeps_the_rating_of_a_reply_without_text_when_it_was_rated_before(
-    talk: FoldedTalk, status: FinalStatus
-) -> None:
+def test_finish_keeps_rating_of_reply_without_text_when_rated_before(talk: FoldedTalk, status: FinalStatus) -> None:
     reply = talk.send("Hello")
     talk.rate(reply, "ada", RatingChange("like", {"accurate": True}, "A good start"))
     talk.finish(reply, "", status)
@@ -177,7 +175,7 @@ def test_finish_keeps_the_rating_of_a_reply_without_text_when_it_was_rated_befor
     assert talk.conversation.messages[reply].status == status
 
 
-def test_a_conversation_remembers_what_an_evolution_left_alone(talk: FoldedTalk) -> None:
+def test_evolve_does_not_change_earlier_conversation(talk: FoldedTalk) -> None:
     talk.ask("Hello", "Hi")
     before = talk.conversation
     shown = talk.shown()
@@ -186,7 +184,7 @@ def test_a_conversation_remembers_what_an_evolution_left_alone(talk: FoldedTalk)
     assert len(before.messages) == 2
 
 
-def test_fold_keeps_all_other_fields_of_a_message_when_it_moves(talk: FoldedTalk) -> None:
+def test_fold_keeps_other_fields_of_message_when_it_is_hidden(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     before = talk.conversation.messages[reply]
     talk.retry(reply)
@@ -195,13 +193,13 @@ def test_fold_keeps_all_other_fields_of_a_message_when_it_moves(talk: FoldedTalk
     assert replace(before, shown=False) == after
 
 
-def test_fold_keeps_the_provenance_of_a_reply(talk: FoldedTalk) -> None:
+def test_fold_keeps_provenance_of_reply(talk: FoldedTalk) -> None:
     reply_id = talk.ask("Hello", "Hi")
     outcome = talk.conversation.messages[reply_id].outcome
     assert outcome is not None and outcome.provenance == PROVENANCE
 
 
-def test_folding_all_at_once_gives_what_folding_step_by_step_gave(talk: FoldedTalk) -> None:
+def test_fold_equals_stepwise_evolution(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "bob", RatingChange(value="like"))
     talk.finish(talk.retry(reply), "Good day")
@@ -209,7 +207,7 @@ def test_folding_all_at_once_gives_what_folding_step_by_step_gave(talk: FoldedTa
     assert fold(talk.conversation.conversation_id, talk.events) == talk.conversation
 
 
-def test_an_event_that_does_not_follow_is_refused(talk: FoldedTalk) -> None:
+def test_fold_refuses_event_out_of_sequence(talk: FoldedTalk) -> None:
     talk.ask("Hello", "Hi")
     with pytest.raises(ValueError, match="does not follow version 0"):
         fold(talk.conversation.conversation_id, talk.events[1:])
@@ -218,5 +216,5 @@ def test_an_event_that_does_not_follow_is_refused(talk: FoldedTalk) -> None:
         fold(talk.conversation.conversation_id, [stranger])
 
 
-def test_nothing_is_shown_of_a_conversation_that_has_not_begun() -> None:
+def test_conversation_shows_nothing_before_first_event() -> None:
     assert Conversation("c").shown() == []

@@ -1,4 +1,4 @@
-"""What may happen next, what is refused, and what changes nothing."""
+"""Decisions: accepted commands, refused commands, and commands without effect."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ def talk() -> FoldedTalk:
 
 Structural = Callable[[FoldedTalk, str, int | None], object]
 STRUCTURAL: dict[str, Structural] = {
-    "send": lambda talk, reply, seen: talk.send("More", seen),
-    "retry": lambda talk, reply, seen: talk.retry(reply, seen),
-    "undo": lambda talk, reply, seen: talk.undo(seen),
-    "edit a prompt": lambda talk, reply, seen: talk.edit(
-        str(talk.conversation.messages[reply].parent_id), "Hello there", seen
+    "send": lambda talk, reply, tree_version: talk.send("More", tree_version),
+    "retry": lambda talk, reply, tree_version: talk.retry(reply, tree_version),
+    "undo": lambda talk, reply, tree_version: talk.undo(tree_version),
+    "edit a prompt": lambda talk, reply, tree_version: talk.edit(
+        str(talk.conversation.messages[reply].parent_id), "Hello there", tree_version
     ),
-    "edit a reply": lambda talk, reply, seen: talk.edit(reply, "Hello to you", seen),
-    "choose": lambda talk, reply, seen: talk.choose(reply, seen),
+    "edit a reply": lambda talk, reply, tree_version: talk.edit(reply, "Hello to you", tree_version),
+    "choose": lambda talk, reply, tree_version: talk.choose(reply, tree_version),
 }
 
 
-@pytest.mark.parametrize("what", STRUCTURAL)
-def test_a_page_that_is_out_of_date_gets_a_conflict(talk: FoldedTalk, what: str) -> None:
+@pytest.mark.parametrize("command", STRUCTURAL)
+def test_commands_conflict_when_tree_version_is_outdated(talk: FoldedTalk, command: str) -> None:
     reply = talk.ask("Hello", "Hi")
-    seen = talk.conversation.tree_version
+    tree_version = talk.conversation.tree_version
     talk.ask("And?", "Nothing")  # in another tab
     version = talk.conversation.version
     with pytest.raises(Conflict):
-        STRUCTURAL[what](talk, reply, seen)
+        STRUCTURAL[command](talk, reply, tree_version)
     assert talk.conversation.version == version
 
 
-@pytest.mark.parametrize("what", [what for what in STRUCTURAL if what != "choose"])
-def test_a_page_that_is_up_to_date_may_go_on(talk: FoldedTalk, what: str) -> None:
+@pytest.mark.parametrize("command", [command for command in STRUCTURAL if command != "choose"])
+def test_commands_are_accepted_when_tree_version_is_current(talk: FoldedTalk, command: str) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "bob", RatingChange(value="like"))  # changes nothing that is shown
     version = talk.conversation.version
-    STRUCTURAL[what](talk, reply, talk.conversation.tree_version)
+    STRUCTURAL[command](talk, reply, talk.conversation.tree_version)
     assert talk.conversation.version > version
 
 
-@pytest.mark.parametrize("what", STRUCTURAL)
-def test_while_a_reply_is_being_written_the_conversation_stands_still(talk: FoldedTalk, what: str) -> None:
+@pytest.mark.parametrize("command", STRUCTURAL)
+def test_commands_are_refused_while_reply_runs(talk: FoldedTalk, command: str) -> None:
     talk.ask("Hello", "Hi")
     reply = talk.send("And?")
     with pytest.raises(ReplyRunning):
-        STRUCTURAL[what](talk, reply, None)
+        STRUCTURAL[command](talk, reply, None)
 
 
-def test_a_rating_is_taken_while_a_reply_is_being_written(talk: FoldedTalk) -> None:
+def test_rate_is_accepted_while_reply_runs(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     running = talk.send("And?")
     for reply in (first, running):
         assert len(talk.rate(reply, "bob", RatingChange(value="like"))) == 1
 
 
-def test_a_reply_ends_once(talk: FoldedTalk) -> None:
+def test_finish_ends_reply_once(talk: FoldedTalk) -> None:
     reply = talk.send("Hello")
     talk.finish(reply, "Hi", "stopped")
     version = talk.conversation.version
@@ -76,7 +76,7 @@ def test_a_reply_ends_once(talk: FoldedTalk) -> None:
     assert (talk.conversation.version, talk.shown()) == (version, ["Hello", "Hi"])
 
 
-def test_only_the_last_reply_can_be_retried(talk: FoldedTalk) -> None:
+def test_retry_refuses_messages_other_than_last_reply(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     talk.ask("And?", "Nothing")
     with pytest.raises(InputError, match="last reply"):
@@ -85,21 +85,21 @@ def test_only_the_last_reply_can_be_retried(talk: FoldedTalk) -> None:
         talk.retry("nowhere")
 
 
-def test_only_a_message_on_the_screen_can_be_edited(talk: FoldedTalk) -> None:
+def test_edit_refuses_messages_that_are_not_shown(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     talk.finish(talk.retry(first), "Good day")
     with pytest.raises(InputError, match="on the screen"):
         talk.edit(first, "Hello to you")
 
 
-def test_an_edit_that_changes_nothing_writes_nothing(talk: FoldedTalk) -> None:
+def test_edit_writes_nothing_when_text_is_unchanged(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     version = talk.conversation.version
     talk.edit(reply, "Hi")
     assert talk.conversation.version == version
 
 
-def test_only_an_alternative_of_the_last_reply_can_be_chosen(talk: FoldedTalk) -> None:
+def test_choose_refuses_messages_other_than_alternatives_of_last_reply(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     second = talk.retry(first)
     talk.finish(second, "Good day")
@@ -108,21 +108,21 @@ def test_only_an_alternative_of_the_last_reply_can_be_chosen(talk: FoldedTalk) -
         talk.choose(first)
 
 
-def test_choosing_what_is_shown_writes_nothing(talk: FoldedTalk) -> None:
+def test_choose_writes_nothing_when_reply_is_shown_already(talk: FoldedTalk) -> None:
     first = talk.ask("Hello", "Hi")
     version = talk.conversation.version
     talk.choose(first)
     assert talk.conversation.version == version
 
 
-def test_an_empty_conversation_has_nothing_to_undo_or_clear(talk: FoldedTalk) -> None:
+def test_undo_is_refused_and_clear_writes_nothing_in_empty_conversation(talk: FoldedTalk) -> None:
     with pytest.raises(InputError, match="nothing to undo"):
         talk.undo()
     talk.clear()
     assert talk.conversation.version == 0
 
 
-def test_what_is_sent_is_the_thread_without_replies_that_stayed_empty(talk: FoldedTalk) -> None:
+def test_send_omits_empty_replies_from_messages_for_model(talk: FoldedTalk) -> None:
     talk.ask("Hello", "")
     reply = talk.send("Are you there?")
     generation = talk.conversation.messages[reply].generation
@@ -134,16 +134,16 @@ def test_what_is_sent_is_the_thread_without_replies_that_stayed_empty(talk: Fold
 # Ratings
 
 
-def test_a_rating_that_changes_nothing_writes_nothing(talk: FoldedTalk) -> None:
+def test_rate_writes_nothing_when_state_is_unchanged(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
-    wish = RatingChange(value="like", reasons={"accurate": True}, comment="Yes")
-    assert len(talk.rate(reply, "ada", wish)) == 1
-    assert talk.rate(reply, "ada", wish) == ()
+    change = RatingChange(value="like", reasons={"accurate": True}, comment="Yes")
+    assert len(talk.rate(reply, "ada", change)) == 1
+    assert talk.rate(reply, "ada", change) == ()
     assert talk.rate(reply, "ada", RatingChange()) == ()
     assert talk.rate(reply, "bob", RatingChange(value="")) == ()
 
 
-def test_a_rating_carries_the_previous_one(talk: FoldedTalk) -> None:
+def test_rate_records_previous_rating(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}, comment="Yes"))
     (event,) = talk.rate(reply, "ada", RatingChange(value="dislike", comment="No"))
@@ -159,7 +159,7 @@ def test_a_rating_carries_the_previous_one(talk: FoldedTalk) -> None:
     )
 
 
-def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(talk: FoldedTalk) -> None:
+def test_rate_clears_reasons_and_keeps_comment_when_value_is_cleared(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True, "funny": True}, comment="Yes"))
     (event,) = talk.rate(reply, "ada", RatingChange(value=""))
@@ -174,14 +174,14 @@ def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(talk: Folded
     assert (now.value, now.reasons, now.comment) == (None, (), "Yes")
 
 
-def test_a_changed_thumb_drops_the_reasons_that_speak_against_it(talk: FoldedTalk) -> None:
+def test_rate_drops_reasons_that_contradict_changed_value(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True, "funny": True}))
     talk.rate(reply, "ada", RatingChange(value="dislike"))
     assert talk.conversation.ratings[reply, "ada"].reasons == ("funny",)
 
 
-def test_reasons_are_a_set_and_a_comment_may_stand_alone(talk: FoldedTalk) -> None:
+def test_rate_treats_reasons_as_set_and_accepts_comment_alone(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(reasons={"funny": True, "accurate": True}))
     talk.rate(reply, "bob", RatingChange(comment="Hm"))
@@ -191,7 +191,7 @@ def test_reasons_are_a_set_and_a_comment_may_stand_alone(talk: FoldedTalk) -> No
     assert (reply, "bob") not in talk.conversation.ratings
 
 
-def test_rate_leaves_the_reasons_that_are_not_named(talk: FoldedTalk) -> None:
+def test_rate_keeps_reasons_that_are_not_mentioned(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(reasons={"accurate": True}))
     talk.rate(reply, "ada", RatingChange(reasons={"funny": True}))
@@ -202,7 +202,7 @@ def test_rate_leaves_the_reasons_that_are_not_named(talk: FoldedTalk) -> None:
     assert (reply, "ada") not in talk.conversation.ratings
 
 
-def test_an_unknown_value_or_reason_is_refused(talk: FoldedTalk) -> None:
+def test_rate_refuses_unknown_value_or_reason(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     with pytest.raises(InputError, match="like, dislike or nothing"):
         talk.rate(reply, "ada", RatingChange(value="love"))
@@ -210,7 +210,7 @@ def test_an_unknown_value_or_reason_is_refused(talk: FoldedTalk) -> None:
         talk.rate(reply, "ada", RatingChange(reasons={"rude": True}))
 
 
-def test_a_reason_that_was_retired_from_the_settings_may_stay(talk: FoldedTalk) -> None:
+def test_rate_keeps_reason_that_settings_no_longer_offer(talk: FoldedTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.rate(reply, "ada", RatingChange(value="like", reasons={"accurate": True}))
     remaining = {code: polarity for code, polarity in REASONS.items() if code != "accurate"}
@@ -225,7 +225,7 @@ def test_a_reason_that_was_retired_from_the_settings_may_stay(talk: FoldedTalk) 
     assert body.reasons == ("accurate", "funny")
 
 
-def test_only_a_reply_with_text_can_be_rated(talk: FoldedTalk) -> None:
+def test_rate_refuses_prompt_and_empty_reply(talk: FoldedTalk) -> None:
     empty = talk.ask("Hello", "")
     prompt = talk.conversation.shown()[0].message_id
     for message_id in (empty, prompt):
@@ -233,18 +233,18 @@ def test_only_a_reply_with_text_can_be_rated(talk: FoldedTalk) -> None:
             talk.rate(message_id, "ada", RatingChange(value="like"))
 
 
-def test_a_rating_of_a_text_by_a_human_names_no_model(talk: FoldedTalk) -> None:
+def test_rate_records_no_model_for_human_reply(talk: FoldedTalk) -> None:
     corrected, _ = talk.edit(talk.ask("Hello", "Hi"), "Hello to you")
     (event,) = talk.rate(corrected, "bob", RatingChange(value="like"))
     assert isinstance(event.body, MessageRated)
     assert event.body.model is None
 
 
-# Texts from outside
+# Sanitization
 
 
 @given(st.text(st.characters()))
-def test_what_no_database_keeps_becomes_a_replacement_character(text: str) -> None:
+def test_sanitize_replaces_characters_that_cannot_be_stored(text: str) -> None:
     clean, altered = sanitize(text)
     clean.encode()  # no lone surrogate is left
     assert "\0" not in clean
@@ -265,24 +265,24 @@ def test_what_no_database_keeps_becomes_a_replacement_character(text: str) -> No
         ("naïve 日本 😀", "naïve 日本 😀"),
     ],
 )
-def test_everything_else_is_kept(text: str, clean: str) -> None:
+def test_sanitize_replaces_only_characters_that_cannot_be_stored(text: str, clean: str) -> None:
     assert sanitize(text)[0] == clean
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\x07\x1b", "\u200b\u2060", "\0"])
-def test_a_message_without_anything_to_read_is_rejected(text: str) -> None:
+def test_validate_prompt_refuses_blank_text(text: str) -> None:
     with pytest.raises(MessageRejected, match="nothing to send"):
         validate_prompt(text, max_length=100)
 
 
-def test_a_message_may_be_exactly_as_long_as_allowed() -> None:
+def test_validate_prompt_accepts_text_up_to_maximum_length() -> None:
     assert validate_prompt("a" * 100, max_length=100) == ("a" * 100, False)
     with pytest.raises(MessageRejected, match="101 characters"):
         validate_prompt("a" * 101, max_length=100)
 
 
 @pytest.mark.parametrize("status", ["complete", "stopped", "interrupted"])
-def test_who_was_taken_for_dead_and_comes_back_with_more_text_has_the_last_word(talk: FoldedTalk, status: str) -> None:
+def test_finish_replaces_interrupted_reply_with_longer_text(talk: FoldedTalk, status: str) -> None:
     reply = talk.send("Hello")
     talk.finish(reply, "Once", "interrupted")
     talk.finish(reply, "Once upon a time", status)  # type: ignore[arg-type]
@@ -292,7 +292,7 @@ def test_who_was_taken_for_dead_and_comes_back_with_more_text_has_the_last_word(
     assert (talk.conversation.messages[reply].text == "Once upon a time") == (status != "interrupted")
 
 
-def test_an_interrupted_reply_is_not_replaced_by_less_text(talk: FoldedTalk) -> None:
+def test_finish_keeps_interrupted_reply_when_new_text_is_shorter(talk: FoldedTalk) -> None:
     reply = talk.send("Hello")
     talk.finish(reply, "Once upon", "interrupted")
     talk.finish(reply, "Once", "complete")
@@ -327,37 +327,37 @@ def unticked(*reasons: str) -> Click:
         ([LIKE, ticked("accurate"), DISLIKE, ("comment", "Hm."), LIKE], "like", ("accurate",)),
     ],
 )
-def test_rate_brings_back_the_reasons_that_went_with_the_value(
+def test_rate_restores_reasons_when_their_value_returns(
     talk: FoldedTalk, clicks: list[Click], value: str, reasons: tuple[str, ...]
 ) -> None:
     reply = talk.ask("Hello", "Hi")
-    said: list[MessageRated | RatingCleared] = []
-    for name, wanted in clicks:
-        change = RatingChange(**{name: wanted})  # type: ignore[arg-type]
-        events = talk.rate(reply, "ada", change, restorable_reasons(said))
-        said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
+    history: list[MessageRated | RatingCleared] = []
+    for name, setting in clicks:
+        change = RatingChange(**{name: setting})  # type: ignore[arg-type]
+        events = talk.rate(reply, "ada", change, restorable_reasons(history))
+        history += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     rating = talk.conversation.ratings[reply, "ada"]
     assert (rating.value, rating.reasons) == (value, reasons)
 
 
 @given(st.lists(st.sampled_from(["like", "dislike", ""]), max_size=8))
-def test_rate_gives_the_same_for_the_same_value_whatever_was_clicked_between(values: list[str]) -> None:
+def test_rate_restores_same_reasons_after_any_changes_of_value(values: list[str]) -> None:
     talk = FoldedTalk()
     reply = talk.ask("Hello", "Hi")
-    said: list[MessageRated | RatingCleared] = []
+    history: list[MessageRated | RatingCleared] = []
     for change in (
         RatingChange("like", {"accurate": True, "funny": True}),
         *map(RatingChange, values),
         RatingChange("like"),
     ):
-        events = talk.rate(reply, "ada", change, restorable_reasons(said))
-        said += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
+        events = talk.rate(reply, "ada", change, restorable_reasons(history))
+        history += [event.body for event in events if isinstance(event.body, MessageRated | RatingCleared)]
     assert talk.conversation.ratings[reply, "ada"].reasons == ("accurate", "funny")
 
 
 @pytest.fixture
 def two(talk: FoldedTalk) -> tuple[str, str]:
-    """The replies to the only prompt: the one to be looked at, and the one that is stored as the last one."""
+    """Replies to the only prompt: the one on view, and the stored head."""
     first = talk.ask("Hello", "Hi")
     second = talk.retry(first)
     talk.finish(second, "Good day")
@@ -368,19 +368,19 @@ def kinds(talk: FoldedTalk) -> list[str]:
     return [event.body.KIND for event in talk.events]
 
 
-def test_send_goes_on_from_the_alternative_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+def test_send_continues_from_alternative_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
     before = len(kinds(talk))
     talk.finish(talk.send("And?", viewed_id=two[0]), "So?")
     assert kinds(talk)[before:] == ["alternative_chosen", "message_sent", "reply_started", "reply_finished"]
     assert talk.shown() == ["Hello", "Hi", "And?", "So?"]
 
 
-def test_send_chooses_nothing_when_the_stored_reply_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+def test_send_chooses_nothing_when_stored_reply_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
     talk.send("And?", viewed_id=two[1])
     assert "alternative_chosen" not in kinds(talk)
 
 
-def test_retry_of_the_alternative_on_view_does_not_choose_it(talk: FoldedTalk, two: tuple[str, str]) -> None:
+def test_retry_of_alternative_on_view_does_not_choose_it(talk: FoldedTalk, two: tuple[str, str]) -> None:
     third = talk.retry(two[0], viewed_id=two[0])
     talk.finish(third, "Hey")
     assert "alternative_chosen" not in kinds(talk)
@@ -392,7 +392,7 @@ def test_retry_of_the_alternative_on_view_does_not_choose_it(talk: FoldedTalk, t
     ("edited", "chosen"),
     [("Hi", True), ("Hello", False)],
 )
-def test_edit_chooses_the_alternative_on_view_when_it_is_edited(
+def test_edit_chooses_alternative_on_view_only_when_it_is_edited(
     talk: FoldedTalk, two: tuple[str, str], edited: str, chosen: bool
 ) -> None:
     (message_id,) = (m.message_id for m in talk.conversation.messages.values() if m.text == edited)
@@ -400,12 +400,12 @@ def test_edit_chooses_the_alternative_on_view_when_it_is_edited(
     assert ("alternative_chosen" in kinds(talk)) == chosen
 
 
-def test_edit_refuses_the_stored_reply_when_another_one_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+def test_edit_refuses_stored_reply_when_another_one_is_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
     with pytest.raises(InputError, match="on the screen"):
         talk.edit(two[1], "Something else", viewed_id=two[0])
 
 
-def test_undo_says_which_reply_was_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
+def test_undo_records_reply_on_view(talk: FoldedTalk, two: tuple[str, str]) -> None:
     talk.edit(two[1], "Mine")
     talk.undo(viewed_id=two[0])
     assert kinds(talk)[-1] == "turn_undone" and "alternative_chosen" not in kinds(talk)
@@ -413,9 +413,7 @@ def test_undo_says_which_reply_was_on_view(talk: FoldedTalk, two: tuple[str, str
     assert talk.shown() == []
 
 
-def test_an_alternative_that_goes_on_is_seen_and_gone_on_from_to_its_end(
-    talk: FoldedTalk, two: tuple[str, str]
-) -> None:
+def test_send_from_alternative_on_view_continues_at_end_of_its_branch(talk: FoldedTalk, two: tuple[str, str]) -> None:
     talk.ask("And?", "So?")
     talk.edit(two[1], "Mine")  # beside a reply after which the conversation went on
     talk.finish(talk.send("More", viewed_id=two[1]), "Enough")
@@ -423,8 +421,8 @@ def test_an_alternative_that_goes_on_is_seen_and_gone_on_from_to_its_end(
     assert kinds(talk).count("alternative_chosen") == 1
 
 
-@pytest.mark.parametrize("what", ["send", "retry", "edit", "undo"])
-def test_what_is_no_alternative_of_the_last_reply_cannot_be_on_view(talk: FoldedTalk, what: str) -> None:
+@pytest.mark.parametrize("command", ["send", "retry", "edit", "undo"])
+def test_commands_refuse_viewed_message_other_than_alternative_of_last_reply(talk: FoldedTalk, command: str) -> None:
     early = talk.ask("Hello", "Hi")
     last = talk.ask("And?", "So?")
     do = {
@@ -435,5 +433,5 @@ def test_what_is_no_alternative_of_the_last_reply_cannot_be_on_view(talk: Folded
     }
     events = len(talk.events)
     with pytest.raises(InputError):
-        do[what]()
+        do[command]()
     assert len(talk.events) == events

@@ -1,4 +1,4 @@
-"""The stored form of events: the same bytes for ever, and read again whatever their age."""
+"""Stored form of events: stable bytes that every later release reads."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 
 
-def made(kind: type[Any]) -> st.SearchStrategy[Any]:
-    """Every field drawn, also those with a default, from what can be stored at all."""
+def instances(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy that draws all fields, also those with a default, from values that can be stored."""
     hints = get_type_hints(kind)
     return st.builds(kind, **{field.name: values(hints[field.name]) for field in fields(kind)})
 
 
 def values(hint: Any) -> st.SearchStrategy[Any]:
-    sanitize: dict[Any, st.SearchStrategy[Any]] = {
+    strategies: dict[Any, st.SearchStrategy[Any]] = {
         float: NUMBERS,
         float | None: st.none() | NUMBERS,
         int: INTEGERS,
         int | None: st.none() | INTEGERS,
     }
     if hint in (Generation, Provenance):
-        return made(hint)
-    return sanitize[hint] if hint in sanitize else st.from_type(hint)
+        return instances(hint)
+    return strategies[hint] if hint in strategies else st.from_type(hint)
 
 
 def stored(body: Body) -> tuple[str, int, str | None, str]:
@@ -58,8 +58,8 @@ def stored(body: Body) -> tuple[str, int, str | None, str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_every_kind_comes_back_as_it_was_and_as_the_same_bytes(kind: str, data: st.DataObject) -> None:
-    body = data.draw(made(BODIES[kind]))
+def test_event_body_round_trips_with_same_bytes(kind: str, data: st.DataObject) -> None:
+    body = data.draw(instances(BODIES[kind]))
     text = payload_text(body)
     again = body_from(*stored(body))
     assert again == body
@@ -68,8 +68,8 @@ def test_every_kind_comes_back_as_it_was_and_as_the_same_bytes(kind: str, data: 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_the_stored_text_is_canonical_json(kind: str, data: st.DataObject) -> None:
-    text = payload_text(data.draw(made(BODIES[kind])))
+def test_payload_text_is_canonical_json(kind: str, data: st.DataObject) -> None:
+    text = payload_text(data.draw(instances(BODIES[kind])))
 
     def sorted_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert [key for key, _ in pairs] == sorted(key for key, _ in pairs)
@@ -155,27 +155,27 @@ PINNED = {
 }
 
 
-def test_the_bytes_of_every_kind_are_what_they_have_always_been() -> None:
+def test_payload_text_is_pinned_for_each_kind() -> None:
     assert {body.KIND for body in PINNED} == set(KINDS)
     for body, text in PINNED.items():
         assert payload_text(body) == text
         assert body_from(body.KIND, SCHEMA_VERSION, getattr(body, "message_id", None), text) == body
 
 
-def test_a_conversation_started_before_consents_has_none() -> None:
+def test_body_from_reads_missing_consent_version_as_none() -> None:
     assert body_from("conversation_started", 1, None, "{}") == ConversationStarted(consent_version=None)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_events_before_version_3_say_nothing_of_the_model_that_answered_and_of_a_study(version: int) -> None:
+def test_body_from_fills_fields_that_are_missing_before_schema_version_3(version: int) -> None:
     consent = '{"consent_version":"2026-11"}'
     started = body_from("conversation_started", version, None, consent)
     assert isinstance(started, ConversationStarted)
     assert (started.study, started.condition, started.external_id) == (None, None, None)
-    asked = ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION)
-    old = json.loads(payload_text(asked))
+    reply = ReplyStarted(message_id="m", parent_id="p", replaces_id=None, generation=GENERATION)
+    old = json.loads(payload_text(reply))
     del old["generation"]["model_id"]
-    before = replace(asked, generation=replace(GENERATION, model_id=None))
+    before = replace(reply, generation=replace(GENERATION, model_id=None))
     assert body_from("reply_started", version, "m", json.dumps(old)) == before
     finished = ReplyFinished(message_id="m", status="complete", text="Hello", model="zephyr")
     old = json.loads(payload_text(finished))
@@ -184,18 +184,18 @@ def test_events_before_version_3_say_nothing_of_the_model_that_answered_and_of_a
 
 
 @pytest.mark.parametrize(("kind", "version"), [("message_translated", 1), ("message_sent", SCHEMA_VERSION + 1)])
-def test_an_event_of_a_newer_release_is_refused(kind: str, version: int) -> None:
+def test_body_from_refuses_event_of_newer_release(kind: str, version: int) -> None:
     with pytest.raises(ValueError, match="newer than this release"):
         body_from(kind, version, "m", '{"parent_id":null,"text":"Hello"}')
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"parent_id":null,"text":"Hello","colour":"red"}'])
-def test_a_payload_that_is_not_of_its_kind_is_refused(payload: str) -> None:
+def test_body_from_refuses_invalid_payload(payload: str) -> None:
     with pytest.raises(ValueError):
         body_from("message_sent", SCHEMA_VERSION, "m", payload)
 
 
-def test_an_old_payload_is_upcast_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_from_upcasts_old_payload(monkeypatch: pytest.MonkeyPatch) -> None:
     def text_was_called_content(payload: dict[str, Any]) -> dict[str, Any]:
         payload["text"] = payload.pop("content")
         return payload
@@ -207,10 +207,10 @@ def test_an_old_payload_is_upcast_when_it_is_read(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_kind_that_did_not_change_needs_no_upcaster() -> None:
+def test_body_from_reads_unchanged_kind_without_upcaster() -> None:
     assert body_from("turn_undone", SCHEMA_VERSION - 1, "m", '{"model":null}') == TurnUndone(message_id="m", model=None)
 
 
-def test_ids_made_later_sort_after_earlier_ones() -> None:
+def test_new_id_sorts_in_order_of_creation() -> None:
     ids = [new_id() for _ in range(1000)]
     assert ids == sorted(set(ids))

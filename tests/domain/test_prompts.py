@@ -1,4 +1,4 @@
-"""Ids that are derived from the id of a prompt: always the same, and of one annotator only."""
+"""Prompt ids, and the ids that are derived from them for one annotator."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ PROMPT = "0123456789abcdef0123456789abcdef"
         [PROMPT],
     ],
 )
-def test_page_id_is_none_for_anything_else(value: object) -> None:
+def test_page_id_is_none_for_invalid_value(value: object) -> None:
     assert prompts.page_id(value) is None
 
 
-def test_page_id_is_what_a_page_makes() -> None:
+def test_page_id_accepts_id_of_page() -> None:
     assert prompts.page_id(PROMPT) == PROMPT
-    made = prompts.new_page_id()
-    assert prompts.page_id(made) == made != prompts.new_page_id()
+    page_id = prompts.new_page_id()
+    assert prompts.page_id(page_id) == page_id != prompts.new_page_id()
 
 
-def test_derived_ids_are_the_same_in_every_release() -> None:
+def test_derived_ids_are_stable_across_releases() -> None:
     conversation_id = prompts.conversation_id("ada", PROMPT)
     assert conversation_id == "e7f5a870-15f2-5116-bb95-2b94bd60a4ff"
     assert prompts.event_id("ada", conversation_id, PROMPT) == "b90a5c37-3622-5d6c-a6f2-f0e60f2dbbfc"
 
 
 def test_derived_ids_differ_by_annotator_conversation_and_prompt() -> None:
-    made = [
+    ids = [
         *(prompts.conversation_id(annotator, prompt) for annotator in ("ada", "bob") for prompt in (PROMPT, "0" * 32)),
         *(
             prompts.event_id(annotator, conversation, prompt)
@@ -57,5 +57,5 @@ def test_derived_ids_differ_by_annotator_conversation_and_prompt() -> None:
             for prompt in (PROMPT, "0" * 32)
         ),
     ]
-    assert len(set(made)) == len(made)
-    assert all(str(UUID(one)) == one for one in made)
+    assert len(set(ids)) == len(ids)
+    assert all(str(UUID(one)) == one for one in ids)

@@ -1,4 +1,4 @@
-"""What somebody wrote is gone from the stored form of her events, and nothing else changes."""
+"""Redaction: the texts of an annotator leave the stored form of their events, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from chatfeedback.domain.redaction import KINDS_WITH_TEXT, redact
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import InputError
 from conversation_builder import FoldedTalk
-from domain.test_events import made
+from domain.test_events import instances
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def stored_again(event: Event) -> Event:
-    """The event after the words of its actor were taken out of what is stored of it."""
+def redacted(event: Event) -> Event:
+    """Return the event as it is read after redaction."""
     kind, message_id = event.body.KIND, getattr(event.body, "message_id", None)
     left = redact(kind, payload_text(event.body))
     return replace(event, body=body_from(kind, SCHEMA_VERSION, message_id, left))
@@ -37,20 +37,20 @@ def stored_again(event: Event) -> Event:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_only_words_of_the_actor_go(kind: str, data: st.DataObject) -> None:
-    body = data.draw(made(BODIES[kind]))
+def test_redact_removes_only_texts_of_actor(kind: str, data: st.DataObject) -> None:
+    body = data.draw(instances(BODIES[kind]))
     before = payload_text(body)
     after = redact(kind, before)
     assert redact(kind, after) == after
     left = body_from(kind, SCHEMA_VERSION, getattr(body, "message_id", None), after)
     assert payload_text(left) == after, "canonical"
     changed = {f.name for f in fields(body) if getattr(left, f.name) != getattr(body, f.name)}
-    words = {"text", "comment", "previous_comment"} if kind in KINDS_WITH_TEXT else set()
-    assert changed <= words
-    assert not any(getattr(left, name, None) for name in words)
+    texts = {"text", "comment", "previous_comment"} if kind in KINDS_WITH_TEXT else set()
+    assert changed <= texts
+    assert not any(getattr(left, name, None) for name in texts)
 
 
-def test_payloads_of_an_older_schema_keep_their_fields() -> None:
+def test_redact_keeps_fields_of_older_schema() -> None:
     assert redact("message_sent", '{"parent_id":null,"text":"Hello"}') == '{"parent_id":null,"text":""}'
     assert redact("rating_cleared", '{"model":null}') == '{"model":null}'
 
@@ -69,34 +69,36 @@ steps = st.lists(
 )
 
 
-def do(talk: FoldedTalk, who: str, what: str, which: int, words: str) -> None:
-    """One step of a conversation in which two people write; what is refused is left out."""
-    talk._actor = who
+def do(talk: FoldedTalk, actor: str, command: str, which: int, words: str) -> None:
+    """Run one step of a conversation in which two people write."""
+    talk._actor = actor
     conversation = talk.conversation
     shown = [message.message_id for message in conversation.shown()]
     replies = [message.message_id for message in conversation.messages.values() if message.role == "assistant"]
-    if what in ("ask", "empty") or not shown:
-        talk.finish(talk.send(words), "An answer" if what == "ask" else "", "complete" if what == "ask" else "failed")
-    elif what in ("retry", "retry in vain"):
-        talk.finish(talk.retry(shown[-1]), "Another" if what == "retry" else "")
-    elif what == "undo":
+    if command in ("ask", "empty") or not shown:
+        talk.finish(
+            talk.send(words), "An answer" if command == "ask" else "", "complete" if command == "ask" else "failed"
+        )
+    elif command in ("retry", "retry in vain"):
+        talk.finish(talk.retry(shown[-1]), "Another" if command == "retry" else "")
+    elif command == "undo":
         talk.undo()
-    elif what == "edit":
+    elif command == "edit":
         talk.edit(shown[which % len(shown)], f"{words} {which}")
         if (writing := talk.conversation.writing_id) is not None:
             talk.finish(writing, "An answer to that")
     elif not replies:
         return
-    elif what == "choose":
+    elif command == "choose":
         talk.choose(replies[which % len(replies)])
     else:
         change = RatingChange(("like", "dislike", "", None)[which % 4], comment=words if which > 3 else None)
-        talk.rate(replies[which % len(replies)], who, change)
+        talk.rate(replies[which % len(replies)], actor, change)
 
 
 @given(steps)
 @example([("ada", "ask", 0, "Hello"), ("bob", "edit", 1, "Hello"), ("ada", "retry in vain", 0, "Hello")])
-def test_a_redacted_log_folds_into_the_same_tree_without_the_words(taken: list[tuple[str, str, int, str]]) -> None:
+def test_fold_of_redacted_log_gives_same_tree_without_texts(taken: list[tuple[str, str, int, str]]) -> None:
     talk = FoldedTalk()
     for step in taken:
         try:
@@ -105,7 +107,7 @@ def test_a_redacted_log_folds_into_the_same_tree_without_the_words(taken: list[t
             continue
     log = talk.events
     after = fold(
-        talk.conversation.conversation_id, [stored_again(event) if event.actor_id == "bob" else event for event in log]
+        talk.conversation.conversation_id, [redacted(event) if event.actor_id == "bob" else event for event in log]
     )
     assert after.messages == {
         message_id: replace(message, text="") if message.author_id == "bob" else message
@@ -123,7 +125,7 @@ def test_a_redacted_log_folds_into_the_same_tree_without_the_words(taken: list[t
 
 
 def shape(conversation: Conversation) -> tuple[object, ...]:
-    """What is shown, and where the conversation stands."""
+    """Return the structure of the tree, the head and the versions."""
 
     def of(message: Message) -> tuple[object, ...]:
         return message.message_id, message.shown, message.active_child_id
@@ -142,7 +144,7 @@ def event(version: int, body: Body, actor: str = "ada") -> Event:
     return Event(new_id(), "c", version, actor, NOON, body)
 
 
-def test_the_receipt_of_an_erased_conversation_stands_for_all_its_events() -> None:
+def test_erasure_receipt_stands_for_all_erased_events() -> None:
     after = fold("c", [event(8, ConversationErased(events=7))])
     assert (after.erased, after.version, after.messages, after.annotator_id) == (True, 8, {}, "ada")
     assert evolve(after, [])[0].erased
@@ -159,12 +161,12 @@ def test_the_receipt_of_an_erased_conversation_stands_for_all_its_events() -> No
         [event(1, ConversationStarted()), event(3, AnnotatorRedacted(events=1))],
     ],
 )
-def test_a_receipt_in_the_wrong_place_does_not_add_up(log: list[Event]) -> None:
+def test_fold_refuses_receipt_out_of_sequence(log: list[Event]) -> None:
     with pytest.raises(ValueError, match="does not follow version"):
         fold("c", log)
 
 
-def test_the_receipt_of_a_redaction_changes_nothing_but_the_version() -> None:
+def test_redaction_receipt_changes_only_version() -> None:
     talk = FoldedTalk()
     talk.ask("Hello", "Hi")
     before = talk.conversation

@@ -1,4 +1,4 @@
-"""A prompt whose event is in the conversation changes nothing, wherever the conversation has come to since."""
+"""Repeated prompts add no event, also after later changes of the conversation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def repeat(conversation: Conversation, event_id: str | None, expected_version: i
 
 @pytest.mark.parametrize("earlier", [0, 2])
 @pytest.mark.parametrize("since", SINCE)
-def test_send_changes_nothing_when_its_event_is_there(since: str, earlier: int) -> None:
+def test_send_writes_nothing_when_its_event_is_stored(since: str, earlier: int) -> None:
     talk = FoldedTalk()
     for number in range(earlier):
         talk.ask(f"prompt {number}", "Hi")
@@ -54,7 +54,7 @@ def test_send_changes_nothing_when_its_event_is_there(since: str, earlier: int) 
         assert repeat(talk.conversation, event_id, page) == ()
 
 
-def test_send_is_refused_as_ever_when_its_event_is_not_there() -> None:
+def test_send_raises_conflict_or_reply_running_when_its_event_is_not_stored() -> None:
     talk = FoldedTalk()
     expected_version = talk.conversation.tree_version
     talk.send("Hello", expected_version)
@@ -65,7 +65,7 @@ def test_send_is_refused_as_ever_when_its_event_is_not_there() -> None:
             repeat(talk.conversation, event_id, talk.conversation.tree_version)
 
 
-def test_send_of_the_same_text_is_another_prompt() -> None:
+def test_send_treats_same_text_with_another_id_as_new_prompt() -> None:
     talk = FoldedTalk()
     talk.ask("Hello", "Hi")
     kinds = [body.KIND for body in repeat(talk.conversation, new_id(), talk.conversation.tree_version)]

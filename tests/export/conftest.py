@@ -24,7 +24,7 @@ from export.recording import Export, Read, Rows, TimedTalk
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[EventStore]:
-    """On connections of its own, so that those in use by exports can be counted."""
+    """Return a store with connections of its own, so that those in use by exports can be counted."""
     engine = open_engine(database_url)
     store = open_event_store(engine)
     yield store
@@ -49,7 +49,7 @@ def pseudonyms(engine: Engine) -> DisplayNames:
 
 @pytest.fixture
 def called(people: People, pseudonyms: DisplayNames) -> People:
-    """The three people by the pseudonyms that they have in exports."""
+    """Return the three people by the pseudonyms that they have in exports."""
     return People(*map(pseudonyms, people))
 
 
@@ -64,7 +64,7 @@ def export(engine: Engine, pseudonyms: DisplayNames) -> Export:
 
 @pytest.fixture
 def read(export: Export) -> Read:
-    """`read(kind, **filters)`: the rows of an export, by name."""
+    """Return `read(kind, **filters)`, which gives the rows of an export, by name."""
 
     def rows(kind: str, **filters: Any) -> Rows:
         return [orjson.loads(line) for line in export(kind, "jsonl", **filters).split(b"\n")[:-1]]

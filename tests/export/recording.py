@@ -1,4 +1,4 @@
-"""Conversations at known instants, and what tests of exports call."""
+"""Conversations at known times, and helpers for tests of exports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class TimedTalk(StoredTalk):
-    """A conversation with one model, in which every step happens a minute after the one before."""
+    """Conversation with one model, in which every step happens a minute after the one before."""
 
     def __init__(self, store: EventStore, actor: str, model: str = "small", at: datetime = START) -> None:
         super().__init__(store, actor)
@@ -48,7 +48,10 @@ class TimedTalk(StoredTalk):
         consent_version: str | None = None,
         assignment: Assignment = UNASSIGNED,
     ) -> str:
-        """The id of the reply. What no database keeps is replaced in the text, as it is when somebody types it."""
+        """Send a prompt with its whole reply; return the id of the reply.
+
+        Characters that no database keeps are replaced in the prompt, as in typed text.
+        """
         ids = {"message_id": new_id(), "reply_id": new_id()}
         kept, altered = sanitize(text)
         self.do(
@@ -74,7 +77,7 @@ class TimedTalk(StoredTalk):
         self.do(lambda c: decisions.finish(c, finished))
 
     def again(self, message_id: str, answer: str) -> str:
-        """Another reply in the place of this one."""
+        """Replace a reply by another one; return its id."""
         reply_id = new_id()
         self.do(
             lambda c: decisions.retry(c, self._plan, message_id=message_id, reply_id=reply_id, expected_version=None)
@@ -82,25 +85,25 @@ class TimedTalk(StoredTalk):
         self.finish(reply_id, answer)
         return reply_id
 
-    def like(self, reply_id: str, who: str, *reasons: str) -> str:
-        """The id of the event."""
-        return self.rate(reply_id, who, RatingChange("like", dict.fromkeys(reasons, True)))[0].event_id
+    def like(self, reply_id: str, annotator_id: str, *reasons: str) -> str:
+        """Like a reply; return the id of the event."""
+        return self.rate(reply_id, annotator_id, RatingChange("like", dict.fromkeys(reasons, True)))[0].event_id
 
-    def dislike(self, reply_id: str, who: str, *reasons: str) -> str:
-        return self.rate(reply_id, who, RatingChange("dislike", dict.fromkeys(reasons, True)))[0].event_id
+    def dislike(self, reply_id: str, annotator_id: str, *reasons: str) -> str:
+        return self.rate(reply_id, annotator_id, RatingChange("dislike", dict.fromkeys(reasons, True)))[0].event_id
 
-    def unrate(self, reply_id: str, who: str) -> str:
-        return self.rate(reply_id, who, RatingChange(""))[0].event_id
+    def unrate(self, reply_id: str, annotator_id: str) -> str:
+        return self.rate(reply_id, annotator_id, RatingChange(""))[0].event_id
 
-    def comment(self, reply_id: str, who: str, text: str) -> str:
-        return self.rate(reply_id, who, RatingChange(comment=text))[0].event_id
+    def comment(self, reply_id: str, annotator_id: str, text: str) -> str:
+        return self.rate(reply_id, annotator_id, RatingChange(comment=text))[0].event_id
 
 
 MODELS = ("small", "large", "org/vast")
 
 
 def gather(store: EventStore, people: People) -> None:
-    """A day with each model, on which everybody talks to it for a while and all three rate some of its replies."""
+    """Store a day with each model: all three annotators talk to it for a while, and rate some of its replies."""
     ada, bob, cyd = people
     for day, model in enumerate(MODELS):
         for hour, owner in enumerate(people):
@@ -115,5 +118,5 @@ def gather(store: EventStore, people: People) -> None:
 
 
 def at(minutes: int) -> str:
-    """The instant of the step that came so many minutes after the first."""
+    """Return the time of the step that came so many minutes after the first."""
     return f"{START + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -1,4 +1,4 @@
-"""docs/data.md is true: its tables are those of the code, its example happens, its calls read what is exported."""
+"""The page docs/data.md: its tables are those of the code, its example happens, its calls read what is exported."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ HARD = [
 
 
 def section(heading: str) -> str:
-    """The text under a heading, up to the next heading of the same or a higher level."""
+    """Return the text under a heading, up to the next heading of the same or a higher level."""
     level = heading.index(" ")
-    found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    assert found, f"docs/data.md has no heading {heading!r}"
-    return found[1]
+    match = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert match, f"docs/data.md has no heading {heading!r}"
+    return match[1]
 
 
 def rows(text: str, header: str) -> list[list[str]]:
-    """The cells of the first table that has this header."""
-    found = re.search(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
-    assert found, f"there is no table {header!r}"
-    return [[cell.strip() for cell in line[1:-1].split("|")] for line in found[1].splitlines()]
+    """Return the cells of the first table that has this header."""
+    match = re.search(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
+    assert match, f"there is no table {header!r}"
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in match[1].splitlines()]
 
 
 def blocks(language: str) -> list[str]:
@@ -64,7 +64,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_every_column_is_described_with_its_type(kind: str) -> None:
+def test_data_page_describes_every_column_with_its_type(kind: str) -> None:
     described = rows(section(f"## {kind.capitalize()}"), "Column | Type | Meaning | Missing")
     assert [(name, type_) for name, type_, _, _ in described] == [
         (f"`{column.name}`", column.type) for column in DATASETS[kind].columns
@@ -73,24 +73,24 @@ def test_every_column_is_described_with_its_type(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_every_kind_of_event_is_described_with_its_fields(kind: str) -> None:
+def test_data_page_describes_every_kind_of_event_with_its_fields(kind: str) -> None:
     text = section(f"#### `{kind}`")
     expected = [f"`{field.name}`" for field in fields(BODIES[kind]) if field.name != "message_id"]
     assert [row[0] for row in rows(text, "Field | Type | Meaning")] == expected if expected else "No fields" in text
 
 
-def test_no_kind_of_event_is_described_that_does_not_exist() -> None:
+def test_data_page_describes_only_existing_kinds_of_events() -> None:
     assert re.findall(r"^#### `(\w+)`$", PAGE, re.MULTILINE) == list(BODIES)
 
 
-def test_what_makes_a_reply_is_described() -> None:
+def test_data_page_describes_generation() -> None:
     text = section("#### `reply_started`").partition("fields of `generation`")[2]
     assert [row[0] for row in rows(text, "Field | Type | Meaning")] == [
         f"`{field.name}`" for field in fields(Generation)
     ]
 
 
-def test_what_the_endpoint_said_of_itself_is_described() -> None:
+def test_data_page_describes_provenance() -> None:
     text = section("#### `reply_finished`").partition("`provenance` is what became of it")[2]
     assert [row[0] for row in rows(text, "Field | Type | Meaning")] == [
         f"`{field.name}`" for field in fields(Provenance)
@@ -98,7 +98,9 @@ def test_what_the_endpoint_said_of_itself_is_described() -> None:
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_what_is_never_missing_never_is(kind: str, store: EventStore, people: People, read: Read) -> None:
+def test_export_has_value_in_columns_that_data_page_calls_never_missing(
+    kind: str, store: EventStore, people: People, read: Read
+) -> None:
     gather(store, people)
     talk = TimedTalk(store, people.bob)
     corrected, _ = talk.edit(talk.ask("Hello", "", "failed"), "Good day")
@@ -110,7 +112,7 @@ def test_what_is_never_missing_never_is(kind: str, store: EventStore, people: Pe
     assert {name for row in read(kind) for name, value in row.items() if value is None} & never == set()
 
 
-def test_the_worked_example_happens(talk: TimedTalk, people: People, called: People, read: Read) -> None:
+def test_data_page_example_agrees_with_export(talk: TimedTalk, people: People, called: People, read: Read) -> None:
     blue = talk.ask("Name a colour", "Blue")
     talk.dislike(blue, people.ada)
     talk.again(blue, "Green")
@@ -145,7 +147,7 @@ def hard_to_read(store: EventStore, people: People) -> None:
 
 @pytest.fixture
 def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that the page reads, in the working directory."""
+    """Write the files that the page reads into the working directory."""
     monkeypatch.chdir(tmp_path)
     for kind in DATASETS:
         for format, written in FORMATS.items():
@@ -153,7 +155,7 @@ def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: py
 
 
 @pytest.mark.usefixtures("exported")
-def test_the_calls_for_python_lose_nothing(read: Read) -> None:
+def test_data_page_calls_for_python_lose_nothing(read: Read) -> None:
     space: dict[str, Any] = {}
     for block in blocks("python"):
         exec(block, space)
@@ -197,7 +199,7 @@ def test_the_calls_for_python_lose_nothing(read: Read) -> None:
 
 @pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> None:
+def test_data_page_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> None:
     (script,) = blocks("sql psql")
     database = postgres_server.create_database()
     address = postgres_server.url(database).replace("+psycopg", "")
@@ -214,13 +216,13 @@ def test_the_call_for_psql_loses_nothing(postgres_server: Any, read: Read) -> No
     feedback = read("feedback")
     assert len(by_key) == len(feedback)
     for row in feedback:
-        found = by_key[row["message_id"], row["annotator_id"]]
-        assert {name: found[name] for name in names} == {name: row[name] for name in names}
-        assert f"{found['rated_at']:%Y-%m-%dT%H:%M:%S.%f}Z" == row["rated_at"]
+        loaded_row = by_key[row["message_id"], row["annotator_id"]]
+        assert {name: loaded_row[name] for name in names} == {name: row[name] for name in names}
+        assert f"{loaded_row['rated_at']:%Y-%m-%dT%H:%M:%S.%f}Z" == row["rated_at"]
 
 
 @pytest.mark.usefixtures("hard_to_read")
-def test_the_statements_for_the_database_tell_what_the_exports_tell(
+def test_data_page_statements_for_database_agree_with_exports(
     database_url: str, database_kind: str, called: People, read: Read
 ) -> None:
     def answer(statement: str) -> list[Any]:
@@ -232,12 +234,12 @@ def test_the_statements_for_the_database_tell_what_the_exports_tell(
 
     (of_events,) = blocks(f"sql {database_kind}")
     names = {getattr(called, name): name for name in People._fields}
-    found = answer(of_events)
-    assert [row[1:] for row in found] == [
+    answers = answer(of_events)
+    assert [row[1:] for row in answers] == [
         (names[row["actor_id"]], row["kind"], row["payload"].get("text")) for row in read("events")
     ]
     digits = 23 if database_kind == "sqlite" else 26  # SQLite's functions know milliseconds
-    instants = [str(row[0]).removesuffix("+00:00") for row in found]
+    instants = [str(row[0]).removesuffix("+00:00") for row in answers]
     assert [at[:digits] for at in instants] == [row["occurred_at"].replace("T", " ")[:digits] for row in read("events")]
 
     (of_ratings,) = blocks("sql")

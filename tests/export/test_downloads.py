@@ -29,8 +29,8 @@ from conversation_builder import People
 from export.recording import START, Export, TimedTalk, gather
 
 
-def who(request: Request) -> Person:
-    """An admin, or somebody with another role; nobody knows Mallory."""
+def person_of(request: Request) -> Person:
+    """Return a person with the role of the request, by default an admin; refuse Mallory."""
     if request.headers.get("x-name") == "mallory":
         raise NotAllowed("You may not download this.")
     role = request.headers.get("x-role", "admin")
@@ -40,13 +40,15 @@ def who(request: Request) -> Person:
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[int]:
-    """The port on which `app` is served."""
+    """Serve `app`; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield listening.getsockname()[1]  # who connects before the server runs waits in the queue of the socket
+            yield listening.getsockname()[
+                1
+            ]  # a client that connects before the server runs waits in the queue of the socket
         finally:
             server.should_exit = server.force_exit = True
             thread.join(30)
@@ -60,7 +62,7 @@ class Answer(NamedTuple):
 
 
 class Site:
-    """The downloads of a database, on a server."""
+    """Downloads of a database, on a server."""
 
     def __init__(self, engine: Engine, port: int, noted: list[tuple[Person, dict[str, object]]]) -> None:
         self.engine, self.port, self.noted = engine, port, noted
@@ -72,7 +74,7 @@ class Site:
             return Answer(answer.status, answer.headers, answer.read())
 
     def begin(self, path: str) -> socket.socket:
-        """Asks, and reads no more than the first bytes of the answer."""
+        """Send a request, and read no more than the first bytes of the answer."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(30)
@@ -86,7 +88,7 @@ class Site:
         return self.engine.pool.checkedout()
 
     def comes_to_rest(self) -> bool:
-        """Whether all connections to the database are given back within half a minute."""
+        """Wait until all database connections are given back; return False after half a minute."""
         deadline = time.monotonic() + 30
         while self.in_use() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -98,7 +100,9 @@ def site_of(database_url: str, **options: float) -> Iterator[Site]:
     engine = open_engine(database_url)
     app = FastAPI()
     noted: list[tuple[Person, dict[str, object]]] = []
-    app.include_router(download_routes(engine, who, lambda person, **what: noted.append((person, what)), **options))
+    app.include_router(
+        download_routes(engine, person_of, lambda person, **what: noted.append((person, what)), **options)
+    )
     try:
         with serving(app) as port:
             yield Site(engine, port, noted)
@@ -119,7 +123,7 @@ def gathered(store: EventStore, people: People) -> None:
 
 @pytest.fixture
 def plenty(store: EventStore, people: People) -> None:
-    """More than all buffers between a server and a client that does not read."""
+    """Store more than all buffers between a server and a client that does not read."""
     talk = TimedTalk(store, people.ada)
     for _ in range(20):
         talk.ask("Go on", "on and on " * 100_000)
@@ -127,7 +131,7 @@ def plenty(store: EventStore, people: People) -> None:
 
 @pytest.mark.usefixtures("gathered")
 @pytest.mark.parametrize("kind", ["events", "messages", "feedback"])
-def test_a_download_is_the_export(kind: str, site: Site, export: Export) -> None:
+def test_download_equals_export(kind: str, site: Site, export: Export) -> None:
     for format, suffix, media_type in (
         ("csv", "csv", "text/csv; charset=utf-8"),
         ("spreadsheet", "spreadsheet.csv", "text/csv; charset=utf-8"),
@@ -142,7 +146,7 @@ def test_a_download_is_the_export(kind: str, site: Site, export: Export) -> None
 
 
 @pytest.mark.usefixtures("gathered")
-def test_the_query_filters(site: Site, export: Export) -> None:
+def test_download_is_filtered_by_query(site: Site, export: Export) -> None:
     day = timedelta(days=1)
     cases = {
         "model=org/vast&annotator=bob": {"model": "org/vast", "annotator": "bob"},
@@ -163,7 +167,7 @@ def test_the_query_filters(site: Site, export: Export) -> None:
 
 
 @pytest.mark.usefixtures("gathered")
-def test_head_says_what_get_would_without_a_body(site: Site) -> None:
+def test_head_request_has_headers_of_get_and_no_body(site: Site) -> None:
     got, head = site.get("/export/feedback.csv"), site.get("/export/feedback.csv", "HEAD")
     assert (head.status, head.body) == (200, b"")
     for name in ("content-type", "content-disposition", "cache-control"):
@@ -189,7 +193,9 @@ def test_head_says_what_get_would_without_a_body(site: Site) -> None:
         ("users.csv", 404, "There is no 'users.csv'; exports are events, messages, feedback, each as csv or spread"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(path: str, status: int, sentence: str, site: Site) -> None:
+def test_download_with_invalid_request_is_answered_with_one_sentence(
+    path: str, status: int, sentence: str, site: Site
+) -> None:
     answer = site.get(f"/export/{path}")
     assert answer.status == status
     assert sentence in answer.body.decode()
@@ -197,13 +203,13 @@ def test_what_cannot_be_done_is_said_in_a_sentence(path: str, status: int, sente
     assert site.comes_to_rest()
 
 
-def test_who_may_not_download_gets_nothing(site: Site) -> None:
+def test_download_is_refused_for_unknown_person(site: Site) -> None:
     answer = site.get("/export/events.csv", **{"x-name": "mallory"})
     assert (answer.status, answer.body) == (403, b"You may not download this.\n")
 
 
 @pytest.mark.parametrize("query", ["", "?annotators=pseudonyms", "?annotators=names"])
-def test_only_a_role_that_exports_may_download_and_only_an_admin_names(query: str, site: Site) -> None:
+def test_download_requires_role_that_exports_and_names_require_admin(query: str, site: Site) -> None:
     allowed = {role: site.get(f"/export/events.csv{query}", **{"x-role": role}).status for role in ROLES}
     of_researcher = 403 if "names" in query else 200
     assert allowed == {"annotator": 403, "researcher": of_researcher, "admin": 200}
@@ -211,7 +217,7 @@ def test_only_a_role_that_exports_may_download_and_only_an_admin_names(query: st
 
 
 @pytest.mark.usefixtures("gathered")
-def test_an_admin_gets_names_when_she_asks_for_them(site: Site, engine: Engine, export: Export) -> None:
+def test_download_has_names_when_admin_requests_them(site: Site, engine: Engine, export: Export) -> None:
     answer = site.get("/export/feedback.spreadsheet.csv?annotators=names&annotator=bob")
     assert answer.body == export("feedback", "spreadsheet", naming=pseudonyms.names(engine), annotator="bob")
     assert b'"bob"' in answer.body
@@ -219,7 +225,7 @@ def test_an_admin_gets_names_when_she_asks_for_them(site: Site, engine: Engine, 
 
 
 @pytest.mark.usefixtures("gathered")
-def test_who_may_not_see_names_cannot_find_out_whose_a_pseudonym_is(
+def test_download_filter_refuses_names_of_annotators_for_researcher(
     site: Site, people: People, called: People, export: Export
 ) -> None:
     researcher = {"x-role": "researcher"}
@@ -227,12 +233,12 @@ def test_who_may_not_see_names_cannot_find_out_whose_a_pseudonym_is(
         answer = site.get(f"/export/feedback.csv?annotator={name}", **researcher)
         assert answer.status == 404
         assert answer.body.decode() == f"There is no annotator with the id or pseudonym '{name}' in the database.\n"
-    for given in (called.bob, people.bob):
-        answer = site.get(f"/export/feedback.csv?annotator={given}", **researcher)
+    for name_or_id in (called.bob, people.bob):
+        answer = site.get(f"/export/feedback.csv?annotator={name_or_id}", **researcher)
         assert (answer.status, answer.body) == (200, export("feedback", annotator="bob"))
 
 
-def test_a_database_that_is_behind_is_said_in_a_sentence(empty_database_url: str) -> None:
+def test_download_of_outdated_database_is_answered_with_one_sentence(empty_database_url: str) -> None:
     with site_of(empty_database_url) as site:
         answer = site.get("/export/events.csv")
     assert (answer.status, answer.body.count(b"\n")) == (500, 1)
@@ -240,7 +246,7 @@ def test_a_database_that_is_behind_is_said_in_a_sentence(empty_database_url: str
 
 
 @pytest.mark.usefixtures("plenty")
-def test_a_reader_that_goes_away_frees_the_connection(site: Site) -> None:
+def test_download_frees_connection_when_client_goes_away(site: Site) -> None:
     client = site.begin("/export/messages.csv")
     assert site.in_use() == 1
     client.close()
@@ -248,7 +254,7 @@ def test_a_reader_that_goes_away_frees_the_connection(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("plenty")
-def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) -> None:
+def test_download_is_cut_off_when_client_does_not_read(database_url: str) -> None:
     with site_of(database_url, stalled_seconds=0.2) as site, closing(site.begin("/export/messages.csv")) as client:
         assert site.comes_to_rest()
         received = b"".join(iter(lambda: client.recv(1 << 20), b""))
@@ -256,13 +262,13 @@ def test_a_reader_that_does_not_read_is_left_after_a_while(database_url: str) ->
 
 
 @pytest.mark.usefixtures("gathered")
-def test_downloads_one_after_the_other_are_never_too_many(database_url: str) -> None:
+def test_download_limit_does_not_count_finished_downloads(database_url: str) -> None:
     with site_of(database_url, max_concurrent=1) as site:
         assert {site.get("/export/feedback.csv").status for _ in range(100)} == {200}
 
 
 @pytest.mark.usefixtures("plenty")
-def test_only_so_many_run_at_once(database_url: str) -> None:
+def test_download_limit_refuses_too_many_at_once(database_url: str) -> None:
     with site_of(database_url, max_concurrent=2) as site:
         running = [site.begin("/export/messages.csv") for _ in range(2)]
         refused = site.get("/export/feedback.csv")

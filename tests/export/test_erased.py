@@ -1,4 +1,4 @@
-"""What was erased is in no export any more; the receipts are, and everything else is as it was."""
+"""Exports after an erasure: erased data is in none, receipts are, and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conversation_builder import People
 from export.recording import Read, Rows, TimedTalk, gather
 
 
-def test_an_erased_conversation_is_a_receipt_among_the_events_and_nowhere_else(
+def test_export_has_only_receipt_of_erased_conversation(
     engine: Engine, store: EventStore, people: People, read: Read
 ) -> None:
     gather(store, people)
@@ -30,7 +30,7 @@ def test_an_erased_conversation_is_a_receipt_among_the_events_and_nowhere_else(
     assert receipt["message_id"] is receipt["model"] is receipt["rating"] is None
 
 
-def test_an_erased_annotator_is_left_as_thumbs_and_codes_on_the_replies_of_others(
+def test_export_keeps_only_thumbs_and_codes_of_erased_annotator(
     engine: Engine, store: EventStore, people: People, read: Read
 ) -> None:
     gather(store, people)
@@ -38,16 +38,17 @@ def test_an_erased_annotator_is_left_as_thumbs_and_codes_on_the_replies_of_other
     reply = talk.ask("Hello", "Hi")
     talk.comment(reply, people.bob, "to be erased")
     before = {kind: read(kind) for kind in DATASETS}
-    her = pseudonyms.pseudonyms(engine)(people.bob)
-    hers = {row["conversation_id"] for row in before["messages"] if row["annotator_id"] == her}
-    assert hers
+    pseudonym = pseudonyms.pseudonyms(engine)(people.bob)
+    own_conversations = {row["conversation_id"] for row in before["messages"] if row["annotator_id"] == pseudonym}
+    assert own_conversations
     erasure.erase_annotator(engine, people.bob, None)
     kept = {
-        kind: [row for row in before[kind] if row["conversation_id"] not in hers] for kind in ("messages", "feedback")
+        kind: [row for row in before[kind] if row["conversation_id"] not in own_conversations]
+        for kind in ("messages", "feedback")
     }
     assert read("messages") == kept["messages"], "she wrote no message elsewhere"
     assert read("feedback") == [row for row in kept["feedback"] if row["comment"] != "to be erased"]
     assert read("feedback", annotator=people.bob) != []
     receipts = [row for row in read("events") if row["kind"] in ("conversation_erased", "annotator_redacted")]
-    assert {row["conversation_id"] for row in receipts} == {*hers, talk.conversation_id}
+    assert {row["conversation_id"] for row in receipts} == {*own_conversations, talk.conversation_id}
     assert read("events", annotator=f"erased-{people.bob[-12:]}") == read("events", annotator=people.bob) != []

@@ -1,4 +1,4 @@
-"""What is in the export of feedback: each rating as it stands, with what was rated."""
+"""The export of feedback: each rating as it stands, with the reply that was rated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conversation_builder import People
 from export.recording import Read, TimedTalk, at
 
 
-def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, people: People, called: People) -> None:
+def test_feedback_row_has_rating_and_rated_reply(talk: TimedTalk, read: Read, people: People, called: People) -> None:
     talk.ask("Hello", "Hi")
     reply = talk.ask("Who are you?", "A chatbot")
     clicks = [
@@ -55,7 +55,7 @@ def test_feedback_is_a_rating_with_what_was_rated(talk: TimedTalk, read: Read, p
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped", "left", "interrupted"])
-def test_feedback_keeps_a_rating_when_its_reply_ends_without_text(
+def test_feedback_keeps_rating_when_its_reply_ends_without_text(
     talk: TimedTalk, read: Read, people: People, status: FinalStatus
 ) -> None:
     reply = talk.send("Hello")
@@ -68,23 +68,25 @@ def test_feedback_keeps_a_rating_when_its_reply_ends_without_text(
     assert len(row["event_ids"]) == 2
 
 
-def test_each_annotator_has_a_row_of_their_own(talk: TimedTalk, read: Read, people: People, called: People) -> None:
+def test_feedback_has_one_row_per_reply_and_annotator(
+    talk: TimedTalk, read: Read, people: People, called: People
+) -> None:
     first, second = talk.ask("One", "1"), talk.ask("Two", "2")
-    for who in (people.cyd, people.ada, people.bob):
-        talk.like(second, who)
-        talk.dislike(first, who)
+    for annotator_id in (people.cyd, people.ada, people.bob):
+        talk.like(second, annotator_id)
+        talk.dislike(first, annotator_id)
     rows = read("feedback")
     assert [(row["message_id"], row["annotator_id"]) for row in rows] == [
-        (reply, who)
+        (reply, annotator_id)
         for reply in (first, second)
-        for who in called  # in the order of their ids
+        for annotator_id in called  # in the order of their ids
     ]
     assert [row["value"] for row in rows] == ["dislike"] * 3 + ["like"] * 3
     assert len({row["event_id"] for row in rows}) == 6
     assert all(row["event_ids"] == [row["event_id"]] for row in rows)
 
 
-def test_a_rating_of_a_reply_that_is_no_longer_shown_stays(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_keeps_rating_of_reply_that_is_no_longer_shown(talk: TimedTalk, read: Read, people: People) -> None:
     old = talk.ask("Tell me a joke", "No.")
     talk.dislike(old, people.ada, "wrong")
     new = talk.again(old, "Knock, knock.")
@@ -98,7 +100,7 @@ def test_a_rating_of_a_reply_that_is_no_longer_shown_stays(talk: TimedTalk, read
     assert rows[0]["thread"] == rows[1]["thread"] == [{"role": "user", "content": "Tell me a joke"}]
 
 
-def test_the_thread_is_the_branch_that_the_reply_is_on(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_thread_is_branch_of_its_reply(talk: TimedTalk, read: Read, people: People) -> None:
     first = talk.ask("Hello", "Hi")
     lost = talk.ask("Go on", "No")
     corrected, _ = talk.edit(first, "Hi, Ada")
@@ -113,7 +115,7 @@ def test_the_thread_is_the_branch_that_the_reply_is_on(talk: TimedTalk, read: Re
     }
 
 
-def test_text_that_a_human_wrote_counts_for_no_model(
+def test_feedback_on_human_text_has_author_and_no_model(
     talk: TimedTalk, read: Read, people: People, called: People
 ) -> None:
     corrected, _ = talk.edit(talk.ask("Hello", "Hi"), "Good morning")
@@ -122,14 +124,14 @@ def test_text_that_a_human_wrote_counts_for_no_model(
     assert (row["model"], row["author_id"], row["system_prompt"]) == (None, called.ada, None)
 
 
-def test_a_failed_reply_without_text_is_left_out_of_the_thread(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_thread_leaves_out_failed_reply_without_text(talk: TimedTalk, read: Read, people: People) -> None:
     talk.ask("Hello?", "", "failed")
     talk.like(talk.ask("Hello!", "Hi"), people.ada)
     (row,) = read("feedback")
     assert [message["content"] for message in row["thread"]] == ["Hello?", "Hello!"]
 
 
-def test_a_cleared_rating_is_absent_and_its_clicks_come_back_with_a_new_one(
+def test_feedback_omits_cleared_rating_and_lists_its_events_with_new_one(
     talk: TimedTalk, read: Read, people: People
 ) -> None:
     reply = talk.ask("Hello", "Hi")
@@ -141,7 +143,7 @@ def test_a_cleared_rating_is_absent_and_its_clicks_come_back_with_a_new_one(
     assert row["first_rated_at"] == row["rated_at"] == at(4)
 
 
-def test_a_comment_stands_alone(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_has_comment_without_thumb(talk: TimedTalk, read: Read, people: People) -> None:
     reply, other = talk.ask("Hello", "Hi"), talk.ask("And?", "Well")
     talk.comment(reply, people.cyd, "hm")
     talk.like(other, people.cyd)
@@ -153,7 +155,7 @@ def test_a_comment_stands_alone(talk: TimedTalk, read: Read, people: People) -> 
     ]
 
 
-def test_many_conversations_keep_their_own_threads_and_reasons(
+def test_feedback_of_many_conversations_keeps_threads_and_reasons_apart(
     store: EventStore, people: People, called: People, read: Read
 ) -> None:
     # More than are read at once, some without reasons, some without any feedback.
@@ -170,7 +172,7 @@ def test_many_conversations_keep_their_own_threads_and_reasons(
     assert [row["annotator_id"] for row in rows] == [called[number % 3] for number in expected]
 
 
-def test_messages_and_feedback_say_under_which_consent_a_conversation_began(
+def test_messages_and_feedback_have_consent_version_of_conversation_start(
     store: EventStore, people: People, read: Read
 ) -> None:
     versions = ("2026-05", None, "2026-11")

@@ -1,4 +1,4 @@
-"""Filters leave out whole rows, and change nothing in those that stay."""
+"""Filters of exports: they leave out whole rows, and change nothing in the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def text(instant: datetime) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_since_is_inclusive_and_until_is_not(kind: str, read: Read) -> None:
+def test_filter_since_is_inclusive_and_until_is_exclusive(kind: str, read: Read) -> None:
     everything = read(kind)
     instants = sorted({row[INSTANT[kind]] for row in everything})
     for first, after in ((3, -3), (0, 1), (-2, -1)):
@@ -41,7 +41,7 @@ def test_since_is_inclusive_and_until_is_not(kind: str, read: Read) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_days_put_together_are_the_whole(kind: str, read: Read) -> None:
+def test_filters_by_day_together_give_whole_export(kind: str, read: Read) -> None:
     days = [read(kind, since=START + number * DAY, until=START + (number + 1) * DAY) for number in range(3)]
     assert all(days)
     key = "position" if kind == "events" else "conversation_id"
@@ -51,7 +51,7 @@ def test_days_put_together_are_the_whole(kind: str, read: Read) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_keeps_what_is_about_its_replies(kind: str, model: str, read: Read) -> None:
+def test_filter_by_model_keeps_rows_about_its_replies(kind: str, model: str, read: Read) -> None:
     expected = [row for row in read(kind) if row["model"] == model]
     assert 0 < len(expected) < len(read(kind))
     assert read(kind, model=model) == expected
@@ -59,18 +59,18 @@ def test_a_model_keeps_what_is_about_its_replies(kind: str, model: str, read: Re
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", People._fields)
-def test_an_annotator_is_given_by_name_id_or_pseudonym(
+def test_filter_by_annotator_accepts_name_id_and_pseudonym(
     kind: str, name: str, read: Read, people: People, called: People
 ) -> None:
     annotator_id, pseudonym = getattr(people, name), getattr(called, name)
     expected = [row for row in read(kind) if row[WHO[kind]] == pseudonym]
     assert 0 < len(expected) < len(read(kind))
-    for given in (name, annotator_id, pseudonym):
-        assert read(kind, annotator=given) == expected
+    for annotator in (name, annotator_id, pseudonym):
+        assert read(kind, annotator=annotator) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_filters_add_up(kind: str, read: Read, called: People) -> None:
+def test_filters_are_combined(kind: str, read: Read, called: People) -> None:
     since, until = START + DAY, START + 2 * DAY
     expected = [
         row
@@ -82,7 +82,7 @@ def test_filters_add_up(kind: str, read: Read, called: People) -> None:
     assert read(kind, since=since, until=until, model="small", annotator="bob") == []
 
 
-def test_the_instant_of_feedback_is_the_last_change(store: EventStore, people: People, read: Read) -> None:
+def test_filter_by_time_uses_last_change_of_feedback(store: EventStore, people: People, read: Read) -> None:
     talk = TimedTalk(store, people.ada, at=START - DAY)
     reply = talk.ask("Hello", "Hi")
     talk.like(reply, people.ada)
@@ -95,7 +95,7 @@ def test_the_instant_of_feedback_is_the_last_change(store: EventStore, people: P
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_unknown_model_or_annotator_is_said_in_a_sentence(kind: str, read: Read) -> None:
+def test_filter_by_unknown_model_or_annotator_is_refused_in_one_sentence(kind: str, read: Read) -> None:
     with pytest.raises(NotFound, match=r"^There is no reply by a model named 'smal' in the database\.$"):
         read(kind, model="smal")
     with pytest.raises(
@@ -120,7 +120,7 @@ def of_studies(store: EventStore, people: People) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "wanted",
+    "filters",
     [
         {"study": "colours"},
         {"condition": "warm"},
@@ -129,28 +129,28 @@ def of_studies(store: EventStore, people: People) -> None:
         {"study": "sounds", "condition": "cold"},
     ],
 )
-def test_export_keeps_the_conversations_of_a_study(
-    kind: str, wanted: dict[str, str], of_studies: None, read: Read
+def test_filter_by_study_keeps_its_conversations(
+    kind: str, filters: dict[str, str], of_studies: None, read: Read
 ) -> None:
     rows = {row["message_id"]: row for row in read("messages")}
     fitting = {
-        row["conversation_id"] for row in rows.values() if all(row[name] == value for name, value in wanted.items())
+        row["conversation_id"] for row in rows.values() if all(row[name] == value for name, value in filters.items())
     }
-    assert bool(fitting) == (wanted != {"study": "sounds", "condition": "cold"})
+    assert bool(fitting) == (filters != {"study": "sounds", "condition": "cold"})
     expected = [row for row in read(kind) if row["conversation_id"] in fitting]
-    assert read(kind, **wanted) == expected
+    assert read(kind, **filters) == expected
 
 
 @pytest.mark.parametrize("name", ["study", "condition", "external_id"])
-def test_export_refuses_a_study_that_the_database_does_not_have(name: str, of_studies: None, read: Read) -> None:
+def test_filter_by_unknown_study_is_refused(name: str, of_studies: None, read: Read) -> None:
     with pytest.raises(NotFound, match=f"no conversation with the {name.replace('_', ' ')} 'nowhere'"):
         read("messages", **{name: "nowhere"})
 
 
-def test_messages_and_feedback_say_to_which_study_they_belong(of_studies: None, read: Read) -> None:
-    said = [(one.study, one.condition, one.external_id) for one in ASSIGNMENTS]
+def test_messages_and_feedback_have_their_study(of_studies: None, read: Read) -> None:
+    assignments = [(one.study, one.condition, one.external_id) for one in ASSIGNMENTS]
     for kind, each in (("messages", 2), ("feedback", 1)):
         rows = [row for row in read(kind) if row["study"]]
         assert sorted((row["study"], row["condition"], row["external_id"] or "") for row in rows) == sorted(
-            (study, condition, external_id or "") for study, condition, external_id in said for _ in range(each)
+            (study, condition, external_id or "") for study, condition, external_id in assignments for _ in range(each)
         )

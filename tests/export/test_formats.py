@@ -58,7 +58,7 @@ NASTY = [
         "\x1a",
     ),
 ]
-# All that the store keeps: neither NUL nor lone surrogates.
+# Texts that the store keeps: neither NUL nor lone surrogates.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(NASTY)
 columns = (Column("number", "integer"), Column("text"), Column("comment"))
 tables = st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), texts, st.none() | texts), max_size=8)
@@ -70,14 +70,14 @@ def as_csv(rows: Table) -> bytes:
 
 
 @given(tables)
-def test_csv_comes_back_from_python(rows: Table) -> None:
-    header, *found = csv.reader(io.StringIO(as_csv(rows).decode(), newline=""), strict=True)
+def test_csv_round_trips_through_python(rows: Table) -> None:
+    header, *read_rows = csv.reader(io.StringIO(as_csv(rows).decode(), newline=""), strict=True)
     assert header == ["number", "text", "comment"]
-    assert found == [[str(number), text, comment or ""] for number, text, comment in rows]
+    assert read_rows == [[str(number), text, comment or ""] for number, text, comment in rows]
 
 
 @given(tables)
-def test_csv_comes_back_from_pyarrow_with_missing_and_empty_told_apart(rows: Table) -> None:
+def test_csv_round_trips_through_pyarrow_with_missing_and_empty_values(rows: Table) -> None:
     table = arrow_csv.read_csv(
         io.BytesIO(as_csv(rows)),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
@@ -94,19 +94,19 @@ def test_csv_comes_back_from_pyarrow_with_missing_and_empty_told_apart(rows: Tab
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=tables)
-def test_csv_comes_back_from_postgres_with_missing_and_empty_told_apart(rows: Table, database_url: str) -> None:
+def test_csv_round_trips_through_postgres_with_missing_and_empty_values(rows: Table, database_url: str) -> None:
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
         connection.execute("CREATE TEMP TABLE loaded (number bigint, text text, comment text, n serial)")
         with connection.cursor().copy(
             "COPY loaded (number, text, comment) FROM STDIN (FORMAT csv, HEADER match)"
         ) as copy:
             copy.write(as_csv(rows))
-        found = connection.execute("SELECT number, text, comment FROM loaded ORDER BY n").fetchall()
-    assert found == rows
+        loaded = connection.execute("SELECT number, text, comment FROM loaded ORDER BY n").fetchall()
+    assert loaded == rows
 
 
 @given(tables)
-def test_json_lines_come_back(rows: Table) -> None:
+def test_json_lines_round_trip(rows: Table) -> None:
     lines = b"".join(json_lines(columns, rows, str)).split(b"\n")
     assert lines.pop() == b""
     assert [tuple(json.loads(line).items()) for line in lines] == [
@@ -114,13 +114,13 @@ def test_json_lines_come_back(rows: Table) -> None:
     ]
 
 
-def test_text_is_always_quoted_and_a_missing_value_is_nothing() -> None:
+def test_csv_quotes_every_text_and_writes_nothing_for_missing_value() -> None:
     assert as_csv([(1, "a", None), (2, "", ""), (3, 'say "x"', "1")]) == (
         b'number,text,comment\n1,"a",\n2,"",""\n3,"say ""x""","1"\n'
     )
 
 
-def test_every_type_is_written_in_its_own_way() -> None:
+def test_formats_write_every_type_of_column() -> None:
     typed = (
         Column("flag", "boolean"),
         Column("number", "number"),
@@ -141,26 +141,26 @@ def test_every_type_is_written_in_its_own_way() -> None:
     )
 
 
-def test_json_is_embedded_byte_for_byte() -> None:
+def test_json_lines_embed_json_byte_for_byte() -> None:
     written = '{"b": 1.50,  "a":"\\u00e9"}'
     assert b"".join(json_lines((Column("data", "json"),), [(written,)], str)) == f'{{"data":{written}}}\n'.encode()
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_an_instant_keeps_its_microseconds(instant: datetime) -> None:
+def test_instant_text_keeps_microseconds(instant: datetime) -> None:
     written = instant_text(to_micros(instant))
     assert len(written) == 27
     assert datetime.fromisoformat(written) == instant == from_micros(to_micros(instant))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_comes_back_exactly(number: float) -> None:
+def test_numbers_round_trip_exactly(number: float) -> None:
     column = (Column("number", "number"),)
     assert float(b"".join(csv_lines(column, [(number,)], str)).split(b"\n")[1]) == number
     assert json.loads(b"".join(json_lines(column, [(number,)], str)))["number"] == number
 
 
-def test_chunks_are_of_one_size_and_lose_nothing() -> None:
+def test_chunked_makes_chunks_of_one_size_and_loses_nothing() -> None:
     lines = [b"x" * 1000 + b"\n"] * 1000
     chunks = list(chunked(lines))
     assert b"".join(chunks) == b"".join(lines)

@@ -1,4 +1,4 @@
-"""Who somebody is, in exports: nobody, unless names are asked for."""
+"""Names of annotators in exports: pseudonyms, unless names are asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
 from export.recording import Export, Read, TimedTalk, gather
 
-# No text that is recorded, and no pseudonym, has one of these in it by chance.
+# Names that occur by chance in no recorded text and in no pseudonym.
 NAMES = People("Ada Countess of Lovelace", "=Robert Tables", "Cydonia!")
 WHO = {"annotator_id", "actor_id", "author_id"}
 
@@ -39,7 +39,7 @@ def _everything_happens(store: EventStore, people: People) -> None:
 
 @pytest.mark.parametrize("kind", DATASETS)
 @pytest.mark.parametrize("format", FORMATS)
-def test_no_name_and_no_id_of_a_person_is_anywhere_in_an_export(
+def test_export_has_no_name_and_no_id_of_annotator(
     kind: str, format: str, export: Export, people: People, called: People
 ) -> None:
     written = export(kind, format)
@@ -49,7 +49,7 @@ def test_no_name_and_no_id_of_a_person_is_anywhere_in_an_export(
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_only_the_columns_that_say_who_somebody_is_depend_on_the_naming(
+def test_naming_changes_only_columns_of_annotators(
     kind: str, engine: Engine, people: People, called: People, read: Read
 ) -> None:
     ids, names, pseudonyms = read(kind, naming=str), read(kind, naming=naming.names(engine)), read(kind)
@@ -57,12 +57,12 @@ def test_only_the_columns_that_say_who_somebody_is_depend_on_the_naming(
     columns = {column.name for column in DATASETS[kind].columns} & WHO
     assert columns == {column.name for column in DATASETS[kind].columns if column.type == "annotator"} != set()
     for row, named, hidden in zip(ids, names, pseudonyms, strict=True):
-        who = {column: row[column] for column in columns}
-        assert named == row | {column: name.get(person) for column, person in who.items()}
-        assert hidden == row | {column: pseudonym.get(person) for column, person in who.items()}
+        ids_by_column = {column: row[column] for column in columns}
+        assert named == row | {column: name.get(person) for column, person in ids_by_column.items()}
+        assert hidden == row | {column: pseudonym.get(person) for column, person in ids_by_column.items()}
 
 
-def test_a_name_that_looks_like_a_formula_is_neutralised_for_spreadsheets(engine: Engine, export: Export) -> None:
+def test_spreadsheet_escapes_name_that_looks_like_formula(engine: Engine, export: Export) -> None:
     called = naming.names(engine)
     assert b'"=Robert Tables"' in export("feedback", "csv", naming=called)
     assert b'"=Robert Tables"' not in export("feedback", "spreadsheet", naming=called)

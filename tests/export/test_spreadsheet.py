@@ -1,4 +1,4 @@
-"""The CSV for spreadsheets: no text is a formula, nothing is lost, and all else is as in the faithful CSV."""
+"""Spreadsheet-safe CSV: no text is a formula, nothing is lost, and all else is as in the faithful CSV."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ columns = (
     Column("shown", "boolean"),
     Column("at", "instant"),
 )
-# What formulas, quotes and what is trimmed before them are made of, few enough to meet often.
+# Characters of formulas and quotes, and those trimmed before them: few enough to meet often.
 tricky = st.text(st.sampled_from("='\ufeff \t\r\n\u00a0\u3000+-@\uff1d\uff0b\uff0d\uff20\",;x"), max_size=6)
 fields = tricky | texts
 rows = st.tuples(
@@ -59,26 +59,26 @@ def read(written: bytes) -> list[list[str]]:
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet might compute it, trimmed or not."""
+    """Return True if a spreadsheet might compute the text, trimmed or not."""
     inked = (character for character in text if not character.isspace() and character != MARK)
     return text.startswith(BREAKS) or next(inked, "") in SIGNS
 
 
 @given(tables)
-def test_no_text_that_a_reader_gives_back_begins_like_a_formula(table: Table) -> None:
-    for found in read(spreadsheet(table)):
-        assert not any(text.startswith(SIGNS + BREAKS) or is_formula(text) for text in found[:3])
+def test_spreadsheet_text_never_begins_like_formula(table: Table) -> None:
+    for row in read(spreadsheet(table)):
+        assert not any(text.startswith(SIGNS + BREAKS) or is_formula(text) for text in row[:3])
 
 
 @given(tables)
-def test_what_is_no_formula_is_as_in_the_faithful_csv(table: Table) -> None:
+def test_spreadsheet_equals_csv_except_for_formulas(table: Table) -> None:
     for before, after in zip(read(faithful(table)), read(spreadsheet(table)), strict=True):
         assert after[3:] == before[3:], "numbers are never touched, negative ones neither"
         assert after[:3] == [f"'{text}" if is_formula(text.lstrip("'")) else text for text in before[:3]]
 
 
 @given(fields)
-def test_texts_that_only_quotes_tell_apart_stay_apart(text: str) -> None:
+def test_escape_formula_keeps_distinct_texts_distinct(text: str) -> None:
     bare = text.lstrip("'")
     alike = ["'" * quotes + bare for quotes in range(4)]
     assert len(set(map(escape_formula, alike))) == len(alike)
@@ -100,13 +100,13 @@ def test_texts_that_only_quotes_tell_apart_stay_apart(text: str) -> None:
         ("x\n=1", False),
     ],
 )
-def test_a_single_quote_goes_before_what_a_spreadsheet_would_compute(text: str, changed: bool) -> None:
+def test_spreadsheet_puts_single_quote_before_formula(text: str, changed: bool) -> None:
     cell = f"'{text}" if changed else text
     written = b"".join(spreadsheet_lines((Column("text"),), [(text,)], str)).decode()
     assert written == '\ufefftext\n"' + cell.replace('"', '""') + '"\n'
 
 
-def test_an_export_for_spreadsheets_differs_by_its_mark_and_the_quotes_alone(
+def test_spreadsheet_export_differs_from_csv_by_mark_and_quotes_only(
     store: EventStore, people: People, export: Export
 ) -> None:
     gather(store, people)

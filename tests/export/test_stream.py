@@ -1,4 +1,4 @@
-"""An export while others write, and when it is left before its end: one state of the database, nothing held."""
+"""Streams of exports: one state of the database while others write, and nothing held when left early."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def in_use(engine: Engine) -> int:
 
 
 def talk_much(store: EventStore, people: People, conversations: int, length: int = 20_000) -> None:
-    """Conversations of two long exchanges, each rated by everybody."""
+    """Store conversations of two long exchanges, each rated by all annotators."""
     for number in range(conversations):
         talk = TimedTalk(store, people.ada, at=START + timedelta(days=number))
         for _ in range(2):
             reply = talk.ask("why? " * (length // 10), "because " * (length // 8))
-            for who in people:
-                talk.like(reply, who, "funny")
+            for annotator_id in people:
+                talk.like(reply, annotator_id, "funny")
 
 
 @pytest.mark.parametrize(("kind", "format"), EVERY)
-def test_what_is_recorded_meanwhile_is_not_seen(
+def test_stream_does_not_see_events_recorded_meanwhile(
     kind: str,
     format: str,
     store: EventStore,
@@ -67,7 +67,7 @@ def test_what_is_recorded_meanwhile_is_not_seen(
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_an_export_that_is_left_gives_its_connection_back(
+def test_stream_gives_its_connection_back_when_closed_early(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
     talk_much(store, people, 30)
@@ -79,19 +79,19 @@ def test_an_export_that_is_left_gives_its_connection_back(
     assert export(kind)
 
 
-def test_an_export_that_was_never_begun_holds_nothing(engine: Engine) -> None:
+def test_stream_holds_no_connection_before_it_begins(engine: Engine) -> None:
     chunks = stream(engine, "events", "csv", ResolvedFilters(), str)
     assert in_use(engine) == 0
     chunks.close()
 
 
-def test_a_refused_export_holds_nothing(engine: Engine) -> None:
+def test_resolve_holds_no_connection_after_refusal(engine: Engine) -> None:
     with pytest.raises(NotFound):
         resolve(engine, Filters(annotator="nobody"))
     assert in_use(engine) == 0
 
 
-def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str) -> None:
+def test_stream_refuses_database_without_tables(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
     for kind in DATASETS:
         with pytest.raises(SchemaBehind, match="run `chatfeedback db upgrade` first"):
@@ -100,65 +100,67 @@ def test_a_database_without_tables_is_said_in_a_sentence(empty_database_url: str
     engine.dispose()
 
 
-def test_progress_counts_the_rows_up_to_the_total(store: EventStore, people: People, engine: Engine) -> None:
+def test_stream_reports_progress_up_to_total(store: EventStore, people: People, engine: Engine) -> None:
     gather(store, people)
     for kind in DATASETS:
-        told: list[tuple[int, int]] = []
-        chunks = stream(engine, kind, "jsonl", ResolvedFilters(model="large"), str, lambda *at: told.append(at))  # noqa: B023
+        progress: list[tuple[int, int]] = []
+        chunks = stream(engine, kind, "jsonl", ResolvedFilters(model="large"), str, lambda *at: progress.append(at))  # noqa: B023
         lines = b"".join(chunks)
         rows = lines.count(b"\n")
-        assert told[0] == (0, rows)
-        assert told[-1] == (rows, rows)
+        assert progress[0] == (0, rows)
+        assert progress[-1] == (rows, rows)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", DATASETS)
-def test_sqlite_never_sorts_what_grows(
+def test_stream_never_sorts_on_sqlite(
     kind: str, store: EventStore, people: People, engine: Engine, export: Export
 ) -> None:
-    """SQLite sorts in memory: an export reads in the order of an index, whatever the filters are."""
+    """SQLite sorts in memory, so an export must read in the order of an index, with any filters."""
     gather(store, people)
-    seen: list[tuple[str, object]] = []
-    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, sql, given, *_: seen.append((sql, given)))
+    executed: list[tuple[str, object]] = []
+    event.listen(
+        engine, "before_cursor_execute", lambda _c, _cursor, sql, parameters, *_: executed.append((sql, parameters))
+    )
     filters = {"since": START, "until": START + timedelta(days=9), "model": "small", "annotator": "bob"}
     for chosen in product((False, True), repeat=4):
-        wanted = {name: value for (name, value), chose in zip(filters.items(), chosen, strict=True) if chose}
-        assert export(kind, **wanted)
+        chosen_filters = {name: value for (name, value), chose in zip(filters.items(), chosen, strict=True) if chose}
+        assert export(kind, **chosen_filters)
     with engine.connect() as connection:
-        statements = {sql: given for sql, given in seen if sql.startswith("SELECT")}
+        statements = {sql: parameters for sql, parameters in executed if sql.startswith("SELECT")}
         assert len(statements) >= 16
-        for sql, given in statements.items():
-            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
+        for sql, parameters in statements.items():
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)]
             assert "USE TEMP B-TREE FOR ORDER BY" not in plan, (sql, plan)
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 @pytest.mark.parametrize("kind", DATASETS)
-def test_postgres_hands_the_rows_over_in_portions(
+def test_stream_fetches_rows_in_portions_on_postgres(
     kind: str, store: EventStore, people: People, engine: Engine, database_url: str
 ) -> None:
-    """Its driver would otherwise fetch all of them at once, into memory that Python does not see."""
+    """Without portions the driver would fetch all rows at once, into memory that Python does not see."""
     talk_much(store, people, 30)
     with closing(stream(engine, kind, "csv", ResolvedFilters(), str)) as chunks:
         next(chunks)
         with psycopg.connect(database_url.replace("+psycopg", "")) as neighbour:
-            seen = neighbour.execute(
+            queries = neighbour.execute(
                 "SELECT query FROM pg_stat_activity"
                 " WHERE datname = current_database() AND state = 'idle in transaction'"
             ).fetchall()
-    assert [query.split()[0] for (query,) in seen] == ["FETCH"]
+    assert [query.split()[0] for (query,) in queries] == ["FETCH"]
 
 
-def test_memory_does_not_grow_with_the_database(store: EventStore, engine: Engine) -> None:
+def test_stream_memory_does_not_grow_with_database(store: EventStore, engine: Engine) -> None:
     def peaks() -> dict[str, int]:
-        found = {}
+        peak_bytes = {}
         for kind in DATASETS:
             tracemalloc.start()
             for _ in stream(engine, kind, "csv", ResolvedFilters(), str):
                 pass
-            found[kind] = tracemalloc.get_traced_memory()[1]
+            peak_bytes[kind] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        return found
+        return peak_bytes
 
     crowd = Crowd(reply_length=1000)
     talks = crowd.talk()

@@ -1,4 +1,4 @@
-"""What is in the three exports."""
+"""Content of the three exports."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from export.recording import Export, Read, TimedTalk, at, gather
 # Events
 
 
-def test_events_are_the_log_as_it_is(
-    engine: Engine, talk: TimedTalk, people: People, called: People, read: Read
-) -> None:
+def test_events_export_equals_log(engine: Engine, talk: TimedTalk, people: People, called: People, read: Read) -> None:
     reply = talk.ask("Hello", "Hi")
     talk.like(reply, people.bob, "funny")
     with engine.connect() as connection:
@@ -36,7 +34,7 @@ def test_events_are_the_log_as_it_is(
     assert (exported[4]["model"], exported[4]["rating"], exported[4]["message_id"]) == ("small", "like", reply)
 
 
-def test_a_payload_in_csv_is_the_stored_text(engine: Engine, talk: TimedTalk, export: Export) -> None:
+def test_events_export_has_stored_payload_in_csv(engine: Engine, talk: TimedTalk, export: Export) -> None:
     talk.ask('He said "Hello,\nworld"', "Hi")
     with engine.connect() as connection:
         (payload,) = connection.scalars(select(events.c.payload).where(events.c.kind == "message_sent")).all()
@@ -46,7 +44,7 @@ def test_a_payload_in_csv_is_the_stored_text(engine: Engine, talk: TimedTalk, ex
 # Messages
 
 
-def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, read: Read, called: People) -> None:
+def test_messages_export_has_every_version_and_replacement(talk: TimedTalk, read: Read, called: People) -> None:
     first = talk.ask("Tell me a joke", "No.")
     second = talk.again(first, "Knock, knock.")
     prompt = talk.conversation.messages[first].parent_id
@@ -56,8 +54,8 @@ def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, rea
     talk.finish(other_reply, "One, two.")
     rows = {row["message_id"]: row for row in read("messages")}
     assert list(rows) == [prompt, first, second, corrected, other_prompt, other_reply]
-    told = {key: (row["role"], row["parent_id"], row["replaces_id"], row["shown"]) for key, row in rows.items()}
-    assert told == {
+    tree = {key: (row["role"], row["parent_id"], row["replaces_id"], row["shown"]) for key, row in rows.items()}
+    assert tree == {
         prompt: ("user", None, None, False),
         first: ("assistant", prompt, None, False),
         second: ("assistant", prompt, first, False),
@@ -69,10 +67,10 @@ def test_messages_have_every_version_and_what_replaced_what(talk: TimedTalk, rea
     assert [row["version"] for row in rows.values()] == sorted(row["version"] for row in rows.values())
 
 
-def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) -> None:
+def test_messages_export_has_generation_and_outcome_of_reply(talk: TimedTalk, read: Read, called: People) -> None:
     reply = talk.ask("Hello", "Hi there")
     prompt, row = read("messages")
-    made = {event["kind"]: event for event in read("events")}
+    events_by_kind = {event["kind"]: event for event in read("events")}
     assert row == {
         "conversation_id": talk.conversation_id,
         "message_id": reply,
@@ -87,7 +85,7 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) 
         "altered": False,
         "status": "complete",
         "created_at": at(0),
-        "created_event_id": made["reply_started"]["event_id"],
+        "created_event_id": events_by_kind["reply_started"]["event_id"],
         "model": "small",
         "endpoint": "https://models.example/v1",
         "provider": None,
@@ -98,7 +96,7 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) 
         "system_prompt": "You are a friendly chatbot",
         "sent_ids": [prompt["message_id"]],
         "finished_at": at(1),
-        "finished_event_id": made["reply_finished"]["event_id"],
+        "finished_event_id": events_by_kind["reply_finished"]["event_id"],
         "finish_reason": "stop",
         "error": None,
         "time_to_first_token": 0.1 + 0.2,
@@ -121,15 +119,13 @@ def test_a_reply_says_what_made_it(talk: TimedTalk, read: Read, called: People) 
     }
 
 
-def test_a_reply_that_is_being_written_is_there_without_text(talk: TimedTalk, read: Read) -> None:
+def test_messages_export_has_running_reply_without_text(talk: TimedTalk, read: Read) -> None:
     talk.send("Hello")
     _, row = read("messages")
     assert (row["status"], row["text"], row["finished_at"], row["duration"]) == ("writing", "", None, None)
 
 
-def test_messages_are_by_conversation_and_then_in_the_order_of_their_making(
-    store: EventStore, people: People, read: Read
-) -> None:
+def test_messages_export_is_ordered_by_conversation_and_creation(store: EventStore, people: People, read: Read) -> None:
     talks = [TimedTalk(store, actor) for actor in people]
     for number in range(3):
         for talk in talks:
@@ -142,11 +138,11 @@ def test_messages_are_by_conversation_and_then_in_the_order_of_their_making(
 # All of them
 
 
-def test_every_click_of_the_feedback_is_in_the_events(store: EventStore, people: People, read: Read) -> None:
+def test_feedback_export_refers_to_events_of_events_export(store: EventStore, people: People, read: Read) -> None:
     gather(store, people)
     log = {row["event_id"]: row for row in read("events")}
     rows = read("feedback")
-    assert len(rows) == 3 * 3 * 3 - 3  # where Cyd talks, her like and her comment are one row
+    assert len(rows) == 3 * 3 * 3 - 3  # where Cyd talks, their like and their comment are one row
     for row in rows:
         clicks = [log[event_id] for event_id in row["event_ids"]]
         assert {(click["message_id"], click["actor_id"]) for click in clicks} == {
@@ -159,20 +155,20 @@ def test_every_click_of_the_feedback_is_in_the_events(store: EventStore, people:
         assert log[row["created_event_id"]]["message_id"] == row["message_id"]
 
 
-def test_the_same_state_gives_the_same_bytes(store: EventStore, people: People, export: Export) -> None:
+def test_export_of_same_state_has_same_bytes(store: EventStore, people: People, export: Export) -> None:
     gather(store, people)
     for kind in ("events", "messages", "feedback"):
         for format in FORMATS:
             assert export(kind, format) == export(kind, format) != b""
 
 
-def test_an_empty_database_gives_a_header(export: Export) -> None:
+def test_export_of_empty_database_has_only_header(export: Export) -> None:
     for kind in ("events", "messages", "feedback"):
         assert export(kind, "jsonl") == b""
         assert export(kind, "csv").count(b"\n") == export(kind, "spreadsheet").count(b"\n") == 1
 
 
-def test_text_that_is_hard_to_write_comes_back(talk: TimedTalk, read: Read, people: People) -> None:
+def test_feedback_export_keeps_awkward_texts(talk: TimedTalk, read: Read, people: People) -> None:
     hard = [
         '"',
         "a,b",
@@ -196,7 +192,7 @@ def test_text_that_is_hard_to_write_comes_back(talk: TimedTalk, read: Read, peop
     assert [row["thread"][-1]["content"] for row in rows] == hard
 
 
-def test_what_no_database_keeps_is_replaced_and_said(talk: TimedTalk, read: Read) -> None:
+def test_messages_export_marks_text_with_replaced_characters(talk: TimedTalk, read: Read) -> None:
     talk.ask("nothing \0 and half \ud83d of a smile", "Hm")
     prompt, reply = read("messages")
     assert (prompt["text"], prompt["altered"]) == ("nothing \ufffd and half \ufffd of a smile", True)

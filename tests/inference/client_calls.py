@@ -1,4 +1,4 @@
-"""Asking a model in one line."""
+"""Helpers that call a model in one line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SHORT_SECONDS = 0.2
 def asking(
     *messages: ChatMessage | str, sampling: Sampling = SAMPLING, seed: int = 41, fresh: bool = False
 ) -> ReplyRequest:
-    """A request with these messages; a text is one of the user."""
-    said = (ChatMessage("user", each) if isinstance(each, str) else each for each in messages or ("Hello?",))
-    return ReplyRequest(tuple(said), sampling, seed, fresh)
+    """Return a request with these messages; a string is a message of the user."""
+    chat_messages = (ChatMessage("user", each) if isinstance(each, str) else each for each in messages or ("Hello?",))
+    return ReplyRequest(tuple(chat_messages), sampling, seed, fresh)
 
 
 async def reply(client: ModelClient, request: ReplyRequest | None = None) -> tuple[str, Finish]:
-    """All of a reply. Its Finish must be the only one, and last."""
+    """Return the text of a reply and its `Finish`, which must be the only one, and last."""
     *deltas, finish = [piece async for piece in client.stream(request or asking())]
     assert all(isinstance(piece, Delta) and piece.text for piece in deltas)
     assert isinstance(finish, Finish)
@@ -28,7 +28,7 @@ async def reply(client: ModelClient, request: ReplyRequest | None = None) -> tup
 
 
 async def reply_from(endpoint: Endpoint, request: ReplyRequest | None = None) -> tuple[str, Finish]:
-    """All of a reply, through a client of its own."""
+    """Return a reply through a client of its own."""
     client = ModelClient(endpoint)
     try:
         return await reply(client, request)
@@ -37,14 +37,14 @@ async def reply_from(endpoint: Endpoint, request: ReplyRequest | None = None) ->
 
 
 async def failure(endpoint: Endpoint) -> ModelError:
-    """The error that a reply ends with."""
+    """Return the error that a reply ends with."""
     with pytest.raises(ModelError) as caught:
         await reply_from(endpoint)
     return caught.value
 
 
 async def pieces_before_failure(client: ModelClient) -> tuple[str, ModelError]:
-    """What came of a reply, and the error that ended it."""
+    """Return the text of a reply before its error, and the error."""
     pieces = []
     with pytest.raises(ModelError) as caught:
         async for piece in client.stream(asking()):

@@ -16,7 +16,7 @@ PROXY_VARIABLES = [
 
 @pytest.fixture(autouse=True)
 def hub_token(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The user is logged in to Hugging Face, in every test, and no proxy is set."""
+    """Log in to Hugging Face in all tests, without proxies."""
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_theUsersOwnToken")
@@ -25,7 +25,7 @@ def hub_token(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def dead_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxies are set, and nothing answers there."""
+    """Set proxies at addresses where nothing answers."""
     for name in PROXY_VARIABLES[:6]:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 

@@ -1,4 +1,4 @@
-"""What a model client asks, and what it gives back, against a real server."""
+"""Model client: its requests and its replies, against a real server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from chatfeedback.inference.client import ChatMessage, Delta, Endpoint, Finish, 
 from inference.client_calls import SHORT_SECONDS, asking, failure, reply, reply_from
 from openai_server import ScriptedServer, delta
 
-# What is asked
+# Requests
 
 
-async def test_a_request_carries_the_messages_the_sampling_and_the_seed(
-    server: ScriptedServer, client: ModelClient
-) -> None:
+async def test_request_contains_messages_sampling_and_seed(server: ScriptedServer, client: ModelClient) -> None:
     await reply(client, asking(ChatMessage("system", "Be brief."), ChatMessage("user", "Hello?")))
 
     (request,) = server.requests
@@ -38,9 +36,9 @@ async def test_a_request_carries_the_messages_the_sampling_and_the_seed(
     }
 
 
-async def test_neighbours_of_one_role_are_joined_by_a_blank_line(server: ScriptedServer, client: ModelClient) -> None:
-    said = [("user", "one"), ("user", "two"), ("assistant", "three"), ("assistant", "four"), ("user", "five")]
-    await reply(client, asking(*(ChatMessage(role, text) for role, text in said)))  # type: ignore[arg-type]
+async def test_request_joins_adjacent_messages_of_one_role(server: ScriptedServer, client: ModelClient) -> None:
+    turns = [("user", "one"), ("user", "two"), ("assistant", "three"), ("assistant", "four"), ("user", "five")]
+    await reply(client, asking(*(ChatMessage(role, text) for role, text in turns)))  # type: ignore[arg-type]
 
     assert server.requests[0]["messages"] == [
         {"role": "user", "content": "one\n\ntwo"},
@@ -49,18 +47,16 @@ async def test_neighbours_of_one_role_are_joined_by_a_blank_line(server: Scripte
     ]
 
 
-async def test_a_fresh_reply_passes_caches_by_and_the_next_one_does_not(
-    server: ScriptedServer, client: ModelClient
-) -> None:
+async def test_request_bypasses_caches_only_for_fresh_reply(server: ScriptedServer, client: ModelClient) -> None:
     await asyncio.gather(reply(client, asking(fresh=True)), reply(client), reply(client, asking(fresh=True)))
     await reply(client)
 
-    told = [(headers.get("x-use-cache"), headers.get("cache-control")) for headers in server.headers]
-    assert sorted(told[:3], key=str) == [("false", "no-cache"), ("false", "no-cache"), (None, None)]
-    assert told[3] == (None, None)
+    cache_headers = [(headers.get("x-use-cache"), headers.get("cache-control")) for headers in server.headers]
+    assert sorted(cache_headers[:3], key=str) == [("false", "no-cache"), ("false", "no-cache"), (None, None)]
+    assert cache_headers[3] == (None, None)
 
 
-async def test_no_token_leaves_for_an_address_that_is_not_hugging_faces(
+async def test_request_sends_no_hub_token_to_other_address(
     server: ScriptedServer, client: ModelClient, hub_token: str
 ) -> None:
     await reply(client)
@@ -69,7 +65,7 @@ async def test_no_token_leaves_for_an_address_that_is_not_hugging_faces(
     assert hub_token not in str(server.headers) + str(server.requests)
 
 
-async def test_the_token_is_not_even_looked_up_for_another_address(
+async def test_client_does_not_look_up_hub_token_for_other_address(
     client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up = []
@@ -80,14 +76,14 @@ async def test_the_token_is_not_even_looked_up_for_another_address(
     assert looked_up == []
 
 
-async def test_a_configured_key_is_sent(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_request_sends_configured_key(server: ScriptedServer, endpoint: Endpoint) -> None:
     await reply_from(dataclasses.replace(endpoint, api_key="sk-configured"))
 
     assert server.headers[0]["authorization"] == "Bearer sk-configured"
 
 
 @pytest.mark.usefixtures("dead_proxies")
-async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(endpoint: Endpoint) -> None:
+async def test_client_bypasses_proxy_for_this_machine(endpoint: Endpoint) -> None:
     assert (await reply_from(endpoint))[0] == "Answer 1 to: Hello?"
 
 
@@ -101,9 +97,7 @@ def hub(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> ScriptedServ
     return server
 
 
-async def test_a_model_of_the_hub_is_asked_through_the_router_with_the_users_token(
-    hub: ScriptedServer, hub_token: str
-) -> None:
+async def test_client_routes_hub_model_with_hub_token(hub: ScriptedServer, hub_token: str) -> None:
     for provider in (None, "together"):
         await reply_from(Endpoint("org/model", provider=provider))
 
@@ -111,9 +105,7 @@ async def test_a_model_of_the_hub_is_asked_through_the_router_with_the_users_tok
     assert [headers["authorization"] for headers in hub.headers] == [f"Bearer {hub_token}"] * 2
 
 
-async def test_a_model_of_the_hub_without_a_token_says_which_one_it_wants(
-    hub: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_client_names_missing_hub_token(hub: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatfeedback.inference.client.get_token", lambda: None)
     error = await failure(Endpoint("org/model"))
 
@@ -122,7 +114,7 @@ async def test_a_model_of_the_hub_without_a_token_says_which_one_it_wants(
     assert hub.requests == []
 
 
-async def test_a_providers_own_key_is_not_sent_to_hugging_face(hub: ScriptedServer) -> None:
+async def test_client_does_not_send_provider_key_to_hub(hub: ScriptedServer) -> None:
     error = await failure(Endpoint("org/model", provider="together", api_key="tgp_v1_secret"))
 
     assert isinstance(error, KeyRefused)
@@ -130,7 +122,7 @@ async def test_a_providers_own_key_is_not_sent_to_hugging_face(hub: ScriptedServ
     assert hub.requests == []
 
 
-async def test_offline_mode_keeps_from_the_hub_but_not_from_a_server_of_ones_own(
+async def test_client_in_offline_mode_refuses_hub_and_uses_own_server(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -141,10 +133,10 @@ async def test_offline_mode_keeps_from_the_hub_but_not_from_a_server_of_ones_own
     assert (await reply(client))[0]
 
 
-# What comes back
+# Replies
 
 
-async def test_a_reply_comes_in_pieces_while_it_is_written(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_yields_chunks_as_they_arrive(server: ScriptedServer, client: ModelClient) -> None:
     held = server.reply("one two three", chunk=4, hold_after=(1, 2))
     pieces = client.stream(asking())
 
@@ -156,7 +148,7 @@ async def test_a_reply_comes_in_pieces_while_it_is_written(server: ScriptedServe
     assert [piece async for piece in pieces] == [Delta("thre"), Delta("e"), Finish("stop", 11, 7)]
 
 
-async def test_tokens_are_counted_where_the_server_tells(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_reports_token_counts_when_server_sends_them(server: ScriptedServer, client: ModelClient) -> None:
     server.reply("counted", finish_reason="length", usage=(120, 64))
     server.reply("not counted", usage=None)
 
@@ -165,7 +157,7 @@ async def test_tokens_are_counted_where_the_server_tells(server: ScriptedServer,
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_server_that_does_not_know_token_counts_is_asked_without_from_then_on(
+async def test_client_omits_stream_options_after_server_has_refused_them(
     server: ScriptedServer, client: ModelClient, status: int
 ) -> None:
     server.fail(status, {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]})
@@ -175,7 +167,7 @@ async def test_a_server_that_does_not_know_token_counts_is_asked_without_from_th
     assert ["stream_options" in request for request in server.requests] == [True, False, False]
 
 
-async def test_chunks_without_text_are_passed_over(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_skips_chunks_without_text(server: ScriptedServer, client: ModelClient) -> None:
     server.stream(
         {"choices": []},
         delta(None, role="assistant"),
@@ -193,14 +185,14 @@ async def test_chunks_without_text_are_passed_over(server: ScriptedServer, clien
     assert await reply(client) == ("Yes.", Finish("stop", 3, 2))
 
 
-async def test_every_character_of_every_script_arrives(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_keeps_all_characters(server: ScriptedServer, client: ModelClient) -> None:
     text = "naïve 委员会 🎉👩‍👩‍👧 \u2028 \u0085 \x0b \\n \r\n \t end"  # some of these end a line for Python
     server.reply(text, chunk=1)
 
     assert (await reply(client))[0] == text
 
 
-async def test_an_end_mark_is_enough_and_so_is_a_reason_to_end(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_ends_at_end_mark_or_finish_reason(server: ScriptedServer, client: ModelClient) -> None:
     server.stream(delta("marked"), "[DONE]")
     server.stream(delta("reasoned", finish_reason="stop"))
     server.stream(delta("lost its counts", finish_reason="stop"), breaks=True)
@@ -210,7 +202,7 @@ async def test_an_end_mark_is_enough_and_so_is_a_reason_to_end(server: ScriptedS
     assert await reply(client) == ("lost its counts", Finish("stop", None, None))
 
 
-async def test_stream_keeps_text_after_a_reason_to_end_that_came_too_early(
+async def test_stream_keeps_text_after_early_finish_reason(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatfeedback.inference.timeouts.USAGE_SECONDS", SHORT_SECONDS)
@@ -221,9 +213,7 @@ async def test_stream_keeps_text_after_a_reason_to_end_that_came_too_early(
     assert await reply(client) == ("one two three", Finish("stop", None, None))
 
 
-async def test_stream_reads_text_in_blocks_and_passes_over_thoughts(
-    server: ScriptedServer, client: ModelClient
-) -> None:
+async def test_stream_reads_text_blocks_and_skips_thoughts(server: ScriptedServer, client: ModelClient) -> None:
     thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
     blocks = [
         {"type": "text", "text": "Yes"},
@@ -235,22 +225,20 @@ async def test_stream_reads_text_in_blocks_and_passes_over_thoughts(
     assert await reply(client) == ("Yes. No.", Finish("stop", None, None))
 
 
-async def test_stream_reads_the_first_piece_behind_a_byte_order_mark(
-    server: ScriptedServer, client: ModelClient
-) -> None:
+async def test_stream_reads_first_chunk_after_byte_order_mark(server: ScriptedServer, client: ModelClient) -> None:
     first = b"\xef\xbb\xbfdata: " + json.dumps(delta("first")).encode() + b"\n\n"
     server.stream(first, delta(" second", finish_reason="stop"), "[DONE]")
 
     assert (await reply(client))[0] == "first second"
 
 
-async def test_stream_keeps_a_refusal_apart(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_separates_refusal_from_text(server: ScriptedServer, client: ModelClient) -> None:
     server.stream(delta(None, refusal="I can"), delta(None, refusal="not."), delta("", finish_reason="stop"), "[DONE]")
 
     assert await reply(client) == ("", Finish("stop", None, None, refusal="I cannot."))
 
 
-async def test_a_whole_reply_does_not_wait_long_for_its_counts(
+async def test_stream_limits_wait_for_token_counts(
     server: ScriptedServer, client: ModelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatfeedback.inference.timeouts.USAGE_SECONDS", SHORT_SECONDS)
@@ -260,7 +248,7 @@ async def test_a_whole_reply_does_not_wait_long_for_its_counts(
         assert await reply(client) == ("whole", Finish("stop", None, None))
 
 
-async def test_replies_are_streamed_side_by_side(server: ScriptedServer, client: ModelClient) -> None:
+async def test_client_streams_replies_concurrently(server: ScriptedServer, client: ModelClient) -> None:
     held = [server.reply(f"reply {number}", chunk=100, hold_after=1) for number in range(120)]
     streams = [client.stream(asking()) for _ in held]
     begun = await asyncio.gather(*(anext(stream) for stream in streams))

@@ -1,4 +1,4 @@
-"""How a reply ends before it is whole, against a real server."""
+"""Model client: cancelled and failed replies, against a real server."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from openai_server import Event, ScriptedServer, delta
 
 LONG_SECONDS = 60
 
-# How it ends early
+# Cancellation
 
 
-async def test_closing_the_stream_closes_the_connection(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_closes_connection_when_closed(server: ScriptedServer, client: ModelClient) -> None:
     held = server.reply("one two three", hold_after=1)
     async with aclosing(client.stream(asking())) as pieces:
         await anext(pieces)
@@ -38,7 +38,7 @@ async def test_closing_the_stream_closes_the_connection(server: ScriptedServer, 
 
 
 @pytest.mark.parametrize("when", ["before the first piece", "between two pieces", "before any answer"])
-async def test_cancelling_the_reader_closes_the_connection(
+async def test_stream_closes_connection_when_reader_is_cancelled(
     server: ScriptedServer, client: ModelClient, when: str
 ) -> None:
     if when == "before any answer":
@@ -54,10 +54,10 @@ async def test_cancelling_the_reader_closes_the_connection(
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
-# How it fails
+# Failures
 
 
-async def test_a_connection_that_breaks_is_told_from_a_reply_that_ends(
+async def test_stream_raises_stream_broken_after_text_when_connection_breaks(
     server: ScriptedServer, client: ModelClient
 ) -> None:
     server.break_after("half a rep")
@@ -67,7 +67,9 @@ async def test_a_connection_that_breaks_is_told_from_a_reply_that_ends(
     assert isinstance(error, StreamBroken) and "'m'" in str(error)
 
 
-async def test_a_stream_that_just_stops_is_broken_too(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_stream_raises_stream_broken_when_it_ends_without_end_mark(
+    server: ScriptedServer, endpoint: Endpoint
+) -> None:
     server.stream(delta("and then"))
     server.stream()
     server.stream(breaks=True)
@@ -79,7 +81,9 @@ SILENCES = ["before any answer", "before the first piece", "between two pieces"]
 
 
 @pytest.mark.parametrize("when", SILENCES)
-async def test_silence_ends_in_a_timeout(server: ScriptedServer, endpoint: Endpoint, when: str) -> None:
+async def test_stream_raises_model_timeout_when_server_is_silent(
+    server: ScriptedServer, endpoint: Endpoint, when: str
+) -> None:
     if when == "before any answer":
         held = server.hang()
     else:
@@ -89,28 +93,28 @@ async def test_silence_ends_in_a_timeout(server: ScriptedServer, endpoint: Endpo
     error = await failure(dataclasses.replace(endpoint, **{short: SHORT_SECONDS, long: LONG_SECONDS}))
 
     assert isinstance(error, ModelTimeout)
-    said = (
+    message = (
         "was silent for 0.2 seconds in the middle of its reply" if between else "did not begin to answer in 0.2 seconds"
     )
-    assert said in str(error) and short in str(error) and long not in str(error)
+    assert message in str(error) and short in str(error) and long not in str(error)
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
 @pytest.mark.parametrize("when", ["before the first piece", "between two pieces"])
-async def test_chunks_without_text_do_not_end_a_silence(server: ScriptedServer, endpoint: Endpoint, when: str) -> None:
+async def test_stream_raises_model_timeout_when_chunks_contain_no_text(
+    server: ScriptedServer, endpoint: Endpoint, when: str
+) -> None:
     empty = [b": keep-alive\n\n", {"choices": []}, delta(None, reasoning="Hm."), delta("")] * 250
-    said = [delta("so far")] if when == "between two pieces" else []
+    text_chunks = [delta("so far")] if when == "between two pieces" else []
     server.tokens_per_second = 50 / SHORT_SECONDS
-    script = server.stream(*said, *empty, "[DONE]")
+    script = server.stream(*text_chunks, *empty, "[DONE]")
     impatient = dataclasses.replace(endpoint, first_token_seconds=SHORT_SECONDS, timeout_seconds=SHORT_SECONDS)
 
     assert isinstance(await failure(impatient), ModelTimeout)
     assert await asyncio.to_thread(script.left.wait, 5)
 
 
-async def test_a_reply_that_does_not_end_is_cut_off_where_it_may_not_go_on(
-    server: ScriptedServer, endpoint: Endpoint
-) -> None:
+async def test_stream_cuts_off_endless_reply_at_maximum_length(server: ScriptedServer, endpoint: Endpoint) -> None:
     held = server.stream(*[delta("word ")] * 21, None, "[DONE]")
     client = ModelClient(dataclasses.replace(endpoint, max_reply_chars=104, timeout_seconds=10))
     text, error = await pieces_before_failure(client)
@@ -121,13 +125,13 @@ async def test_a_reply_that_does_not_end_is_cut_off_where_it_may_not_go_on(
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
-async def test_a_reply_that_is_as_long_as_it_may_be_is_whole(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_stream_accepts_reply_of_maximum_length(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.reply("word " * 20)
 
     assert (await reply_from(dataclasses.replace(endpoint, max_reply_chars=100)))[0] == "word " * 20
 
 
-async def test_of_a_refusal_that_does_not_end_only_the_beginning_is_read(
+async def test_client_reads_only_beginning_of_endless_error_response(
     server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     held = server.stream(b"no " * 2**16, None, status=500, headers={"Content-Type": "text/plain"})
@@ -137,7 +141,7 @@ async def test_of_a_refusal_that_does_not_end_only_the_beginning_is_read(
     assert await asyncio.to_thread(held.left.wait, 5)
 
 
-async def test_nothing_at_the_address_is_unreachable() -> None:
+async def test_client_raises_model_unreachable_when_no_server_answers() -> None:
     with ScriptedServer() as gone:
         url = gone.url
     refused = await failure(Endpoint("m", base_url=url, attempts=1))
@@ -211,7 +215,7 @@ async def test_nothing_at_the_address_is_unreachable() -> None:
         (413, "", ContextExceeded),
     ],
 )
-async def test_a_refusal_becomes_the_error_that_says_what_it_is(
+async def test_client_translates_error_response_by_status_and_body(
     server: ScriptedServer, endpoint: Endpoint, status: int, body: dict[str, object] | str, expected: type[ModelError]
 ) -> None:
     server.fail(status, body, location="http://elsewhere.example/v1")
@@ -234,7 +238,7 @@ async def test_a_refusal_becomes_the_error_that_says_what_it_is(
         ("Request failed during generation", {}, ModelFailed),
     ],
 )
-async def test_an_error_inside_the_stream_is_recognised(
+async def test_stream_translates_error_event(
     server: ScriptedServer, client: ModelClient, payload: dict[str, object] | str, more: dict[str, str], expected: type
 ) -> None:
     server.error_in_stream(payload, after="so far", **more)
@@ -244,9 +248,7 @@ async def test_an_error_inside_the_stream_is_recognised(
     assert type(error) is expected
 
 
-async def test_the_older_shape_of_an_error_inside_the_stream_is_recognised(
-    server: ScriptedServer, endpoint: Endpoint
-) -> None:
+async def test_stream_translates_error_event_of_older_form(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.stream(
         delta("so far"), {"object": "error", "message": "maximum context length is 10", "code": 400}, "[DONE]"
     )
@@ -266,7 +268,7 @@ async def test_the_older_shape_of_an_error_inside_the_stream_is_recognised(
         (b'data: {"status": "aborted"}\n\n', ModelFailed),
     ],
 )
-async def test_stream_never_takes_a_reply_for_whole_after_an_error_in_an_unusual_form(
+async def test_stream_raises_for_error_in_unusual_form(
     server: ScriptedServer, client: ModelClient, line: bytes, expected: type
 ) -> None:
     server.stream(delta("half a re"), line, "[DONE]")
@@ -289,7 +291,7 @@ NO_CHUNKS: list[Event] = [
 
 
 @pytest.mark.parametrize("event", NO_CHUNKS, ids=lambda event: str(event)[:40])
-async def test_what_is_no_chat_completion_is_a_failure(
+async def test_stream_raises_model_failed_for_event_other_than_chat_completion(
     server: ScriptedServer, client: ModelClient, event: Event
 ) -> None:
     server.stream(event, "[DONE]")
@@ -301,7 +303,7 @@ async def test_what_is_no_chat_completion_is_a_failure(
 
 
 @pytest.mark.parametrize("cut", ["caf", "é".encode()[:-1]], ids=["within a word", "within a character"])
-async def test_a_piece_that_is_cut_within_a_word_or_a_character_is_a_broken_stream(
+async def test_stream_raises_stream_broken_when_chunk_is_cut_off(
     server: ScriptedServer, client: ModelClient, cut: str | bytes
 ) -> None:
     half = b'data: {"choices": [{"delta": {"content": "' + (cut.encode() if isinstance(cut, str) else cut)
@@ -311,14 +313,14 @@ async def test_a_piece_that_is_cut_within_a_word_or_a_character_is_a_broken_stre
         assert (text, type(error)) == ("Half a w", StreamBroken)
 
 
-async def test_counts_that_are_none_do_not_cost_a_whole_reply(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_ignores_invalid_usage_after_whole_reply(server: ScriptedServer, client: ModelClient) -> None:
     server.stream(delta("whole", finish_reason="stop"), {"choices": [], "usage": "many"}, "[DONE]")
 
     assert await reply(client) == ("whole", Finish("stop", None, None))
 
 
 @pytest.mark.parametrize("body", ["<html>Please log in</html>", {"choices": [{"message": {"content": "whole"}}]}])
-async def test_an_answer_that_is_no_stream_says_to_look_at_the_address(
+async def test_client_advises_to_check_address_when_response_is_no_stream(
     server: ScriptedServer, endpoint: Endpoint, body: dict[str, object] | str
 ) -> None:
     server.fail(200, body)
@@ -328,18 +330,20 @@ async def test_an_answer_that_is_no_stream_says_to_look_at_the_address(
     assert "/v1" in str(error) and "<html>" not in str(error)
 
 
-async def test_a_server_that_says_when_to_come_back_is_quoted(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_error_message_contains_delay_that_server_asks_for(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.fail(429, {"error": "slow down"}, retry_after="17")
 
     assert str(await failure(endpoint)).endswith("; try again in 17 seconds.")
 
 
-async def test_an_error_quotes_the_server_in_one_short_line_without_keys(
+async def test_error_message_quotes_server_in_one_short_line_without_keys(
     server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     key = "sosecret-1234"
-    said = f"Bad thing with {key}\n and Bearer abc.def and hf_aaaaaaaaaaaa at http://me:pw@host/ " + "very " * 100
-    server.fail(500, {"error": {"message": said}})
+    server_message = (
+        f"Bad thing with {key}\n and Bearer abc.def and hf_aaaaaaaaaaaa at http://me:pw@host/ " + "very " * 100
+    )
+    server.fail(500, {"error": {"message": server_message}})
     basic = endpoint.base_url or ""
     error = str(await failure(dataclasses.replace(endpoint, api_key=key, base_url=basic.replace("//", "//me:pw@"))))
 

@@ -1,4 +1,4 @@
-"""What an endpoint says of itself, and who it is taken for."""
+"""Endpoint: public name, hosts of Hugging Face, and checks of the address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.client_calls import reply_from
 from openai_server import ScriptedServer
 
 
-def test_the_public_name_of_an_endpoint_holds_no_secret() -> None:
+def test_public_name_contains_no_secret() -> None:
     secret = Endpoint("m", base_url="https://user:pass@host:8000/v1?key=abc#frag", api_key="sk-secret")
 
     assert secret.public_name == "https://host:8000/v1"
@@ -22,7 +22,7 @@ def test_the_public_name_of_an_endpoint_holds_no_secret() -> None:
     assert Endpoint("org/model", provider="hf-inference").public_name == "hf-inference"
 
 
-def test_the_users_token_is_for_hugging_faces_own_hosts_over_https() -> None:
+def test_is_hugging_face_is_true_only_for_its_own_hosts_over_https() -> None:
     own = ["https://router.huggingface.co/v1", "https://x1.eu.endpoints.huggingface.cloud/v1", "https://huggingface.co"]
     others = [
         "http://router.huggingface.co/v1",
@@ -38,12 +38,12 @@ def test_the_users_token_is_for_hugging_faces_own_hosts_over_https() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://host/v1", "http://", "", "http://host:99999/v1"])
-def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+def test_endpoint_refuses_invalid_base_url(url: str) -> None:
     with pytest.raises(SettingsError, match="base_url"):
         Endpoint("m", base_url=url)
 
 
-async def test_a_password_in_the_address_is_used_and_not_shown(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_request_sends_password_of_base_url_as_basic_auth(server: ScriptedServer, endpoint: Endpoint) -> None:
     address = (endpoint.base_url or "").replace("//", "//me:pw@").replace("http", "HTTP")
     await reply_from(dataclasses.replace(endpoint, base_url=address))
 

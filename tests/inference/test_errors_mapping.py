@@ -1,4 +1,4 @@
-"""Every error that httpx2 and huggingface_hub can raise becomes the ModelError that it means."""
+"""Translation of all errors of httpx2 and huggingface_hub into model errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def refused(kind: type[Exception], status: int) -> Exception:
     return kind("no", response=response)  # type: ignore[call-arg]
 
 
-def made(kind: type[Exception]) -> Exception:
-    """An error of this kind as its library would make it, about a refusal with status 404 where it has one."""
+def library_error(kind: type[Exception]) -> Exception:
+    """Return an error of this kind as its library makes it, with status 404 where it has a response."""
     if issubclass(kind, (hub.HfHubHTTPError, httpx2.HTTPStatusError)):
         return refused(kind, 404)
     if issubclass(kind, (httpx2.StreamConsumed, httpx2.StreamClosed, httpx2.ResponseNotRead, httpx2.RequestNotRead)):
@@ -91,7 +91,7 @@ EXPECTED: dict[type[Exception], type[errors.ModelError]] = {
     json.JSONDecodeError: errors.ModelFailed,
     AttributeError: errors.ModelFailed,
 }
-# What huggingface_hub raises about repositories, buckets and jobs says the same by its status.
+# Errors about repositories, buckets and jobs are translated by their status.
 BY_STATUS = (hub.RepositoryNotFoundError, hub.BucketNotFoundError, hub.JobNotFoundError, hub.HfHubHTTPError)
 
 
@@ -101,13 +101,13 @@ def exceptions_of(module: Any, *bases: type[Exception]) -> Iterator[type[Excepti
             yield value
 
 
-def test_no_error_of_httpx2_is_forgotten() -> None:
+def test_translate_covers_all_errors_of_httpx2() -> None:
     missing = set(exceptions_of(httpx2, Exception)) - EXPECTED.keys()
 
     assert missing == set()
 
 
-def test_no_error_that_huggingface_hub_raises_over_http_is_forgotten() -> None:
+def test_translate_covers_all_http_errors_of_huggingface_hub() -> None:
     raised = set(exceptions_of(hub, httpx2.HTTPError, ConnectionError))
     missing = {kind for kind in raised - EXPECTED.keys() if not issubclass(kind, BY_STATUS)}
 
@@ -115,8 +115,10 @@ def test_no_error_that_huggingface_hub_raises_over_http_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(("kind", "expected"), EXPECTED.items(), ids=lambda kind: kind.__name__)
-def test_an_error_of_a_library_becomes_ours(kind: type[Exception], expected: type[errors.ModelError]) -> None:
-    error = json.JSONDecodeError("no", "{", 0) if kind is json.JSONDecodeError else made(kind)
+def test_translate_turns_library_error_into_model_error(
+    kind: type[Exception], expected: type[errors.ModelError]
+) -> None:
+    error = json.JSONDecodeError("no", "{", 0) if kind is json.JSONDecodeError else library_error(kind)
     ours = translate(error, ENDPOINT)
 
     assert type(ours) is expected
@@ -129,13 +131,13 @@ def test_an_error_of_a_library_becomes_ours(kind: type[Exception], expected: typ
     ("status", "expected"),
     [(401, errors.KeyRefused), (403, errors.KeyRefused), (429, errors.RateLimited), (500, errors.ModelFailed)],
 )
-def test_an_error_with_a_response_means_what_its_status_says(
+def test_translate_follows_status_of_error_with_response(
     kind: type[Exception], status: int, expected: type[errors.ModelError]
 ) -> None:
     assert type(translate(refused(kind, status), ENDPOINT)) is expected
 
 
-def test_our_own_errors_pass_unchanged() -> None:
+def test_translate_returns_model_error_unchanged() -> None:
     ours = errors.KeyRefused("The model wants a key.")
 
     assert translate(ours, ENDPOINT) is ours
@@ -156,7 +158,7 @@ def test_our_own_errors_pass_unchanged() -> None:
         "The input token count (40000) exceeds the maximum number of tokens allowed (32768).",
     ],
 )
-def test_every_wording_of_a_conversation_that_is_too_long_is_understood(words: str) -> None:
+def test_translate_recognizes_wordings_of_exceeded_context(words: str) -> None:
     assert type(translate(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ContextExceeded
 
 
@@ -168,14 +170,14 @@ def test_every_wording_of_a_conversation_that_is_too_long_is_understood(words: s
         "The requested model 'org/model' is not supported by any provider you have enabled.",
     ],
 )
-def test_every_wording_of_an_unknown_model_is_understood(words: str) -> None:
+def test_translate_recognizes_wordings_of_unknown_model(words: str) -> None:
     assert type(translate(StreamedError({"message": words, "code": 400}), ENDPOINT)) is errors.ModelUnknown
 
 
 @pytest.mark.parametrize(
     "words", ["temperature must be below 2", "max_tokens must be at least 1", "System role not supported"]
 )
-def test_other_refusals_quote_the_server(words: str) -> None:
+def test_translate_quotes_server_in_other_refusals(words: str) -> None:
     ours = translate(StreamedError({"message": words, "code": 400}), ENDPOINT)
 
     assert type(ours) is errors.ModelFailed
@@ -190,5 +192,5 @@ def test_other_refusals_quote_the_server(words: str) -> None:
         (Endpoint("m", base_url="http://host/v1", api_key="k"), "refused its key"),
     ],
 )
-def test_a_refused_key_says_which_key(endpoint: Endpoint, advice: str) -> None:
+def test_translate_names_key_that_was_refused(endpoint: Endpoint, advice: str) -> None:
     assert advice in str(translate(refused(httpx2.HTTPStatusError, 401), endpoint))

@@ -1,4 +1,4 @@
-"""The lines of a stream: what is no part of a whole reply is never passed over."""
+"""Event stream: its lines, and errors for content that is no part of a whole reply."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ class Pieces(httpx2.AsyncByteStream):
             yield piece
 
 
-async def events(sent: bytes, size: int = 2**16, kind: str = "text/event-stream") -> list[str]:
+async def event_data(sent: bytes, size: int = 2**16, kind: str = "text/event-stream") -> list[str]:
     """Return the data of the events that these bytes are, sent in pieces."""
     pieces = (sent[start : start + size] for start in range(0, len(sent), size))
     response = httpx2.Response(200, headers={"content-type": kind}, stream=Pieces(pieces))
-    return [data async for data in event_stream.events(response)]
+    return [data async for data in event_stream.event_data(response)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-async def test_events_reads_every_line_end_in_any_pieces(end: str, size: int) -> None:
+async def test_event_data_accepts_all_line_ends_in_chunks_of_any_size(end: str, size: int) -> None:
     sent = f": alive{end}{end}data: one{end}{end}data:two{end}data:  three{end}id: 7{end}retry: 5{end}{end}{end}"
-    assert await events(sent.encode(), size) == ["one", "two\n three"]
+    assert await event_data(sent.encode(), size) == ["one", "two\n three"]
 
 
-async def test_events_takes_a_byte_order_mark_off() -> None:
-    assert await events(b"\xef\xbb\xbfdata: one\n\n", 1) == ["one"]
+async def test_event_data_removes_byte_order_mark() -> None:
+    assert await event_data(b"\xef\xbb\xbfdata: one\n\n", 1) == ["one"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 5))
-def test_events_keeps_every_character_that_ends_no_line(text: str, size: int) -> None:
+def test_event_data_keeps_characters_that_end_no_line(text: str, size: int) -> None:
     sent = json.dumps(text, ensure_ascii=False)
-    assert asyncio.run(events(f"data: {sent}\n\n".encode(), size)) == [sent]
+    assert asyncio.run(event_data(f"data: {sent}\n\n".encode(), size)) == [sent]
 
 
 @pytest.mark.parametrize(
@@ -61,37 +61,37 @@ def test_events_keeps_every_character_that_ends_no_line(text: str, size: int) ->
         '{"detail": "out of memory"}',
     ],
 )
-async def test_events_raises_for_an_error_in_any_form(line: str) -> None:
+async def test_event_data_raises_for_error_in_any_form(line: str) -> None:
     with pytest.raises(StreamedError) as caught:
-        await events(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
+        await event_data(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
     assert "out of memory" in str(caught.value.args[0])
 
 
 @pytest.mark.parametrize("line", ["<html>", "hello", "datum: x", '{"x": 1}', "Internal Server Error"])
-async def test_events_raises_for_a_line_that_is_none_of_a_stream(line: str) -> None:
+async def test_event_data_raises_for_invalid_line(line: str) -> None:
     with pytest.raises(httpx2.SSEError):
-        await events(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
+        await event_data(f"data: {CHUNK}\n\n{line}\n\ndata: [DONE]\n\n".encode())
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", ""])
-async def test_events_raises_for_an_answer_that_is_no_stream(kind: str) -> None:
+async def test_event_data_raises_for_response_other_than_stream(kind: str) -> None:
     with pytest.raises(httpx2.SSEError):
-        await events(b"data: x\n\n", kind=kind)
+        await event_data(b"data: x\n\n", kind=kind)
 
 
 @pytest.mark.parametrize("sent", [b"data: " + b"x" * 2**21, b"data: x\n" * 2**21])
-async def test_events_raises_for_an_event_that_is_too_long(sent: bytes) -> None:
+async def test_event_data_raises_for_event_that_is_too_long(sent: bytes) -> None:
     with pytest.raises(httpx2.SSEError):
-        await events(sent)
+        await event_data(sent)
 
 
-async def test_events_leaves_out_an_event_that_is_cut_off() -> None:
-    assert await events(b"data: one\n\ndata: tw") == ["one"]
-    assert await events(b"data: one\n\ndata: two\n") == ["one"]
+async def test_event_data_omits_event_that_is_cut_off() -> None:
+    assert await event_data(b"data: one\n\ndata: tw") == ["one"]
+    assert await event_data(b"data: one\n\ndata: two\n") == ["one"]
 
 
 @pytest.mark.parametrize("payload", [{"choices": []}, {"choices": None}, {"usage": {}}, {"error": "left to the Hub"}])
-def test_check_accepts_parts_of_a_chat_completion(payload: dict[str, object]) -> None:
+def test_check_chunk_accepts_parts_of_chat_completion(payload: dict[str, object]) -> None:
     event_stream.check_chunk(payload)
 
 
@@ -108,6 +108,6 @@ def test_check_accepts_parts_of_a_chat_completion(payload: dict[str, object]) ->
         (None, TypeError),
     ],
 )
-def test_check_raises_for_anything_else(payload: object, error: type[Exception]) -> None:
+def test_check_chunk_raises_for_other_payload(payload: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         event_stream.check_chunk(payload)

@@ -13,7 +13,7 @@ REPAIR = (
 )
 
 
-def test_chat_completion_sends_its_request_by_the_method_that_we_override() -> None:
+def test_chat_completion_sends_request_by_overridden_method() -> None:
     post = getattr(AsyncInferenceClient, "_inner_post", None)
     assert inspect.iscoroutinefunction(post), REPAIR
     assert {"request_parameters", "stream"} <= set(inspect.signature(post).parameters), REPAIR

@@ -1,4 +1,4 @@
-"""The real local model: it answers, it counts as the window expects, and it ends with its program."""
+"""Local model: real replies, token counts within the estimate, and its end with the program."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def model() -> Iterator[LocalModel]:
 
 
 def posted(model: LocalModel, path: str, body: dict[str, object]) -> dict[str, list[int]]:
-    """What llama.cpp's own API answers."""
+    """Post to the API of llama.cpp, and return its answer."""
     assert model.endpoint.base_url
     request = urllib.request.Request(
         model.endpoint.base_url.removesuffix("/v1") + path,
@@ -79,7 +79,7 @@ def posted(model: LocalModel, path: str, body: dict[str, object]) -> dict[str, l
 
 
 @pytest.mark.usefixtures("dead_proxies")
-async def test_the_default_model_answers_in_a_stream(model: LocalModel) -> None:
+async def test_local_model_streams_reply(model: LocalModel) -> None:
     text, finish = await reply_from(model.endpoint, asking("What can you help me with?", sampling=SHORT))
 
     assert re.search(r"\w+ \w+", text)
@@ -87,18 +87,18 @@ async def test_the_default_model_answers_in_a_stream(model: LocalModel) -> None:
     assert finish.prompt_tokens and finish.completion_tokens
 
 
-async def test_a_local_reply_tells_the_checksum_of_its_weights(model: LocalModel) -> None:
-    heard: list[Provenance] = []
+async def test_local_model_reports_checksum_of_its_weights(model: LocalModel) -> None:
+    reports: list[Provenance] = []
     client = ModelClient(model.endpoint)
-    async for _piece in client.stream(asking(sampling=SHORT), on_provenance=heard.append):
+    async for _piece in client.stream(asking(sampling=SHORT), on_provenance=reports.append):
         pass
     await client.aclose()
 
-    assert heard[-1].weights_sha256 == hashlib.sha256(find_weights().read_bytes()).hexdigest()
-    assert heard[-1].sent_max_tokens == SHORT.max_tokens
+    assert reports[-1].weights_sha256 == hashlib.sha256(find_weights().read_bytes()).hexdigest()
+    assert reports[-1].sent_max_tokens == SHORT.max_tokens
 
 
-async def test_another_seed_gives_another_reply(model: LocalModel) -> None:
+async def test_local_model_varies_reply_with_seed(model: LocalModel) -> None:
     lively = Sampling(temperature=1.2, top_p=1.0, max_tokens=40)
     replies = set()
     for seed in range(4):
@@ -108,13 +108,13 @@ async def test_another_seed_gives_another_reply(model: LocalModel) -> None:
     assert len(replies) > 1
 
 
-def test_it_is_called_what_it_is_and_one_chat_has_the_whole_window_it_was_trained_with(model: LocalModel) -> None:
+def test_local_model_has_name_of_its_weights_and_full_context_window(model: LocalModel) -> None:
     assert model.endpoint.model == "SmolLM2-135M-Instruct"
     assert model.context_tokens == 8192
 
 
 @pytest.mark.process
-async def test_a_conversation_that_fills_the_window_is_answered_and_a_longer_one_is_refused() -> None:
+async def test_local_model_answers_within_window_and_refuses_longer_conversation() -> None:
     small = LocalModel.start(context_tokens=768)
     try:
         assert small.context_tokens == 768
@@ -127,13 +127,13 @@ async def test_a_conversation_that_fills_the_window_is_answered_and_a_longer_one
     assert finish.prompt_tokens and finish.prompt_tokens > 600
 
 
-async def test_it_listens_on_this_machine_only_and_to_nobody_without_its_key(model: LocalModel) -> None:
+async def test_local_model_listens_on_loopback_and_requires_its_key(model: LocalModel) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", model.endpoint.base_url or "")
     with pytest.raises(KeyRefused):
         await reply_from(Endpoint(model.endpoint.model, base_url=model.endpoint.base_url))
 
 
-async def test_replies_that_nobody_reads_any_more_make_room_for_the_next(model: LocalModel) -> None:
+async def test_local_model_frees_slots_of_closed_streams(model: LocalModel) -> None:
     long = Sampling(temperature=1.0, top_p=1.0, max_tokens=8000)
     client = ModelClient(dataclasses.replace(model.endpoint, first_token_seconds=60, timeout_seconds=60))
     streams = [client.stream(asking(f"Count to {number}.", sampling=long)) for number in range(100, 104)]
@@ -148,7 +148,7 @@ async def test_replies_that_nobody_reads_any_more_make_room_for_the_next(model: 
 
 
 @pytest.mark.parametrize("language", PROSE)
-def test_no_text_has_more_tokens_than_the_window_estimates(model: LocalModel, language: str) -> None:
+def test_estimate_tokens_is_between_real_count_and_three_times_that(model: LocalModel, language: str) -> None:
     text = PROSE[language]
     counted = len(posted(model, "/tokenize", {"content": text})["tokens"])
 
@@ -156,7 +156,7 @@ def test_no_text_has_more_tokens_than_the_window_estimates(model: LocalModel, la
 
 
 @pytest.mark.process
-async def test_after_the_stop_nothing_is_left_running() -> None:
+async def test_local_model_process_ends_at_stop() -> None:
     stopped = LocalModel.start(context_tokens=256)
     process = stopped._process
     stopped.stop()
@@ -165,11 +165,11 @@ async def test_after_the_stop_nothing_is_left_running() -> None:
     assert process.poll() is not None
 
 
-# How the program around it ends
+# The end of its program
 
 
 @pytest.mark.process
-async def test_ctrl_c_leaves_the_model_to_its_program() -> None:
+async def test_local_model_survives_ctrl_c() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told us to ignore it
     model = LocalModel.start(context_tokens=256)
     signal.signal(signal.SIGINT, before)
@@ -209,7 +209,7 @@ sys.stdin.readline()
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a process that is not its child")
 @pytest.mark.parametrize("end", ["by itself", "Ctrl-C", "SIGTERM", "SIGKILL"])
-def test_a_program_that_ends_during_a_reply_takes_the_model_with_it(end: str) -> None:
+def test_local_model_ends_with_its_program_during_reply(end: str) -> None:
     program = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM, "ends" if end == "by itself" else "waits"],
         stdin=subprocess.PIPE,
@@ -237,7 +237,7 @@ def test_a_program_that_ends_during_a_reply_takes_the_model_with_it(end: str) ->
 
 
 def wait_until_gone(pid: int) -> None:
-    """Returns when the process has ended, whoever its parent is now."""
+    """Wait until the process has ended, which need not be a child of ours."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -249,7 +249,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 @pytest.mark.process
-def test_importing_it_loads_neither_llama_cpp_nor_huggingface_hub() -> None:
+def test_local_process_module_imports_neither_llama_cpp_nor_huggingface_hub() -> None:
     code = (
         "import sys, chatfeedback.inference.local.process, chatfeedback.inference.context_window;"
         "print({'xllamacpp', 'huggingface_hub', 'httpx2'} & set(sys.modules))"

@@ -1,4 +1,4 @@
-"""The provenance of a reply: what was really sent, and what the endpoint says of itself."""
+"""Provenance of a reply: the parameters that were sent, and the data that the endpoint reports."""
 
 from __future__ import annotations
 
@@ -25,24 +25,22 @@ SENT = Provenance(
 )
 
 
-async def told(client: ModelClient) -> list[Provenance]:
-    """Return the provenance that is told of a reply, oldest first; an error of the model does not matter."""
-    heard: list[Provenance] = []
+async def reported(client: ModelClient) -> list[Provenance]:
+    """Return all provenance that is reported for a reply, oldest first; ignore errors of the model."""
+    reports: list[Provenance] = []
     try:
-        async for _piece in client.stream(asking(), on_provenance=heard.append):
+        async for _piece in client.stream(asking(), on_provenance=reports.append):
             pass
     except ModelError:
         pass
-    return heard
+    return reports
 
 
-async def test_stream_tells_what_was_sent_and_what_the_endpoint_says_of_itself(
-    server: ScriptedServer, client: ModelClient
-) -> None:
+async def test_stream_reports_sent_parameters_and_data_of_endpoint(server: ScriptedServer, client: ModelClient) -> None:
     chunk = delta("Hello", "stop") | {"model": "zephyr-7b-0613", "system_fingerprint": "fp_44709d6fcb"}
     server.stream(chunk, "[DONE]", headers={"x-inference-provider": "together"})
 
-    assert (await told(client))[-1] == replace(
+    assert (await reported(client))[-1] == replace(
         SENT,
         reported_model="zephyr-7b-0613",
         system_fingerprint="fp_44709d6fcb",
@@ -50,59 +48,59 @@ async def test_stream_tells_what_was_sent_and_what_the_endpoint_says_of_itself(
     )
 
 
-async def test_stream_tells_once_more_when_a_later_chunk_says_more(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_reports_again_when_later_chunk_adds_data(server: ScriptedServer, client: ModelClient) -> None:
     late = delta("lo", "stop") | {"system_fingerprint": "fp_1", "provider": "Novita"}
     server.stream(delta("Hel"), late, "[DONE]")
 
     named = replace(SENT, reported_model="m")
-    assert await told(client) == [
+    assert await reported(client) == [
         SENT,
         named,
         replace(named, system_fingerprint="fp_1", reported_provider="Novita"),
     ]
 
 
-async def test_stream_keeps_what_was_said_first_when_the_endpoint_contradicts_itself(
+async def test_stream_keeps_first_data_when_endpoint_contradicts_itself(
     server: ScriptedServer, client: ModelClient
 ) -> None:
     server.stream(delta("Hel"), delta("lo", "stop") | {"model": "another"}, "[DONE]")
 
-    assert (await told(client))[-1].reported_model == "m"
+    assert (await reported(client))[-1].reported_model == "m"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-async def test_stream_tells_what_was_sent_when_the_endpoint_refuses(
+async def test_stream_reports_sent_parameters_when_endpoint_refuses(
     server: ScriptedServer, client: ModelClient, status: int
 ) -> None:
     server.fail(status, {"error": {"message": "No"}})
 
-    assert await told(client) == [SENT]
+    assert await reported(client) == [SENT]
 
 
-async def test_stream_tells_nothing_when_the_endpoint_is_not_reached(endpoint: Endpoint) -> None:
+async def test_stream_reports_nothing_when_endpoint_is_not_reached(endpoint: Endpoint) -> None:
     client = ModelClient(replace(endpoint, base_url="http://127.0.0.1:9/v1"))
 
-    assert await told(client) == []
+    assert await reported(client) == []
     await client.aclose()
 
 
-async def test_stream_tells_the_checksum_of_local_weights(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_stream_reports_checksum_of_local_weights(server: ScriptedServer, endpoint: Endpoint) -> None:
     client = ModelClient(replace(endpoint, weights_sha256="9a" * 32))
     server.reply("Hello")
 
-    assert {each.weights_sha256 for each in await told(client)} == {"9a" * 32}
+    assert {each.weights_sha256 for each in await reported(client)} == {"9a" * 32}
     await client.aclose()
 
 
 @pytest.mark.parametrize("missing", ["temperature", "top_p", "max_tokens", "seed"])
-def test_sent_is_none_for_a_parameter_that_was_left_out_or_renamed(missing: str) -> None:
+def test_with_request_records_none_for_parameter_left_out_or_renamed(missing: str) -> None:
     payload: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 64, "seed": 41}
     payload[f"other_{missing}"] = payload.pop(missing)
 
     assert provenance.with_request(Provenance(), payload, {}) == replace(SENT, **{f"sent_{missing}": None})
 
 
-async def test_stream_passes_over_what_is_no_number(server: ScriptedServer, client: ModelClient) -> None:
+async def test_stream_ignores_values_that_are_not_numbers(server: ScriptedServer, client: ModelClient) -> None:
     whole = delta("Hello NaN", "stop") | {"system_fingerprint": float("nan"), "created": float("inf")}
     counts = {"choices": [], "model": float("nan"), "usage": {"prompt_tokens": float("nan"), "completion_tokens": 7}}
     server.stream(whole, counts, "[DONE]")
@@ -112,20 +110,20 @@ async def test_stream_passes_over_what_is_no_number(server: ScriptedServer, clie
 
 
 @given(
-    said=st.none()
+    value=st.none()
     | st.integers()
     | st.floats(allow_nan=False)
     | st.lists(st.text())
     | st.dictionaries(st.text(), st.text())
 )
-def test_told_passes_over_what_is_no_text(said: Any) -> None:
-    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": said, "system_fingerprint": said})
+def test_with_chunk_ignores_values_that_are_not_text(value: Any) -> None:
+    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": value, "system_fingerprint": value})
 
     assert provenance.with_chunk(SENT, chunk) == SENT
 
 
-@given(said=st.text())
-def test_told_keeps_words_of_a_bounded_length(said: str) -> None:
-    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": said})
+@given(value=st.text())
+def test_with_chunk_limits_length_of_text(value: str) -> None:
+    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": value})
 
-    assert provenance.with_chunk(SENT, chunk).reported_model == (said.strip()[: provenance.MAX_CHARS] or None)
+    assert provenance.with_chunk(SENT, chunk).reported_model == (value.strip()[: provenance.MAX_CHARS] or None)

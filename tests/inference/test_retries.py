@@ -1,4 +1,4 @@
-"""What may pass is asked for again before the first piece of a reply, and nothing else ever, against a real server."""
+"""Retries: only transient faults before the first text of a reply are retried, against a real server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def endpoint(server: ScriptedServer) -> Endpoint:
-    """As it is without a setting: asked three times."""
+    """Endpoint with the default of three attempts."""
     return Endpoint("m", base_url=server.url)
 
 
@@ -50,7 +50,7 @@ PASSING: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", PASSING)
-async def test_what_may_pass_is_asked_for_again_until_it_has(
+async def test_client_repeats_request_after_transient_faults(
     server: ScriptedServer, endpoint: Endpoint, fault: str
 ) -> None:
     for _ in range(2):
@@ -76,14 +76,16 @@ LASTING: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", LASTING)
-async def test_what_will_not_pass_is_asked_for_once(server: ScriptedServer, endpoint: Endpoint, fault: str) -> None:
+async def test_client_does_not_repeat_request_after_lasting_fault(
+    server: ScriptedServer, endpoint: Endpoint, fault: str
+) -> None:
     LASTING[fault](server)
     await failure(endpoint)
 
     assert len(server.requests) == 1
 
 
-async def test_who_has_waited_for_the_first_piece_is_not_made_to_wait_again(
+async def test_client_does_not_repeat_request_after_timeout_of_first_token(
     server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     server.hang()
@@ -92,7 +94,7 @@ async def test_who_has_waited_for_the_first_piece_is_not_made_to_wait_again(
     assert len(server.requests) == 1
 
 
-async def test_after_the_last_attempt_its_own_error_is_raised(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_client_raises_error_of_last_attempt(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.fail(429)
     server.fail(503)
     server.stream(breaks=True)
@@ -101,7 +103,7 @@ async def test_after_the_last_attempt_its_own_error_is_raised(server: ScriptedSe
     assert len(server.requests) == 3
 
 
-async def test_an_error_that_will_not_pass_ends_the_attempts(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_client_stops_repeating_at_lasting_error(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.fail(503)
     server.fail(413)
 
@@ -110,7 +112,9 @@ async def test_an_error_that_will_not_pass_ends_the_attempts(server: ScriptedSer
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])
-async def test_how_often_is_a_setting(server: ScriptedServer, endpoint: Endpoint, attempts: int) -> None:
+async def test_client_makes_configured_number_of_attempts(
+    server: ScriptedServer, endpoint: Endpoint, attempts: int
+) -> None:
     for _ in range(5):
         server.fail(500)
     await failure(dataclasses.replace(endpoint, attempts=attempts))
@@ -127,7 +131,7 @@ AFTER_TEXT: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", AFTER_TEXT)
-async def test_after_the_first_piece_nothing_is_asked_again(
+async def test_client_does_not_repeat_request_after_first_text(
     server: ScriptedServer, endpoint: Endpoint, fault: str
 ) -> None:
     AFTER_TEXT[fault](server)
@@ -139,7 +143,7 @@ async def test_after_the_first_piece_nothing_is_asked_again(
     assert len(server.requests) == 1
 
 
-async def test_an_endpoint_that_comes_up_meanwhile_is_reached() -> None:
+async def test_client_reaches_endpoint_that_starts_between_attempts() -> None:
     with ScriptedServer() as gone:
         endpoint = Endpoint("m", base_url=gone.url)
     client = ModelClient(endpoint)
@@ -154,11 +158,11 @@ async def test_an_endpoint_that_comes_up_meanwhile_is_reached() -> None:
     await client.aclose()
 
 
-# When
+# Pauses
 
 
 class Waiting:
-    """A reader of a reply whose endpoint is waited for; `pauses` are the seconds it was told of."""
+    """Reader of a reply in pauses between attempts; `pauses` are their reported seconds."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.pauses: list[float] = []
@@ -176,13 +180,13 @@ class Waiting:
             self._began.set()
 
     async def pause(self) -> float:
-        """The seconds of the first pause, as soon as it has begun."""
+        """Wait for the begin of the first pause, and return its seconds."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self._began.wait()
         return self.pauses[0]
 
     async def leave(self) -> None:
-        """Ends it in the middle of the pause."""
+        """Cancel the reader in the middle of the pause."""
         self._reader.cancel()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.wait([self._reader])
@@ -190,9 +194,7 @@ class Waiting:
         assert self._reader.cancelled()
 
 
-async def test_an_endpoint_that_says_when_to_come_back_is_waited_for(
-    server: ScriptedServer, endpoint: Endpoint
-) -> None:
+async def test_client_waits_as_long_as_retry_after_says(server: ScriptedServer, endpoint: Endpoint) -> None:
     for status, header in ((429, "17"), (503, "18.5")):
         server.fail(status, retry_after=header)
         waiting = Waiting(endpoint)
@@ -207,32 +209,30 @@ async def test_an_endpoint_that_says_when_to_come_back_is_waited_for(
 
 
 @pytest.mark.parametrize("header", ["soon", "-5", "Wed, 99 Nov 2026 99:99:99 GMT", "1e3", "nan", "٣", "9" * 400, ""])
-async def test_a_time_that_cannot_be_understood_is_none(
-    server: ScriptedServer, endpoint: Endpoint, header: str
-) -> None:
+async def test_client_ignores_invalid_retry_after(server: ScriptedServer, endpoint: Endpoint, header: str) -> None:
     server.fail(429, retry_after=header.encode().decode("latin-1"))
 
     assert (await reply_from(endpoint))[0] == "Answer 2 to: Hello?"
 
 
 @pytest.mark.parametrize(
-    ("header", "said"), [("20", "in 20 seconds"), ("60", "in 60 seconds"), ("121", "in 3 minutes"), ("1e9", "")]
+    ("header", "delay"), [("20", "in 20 seconds"), ("60", "in 60 seconds"), ("121", "in 3 minutes"), ("1e9", "")]
 )
-async def test_an_endpoint_that_wants_a_longer_pause_is_not_waited_for(
-    server: ScriptedServer, endpoint: Endpoint, header: str, said: str
+async def test_client_does_not_wait_when_retry_after_is_too_long(
+    server: ScriptedServer, endpoint: Endpoint, header: str, delay: str
 ) -> None:
-    if not said:
-        header, said = format_datetime(datetime.now(UTC) + timedelta(days=3), usegmt=True), "in 3 days"
+    if not delay:
+        header, delay = format_datetime(datetime.now(UTC) + timedelta(days=3), usegmt=True), "in 3 days"
     for status, kind in ((429, RateLimited), (503, ModelFailed)):
         server.fail(status, retry_after=header)
         error = await failure(endpoint)
         assert type(error) is kind
-        assert str(error).endswith(f"; try again {said}.")
+        assert str(error).endswith(f"; try again {delay}.")
 
     assert len(server.requests) == 2
 
 
-async def test_no_attempt_begins_when_somebody_has_waited_long_enough(
+async def test_client_starts_no_attempt_after_retry_window(
     server: ScriptedServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "BACKOFF", wait_fixed(retries.RETRY_WINDOW_SECONDS))
@@ -242,7 +242,7 @@ async def test_no_attempt_begins_when_somebody_has_waited_long_enough(
     assert len(server.requests) == 1
 
 
-async def test_whoever_leaves_in_a_pause_leaves_at_once(server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_client_stops_at_once_when_cancelled_in_pause(server: ScriptedServer, endpoint: Endpoint) -> None:
     server.fail(503, retry_after=str(PATIENCE_SECONDS + 5))
     waiting = Waiting(endpoint)
     await waiting.pause()
@@ -251,7 +251,7 @@ async def test_whoever_leaves_in_a_pause_leaves_at_once(server: ScriptedServer, 
     assert len(server.requests) == 1
 
 
-def test_pauses_grow_and_are_short_at_first() -> None:
+def test_backoff_grows_from_short_first_pause() -> None:
     undone = retries.AsyncRetrying()
     pauses = []
     for number in range(1, 5):
@@ -266,10 +266,10 @@ def test_pauses_grow_and_are_short_at_first() -> None:
 _BACKOFF = retries.BACKOFF
 
 
-# What the server logs
+# Log
 
 
-async def test_each_attempt_that_is_repeated_is_a_line_in_the_log_without_a_word_of_the_endpoint(
+async def test_client_logs_each_repeated_attempt_without_text_of_endpoint(
     server: ScriptedServer, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="chatfeedback")

@@ -1,4 +1,4 @@
-"""Where the local model's weights come from, and that nothing that is wrong with them takes the program down."""
+"""Weights of the local model: their sources, and one sentence for each fault."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def damaged(weights: Path, kind: str) -> bytes:
     }[kind]
 
 
-# kind -> who notices: we in the header, or llama.cpp when it loads the file
+# kind -> detected by us in the header, or by llama.cpp when it loads the file
 DAMAGES = {
     "empty": "GGUF format",
     "some text": "GGUF format",
@@ -49,24 +49,24 @@ DAMAGES = {
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("kind", "said"), DAMAGES.items())
-def test_weights_that_are_damaged_are_one_sentence(tmp_path: Path, kind: str, said: str) -> None:
+@pytest.mark.parametrize(("kind", "message"), DAMAGES.items())
+def test_local_model_reports_damaged_weights_in_one_sentence(tmp_path: Path, kind: str, message: str) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(damaged(find_weights(), kind))
-    with pytest.raises(SettingsError, match=said) as caught:
+    with pytest.raises(SettingsError, match=message) as caught:
         LocalModel.start(path)
 
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["nowhere.gguf", "."])
-def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path, path: str) -> None:
+def test_local_model_reports_unreadable_weights(tmp_path: Path, path: str) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         LocalModel.start(tmp_path / path)
 
 
 @pytest.mark.process
-async def test_a_file_of_ones_own_is_called_by_its_name(tmp_path: Path) -> None:
+async def test_local_model_is_named_after_own_file(tmp_path: Path) -> None:
     path = tmp_path / "my-model.Q4.gguf"
     path.symlink_to(find_weights())
     model = LocalModel.start(path, context_tokens=256, threads=1)
@@ -89,11 +89,11 @@ class FakeHub(BaseHTTPRequestHandler):
         self._serve(body=True)
 
     def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def _serve(self, *, body: bool) -> None:
-        wanted = f"/{process.HUB_REPOSITORY}/resolve/{process.HUB_REVISION}/{process.HUB_FILE}"
-        content = self.content if self.path == wanted else b""
+        expected = f"/{process.HUB_REPOSITORY}/resolve/{process.HUB_REVISION}/{process.HUB_FILE}"
+        content = self.content if self.path == expected else b""
         self.send_response(200 if content else 404)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", '"0123456789abcdef0123456789abcdef01234567"')
@@ -105,7 +105,7 @@ class FakeHub(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def running_hub(content: bytes) -> Iterator[str]:
-    """The address of a Hub whose file has this content, or has no such file."""
+    """Run a Hub whose file has this content, or that has no such file, and yield its address."""
     handler = type("Hub", (FakeHub,), {"content": content})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as hub:
         thread = threading.Thread(target=hub.serve_forever, args=(0.05,))
@@ -130,7 +130,7 @@ except SettingsError as error:
 
 
 def downloaded(hub: str, home: Path, **environment: str) -> str:
-    """What the weights from `hub` hold, or the error, in a program where the package is not installed."""
+    """Return the content of the weights from `hub`, or the error, of a program without the package."""
     settings = {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*"}
     ran = subprocess.run(
         [sys.executable, "-c", DOWNLOAD],
@@ -144,7 +144,7 @@ def downloaded(hub: str, home: Path, **environment: str) -> str:
 
 
 @pytest.mark.process
-def test_without_the_package_the_weights_are_fetched_from_the_hub_once(tmp_path: Path) -> None:
+def test_find_weights_downloads_from_hub_once_without_package(tmp_path: Path) -> None:
     with running_hub(b"GGUF weights") as hub:
         first = downloaded(hub, tmp_path)
     again = downloaded(hub, tmp_path, HF_HUB_OFFLINE="1")
@@ -153,11 +153,11 @@ def test_without_the_package_the_weights_are_fetched_from_the_hub_once(tmp_path:
 
 
 @pytest.mark.process
-def test_without_weights_anywhere_one_sentence_says_what_to_do(tmp_path: Path) -> None:
+def test_find_weights_explains_missing_weights_in_one_sentence(tmp_path: Path) -> None:
     with running_hub(b"") as hub:
         missing = downloaded(hub, tmp_path)
         offline = downloaded(hub, tmp_path, HF_HUB_OFFLINE="1")
 
-    for said in (missing, offline):
-        assert said.startswith("SettingsError:") and "\n" not in said
-        assert process.WEIGHTS_PACKAGE in said
+    for message in (missing, offline):
+        assert message.startswith("SettingsError:") and "\n" not in message
+        assert process.WEIGHTS_PACKAGE in message

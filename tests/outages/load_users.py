@@ -1,7 +1,7 @@
-"""Annotators at a server that is in trouble: each sends prompt after prompt, and notes what the page said of each.
+"""Annotators at a server in trouble: each sends prompt after prompt, and records the answer of the page to each.
 
-async with crowd(application, people) as somebody:
-    await somebody.until(lambda: len(somebody.accepted) >= 10)
+async with crowd(application, tokens) as annotators:
+    await annotators.until(lambda: len(annotators.accepted) >= 10)
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ PATIENCE = 90.0
 
 
 class Crowd:
-    """What came of the prompts: `accepted`, those that a page showed as sent, and `refused`, with what was said."""
+    """Outcome of the prompts: `accepted`, those that a page showed as sent, and `refused`, with the sentences."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._news = asyncio.Event()
         self._numbers = itertools.count()
         self.late = asyncio.Event()
-        """Lets one more annotator begin, whose page is open already."""
+        """Event that lets one more annotator begin, whose page is open already."""
         self.accepted: list[str] = []
         self.refused: dict[str, str] = {}
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when this is so; it is asked whenever something has come of a prompt."""
+        """Wait until the condition holds; it is checked at each outcome of a prompt."""
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._news = asyncio.Event()
                 await self._news.wait()
 
     async def talk(self, token: str, begin: asyncio.Event | None = None) -> None:
-        """Goes on until it is cancelled."""
+        """Send prompts until cancelled."""
         async with Site(self._application.address, {"chatfeedback_session": token}) as site:
             page = site.page()
             if begin is not None:
@@ -51,15 +51,15 @@ class Crowd:
                 text = f"prompt-{next(self._numbers)}."
                 try:
                     await self._send(page, text)
-                except Gone:  # it was sent, and nobody knows what came of it: a browser loads the page again
+                except Gone:  # it was sent, and its outcome is unknown: a browser loads the page again
                     page = site.page()
                 self._news.set()
 
     async def _send(self, page: Page, text: str) -> None:
         painted: dict[str, Any] = {}
         try:
-            async for told in page.call("prompt", "submit", [text, None, None, ""]):
-                painted = told.painted or painted
+            async for update in page.call("prompt", "submit", [text, None, None, ""]):
+                painted = update.painted or painted
                 if text not in self.accepted and text in str(painted.get("chatbot")):
                     self.accepted.append(text)
                     self._news.set()
@@ -67,13 +67,13 @@ class Crowd:
             status, sentence = refusal.args
             assert status == 503, sentence
             self.refused[text] = sentence
-            await asyncio.sleep(0.05)  # as fast as nobody clicks
+            await asyncio.sleep(0.05)  # faster than any user clicks
             return
         if text not in self.accepted:
             self.refused[text] = html.unescape(re.sub("<[^>]*>", "", str(painted.get("notice"))))
 
     def check(self) -> None:
-        """What was accepted is stored once; what was refused is not, unless it was said that it may be."""
+        """Check that accepted prompts are stored once, and refused ones are not, unless their sentence allows it."""
         stored = [
             event.body.text
             for conversation_id in self._application.conversation_ids()
@@ -88,12 +88,12 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(application: Application, tokens: Sequence[str]) -> AsyncIterator[Crowd]:
-    """One annotator for each session, all busy to the end of the block."""
-    made = Crowd(application)
-    talking = [asyncio.create_task(made.talk(token)) for token in tokens]
-    talking.append(asyncio.create_task(made.talk(tokens[0], made.late)))
+    """Keep an annotator for each session busy to the end of the block."""
+    annotators = Crowd(application)
+    talking = [asyncio.create_task(annotators.talk(token)) for token in tokens]
+    talking.append(asyncio.create_task(annotators.talk(tokens[0], annotators.late)))
     try:
-        yield made
+        yield annotators
         assert not any(task.done() for task in talking), [task.exception() for task in talking if task.done()]
     finally:
         for task in talking:

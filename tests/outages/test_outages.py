@@ -1,6 +1,6 @@
-"""Databases that cannot be used for a while, under load.
+"""Outages: databases that cannot be used for a while, under load.
 
-Each time: whoever sends is told and nothing is pretended; `/readyz` says so and `/healthz` stays; the log has one line
+Each time: the sender is told and nothing is pretended; `/readyz` says so and `/healthz` stays; the log has one line
 for the beginning and one for the end; it works again by itself; what was accepted is there once.
 """
 
@@ -29,7 +29,7 @@ from outages.load_users import PATIENCE, Crowd, crowd
 from serving import served
 from users import settle
 
-# Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application.
+# Gradio 6.31 makes deprecated calls of pandas in a thread of the application.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 AWAY_SECONDS = 30
 CHATTING = ("ada", "bob", "adam")
@@ -45,7 +45,7 @@ def _as_the_server_logs() -> Iterator[None]:
 
 @contextmanager
 def running(database_url: str, model: ScriptedServer) -> Iterator[tuple[Application, list[str]]]:
-    """An application, and a session for each of its people who chat."""
+    """Serve; yield the application, and a session for each of its people who chat."""
     application = Application(
         database_url, auth="password", models=[endpoint(model)], messages_per_minute=10_000, streams_at_once=50
     )
@@ -66,21 +66,21 @@ async def get(application: Application, path: str) -> httpx.Response:
 
 
 async def readiness(application: Application, status: int) -> httpx.Response:
-    """The answer of /readyz as soon as it has this status."""
+    """Return the answer of /readyz as soon as it has this status."""
     async with asyncio.timeout(PATIENCE):
         while (answer := await get(application, "readyz")).status_code != status:
             pass
     return answer
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the log says of it: levels and beginnings of the lines."""
+def logged_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings and errors of the log: beginnings of the known messages, or logger and message."""
     records = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")]
-    found = []
+    messages = []
     for record in records:
         known = [message for message in MESSAGES if record.getMessage().startswith(message)]
-        found.append(known[0] if known else f"{record.name}: {record.getMessage()}")
-    return found
+        messages.append(known[0] if known else f"{record.name}: {record.getMessage()}")
+    return messages
 
 
 async def through(
@@ -93,7 +93,7 @@ async def through(
     sentence: str,
     seconds: float = 0,
 ) -> Crowd:
-    """The story of an outage."""
+    """Run through an outage, from `begin` to `end`, and check what is true of each."""
     async with crowd(application, tokens) as people:
         await people.until(lambda: len(people.accepted) >= 8)
         began = time.monotonic()
@@ -103,23 +103,21 @@ async def through(
             assert (away.json()["status"], away.json()["database"]) == ("not ready", "unavailable")
             assert (await get(application, "healthz")).status_code == 200
             people.late.set()  # all others may wait for the end of a reply, which is stored after the outage
-            await people.until(lambda: sum(sentence in said for said in people.refused.values()) >= 5)
+            await people.until(lambda: sum(sentence in refusal for refusal in people.refused.values()) >= 5)
             await asyncio.sleep(max(0, began + seconds - time.monotonic()))  # for as long as it is meant to last
         finally:
             await asyncio.to_thread(end)
         await readiness(application, 200)
         before = len(people.accepted)
         await people.until(lambda: len(people.accepted) >= before + 8)
-    assert told(caplog) == list(MESSAGES), "one line for the beginning and one for the end"
+    assert logged_messages(caplog) == list(MESSAGES), "one line for the beginning and one for the end"
     people.check()
     assert check(application.settings.database_url) == []
     return people
 
 
 @pytest.mark.process
-async def test_a_postgres_that_is_away_for_half_a_minute(
-    model: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_outage_of_postgres_loses_nothing(model: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     with clusters.running(clusters.newest()) as cluster:
         url = cluster.url(cluster.create_database())
         migrate.upgrade(url)
@@ -130,13 +128,13 @@ async def test_a_postgres_that_is_away_for_half_a_minute(
             )
 
 
-async def test_a_file_that_another_program_holds(
+async def test_outage_by_lock_of_another_program_loses_nothing(
     new_sqlite: Callable[[], str],
     model: ScriptedServer,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)  # nobody waits so long for a test
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)  # the usual time would be too long for a test
     url = new_sqlite()
     with (
         closing(
@@ -154,7 +152,7 @@ async def test_a_file_that_another_program_holds(
         )
 
 
-async def test_a_file_that_is_moved_away_and_back(
+async def test_outage_by_moved_file_loses_nothing(
     new_sqlite: Callable[[], str], model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = new_sqlite()
@@ -173,7 +171,7 @@ async def test_a_file_that_is_moved_away_and_back(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 32 MiB. Only root can make one; in CI that is who runs the tests.
+    """Return a folder on a disk of 32 MiB. Only root can make one; in CI the tests run as root.
 
     A write-ahead log alone grows to 4 MiB before it is written back: a smaller disk is full by itself.
     """
@@ -191,7 +189,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.process
-async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_outage_by_full_disk_loses_nothing(
+    small_disk: Path, model: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
     migrate.upgrade(url)
     filler = small_disk / "filler"
@@ -216,7 +216,7 @@ async def test_a_disk_that_is_full(small_disk: Path, model: ScriptedServer, capl
 
 
 @pytest.mark.process
-def test_a_file_that_may_only_be_read_is_not_served(small_disk: Path) -> None:
+def test_serve_refuses_read_only_file(small_disk: Path) -> None:
     url = f"sqlite:///{small_disk}/chatfeedback.db"
     migrate.upgrade(url)
     before = (small_disk / "chatfeedback.db").read_bytes()

@@ -1,4 +1,4 @@
-"""Replicas and nginx, where there is one."""
+"""Fixtures for replicas behind nginx."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import nginx as nginx_program
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """The path of nginx."""
+    """Return the path of nginx."""
     return nginx_program.wanted()
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """For the files of nginx and the replicas, with a short path."""
+    """Return a folder with a short path, for the files of nginx and the replicas."""
     with tempfile.TemporaryDirectory(prefix="chatfeedback-replicas-") as name:
         yield Path(name)

@@ -39,25 +39,29 @@ PATIENCE = 300.0
 """Seconds that a test waits for what must come; on a busy machine a start takes a good part of them."""
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], object]) -> T:
-    """What `look` gives as soon as it is `wanted`. Raises AssertionError when the patience is over."""
+def eventually(look: Callable[[], T], condition: Callable[[T], object]) -> T:
+    """Return the result of `look` as soon as it meets `condition`.
+
+    Raises:
+        AssertionError: When the patience is over.
+    """
     until = time.monotonic() + PATIENCE
-    while not wanted(seen := look()):
-        assert time.monotonic() < until, f"this is as far as it came: {seen}"
+    while not condition(result := look()):
+        assert time.monotonic() < until, f"this is as far as it came: {result}"
         time.sleep(0.05)
-    return seen
+    return result
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in."""
+    """User who is signed in."""
 
     annotator_id: str
     cookies: dict[str, str]
 
 
 class Replica:
-    """`chatfeedback serve` on a port that stays its own, as often as it is started."""
+    """Process of `chatfeedback serve` on a port that stays its own, as often as it is started."""
 
     def __init__(self, folder: Path, port: int, environment: dict[str, str]) -> None:
         self.port = port
@@ -70,7 +74,7 @@ class Replica:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Returns at once."""
+        """Start the process; return at once."""
         command = [sys.executable, "-m", "chatfeedback", "serve", "--no-open", "--migrate", "--port", str(self.port)]
         with (self._folder / f"{self.port}.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -78,28 +82,28 @@ class Replica:
             )
 
     def ready(self) -> None:
-        """Returns when it says that it can do its work."""
+        """Wait until it says that it is ready."""
         eventually(self._answers, bool)
 
     def kill(self) -> None:
-        """It has no say in it."""
+        """Kill the process (SIGKILL)."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        """What is sent to it arrives, and is not answered."""
+        """Suspend the process (SIGSTOP): requests arrive and are not answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def stop(self) -> int:
-        """As systemd does; the status of its end."""
+        """Terminate the process as systemd does; return the exit status."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(timeout=PATIENCE)
 
     def said(self) -> str:
-        """What it printed and logged since the first start."""
+        """Return what it printed and logged since the first start."""
         return (self._folder / f"{self.port}.log").read_text()
 
     def _answers(self) -> bool:
@@ -111,13 +115,16 @@ class Replica:
 
 
 class Fleet:
-    """Runs to the end of the block; the database, which may be empty, is the caller's. `settings` are those of both."""
+    """Two replicas and nginx, to the end of the block.
+
+    The database, which may be empty, is the caller's. `settings` are those of both replicas.
+    """
 
     def __init__(self, nginx: str, folder: Path, database_url: str, **settings: Any) -> None:
         ports = free_port(), free_port()
         self.front = Nginx(nginx, folder, (free_port(), free_port()), ports)
         self.database_url = database_url
-        wanted = {
+        values = {
             "auth": "password",
             "database_url": database_url,
             "public_url": self.address,
@@ -125,7 +132,7 @@ class Fleet:
             **{name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()},
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHATFEEDBACK_")}
-        environment |= {f"CHATFEEDBACK_{name.upper()}": value for name, value in wanted.items()}
+        environment |= {f"CHATFEEDBACK_{name.upper()}": value for name, value in values.items()}
         self.replicas = [Replica(folder, port, environment) for port in ports]
 
     def __enter__(self) -> Fleet:
@@ -151,13 +158,13 @@ class Fleet:
         self._end_replicas()
 
     def heal(self) -> None:
-        """Starts whoever is not running, and waits until nginx knows."""
+        """Start the replicas that do not run, and wait until nginx knows."""
         for replica in self.replicas:
             if not replica.is_running:
                 replica.start()
         for replica in self.replicas:
             replica.ready()
-            eventually(lambda: self.replica_of(self.person()), lambda found, wanted=replica: found is wanted)
+            eventually(lambda: self.replica_of(self.person()), lambda current, target=replica: current is target)
 
     def _end_replicas(self) -> None:
         for replica in self.replicas:
@@ -165,30 +172,30 @@ class Fleet:
 
     @property
     def address(self) -> str:
-        """Where people go."""
+        """Address for browsers."""
         return self.front.address
 
     # People
 
     def person(self) -> Person:
-        """A new annotator, signed in."""
+        """Create a new annotator, signed in."""
         user = users.add(self.engine, f"annotator {uuid4()}", "annotator", actor_id=None)
         sessions = Sessions(self.engine, lifetime=timedelta(days=1), idle=timedelta(days=1))
         return Person(user.annotator_id, {COOKIE: sessions.begin(user.annotator_id, "password")})
 
-    def client(self, person: Person | None = None, **how: Any) -> httpx.Client:
-        """For requests through nginx."""
+    def client(self, person: Person | None = None, **options: Any) -> httpx.Client:
+        """Return a client for requests through nginx."""
         cookies = person.cookies if person else None
         return httpx.Client(
-            base_url=self.address, verify=self.front.trust, cookies=cookies, trust_env=False, timeout=30, **how
+            base_url=self.address, verify=self.front.trust, cookies=cookies, trust_env=False, timeout=30, **options
         )
 
     def site(self, person: Person) -> Site:
-        """The pages of somebody, through nginx."""
+        """Return the pages of a user, through nginx."""
         return Site(self.address, person.cookies, verify=self.front.trust)
 
     def replica_of(self, person: Person) -> Replica:
-        """Where nginx takes her requests to."""
+        """Return the replica that nginx takes the requests of this user to."""
         address = f"/pages/{uuid4()}"
         with self.client(person) as client:
             assert client.get(address).status_code == 404
@@ -196,7 +203,7 @@ class Fleet:
         return next(replica for replica in self.replicas if replica.port == port)
 
     def people_at_each(self, least: int) -> list[list[Person]]:
-        """New people, at least so many at each of the two replicas; nginx knows them by their random tokens."""
+        """Create users, at least so many at each of the two replicas; nginx assigns them by their random tokens."""
         at: dict[int, list[Person]] = {replica.port: [] for replica in self.replicas}
 
         def one_more() -> int:
@@ -210,17 +217,17 @@ class Fleet:
     # The database
 
     def events(self, conversation_id: str) -> list[str]:
-        """What is in the log of a conversation, told line by line."""
+        """Return the log of a conversation, a line for each event."""
         return told(self.store.events_of(conversation_id))
 
     def conversations_of(self, person: Person) -> list[str]:
-        """All of hers, oldest first."""
-        wanted = "SELECT conversation_id FROM conversations WHERE annotator_id = :who ORDER BY started_at"
+        """Return all conversations of this user, oldest first."""
+        query = "SELECT conversation_id FROM conversations WHERE annotator_id = :who ORDER BY started_at"
         with self.engine.connect() as connection:
-            return list(connection.execute(text(wanted), {"who": person.annotator_id}).scalars())
+            return list(connection.execute(text(query), {"who": person.annotator_id}).scalars())
 
     def drafts(self) -> dict[str, tuple[str, str]]:
-        """The replies that are being written: the text so far and the owner, by conversation."""
+        """Return the running replies: the text so far and the owner, by conversation."""
         with self.engine.connect() as connection:
             rows = connection.execute(text("SELECT conversation_id, text, owner FROM reply_drafts"))
             return {conversation_id: (so_far, owner) for conversation_id, so_far, owner in rows}

@@ -1,4 +1,4 @@
-"""A real nginx with deploy/nginx.conf, in front of whatever listens on two ports of this machine.
+"""Real nginx with deploy/nginx.conf, in front of two ports of this machine.
 
 with Nginx(program, folder, ports=(free_port(), free_port()), replicas=(port, port)) as nginx:
     httpx.get(nginx.address, verify=nginx.trust)
@@ -28,7 +28,7 @@ PATIENCE = 20.0
 
 
 class Served(NamedTuple):
-    """A request as the log tells it."""
+    """Request, as the log tells it."""
 
     client: str
     request: str
@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
 
 class Nginx:
-    """Runs to the end of the block. `ports`: those for HTTPS and for HTTP. `replicas`: their ports."""
+    """Process of nginx, to the end of the block. `ports`: those for HTTPS and for HTTP. `replicas`: their ports."""
 
     def __init__(self, program: str, folder: Path, ports: tuple[int, int], replicas: tuple[int, int]) -> None:
         self._program = program
@@ -55,7 +55,7 @@ class Nginx:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """For clients that are to believe in its certificate."""
+        """TLS context for clients that trust its certificate."""
         return ssl.create_default_context(cafile=self._folder / "fullchain.pem")
 
     def __enter__(self) -> Nginx:
@@ -74,7 +74,7 @@ class Nginx:
         self._process.communicate(timeout=PATIENCE)
 
     def take_out(self, port: int) -> None:
-        """Marks a replica `down` and has the configuration read again; streams that are open go on."""
+        """Mark a replica `down` and have the configuration read again; open streams go on."""
         configuration = self._folder / "nginx.conf"
         text = configuration.read_text("utf-8")
         marked = re.sub(rf"(server 127\.0\.0\.1:{port}) [^;]*;", r"\1 down;", text)
@@ -83,16 +83,16 @@ class Nginx:
         self._process.send_signal(signal.SIGHUP)
 
     def put_back(self) -> None:
-        """Undoes that, for all of them."""
+        """Put all replicas back."""
         self._write_configuration(self._replicas)
         self._process.send_signal(signal.SIGHUP)
 
     def logged(self) -> str:
-        """All of its logs."""
+        """Return all of its logs."""
         return "".join((self._folder / name).read_text() for name in ("access.log", "error.log"))
 
     def served(self, address: str) -> Served:
-        """What the log says of the one request for this address, as soon as it is written."""
+        """Return the line of the log about the one request for this address, as soon as it is written."""
         until = time.monotonic() + PATIENCE
         while not (lines := [line for line in self._log.read_text().splitlines() if f' {address}" ' in line]):
             assert time.monotonic() < until, f"{address} is not in the log"
@@ -101,16 +101,16 @@ class Nginx:
         return _served(line)
 
     def asked(self) -> set[int]:
-        """The ports of the replicas that were asked for anything so far."""
+        """Return the ports of the replicas that have got any request so far."""
         return {port for line in self._log.read_text().splitlines() for port in _served(line).upstreams}
 
     def _write_configuration(self, replicas: tuple[int, int]) -> None:
-        """The file itself; what it has of a machine of its own is replaced, each at its one place."""
+        """Write the configuration; replace each path and port of a real machine at its one place."""
         folder, text = self._folder, CONFIGURATION.read_text("utf-8")
         temporary = "".join(
             f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        for found, replacement in {
+        for original, replacement in {
             "pid /run/nginx.pid;": f"pid {folder}/nginx.pid;",
             "error_log /var/log/nginx/error.log crit;": f"error_log {folder}/error.log crit;",
             "access_log /var/log/nginx/access.log requests;": f"access_log {self._log} requests;",
@@ -122,8 +122,8 @@ class Nginx:
             "listen 443 ": f"listen 127.0.0.1:{self.port} ",
             "http {\n": f"http {{\n    {temporary}\n",  # where files would lie if there were any
         }.items():
-            assert text.count(found) == 1, f"deploy/nginx.conf should have {found!r} once"
-            text = text.replace(found, replacement)
+            assert text.count(original) == 1, f"deploy/nginx.conf should have {original!r} once"
+            text = text.replace(original, replacement)
         (folder / "nginx.conf").write_text(text, "utf-8")
 
     def _write_certificate(self) -> None:
@@ -147,15 +147,15 @@ class Nginx:
 
 
 def _served(line: str) -> Served:
-    """A line of the log."""
+    """Parse a line of the log."""
     before, request, after = line.split('"')
     status, _bytes, _seconds, _id, *upstreams = after.replace(",", "").split()
-    asked = upstreams[: len(upstreams) // 2]  # the others are their statuses
-    return Served(before.split()[0], request, int(status), [int(one.rpartition(":")[2]) for one in asked])
+    ports = upstreams[: len(upstreams) // 2]  # the others are their statuses
+    return Served(before.split()[0], request, int(status), [int(one.rpartition(":")[2]) for one in ports])
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return True if a server listens on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

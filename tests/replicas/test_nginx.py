@@ -1,4 +1,4 @@
-"""deploy/nginx.conf in a real nginx, before two servers that write down what reaches them."""
+"""The file deploy/nginx.conf in a real nginx, before two servers that write down what reaches them."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ MOST = Settings.model_fields["max_request_bytes"].default
 
 
 class Place:
-    """Nginx and the two behind it."""
+    """nginx, and the two servers behind it."""
 
     def __init__(self, front: Nginx, behind: list[Behind]) -> None:
         self.front = front
         self.behind = behind
 
-    def client(self, session: str | None = None, **how: Any) -> httpx.Client:
-        """A browser; `session`: of whom."""
+    def client(self, session: str | None = None, **options: Any) -> httpx.Client:
+        """Return a browser; `session`: the token of its user."""
         cookies = {"__Host-chatfeedback_session": session} if session else None
         return httpx.Client(
-            base_url=self.front.address, verify=self.front.trust, cookies=cookies, trust_env=False, **how
+            base_url=self.front.address, verify=self.front.trust, cookies=cookies, trust_env=False, **options
         )
 
-    def asked(self, target: str) -> list[int]:
-        """Which of the two got a request for this, as often as they did."""
+    def served_by(self, target: str) -> list[int]:
+        """Return the numbers of the servers that got a request for this, as often as they did."""
         return [number for number, one in enumerate(self.behind) for got in one.got if got.target == target]
 
     def got(self) -> list[Any]:
         return [got for one in self.behind for got in one.got]
 
     def session_at(self, number: int) -> str:
-        """A session that belongs to this one of the two."""
+        """Return a session that belongs to this one of the two."""
         for _ in range(100):
             session = secrets.token_urlsafe(32)
             with self.client(session) as client:
                 client.get(f"/?{session}")
-            if self.asked(f"/?{session}") == [number]:
+            if self.served_by(f"/?{session}") == [number]:
                 return session
         raise AssertionError("everybody belongs to the other one")
 
@@ -76,7 +76,7 @@ def among_others(session: str) -> str:
     return f"a=1; not_chatfeedback_session=x; __Host-chatfeedback_session={session}; chatfeedback_form=y"
 
 
-def test_whoever_is_signed_in_stays_with_one_replica_wherever_she_asks_from(place: Place) -> None:
+def test_nginx_keeps_session_at_one_replica_from_any_address(place: Place) -> None:
     at: list[int] = []
     for _ in range(12):
         session = secrets.token_urlsafe(32)
@@ -85,22 +85,22 @@ def test_whoever_is_signed_in_stays_with_one_replica_wherever_she_asks_from(plac
             with httpx.Client(base_url=place.front.address, transport=transport) as client:
                 for cookie in (with_tls, without_tls, among_others):
                     client.get(f"/?{session}", headers={"cookie": cookie(session)})
-        seen = place.asked(f"/?{session}")
-        assert len(seen) == 6
-        assert len(set(seen)) == 1
-        at.append(seen[0])
+        numbers = place.served_by(f"/?{session}")
+        assert len(numbers) == 6
+        assert len(set(numbers)) == 1
+        at.append(numbers[0])
     assert set(at) == {0, 1}, "both have people"
 
 
-def test_whoever_is_not_signed_in_stays_with_one_replica_by_address(place: Place) -> None:
+def test_nginx_keeps_client_without_session_at_one_replica_by_address(place: Place) -> None:
     with place.client() as client:
         for _ in range(10):
             client.get("/login")
-    assert len(place.asked("/login")) == 10
-    assert len(set(place.asked("/login"))) == 1
+    assert len(place.served_by("/login")) == 10
+    assert len(set(place.served_by("/login"))) == 1
 
 
-def test_what_reaches_a_replica_says_what_nginx_has_seen_and_nothing_that_was_made_up(place: Place) -> None:
+def test_nginx_sets_forwarded_headers_and_drops_those_of_client(place: Place) -> None:
     made_up = {
         "X-Forwarded-For": "10.1.2.3",
         "X-Forwarded-Proto": "http",
@@ -126,7 +126,7 @@ def test_what_reaches_a_replica_says_what_nginx_has_seen_and_nothing_that_was_ma
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
-def test_whoever_does_not_find_her_replica_goes_to_the_other_with_all_that_she_sent(place: Place) -> None:
+def test_nginx_passes_request_with_body_to_other_replica_when_one_is_away(place: Place) -> None:
     session = place.session_at(0)
     place.behind[0].close()
     with place.client(session) as client:
@@ -138,25 +138,25 @@ def test_whoever_does_not_find_her_replica_goes_to_the_other_with_all_that_she_s
     assert place.front.served("/config").upstreams == [place.behind[1].port], "it is known by now"
 
 
-def test_a_request_that_may_have_changed_something_is_not_sent_again_by_nginx_nor_by_the_page(
+def test_nginx_does_not_repeat_post_request_that_was_dropped(
     place: Place,
 ) -> None:
     session = place.session_at(0)
     place.behind[0].drops = True
     with place.client(session) as client:
         assert client.post("/gradio_api/queue/join", content=b"a prompt").status_code == 502, "503 asks for it"
-    assert place.asked("/gradio_api/queue/join") == [0]
+    assert place.served_by("/gradio_api/queue/join") == [0]
 
 
-def test_a_request_that_only_looks_is_asked_again_at_the_other(place: Place) -> None:
+def test_nginx_repeats_dropped_get_request_at_other_replica(place: Place) -> None:
     session = place.session_at(1)
     place.behind[1].drops = True
     with place.client(session) as client:
         assert client.get("/config").status_code == 200
-    assert place.asked("/config") == [0, 1]
+    assert place.served_by("/config") == [0, 1]
 
 
-def test_without_any_replica_there_is_a_sentence(place: Place) -> None:
+def test_nginx_answers_with_sentence_without_any_replica(place: Place) -> None:
     for one in place.behind:
         one.close()
     with place.client() as client:
@@ -165,7 +165,7 @@ def test_without_any_replica_there_is_a_sentence(place: Place) -> None:
     assert answer.text.startswith("chatfeedback does not answer at the moment. What was stored is safe;")
 
 
-def test_a_stream_is_passed_on_while_it_is_written(place: Place) -> None:
+def test_nginx_passes_stream_on_while_it_is_written(place: Place) -> None:
     with place.client() as client, client.stream("GET", "/gradio_api/queue/data?session_hash=abc") as stream:
         lines = stream.iter_lines()
         assert next(lines) == "data: first"  # the second one is not written before this was read
@@ -174,7 +174,7 @@ def test_a_stream_is_passed_on_while_it_is_written(place: Place) -> None:
         assert [line for line in lines if line] == ["data: second"]
 
 
-def test_a_replica_that_is_taken_out_keeps_the_streams_that_are_open_and_gets_nothing_new(place: Place) -> None:
+def test_nginx_keeps_open_streams_of_replica_taken_out_and_sends_it_nothing_new(place: Place) -> None:
     session = place.session_at(0)
     with place.client(session) as client, client.stream("GET", "/gradio_api/queue/data?session_hash=abc") as stream:
         lines = stream.iter_lines()
@@ -184,7 +184,7 @@ def test_a_replica_that_is_taken_out_keeps_the_streams_that_are_open_and_gets_no
         def where() -> int:
             with place.client(session) as another:
                 another.post("/gradio_api/queue/join")
-            return place.asked("/gradio_api/queue/join").count(1)
+            return place.served_by("/gradio_api/queue/join").count(1)
 
         eventually(where, bool)
         place.behind[0].first_was_read.set()
@@ -193,7 +193,7 @@ def test_a_replica_that_is_taken_out_keeps_the_streams_that_are_open_and_gets_no
     eventually(lambda: place.session_at(0), bool)
 
 
-def test_as_much_as_the_replicas_take_is_passed_on_and_no_byte_more(place: Place) -> None:
+def test_nginx_has_same_limit_on_request_body_as_replicas(place: Place) -> None:
     with place.client() as client:
         assert client.post("/gradio_api/queue/join", content=b"x" * MOST).status_code == 200
         assert client.post("/gradio_api/queue/join", content=b"x" * (MOST + 1)).status_code == 413
@@ -202,14 +202,14 @@ def test_as_much_as_the_replicas_take_is_passed_on_and_no_byte_more(place: Place
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics", "/x/../metrics", "/metrics?a=b"])
-def test_figures_of_a_replica_are_not_to_be_had_outside(place: Place, path: str) -> None:
+def test_nginx_does_not_pass_metrics_on(place: Place, path: str) -> None:
     target = httpx.URL(place.front.address).copy_with(raw_path=path.encode())
     with place.client() as client:
         assert client.get(target).status_code == 404
     assert place.got() == []
 
 
-def test_static_files_are_kept_by_browsers_and_nothing_else_is(place: Place) -> None:
+def test_nginx_lets_browsers_cache_static_files_only(place: Place) -> None:
     with place.client() as client:
         for path in ("/assets/index.js", "/static/fonts/a.woff2"):
             assert client.get(path).headers["cache-control"] == "max-age=86400"
@@ -217,16 +217,14 @@ def test_static_files_are_kept_by_browsers_and_nothing_else_is(place: Place) -> 
             assert "cache-control" not in client.get(path).headers, "what the replica says of it stays"
 
 
-def test_without_tls_there_is_only_the_way_to_tls(place: Place) -> None:
+def test_nginx_redirects_http_to_https(place: Place) -> None:
     answer = httpx.post(f"http://127.0.0.1:{place.front.plain_port}/login?next=/", content=b"secret", trust_env=False)
     assert (answer.status_code, answer.headers["location"]) == (308, "https://127.0.0.1/login?next=/")
     assert place.got() == []
 
 
 @pytest.mark.parametrize("fault", [lambda one: one.close(), lambda one: setattr(one, "drops", True)])
-def test_the_logs_have_no_names_of_pages_no_queries_and_no_cookies(
-    place: Place, fault: Callable[[Behind], object]
-) -> None:
+def test_nginx_logs_have_no_page_ids_queries_and_cookies(place: Place, fault: Callable[[Behind], object]) -> None:
     marked = {"code": "marked-code", "session_hash": "marked-page"}
     for happened in ("well", "not well"):
         with place.client("marked-session") as client:

@@ -1,4 +1,4 @@
-"""People at two replicas: each stays with one, and goes on at the other when hers dies in the middle of her reply."""
+"""Users at two replicas: each stays with one, and goes on at the other when it dies during a reply."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BEGUN = [
 
 @contextmanager
 def held_up(database_url: str) -> Iterator[None]:
-    """Nobody may migrate the database before two want to."""
+    """Hold up migrations of the database until two processes want to migrate."""
     lock = re.search(r"^ADVISORY_LOCK = (\w+)", MIGRATIONS.read_text("utf-8"), re.MULTILINE)
     assert lock
     with closing(psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True)) as connection:
@@ -71,7 +71,7 @@ def held_up(database_url: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def standing(nginx: str, folder: Path, postgres_server: Any, model: ScriptedServer) -> Iterator[Fleet]:
-    """A fleet that was started on an empty database, which both replicas came to at the same moment."""
+    """Return a fleet that was started on an empty database, by both replicas at the same moment."""
     name = postgres_server.create_database()
     url = postgres_server.url(name)
     with ExitStack() as running:
@@ -83,7 +83,7 @@ def standing(nginx: str, folder: Path, postgres_server: Any, model: ScriptedServ
 
 @pytest.fixture
 def fleet(standing: Fleet) -> Iterator[Fleet]:
-    """The same, and nothing in it has failed in a way that nobody foresaw."""
+    """Return the same; fail for a traceback of a replica."""
     yield standing
     for replica in standing.replicas:
         assert "Traceback" not in replica.said()
@@ -91,7 +91,7 @@ def fleet(standing: Fleet) -> Iterator[Fleet]:
 
 @dataclass
 class Talk:
-    """A conversation in which a story is being told, and the page that it is told on."""
+    """Conversation in which a story is being told, and the page that it is told on."""
 
     person: Person
     site: Site
@@ -102,7 +102,7 @@ class Talk:
 
 
 async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedServer) -> Talk:
-    """A rated exchange, and half a story that is stored."""
+    """Send and rate an exchange, then half a story that is stored."""
     page = site.page()
     await page.done("", "load")
     one = await page.done("prompt", "submit", ["one", None, None, ""])
@@ -114,62 +114,62 @@ async def half_told(fleet: Fleet, site: Site, person: Person, model: ScriptedSer
     return Talk(person, site, page, conversation_id, script, telling)
 
 
-def texts(told: EventMessage) -> list[str]:
-    """The messages that are painted."""
-    painted = told.painted.get("chatbot") or {}
+def texts(update: EventMessage) -> list[str]:
+    """Return the texts of the messages that are painted."""
+    painted = update.painted.get("chatbot") or {}
     return [message["content"][0]["text"] for message in painted.get("value", [])]
 
 
 async def goes_on_elsewhere(talk: Talk) -> None:
-    """Her page notices that its stream broke and loads itself again; she sees the reply end, and goes on."""
+    """Check that the page loads itself again after its stream broke, shows the reply ended, and goes on."""
     with pytest.raises(Gone):
         await talk.telling
     page = talk.site.page(talk.conversation_id)
-    seen = []
-    async for told in page.call("", "load"):
-        if "chatbot" in told.painted:
-            seen.append(texts(told))
-            assert seen[-1][:3] == ["one", "You said: one", "Tell me a story"]
-            assert told.painted["chatbot"]["feedback_value"][0] == "Like"
-    assert seen[-1][3] == HALF
-    assert "This reply was interrupted; the text so far is kept." in told.painted["status"]
+    paintings = []
+    async for update in page.call("", "load"):
+        if "chatbot" in update.painted:
+            paintings.append(texts(update))
+            assert paintings[-1][:3] == ["one", "You said: one", "Tell me a story"]
+            assert update.painted["chatbot"]["feedback_value"][0] == "Like"
+    assert paintings[-1][3] == HALF
+    assert "This reply was interrupted; the text so far is kept." in update.painted["status"]
     after = await page.done("prompt", "submit", ["Go on", None, None, ""])
     assert texts(after) == ["one", "You said: one", "Tell me a story", HALF, "Go on", "You said: Go on"]
 
 
 async def is_left_alone(talk: Talk) -> None:
-    """Nothing happens to her reply: it ends when the model ends it."""
+    """Check that the reply ends when the model ends it."""
     talk.script.release()
     assert texts(await talk.telling) == ["one", "You said: one", "Tell me a story", STORY]
 
 
 async def goes_on_with_a_page_that_was_idle(page: Page) -> None:
-    """Her prompt gets to a replica that knows nothing of what is drawn: it says so, and takes the next one."""
-    told = await page.done("prompt", "submit", ["Hello again", None, None, ""])
-    assert "here is the newest state" in told.painted["notice"]
-    assert texts(told) == ["Hello", "You said: Hello"]
-    told = await page.done("prompt", "submit", ["Hello again", None, None, ""])
-    assert texts(told) == ["Hello", "You said: Hello", "Hello again", "You said: Hello again"]
+    """Check that a replica that does not know the page shows the newest state first, and takes the next prompt."""
+    update = await page.done("prompt", "submit", ["Hello again", None, None, ""])
+    assert "check the newest state" in update.painted["notice"]
+    assert texts(update) == ["Hello", "You said: Hello"]
+    update = await page.done("prompt", "submit", ["Hello again", None, None, ""])
+    assert texts(update) == ["Hello", "You said: Hello", "Hello again", "You said: Hello again"]
 
 
 async def idle_page(site: Site) -> Page:
-    """A conversation that is drawn on a page, whose address names it."""
-    told = await site.page().done("prompt", "submit", ["Hello", None, None, ""])
-    page = site.page(told_to_scripts(told.painted)["address"])
+    """Return a page whose address names its rendered conversation."""
+    update = await site.page().done("prompt", "submit", ["Hello", None, None, ""])
+    page = site.page(told_to_scripts(update.painted)["address"])
     await page.done("", "load")
     return page
 
 
-def test_two_replicas_that_start_at_the_same_moment_migrate_an_empty_database_once(fleet: Fleet) -> None:
+def test_replicas_migrate_empty_database_once_when_started_at_same_moment(fleet: Fleet) -> None:
     assert migrate.current(fleet.database_url).is_head
     assert check(fleet.database_url) == []
     for replica in fleet.replicas:
         command = [sys.executable, READY]
-        asked = subprocess.run(command, env={"CHATFEEDBACK_PORT": str(replica.port)}, capture_output=True, text=True)
-        assert (asked.returncode, '"database":"ready"' in asked.stdout) == (0, True)
+        probe = subprocess.run(command, env={"CHATFEEDBACK_PORT": str(replica.port)}, capture_output=True, text=True)
+        assert (probe.returncode, '"database":"ready"' in probe.stdout) == (0, True)
 
 
-def test_a_form_of_one_replica_and_a_session_of_one_are_good_at_the_other(fleet: Fleet) -> None:
+def test_replicas_accept_forms_and_sessions_of_each_other(fleet: Fleet) -> None:
     users.add(fleet.engine, "hedy", "annotator", actor_id=None, password_hash=passwords.hash_password(PASSWORD, "hedy"))
     through_tls = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.7"}
     here, there = (
@@ -188,23 +188,23 @@ def test_a_form_of_one_replica_and_a_session_of_one_are_good_at_the_other(fleet:
 
 
 def sent_back(answer: httpx.Response) -> str:
-    """The cookies of an answer, as a browser sends them."""
+    """Return the cookies of an answer, as a browser sends them."""
     return "; ".join(line.partition(";")[0] for line in answer.headers.get_list("set-cookie"))
 
 
-async def test_when_a_replica_is_killed_all_of_its_people_go_on_at_the_other_and_those_there_notice_nothing(
+async def test_users_of_killed_replica_go_on_at_other_and_do_not_disturb_its_users(
     fleet: Fleet, model: ScriptedServer
 ) -> None:
     fleet.heal()
     dying = fleet.replicas[0]
-    hers, neighbours = await asyncio.to_thread(fleet.people_at_each, 3)
+    users_of_dying, neighbours = await asyncio.to_thread(fleet.people_at_each, 3)
     async with AsyncExitStack() as open_sites:
 
         async def site(person: Person) -> Site:
             return await open_sites.enter_async_context(fleet.site(person))
 
-        idle = await idle_page(await site(hers[2]))
-        broken_off = [await half_told(fleet, await site(person), person, model) for person in hers[:2]]
+        idle = await idle_page(await site(users_of_dying[2]))
+        broken_off = [await half_told(fleet, await site(person), person, model) for person in users_of_dying[:2]]
         spared = [await half_told(fleet, await site(person), person, model) for person in neighbours]
         dying.kill()
         async with asyncio.timeout(PATIENCE):
@@ -224,14 +224,14 @@ async def test_when_a_replica_is_killed_all_of_its_people_go_on_at_the_other_and
         ]
     for talk in spared:
         assert fleet.events(talk.conversation_id) == [*BEGUN, f"reply_finished 4 complete: {STORY}"]
-    for person in hers + neighbours:
+    for person in users_of_dying + neighbours:
         assert len(fleet.conversations_of(person)) == 1
         assert fleet.replica_of(person) is not dying
     assert fleet.drafts() == {}
     assert check(fleet.database_url) == []
 
 
-async def test_a_replica_that_starts_leaves_the_running_reply_of_its_neighbour_alone_and_gets_its_people_back(
+async def test_replica_that_starts_keeps_running_reply_of_neighbour_and_gets_users_back(
     fleet: Fleet, model: ScriptedServer
 ) -> None:
     starting = fleet.replicas[0]

@@ -1,4 +1,4 @@
-"""What stands behind nginx in place of replicas: writes down what it gets, and answers as a test wants it to."""
+"""Stub behind nginx in place of a replica: it writes down its requests, and answers as a test wants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Got(NamedTuple):
-    """A request. Names of headers are in small letters; of several of a name, all are there."""
+    """Request. Names of headers are in small letters; of several of a name, all are there."""
 
     method: str
     target: str
@@ -17,13 +17,13 @@ class Got(NamedTuple):
 
 
 class Behind:
-    """Listens on a free port of this machine until it is closed. `drops`: it takes requests and hangs up on them."""
+    """Server on a free port of this machine until it is closed. `drops`: it takes requests and hangs up on them."""
 
     def __init__(self) -> None:
         self.got: list[Got] = []
         self.drops = False
         self.first_was_read = threading.Event()
-        """Whoever asks for a stream sets it; the second event comes after that."""
+        """Set by the client of a stream; the second event comes after that."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.behind = self  # type: ignore[attr-defined]
         self.port = self._http.server_port
@@ -31,7 +31,7 @@ class Behind:
         self._thread.start()
 
     def close(self) -> None:
-        """From here on nobody listens there."""
+        """Close the server; from then on its port refuses connections."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def _answer(self) -> None:
         behind: Behind = self.server.behind  # type: ignore[attr-defined]

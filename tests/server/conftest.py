@@ -17,7 +17,7 @@ from users import Somebody, house
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gradio 6.31 calls pandas in ways that pandas 3 deprecates, in a thread of the application."""
+    """Ignore warnings: Gradio 6.31 makes deprecated calls of pandas in a thread of the application."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"))
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _cheap_hashes() -> Iterator[None]:
-    """What a password costs is the business of `auth/test_passwords.py` and `auth/test_service.py`."""
+    """Hash passwords cheaply; `auth/test_passwords.py` and `auth/test_service.py` test their real cost."""
     yield from cheap_hashes()
 
 
@@ -33,18 +33,18 @@ def _cheap_hashes() -> Iterator[None]:
 def inhabited(
     request: pytest.FixtureRequest, model: ScriptedServer, new_sqlite: Callable[[], str]
 ) -> Iterator[tuple[Application, dict[str, Somebody]]]:
-    """The application and its people (`people.ROLES`, and nobody).
+    """Return the application and its people (`users.ROLES`, and nobody).
 
-    Tests of what is the same on both databases take `visiting.ON_SQLITE`.
+    Tests whose subject does not depend on the database take `http_client.ON_SQLITE`.
     """
     if request.param == "sqlite":
-        with house(new_sqlite(), models=[endpoint(model)]) as found:
-            yield found
+        with house(new_sqlite(), models=[endpoint(model)]) as started:
+            yield started
         return
     server = request.getfixturevalue("postgres_server")
     name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
-    with house(server.url(name), models=[endpoint(model)]) as found:
-        yield found
+    with house(server.url(name), models=[endpoint(model)]) as started:
+        yield started
     server.drop_database(name)
 
 
@@ -60,18 +60,18 @@ def people(inhabited: tuple[Application, dict[str, Somebody]]) -> dict[str, Some
 
 @pytest.fixture(scope="module")
 def lived_in(new_sqlite: Callable[[], str]) -> Iterator[tuple[Application, dict[str, Somebody]]]:
-    """The same on SQLite only, for what has nothing to do with the database; requests may have MOST bytes.
+    """Return the same on SQLite only, with requests of at most MOST bytes.
 
-    Grace has a password besides (`visiting.PASSWORD`).
+    Grace has a password besides (`http_client.PASSWORD`).
     """
-    with house(new_sqlite(), max_request_bytes=MOST) as found:
-        settle(found[0], "grace")
-        yield found
+    with house(new_sqlite(), max_request_bytes=MOST) as started:
+        settle(started[0], "grace")
+        yield started
 
 
 @pytest.fixture(scope="module")
 def settled(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
-    """With Grace and Hedy, who have passwords (`visiting.PASSWORD`)."""
+    """Return the application with Grace and Hedy, who have passwords (`http_client.PASSWORD`)."""
     settle(inhabited[0], "grace")
     settle(inhabited[0], "hedy")
     return inhabited[0]
@@ -79,7 +79,7 @@ def settled(inhabited: tuple[Application, dict[str, Somebody]]) -> Application:
 
 @pytest.fixture
 def with_passwords(settled: Application) -> Application:
-    """The same, and nobody has guessed yet."""
+    """Return the same without failed attempts to sign in."""
     with settled.engine.begin() as connection:
         connection.execute(text("DELETE FROM sign_in_failures"))
     return settled
@@ -99,7 +99,7 @@ def other(application: Application) -> Iterator[Visitor]:
 
 @pytest.fixture
 def no_fault(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The server writes about what it did not expect."""
+    """Fail for a traceback or an unexpected error of the server."""
     yield
     assert "Traceback" not in capfd.readouterr().err
     assert faults(caplog) == []

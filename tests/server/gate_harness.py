@@ -1,4 +1,4 @@
-"""The gate around an application of one line, asked without a socket.
+"""The access middleware around an application of one line, called without a socket.
 
 gate = build_gate(engine, Settings(auth="none"))
 status, text = await ask(gate, "GET", "/config", host="evil.example")
@@ -32,7 +32,7 @@ async def _behind(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
-    """Build the gate that `AuthSetup` puts around the application, with no function and no file behind it."""
+    """Build the middleware that `AuthSetup` puts around the application, with no function and no file behind it."""
     auth_service = AuthService(engine)
     config = AccessConfig(
         actions={},

@@ -1,7 +1,7 @@
-r"""A browser at the sign-in, and requests that no browser would send.
+r"""HTTP client at the sign-in, and requests that no browser would send.
 
 visitor = Visitor(application)
-visitor.sign_in("ada", "her password")
+visitor.sign_in("ada", "four words")
 answer = sent(application, b"GET //evil HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 """
 
@@ -33,26 +33,26 @@ ON_SQLITE = pytest.mark.parametrize("inhabited", ["sqlite"], indirect=True)
 
 
 def settle(application: Application, name: str, role: Role = "annotator") -> User:
-    """A user with PASSWORD."""
+    """Create a user with PASSWORD."""
     return users.add(
         application.engine, name, role, actor_id=None, password_hash=passwords.hash_password(PASSWORD, name)
     )
 
 
 class Visitor(httpx.Client):
-    """Keeps its cookies, follows no redirect."""
+    """HTTP client that keeps its cookies and follows no redirect."""
 
-    def __init__(self, application: Application, **how: Any) -> None:
-        super().__init__(base_url=application.address, timeout=30, trust_env=False, verify=PLAIN, **how)
+    def __init__(self, application: Application, **options: Any) -> None:
+        super().__init__(base_url=application.address, timeout=30, trust_env=False, verify=PLAIN, **options)
 
     def hidden(self, path: str = "/login") -> dict[str, str]:
-        """The hidden fields of the form on a page."""
+        """Return the hidden fields of the form on a page."""
         page = self.get(path, headers={"accept": "text/html"})
-        found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text)
-        return {name: html.unescape(value) for name, value in found}
+        fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text)
+        return {name: html.unescape(value) for name, value in fields}
 
     def sign_in(self, name: str, password: str = PASSWORD, *, path: str = "/login", **more: str) -> httpx.Response:
-        """Opens the page and sends the form."""
+        """Open the page and send the form."""
         return self.post("/login", data={**self.hidden(path), "name": name, "password": password, **more})
 
     @property
@@ -61,22 +61,22 @@ class Visitor(httpx.Client):
 
 
 def logout_token(application: Application, visitor: Visitor) -> str:
-    """The token of the form that the page draws for signing out."""
-    somebody = Somebody(application, "somebody", None, visitor.cookies[SESSION])
-    with somebody.http:
-        drawn = json.dumps(somebody.tab().call("AccountHandlers.load"))
+    """Return the token of the form for signing out."""
+    person = Somebody(application, "somebody", None, visitor.cookies[SESSION])
+    with person.http:
+        drawn = json.dumps(person.tab().call("AccountHandlers.load"))
     (token,) = re.findall(r'name=\\"csrf\\" value=\\"([\w-]+)\\"', drawn)
     return str(token)
 
 
 def set_cookies(answer: httpx.Response) -> dict[str, str]:
-    """The cookies that an answer sets: by name, the whole line."""
+    """Return the cookies that an answer sets: the whole line, by name."""
     return {line.partition("=")[0]: line for line in answer.headers.get_list("set-cookie")}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: 0 when nothing did."""
+    """Answer to a raw request; the status is 0 if nothing came back."""
 
     status: int
     headers: bytes
@@ -84,7 +84,10 @@ class Answer:
 
 
 def sent(application: Application, request: bytes, *, half_closed: bool = False) -> Answer:
-    """The answer to these very bytes, and to nothing after them. `half_closed`: the sender says that this was all."""
+    """Send these bytes and nothing after them; return the answer.
+
+    `half_closed`: the sender says that this was all.
+    """
     with socket.create_connection(("127.0.0.1", application.port), timeout=20) as connection:
         connection.sendall(request)
         if half_closed:
@@ -108,7 +111,7 @@ def _ends(received: bytes) -> bool:
 def request(
     target: str, *headers: str, method: str = "GET", host: str = "127.0.0.1", body: bytes = b"", length: bool = True
 ) -> bytes:
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
     if body and length:
         lines.append(f"Content-Length: {len(body)}")

@@ -20,9 +20,9 @@ def admin(people: dict[str, Somebody]) -> Somebody:
 
 
 def token(admin: Somebody) -> str:
-    found = re.search(r'name="csrf" value="([\w-]{43})"', admin.get("/admin").text)
-    assert found
-    return found[1]
+    match = re.search(r'name="csrf" value="([\w-]{43})"', admin.get("/admin").text)
+    assert match
+    return match[1]
 
 
 def send(admin: Somebody, path: str, **fields: str) -> httpx.Response:
@@ -30,7 +30,7 @@ def send(admin: Somebody, path: str, **fields: str) -> httpx.Response:
 
 
 def add(application: Application, admin: Somebody, role: str = "annotator") -> tuple[users.User, str]:
-    """A new user, and the page that was shown."""
+    """Add a user; return them and the page that was shown."""
     name = f"new {uuid4().hex[:8]}"
     page = send(admin, "/admin/users", name=name, role=role)
     assert page.status_code == 200, page.text
@@ -39,9 +39,7 @@ def add(application: Application, admin: Somebody, role: str = "annotator") -> t
     return user, page.text
 
 
-def test_a_user_who_was_added_signs_in_with_the_password_that_is_shown_once(
-    application: Application, admin: Somebody
-) -> None:
+def test_added_user_signs_in_with_password_that_is_shown_once(application: Application, admin: Somebody) -> None:
     user, page = add(application, admin, "researcher")
     shown = html.unescape(re.findall(r"<code>(.+?)</code>", page)[0])
     assert user.role == "researcher"
@@ -54,7 +52,7 @@ def test_a_user_who_was_added_signs_in_with_the_password_that_is_shown_once(
         assert browser.get("/").status_code == 200
 
 
-def test_a_name_that_is_taken_or_cannot_be_one_is_refused(application: Application, admin: Somebody) -> None:
+def test_user_name_that_is_taken_or_invalid_is_refused(application: Application, admin: Somebody) -> None:
     user, _page = add(application, admin)
     before = len(users.list_all(application.engine))
     for name, status, sentence in (
@@ -69,7 +67,7 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(application: Applicati
     assert len(users.list_all(application.engine)) == before
 
 
-def test_what_is_changed_of_a_user_counts_and_is_in_the_audit(application: Application, admin: Somebody) -> None:
+def test_user_changes_take_effect_and_are_audited(application: Application, admin: Somebody) -> None:
     user, _page = add(application, admin)
     at = f"/admin/users/{user.annotator_id}"
     assert send(admin, f"{at}/role", role="admin").status_code == 303
@@ -89,7 +87,7 @@ def test_what_is_changed_of_a_user_counts_and_is_in_the_audit(application: Appli
     assert "role changed" in shown and user.name in shown
 
 
-def test_a_form_without_its_token_does_nothing(application: Application, admin: Somebody) -> None:
+def test_admin_form_without_csrf_token_does_nothing(application: Application, admin: Somebody) -> None:
     user, _page = add(application, admin)
     for path, fields in (
         (f"/admin/users/{user.annotator_id}/disable", {}),
@@ -103,15 +101,15 @@ def test_a_form_without_its_token_does_nothing(application: Application, admin: 
     assert users.find(application.engine, "somebody else") is None
 
 
-def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(
+def test_erasure_shows_what_will_be_erased_and_requires_confirmation(
     application: Application, people: dict[str, Somebody], admin: Somebody
 ) -> None:
     tab = people["bob"].tab()
     tab.call("ChatHandlers.load")
     tab.call("ChatHandlers.send", ["Forget this, please", None, None, ""])
     conversation_id = application.conversation_ids()[-1]
-    asked = admin.get("/admin/erase", params={"conversation": conversation_id}).text
-    assert conversation_id in asked and "1 conversation, with 4 events" in " ".join(asked.split())
+    preview = admin.get("/admin/erase", params={"conversation": conversation_id}).text
+    assert conversation_id in preview and "1 conversation, with 4 events" in " ".join(preview.split())
     refused = send(admin, "/admin/erase", conversation=conversation_id, confirmation="yes")
     assert refused.status_code == 400 and "Nothing was erased" in refused.text
     assert application.conversation(conversation_id).messages
@@ -120,33 +118,33 @@ def test_an_erasure_says_what_will_be_gone_and_wants_the_words_typed(
     assert conversation_id not in application.conversation_ids()
     assert "There is nothing left of this" in admin.get("/admin/erase", params={"conversation": conversation_id}).text
     # The page that is still open on it.
-    told = str(tab.call("ChatHandlers.send", ["And this", None, None, ""]))
-    assert "There is no such conversation" in told
+    answer = str(tab.call("ChatHandlers.send", ["And this", None, None, ""]))
+    assert "There is no such conversation" in answer
     assert "conversation erased" in admin.get("/admin/audit").text
 
 
-def test_an_annotator_is_erased_with_everything_and_an_admin_never_by_herself(
-    application: Application, admin: Somebody
-) -> None:
+def test_erasure_removes_annotator_and_refuses_own_account(application: Application, admin: Somebody) -> None:
     user, _page = add(application, admin)
     assert user.name in admin.get("/admin/erase", params={"annotator": user.name}).text
     done = send(admin, "/admin/erase", annotator=user.annotator_id, confirmation="erase for ever")
     assert done.status_code == 200
     assert users.by_id(application.engine, user.annotator_id) is None
     assert user.name not in admin.get("/admin").text and user.name not in admin.get("/admin/audit").text
-    herself = send(admin, "/admin/erase", annotator=admin.annotator_id or "", confirmation="erase for ever")
-    assert herself.status_code == 400 and "You cannot erase yourself" in herself.text
+    own_account = send(admin, "/admin/erase", annotator=admin.annotator_id or "", confirmation="erase for ever")
+    assert own_account.status_code == 400 and "You cannot erase yourself" in own_account.text
     missing = admin.get("/admin/erase", params={"annotator": "nobody of this name"})
     assert missing.status_code == 404 and "There is no annotator" in missing.text
 
 
-def test_the_audit_turns_its_pages(application: Application, admin: Somebody) -> None:
+def test_audit_page_begins_before_given_entry_and_ignores_invalid_number(
+    application: Application, admin: Somebody
+) -> None:
     first = admin.get("/admin/audit").text
     assert admin.get("/admin/audit", params={"before": "2"}).text.count("<tr>") == 2  # the header, and the first entry
     assert admin.get("/admin/audit", params={"before": "not a number"}).text.count("<tr>") == first.count("<tr>")
 
 
-def test_what_names_and_texts_hold_is_shown_as_text(application: Application, admin: Somebody) -> None:
+def test_admin_pages_show_names_and_texts_as_text(application: Application, admin: Somebody) -> None:
     name = f"<b onclick=x>{uuid4().hex[:6]}</b>"
     page = send(admin, "/admin/users", name=name, role="annotator").text
     assert name not in page and html.escape(name, quote=False).replace('"', "&#34;") in page

@@ -1,4 +1,4 @@
-"""A click is one on the message whose text the page showed, in whatever order clicks and edits are dealt with."""
+"""Clicks apply to the message whose text the page showed, in any order of clicks and edits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = ON_SQLITE
 
 @pytest.fixture
 def tab(application: Application, people: dict[str, Somebody]) -> Tab:
-    """A page with one exchange."""
+    """Return a page with one exchange."""
     tab = people["ada"].tab()
     tab.call("ChatHandlers.load")
     tab.call("ChatHandlers.send", ["one", None, None, ""])
@@ -37,7 +37,7 @@ def log(application: Application) -> list[str]:
     return told(application.events(application.conversation_ids()[-1]))
 
 
-def test_like_waits_for_the_edit_that_it_is_about(application: Application, tab: Tab) -> None:
+def test_like_waits_for_edit_that_it_refers_to(application: Application, tab: Tab) -> None:
     vote = like(tab, "better")
     edit = {"index": 1, "value": "better", "previous_value": "You said: one"}
     tab.join("ChatHandlers.edit", [None, None], event_data=edit)
@@ -46,15 +46,13 @@ def test_like_waits_for_the_edit_that_it_is_about(application: Application, tab:
     assert log(application) == [*asked("one"), edited, "message_rated 3: nothing -> like"]
 
 
-def test_like_is_refused_for_a_text_that_is_nowhere(
-    application: Application, tab: Tab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_like_is_refused_for_unknown_text(application: Application, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback_panel, "CLICK_TIMEOUT_SECONDS", 0.1)
     assert "This reply has been replaced" in str(tab.told(like(tab, "something else"))[-1])
     assert log(application) == asked("one")
 
 
-def test_like_of_a_reply_is_one_of_it_when_retry_has_drawn_another_one(
+def test_like_rates_named_reply_when_retry_has_rendered_another(
     application: Application, tab: Tab, model: ScriptedServer
 ) -> None:
     reply_id = application.conversation(application.conversation_ids()[-1]).head_id
@@ -67,7 +65,7 @@ def test_like_of_a_reply_is_one_of_it_when_retry_has_drawn_another_one(
     assert "message_rated 2: nothing -> like" in log(application)
 
 
-def test_like_is_one_of_the_message_that_the_page_names_also_when_another_one_begins_with_its_text(
+def test_like_rates_named_reply_when_another_begins_with_its_text(
     application: Application, tab: Tab, model: ScriptedServer
 ) -> None:
     reply_id = application.conversation(application.conversation_ids()[-1]).head_id
@@ -78,7 +76,7 @@ def test_like_is_one_of_the_message_that_the_page_names_also_when_another_one_be
     assert log(application)[-1] == "message_rated 2: nothing -> like"
 
 
-def test_undo_is_refused_when_the_page_cannot_have_shown_what_it_follows(application: Application, tab: Tab) -> None:
+def test_undo_is_refused_when_page_cannot_have_shown_newer_messages(application: Application, tab: Tab) -> None:
     conversation_id = application.conversation_ids()[-1]
     talk = StoredTalk(application.store, application.conversation(conversation_id).annotator_id, conversation_id)
     talk.ask("two", "from elsewhere")
@@ -88,7 +86,7 @@ def test_undo_is_refused_when_the_page_cannot_have_shown_what_it_follows(applica
     assert log(application) == before
 
 
-def test_keep_leaves_a_panel_alone_that_a_click_is_opening(tab: Tab) -> None:
+def test_keep_does_not_close_panel_that_click_is_opening(tab: Tab) -> None:
     parts = tab.call("FeedbackHandlers.keep", [None, ""])[-1]["output"]["data"]
     assert {"visible": True, "__type__": "update"} in parts  # what offers to comment on the last reply
     assert {"visible": False, "__type__": "update"} not in parts

@@ -1,4 +1,4 @@
-"""An open page takes over what other pages do, and sends again what was refused."""
+"""Open pages: they take over what other pages do, and send refused feedback again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ELSEWHERE = "You have changed it elsewhere since."
 
 @pytest.fixture
 def talk(application: Application, people: dict[str, Somebody]) -> StoredTalk:
-    """A conversation of one exchange."""
+    """Return a conversation of one exchange."""
     talk = StoredTalk(application.store, str(people["ada"].annotator_id))
     talk.ask("one", "You said: one")
     return talk
@@ -32,7 +32,7 @@ def talk(application: Application, people: dict[str, Somebody]) -> StoredTalk:
 
 @pytest.fixture
 def tab(people: dict[str, Somebody], talk: StoredTalk) -> Tab:
-    """A page of it."""
+    """Return a page of it."""
     tab = people["ada"].tab()
     tab.call("ChatHandlers.load", query=f"?conversation={talk.conversation_id}")
     return tab
@@ -49,7 +49,7 @@ def rate(talk: StoredTalk, change: RatingChange) -> str:
     return reply_id
 
 
-def test_follow_paints_nothing_when_the_page_has_gone_on_meanwhile(
+def test_follow_paints_nothing_when_page_has_moved_on_meanwhile(
     tab: Tab, talk: StoredTalk, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = StoredTalk(application.store, talk.actor)
@@ -59,13 +59,13 @@ def test_follow_paints_nothing_when_the_page_has_gone_on_meanwhile(
     conversation = ChatService.conversation
 
     async def slowly(self: ChatService, annotator_id: str, conversation_id: str) -> Conversation:
-        found = await conversation(self, annotator_id, conversation_id)
+        loaded = await conversation(self, annotator_id, conversation_id)
         if asking.is_set():
             go_on.set()  # the other conversation is being opened
         else:
             asking.set()
             await asyncio.to_thread(go_on.wait, 10)
-        return found
+        return loaded
 
     monkeypatch.setattr(ChatService, "conversation", slowly)
     about = f"{talk.conversation_id} {reply_id}"
@@ -89,7 +89,7 @@ def test_follow_paints_nothing_when_the_page_has_gone_on_meanwhile(
         ({"value": "dislike", "age": 5}, ["message_rated 2: funny “new” -> dislike funny “new”"]),
     ],
 )
-def test_feedback_that_is_sent_again_gives_way_to_what_was_given_elsewhere_since(
+def test_send_again_yields_to_newer_feedback_from_elsewhere(
     tab: Tab, talk: StoredTalk, application: Application, sent: dict[str, Any], written: list[str]
 ) -> None:
     reply_id = rate(talk, RatingChange(reasons={"funny": True}, comment="new"))
@@ -108,24 +108,24 @@ def test_feedback_that_is_sent_again_gives_way_to_what_was_given_elsewhere_since
         assert "Your comment was: “old”" in answer
 
 
-def test_feedback_that_is_sent_again_late_is_stored_when_nothing_was_given_since(
+def test_send_again_stores_late_feedback_when_nothing_newer_exists(
     tab: Tab, talk: StoredTalk, application: Application
 ) -> None:
     about = f"{talk.conversation_id} {talk.conversation.head_id}"
-    told_again = {"message": "unsaved_feedback", "about": about, "age": 3600.5, "value": "like", "comment": "kept"}
-    tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again)
+    resent = {"message": "unsaved_feedback", "about": about, "age": 3600.5, "value": "like", "comment": "kept"}
+    tab.call("FeedbackHandlers.send_again", [None, ""], event_data=resent)
     assert log(application, talk)[-1] == "message_rated 2: nothing -> like “kept”"
 
 
-def test_feedback_that_is_sent_again_and_refused_is_not_called_saved_in_the_panel(tab: Tab, talk: StoredTalk) -> None:
+def test_send_again_does_not_say_saved_when_feedback_is_refused(tab: Tab, talk: StoredTalk) -> None:
     reply_id = rate(talk, RatingChange(comment="stored"))
     clicked = {"index": 1, "value": "You said: one"}
     assert "✓ Saved" in str(tab.call("FeedbackHandlers.select", [None, "", reply_id], event_data=clicked))
-    told_again = {
+    resent = {
         "message": "unsaved_feedback",
         "about": f"{talk.conversation_id} {reply_id}",
         "age": 1,
         "comment": "x" * 20_000,
     }
-    painted = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data=told_again))
+    painted = str(tab.call("FeedbackHandlers.send_again", [None, ""], event_data=resent))
     assert "data-refused" in painted and ">Not saved. A comment can have at most" in painted

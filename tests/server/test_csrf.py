@@ -1,4 +1,4 @@
-"""Where people are sent after a form: to the page or to a conversation on it, and nowhere else."""
+"""Redirects after a form: to the page or to a conversation on it, and nowhere else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_next_address_keeps_page_conversations_and_links_to_studies(address: str
 @pytest.mark.parametrize(
     "added", ["utm_source=mail", "fbclid=1", "__theme=dark", "study=x", "next=//evil.example", "&"]
 )
-def test_next_address_leaves_out_what_others_add(kept: str, added: str) -> None:
+def test_next_address_drops_foreign_parameters(kept: str, added: str) -> None:
     assert next_address(f"{kept}&{added}") == kept
     assert next_address(f"/?{added}&{kept[2:]}") == kept
 
@@ -63,12 +63,12 @@ def test_next_address_leaves_out_what_others_add(kept: str, added: str) -> None:
         ["/"],
     ],
 )
-def test_next_address_replaces_all_others_by_the_page(elsewhere: object) -> None:
+def test_next_address_replaces_all_other_addresses_by_page(elsewhere: object) -> None:
     assert next_address(elsewhere) == "/"
 
 
 @given(st.text(st.sampled_from("/\\?conversation=0123456789abcdef-.:\r\n%")))
-def test_next_address_never_leads_to_another_site(asked: str) -> None:
-    path, _, query = next_address(asked).partition("?conversation=")
+def test_next_address_never_leads_to_another_site(address: str) -> None:
+    path, _, query = next_address(address).partition("?conversation=")
     assert path == "/"
     assert query == "" or len(query) == 36

@@ -1,4 +1,4 @@
-"""A bug of ours in a handler: one record of the log with the id of the request, one sentence on the page."""
+"""Unexpected errors of handlers: one log record with the id of the request, one sentence on the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = "0123456789abcdef0123456789abcdef"
 
 
 class Bug(Exception):
-    """What nobody foresaw."""
+    """Error that no code expects."""
 
 
 def broken(*_given: Any, **_more: Any) -> Any:
@@ -32,13 +32,13 @@ def broken(*_given: Any, **_more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def here(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[tuple[Application, dict[str, Somebody]]]:
-    with house(new_sqlite(), models=[endpoint(model)], trusted_proxies=["127.0.0.1"]) as found:
-        yield found
+    with house(new_sqlite(), models=[endpoint(model)], trusted_proxies=["127.0.0.1"]) as started:
+        yield started
 
 
 @pytest.fixture
 def tab(here: tuple[Application, dict[str, Somebody]]) -> Tab:
-    """An open page of somebody who may use both tabs."""
+    """Return an open page of a user who may use both tabs."""
     tab = here[1]["adam"].tab()
     tab.call("ChatHandlers.load")
     return tab
@@ -46,7 +46,7 @@ def tab(here: tuple[Application, dict[str, Somebody]]) -> Tab:
 
 @pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
-    """All errors that were logged, by whomever."""
+    """Return a function that returns all logged errors, of every logger."""
     caplog.handler.addFilter(RequestId())
     return lambda: [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -56,11 +56,11 @@ def called(tab: Tab, name: str, data: list[Any] | None = None, **more: Any) -> l
     return tab.told(joined.json()["event_id"])
 
 
-def assert_told_once(told: list[dict[str, Any]]) -> None:
-    """One sentence, and nothing on the page is changed, nor covered by Gradio's own error."""
-    assert [message["log"] for message in told if message["msg"] == "log"] == [FAULT]
-    assert told[-1]["success"]
-    parts = told[-1]["output"]["data"]
+def assert_notified_once(messages: list[dict[str, Any]]) -> None:
+    """Check for one sentence, no change of the page, and no error of Gradio's own over it."""
+    assert [message["log"] for message in messages if message["msg"] == "log"] == [FAULT]
+    assert messages[-1]["success"]
+    parts = messages[-1]["output"]["data"]
     assert [part for part in parts if part not in (None, {"__type__": "update"})] == []
 
 
@@ -84,7 +84,7 @@ def assert_logged_once(records: list[logging.LogRecord], handler: str, error: ty
         pytest.param("ChatHandlers.put_back", ["precious", None], rendering, "excerpt", id="one without a request"),
     ],
 )
-def test_a_bug_in_a_handler_is_one_record_and_one_sentence(
+def test_handler_error_gives_one_log_record_and_one_sentence(
     tab: Tab,
     records: Callable[[], list[logging.LogRecord]],
     monkeypatch: pytest.MonkeyPatch,
@@ -95,14 +95,14 @@ def test_a_bug_in_a_handler_is_one_record_and_one_sentence(
     method: str,
 ) -> None:
     monkeypatch.setattr(owner, method, broken)
-    told = called(tab, handler, data, event_data={})
-    assert_told_once(told)
+    messages = called(tab, handler, data, event_data={})
+    assert_notified_once(messages)
     assert_logged_once(records(), handler)
-    assert "precious" not in f"{told}{records()[0].getMessage()}"
+    assert "precious" not in f"{messages}{records()[0].getMessage()}"
     assert "Traceback" not in "".join(capfd.readouterr()), "Gradio has told of it as well"
 
 
-def test_after_a_bug_the_same_page_goes_on(
+def test_page_goes_on_after_handler_error(
     here: tuple[Application, dict[str, Somebody]],
     tab: Tab,
     records: Callable[[], list[logging.LogRecord]],
@@ -110,10 +110,10 @@ def test_after_a_bug_the_same_page_goes_on(
 ) -> None:
     with monkeypatch.context() as bug:
         bug.setattr(ChatService, "send", broken)
-        assert_told_once(called(tab, "ChatHandlers.send", ["precious", None, None, ""]))
+        assert_notified_once(called(tab, "ChatHandlers.send", ["precious", None, None, ""]))
     before = here[0].conversation_ids()
-    told = called(tab, "ChatHandlers.send", ["precious", None, None, ""])
-    assert [message for message in told if message["msg"] == "log"] == []
+    messages = called(tab, "ChatHandlers.send", ["precious", None, None, ""])
+    assert [message for message in messages if message["msg"] == "log"] == []
     (conversation_id,) = set(here[0].conversation_ids()) - set(before)
     conversation = here[0].conversation(conversation_id)
     texts = [message.text for message in conversation.thread(conversation.head_id)]
@@ -121,7 +121,7 @@ def test_after_a_bug_the_same_page_goes_on(
     assert len(records()) == 1
 
 
-def test_a_bug_in_the_middle_of_a_reply_ends_the_updates_and_not_the_reply(
+def test_handler_error_during_reply_ends_updates_and_not_reply(
     here: tuple[Application, dict[str, Somebody]],
     tab: Tab,
     model: ScriptedServer,
@@ -131,30 +131,30 @@ def test_a_bug_in_the_middle_of_a_reply_ends_the_updates_and_not_the_reply(
     before = here[0].conversation_ids()
     bubbles = rendering.bubbles
 
-    def broken_later(*given: Any) -> Any:
-        return broken() if len(given) > 2 and given[2] else bubbles(*given)
+    def broken_later(*arguments: Any) -> Any:
+        return broken() if len(arguments) > 2 and arguments[2] else bubbles(*arguments)
 
     monkeypatch.setattr(rendering, "bubbles", broken_later)
     script = model.reply("one two three", hold_after=1)
-    told = called(tab, "ChatHandlers.send", ["Count", None, None, ""])
-    assert_told_once(told)
-    assert "process_generating" in [message["msg"] for message in told]
+    messages = called(tab, "ChatHandlers.send", ["Count", None, None, ""])
+    assert_notified_once(messages)
+    assert "process_generating" in [message["msg"] for message in messages]
     assert_logged_once(records(), "ChatHandlers.send")
     monkeypatch.undo()
     script.release()
     (conversation_id,) = set(here[0].conversation_ids()) - set(before)
-    told = tab.call("ChatHandlers.load", query=f"?conversation={conversation_id}")
-    assert [message for message in told if message["msg"] == "log"] == []
+    messages = tab.call("ChatHandlers.load", query=f"?conversation={conversation_id}")
+    assert [message for message in messages if message["msg"] == "log"] == []
     conversation = here[0].conversation(conversation_id)
     reply = conversation.messages[conversation.head_id or ""]
     assert (reply.text, reply.status) == ("one two three", "complete")
 
 
-def test_an_update_that_gradio_cannot_make_sense_of_is_a_bug_like_any(
+def test_update_that_gradio_cannot_process_is_reported_like_handler_error(
     tab: Tab, records: Callable[[], list[logging.LogRecord]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "chatfeedback.ui.analytics.handlers.AnalyticsHandlers._figures", lambda *_given: {gr.HTML(): "new"}
     )
-    assert_told_once(called(tab, "AnalyticsHandlers.refresh", [""] * 4, event_data={}))
+    assert_notified_once(called(tab, "AnalyticsHandlers.refresh", [""] * 4, event_data={}))
     assert_logged_once(records(), "AnalyticsHandlers.refresh", ValueError)

@@ -1,4 +1,4 @@
-"""Nothing that a browser says is believed: forged calls, by hand, of people who are signed in and of nobody.
+"""Forged calls, by hand, of people who are signed in and of nobody: none is believed.
 
 Each is refused with the status that it deserves, or with a sentence where it takes the store to see what is wrong; the
 refusal is in the log and in the audit; and nothing is written.
@@ -23,7 +23,7 @@ pytestmark = ON_SQLITE
 
 @pytest.fixture
 def talk(people: dict[str, Somebody]) -> tuple[Tab, str]:
-    """Ada's page after one exchange, and the id of the conversation."""
+    """Return Ada's page after one exchange, and the id of the conversation."""
     tab = people["ada"].tab()
     tab.call("ChatHandlers.load")
     tab.call("ChatHandlers.send", ["Hello", None, None, ""])
@@ -31,18 +31,18 @@ def talk(people: dict[str, Somebody]) -> tuple[Tab, str]:
 
 
 def newest(person: Somebody) -> str:
-    """The id of the conversation that is first in a person's list."""
-    listed = said(person.tab().call("ChatHandlers.load"))
+    """Return the id of the first conversation in a person's list."""
+    listed = as_text(person.tab().call("ChatHandlers.load"))
     return listed.partition('data-conversation=\\"')[2].partition('\\"')[0]
 
 
-def said(messages: list[dict[str, Any]]) -> str:
-    """All that the server sent about a call, as text."""
+def as_text(messages: list[dict[str, Any]]) -> str:
+    """Return all messages of the server about a call, as text."""
     return str(httpx.Response(200, json=messages).text)
 
 
 def refusals(application: Application, person: Somebody) -> list[Any]:
-    """What of this person was refused, the newest first."""
+    """Return what was refused of this person, newest first."""
     entries = audit.latest(application.engine, 1000)
     return [
         entry.detail["what"] for entry in entries if entry.action == "refused" and entry.actor_id == person.annotator_id
@@ -66,10 +66,10 @@ MALFORMED: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
 }
 
 
-def test_a_call_that_the_page_never_makes_is_refused_and_nothing_is_written(
+def test_malformed_call_is_refused_and_writes_nothing(
     application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One of each kind; `test_calls` has all shapes of them."""
+    """Send one call of each kind; `ui/test_actions.py` has all shapes of them."""
     tab, conversation_id = talk
     ids, before = application.conversation_ids(), application.events(conversation_id)
     noted = refusals(application, people["ada"])
@@ -77,13 +77,16 @@ def test_a_call_that_the_page_never_makes_is_refused_and_nothing_is_written(
         caplog.clear()
         with caplog.at_level(logging.WARNING, "chatfeedback"):
             answer = tab.join(function, data, **more)
-        assert (answer.status_code, answer.text) == (400, "The page does not make such a call.\n"), name
+        assert (answer.status_code, answer.text) == (
+            400,
+            "The page does not send such requests; reload it and try again.\n",
+        ), name
         assert "refused: malformed" in caplog.text, name
         assert refusals(application, people["ada"]) == ["malformed"] * number + noted, name
         assert (application.conversation_ids(), application.events(conversation_id)) == (ids, before), name
 
 
-def test_a_body_that_is_no_call_is_refused(people: dict[str, Somebody]) -> None:
+def test_request_body_that_is_no_call_is_refused(people: dict[str, Somebody]) -> None:
     whole = {"data": [], "fn_index": 0, "trigger_id": None, "session_hash": "mine", "event_data": None}
     for changed in (
         {"event_id": "x"}, {"batched": True}, {"simple_format": True}, {"oauth_token": "x"}, {"request": {}},
@@ -99,7 +102,7 @@ def test_a_body_that_is_no_call_is_refused(people: dict[str, Somebody]) -> None:
         assert answer.status_code == 400, text[:20]
 
 
-def test_of_two_keys_of_one_name_the_one_that_is_checked_is_the_one_that_counts(people: dict[str, Somebody]) -> None:
+def test_call_with_duplicate_key_is_authorized_by_value_that_counts(people: dict[str, Somebody]) -> None:
     tab = people["rita"].tab()
     wake = next(index for index, function in tab.functions().items() if function == "wake")
     send = next(index for index, function in tab.functions().items() if function == "ChatHandlers.send")
@@ -113,7 +116,7 @@ def test_of_two_keys_of_one_name_the_one_that_is_checked_is_the_one_that_counts(
         assert answer.status_code == (403 if second == send else 200)
 
 
-def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
+def test_handlers_refuse_messages_that_were_not_rendered(
     application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     tab, conversation_id = talk
@@ -126,17 +129,17 @@ def test_what_was_not_drawn_cannot_be_rated_edited_or_opened(
         ("FeedbackHandlers.choose_reason", [f"{conversation_id} {reply}"], chosen("bribed"), "not one of the reasons"),
     ):
         caplog.clear()
-        assert sentence in said(tab.call(function, data, event_data=event_data)), function
+        assert sentence in as_text(tab.call(function, data, event_data=event_data)), function
         assert "refused: not_offered" in caplog.text, function
     assert "not_offered" in refusals(application, people["ada"])
-    assert "Only a reply can be rated" in said(
+    assert "Only a reply can be rated" in as_text(
         tab.call("FeedbackHandlers.like", [None, "", ""], event_data=like(0, value=("Hello",)))
     )
     assert application.events(conversation_id) == before
 
 
 @pytest.mark.parametrize("stranger", ["bob", "adam"])
-def test_the_conversation_of_another_is_neither_read_nor_changed(
+def test_handlers_neither_read_nor_change_conversation_of_another_user(
     application: Application, people: dict[str, Somebody], talk: tuple[Tab, str], stranger: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -154,8 +157,8 @@ def test_the_conversation_of_another_is_neither_read_nor_changed(
     ]
     with caplog.at_level(logging.WARNING, "chatfeedback"):
         for call in calls:
-            told = said(call())
-            assert "belongs to another person" in told and "You said" not in told
+            text = as_text(call())
+            assert "belongs to another person" in text and "You said" not in text
     query = f"?conversation={conversation_id}"
     for function, data, event_data in (
         ("ChatHandlers.load", [], None),
@@ -166,14 +169,14 @@ def test_the_conversation_of_another_is_neither_read_nor_changed(
         ("FeedbackHandlers.like", [None, "", ""], like(1)),
     ):
         fresh = people[stranger].tab()
-        told = said(fresh.call(function, data, event_data=event_data, query=query, headers=named))
-        assert "You said: Hello" not in told, function
+        text = as_text(fresh.call(function, data, event_data=event_data, query=query, headers=named))
+        assert "You said: Hello" not in text, function
     assert application.events(conversation_id) == before
     assert "conversation_of_another" in refusals(application, people[stranger])
     assert "refused: conversation_of_another" in caplog.text
 
 
-def test_the_page_of_another_is_of_no_use(
+def test_page_of_another_user_is_refused(
     application: Application, people: dict[str, Somebody], talk: tuple[Tab, str]
 ) -> None:
     tab, conversation_id = talk
@@ -192,13 +195,13 @@ def test_the_page_of_another_is_of_no_use(
     assert nobody.get("/gradio_api/queue/data", params={"session_hash": tab.session_hash}).status_code == 401
     assert nobody.get(f"/gradio_api/heartbeat/{tab.session_hash}").status_code == 401
     assert application.events(conversation_id) == before
-    # It still works for her.
+    # The page still works for its owner.
     tab.call("ChatHandlers.send", ["Again", None, None, ""])
     assert len(application.events(conversation_id)) > len(before)
 
 
 @pytest.mark.parametrize("name", ["nobody", "ada", "bob", "rita", "adam"])
-def test_a_job_of_another_cannot_be_cancelled(people: dict[str, Somebody], name: str) -> None:
+def test_cancel_route_is_closed_and_job_completes(people: dict[str, Somebody], name: str) -> None:
     tab = people["ada"].tab()
     job = tab.join("wake", []).json()["event_id"]
     body = {"session_hash": tab.session_hash, "fn_index": 0, "event_id": job}
@@ -208,7 +211,7 @@ def test_a_job_of_another_cannot_be_cancelled(people: dict[str, Somebody], name:
 
 
 @pytest.mark.parametrize("name", ["nobody", "ada", "rita", "adam"])
-def test_no_file_can_be_fetched_but_those_that_the_page_shows(
+def test_file_routes_refuse_files_that_page_does_not_show(
     application: Application, people: dict[str, Somebody], name: str
 ) -> None:
     database = application.settings.database_url.removeprefix("sqlite+pysqlite:///")
@@ -227,7 +230,7 @@ def test_no_file_can_be_fetched_but_those_that_the_page_shows(
 
 
 @pytest.mark.parametrize("name", ["nobody", "ada", "adam"])
-def test_history_uploads_api_page_and_monitoring_are_off(people: dict[str, Somebody], name: str) -> None:
+def test_gradio_routes_of_history_uploads_api_and_monitoring_are_closed(people: dict[str, Somebody], name: str) -> None:
     refused = 401 if name == "nobody" else 404
     for path in ("/gradio_api/runs", "/gradio_api/info", "/gradio_api/openapi.json", "/openapi.json", "/docs",
                  "/gradio_api/deep_link", "/monitoring", "/monitoring/summary", "/gradio_api/upload_progress",
@@ -238,7 +241,7 @@ def test_history_uploads_api_page_and_monitoring_are_off(people: dict[str, Someb
         assert people[name].post(path, json={"data": []}).status_code == refused, path
 
 
-def test_a_body_that_is_too_large_is_not_read(application: Application, people: dict[str, Somebody]) -> None:
+def test_request_body_that_is_too_large_is_refused(application: Application, people: dict[str, Somebody]) -> None:
     most = application.settings.max_request_bytes
     body = b'{"data": ["' + b"x" * most + b'"], "fn_index": 0, "session_hash": "mine"}'
     headers = {"content-type": "application/json"}
@@ -247,9 +250,7 @@ def test_a_body_that_is_too_large_is_not_read(application: Application, people: 
     assert people["ada"].post("/gradio_api/queue/join", content=chunked, headers=headers).status_code == 413
 
 
-def test_one_person_does_not_fill_the_audit_with_refusals(
-    application: Application, people: dict[str, Somebody]
-) -> None:
+def test_audit_of_refusals_is_throttled(application: Application, people: dict[str, Somebody]) -> None:
     before = len(refusals(application, people["bob"]))
     for _ in range(80):
         assert people["bob"].get("/gradio_api/info").status_code == 404

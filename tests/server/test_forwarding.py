@@ -1,4 +1,4 @@
-"""What a proxy says of a client counts when the connection comes from a proxy that is listed, and else not at all."""
+"""Forwarded headers: they count when the connection comes from a listed proxy, and otherwise not at all."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def _opened(url: str, **settings: object) -> Iterator[Application]:
 
 @pytest.fixture(scope="module")
 def alone(new_sqlite: Callable[[], str]) -> Iterator[Application]:
-    """Nobody is in front of it: 127.0.0.1, where the tests come from, is none of its proxies."""
+    """Return an application without a proxy: 127.0.0.1, where the tests connect from, is not listed."""
     yield from _opened(new_sqlite(), trusted_proxies=("192.0.2.1", "10.0.0.0/8"))
 
 
 @pytest.fixture(scope="module")
 def behind(new_sqlite: Callable[[], str]) -> Iterator[Application]:
-    """The tests play its proxy."""
+    """Return an application whose proxy the tests play."""
     yield from _opened(new_sqlite(), trusted_proxies=("127.0.0.1", "192.0.2.0/24"))
 
 
@@ -42,7 +42,7 @@ def _forgotten(alone: Application, behind: Application) -> None:
 
 
 def statuses(application: Application, addresses: list[str], name: str = "grace") -> list[int]:
-    """What guesses are answered that come from these addresses, as they say."""
+    """Return the statuses of wrong guesses that claim to come from these addresses."""
     with Visitor(application) as visitor:
         fields = {**visitor.hidden(), "name": name, "password": WRONG}
         return [
@@ -51,10 +51,10 @@ def statuses(application: Application, addresses: list[str], name: str = "grace"
         ]
 
 
-# From anybody
+# From any client
 
 
-def test_who_is_no_proxy_cannot_say_that_the_browser_speaks_tls(alone: Application) -> None:
+def test_forwarded_proto_of_client_is_ignored(alone: Application) -> None:
     for headers in (HTTPS, {"forwarded": "proto=https"}, {"x-forwarded-ssl": "on", "x-forwarded-scheme": "https"}):
         with Visitor(alone, headers=headers) as visitor:
             cookies = set_cookies(visitor.sign_in("grace"))
@@ -63,19 +63,19 @@ def test_who_is_no_proxy_cannot_say_that_the_browser_speaks_tls(alone: Applicati
             assert "strict-transport-security" not in visitor.get("/login").headers
 
 
-def test_who_is_no_proxy_cannot_come_from_elsewhere_to_guess_on(alone: Application) -> None:
+def test_forwarded_address_of_client_does_not_evade_throttle(alone: Application) -> None:
     assert statuses(alone, [f"203.0.113.{number}" for number in range(6)]) == [401] * 5 + [429]
     with Visitor(alone) as visitor:
         assert visitor.sign_in("grace").status_code == 429  # the right password, from here
 
 
-def test_who_is_no_proxy_cannot_say_that_its_page_is_ours(alone: Application) -> None:
+def test_forwarded_host_of_client_does_not_change_origin_check(alone: Application) -> None:
     for header in ("X-Forwarded-Host: evil.example", "Forwarded: host=evil.example", "X-Forwarded-Proto: https"):
         answer = sent(alone, request("/login", header, "Origin: https://evil.example", method="POST"))
         assert answer.status == 403
 
 
-def test_with_an_https_address_cookies_are_for_tls_whatever_is_said_of_the_connection(
+def test_cookies_are_secure_for_host_of_https_public_url_only(
     new_sqlite: Callable[[], str],
 ) -> None:
     with house(new_sqlite(), public_url="https://chat.example.org") as (application, _):
@@ -88,7 +88,7 @@ def test_with_an_https_address_cookies_are_for_tls_whatever_is_said_of_the_conne
 # From the proxy
 
 
-def test_behind_tls_cookies_are_for_this_very_host_and_for_tls_only(behind: Application) -> None:
+def test_cookies_behind_tls_are_for_this_host_and_tls_only(behind: Application) -> None:
     with Visitor(behind, headers=HTTPS) as visitor:
         page = visitor.get("/login")
         assert page.headers["strict-transport-security"] == "max-age=31536000"
@@ -106,18 +106,18 @@ def test_behind_tls_cookies_are_for_this_very_host_and_for_tls_only(behind: Appl
             assert visitor.get("/config", headers={"cookie": f"{name}={token}"}).status_code == status
 
 
-def test_a_page_of_ours_is_one_with_the_scheme_that_the_proxy_names(behind: Application) -> None:
+def test_origin_check_uses_scheme_named_by_proxy(behind: Application) -> None:
     for origin, status in (("https://127.0.0.1", 400), ("http://127.0.0.1", 403), ("https://evil.example", 403)):
         headers = ("X-Forwarded-Proto: https", f"Origin: {origin}")
         assert sent(behind, request("/login", *headers, method="POST")).status == status
 
 
-def test_the_proxy_says_where_a_guess_comes_from(behind: Application) -> None:
+def test_throttle_uses_client_address_named_by_proxy(behind: Application) -> None:
     guesses = ["203.0.113.1"] * 6 + ["203.0.113.2"]
     assert statuses(behind, guesses) == [401] * 5 + [429, 401]
 
 
-def test_what_a_client_wrote_before_the_proxy_did_counts_for_nothing(behind: Application) -> None:
+def test_throttle_ignores_addresses_that_client_wrote_before_proxy(behind: Application) -> None:
     guesses = [f"198.51.100.{number}, 203.0.113.7, 192.0.2.{number}" for number in range(6)]
     assert statuses(behind, guesses) == [401] * 5 + [429]
 
@@ -125,14 +125,14 @@ def test_what_a_client_wrote_before_the_proxy_did_counts_for_nothing(behind: App
 @pytest.mark.parametrize(
     "address", ["", ",", "unknown", "\xe4", "<script>", "a" * 5000, "[::1", "1.2.3.4:99999", "[]:1"]
 )
-def test_whatever_the_proxy_says_is_no_fault(behind: Application, address: str) -> None:
+def test_forwarded_headers_of_any_content_cause_no_fault(behind: Application, address: str) -> None:
     for proto in ("https", "HTTPS", "ftp", "\xff", ""):
         headers = (f"X-Forwarded-For: {address}", f"X-Forwarded-Proto: {proto}")
         assert sent(behind, request("/login", *headers, method="POST")).status == 400
         assert sent(behind, request("/config", *headers)).status == 401
 
 
-def test_signing_out_takes_back_the_cookie_that_was_set(behind: Application) -> None:
+def test_sign_out_removes_secure_cookie_behind_tls(behind: Application) -> None:
     with Visitor(behind) as visitor:
         visitor.sign_in("grace")
         token, value = logout_token(behind, visitor), visitor.cookies[SESSION]

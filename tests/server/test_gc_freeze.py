@@ -1,4 +1,4 @@
-"""What lasts as long as the process is set aside, and nothing else is."""
+"""Frozen startup: objects of the startup are excluded from garbage collection, and no others."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ def _as_before() -> Iterator[None]:
 
 
 class Ring:
-    """Reaches itself, so that only a search finds out that nothing else does."""
+    """Object in a reference cycle, which only the garbage collector frees."""
 
-    found = 0
+    collected = 0
 
     def __init__(self) -> None:
         self.itself = self
 
     def __del__(self) -> None:
-        Ring.found += 1
+        Ring.collected += 1
 
 
-def test_what_is_made_at_the_start_is_never_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ring, "found", 0)
+def test_frozen_startup_excludes_its_objects_from_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ring, "collected", 0)
     with frozen_startup():
         assert not gc.isenabled()
         Ring()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
     gc.collect()
-    assert Ring.found == 0
+    assert Ring.collected == 0
     Ring()
     gc.collect()
-    assert Ring.found == 1, "what is made later is found"
+    assert Ring.collected == 1, "what is made later is found"
 
 
-def test_a_start_that_fails_leaves_the_search_on() -> None:
+def test_frozen_startup_leaves_collection_on_when_start_fails() -> None:
     with pytest.raises(OSError, match="no port"), frozen_startup():
         raise OSError("no port")
     assert gc.isenabled()

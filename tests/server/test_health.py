@@ -1,4 +1,4 @@
-"""What the server says of itself to those who look after it."""
+"""Health, readiness and metrics of the server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from users import PLAIN, Somebody, house
 TOKEN = "a-token-for-the-metrics"
 
 
-def get(application: Application, path: str, **how: Any) -> httpx.Response:
-    return httpx.get(f"{application.address}{path}", timeout=30, verify=PLAIN, **how)
+def get(application: Application, path: str, **options: Any) -> httpx.Response:
+    return httpx.get(f"{application.address}{path}", timeout=30, verify=PLAIN, **options)
 
 
 def running(url: str, **settings: Any) -> Iterator[Application]:
-    """Without sign-in."""
+    """Serve without sign-in to the end of the block."""
     application = Application(url, **settings)
 
     async def start() -> None:
@@ -46,7 +46,7 @@ serving = contextmanager(running)
 
 
 def figures(answer: httpx.Response) -> dict[str, float]:
-    """Every sample, by its name and labels."""
+    """Return every sample by its name and labels."""
     return {
         " ".join([sample.name, *map(str, sample.labels.values())]): sample.value
         for family in text_string_to_metric_families(answer.text)
@@ -55,12 +55,12 @@ def figures(answer: httpx.Response) -> dict[str, float]:
 
 
 def failures(application: Application) -> list[str]:
-    """What was said of the replies that failed, oldest conversation first."""
+    """Return the errors of failed replies, oldest conversation first."""
     log = [event.body for one in application.conversation_ids() for event in application.events(one)]
     return [body.error or "" for body in log if isinstance(body, ReplyFinished) and body.status == "failed"]
 
 
-def test_a_server_is_alive_and_ready_and_names_nothing(
+def test_health_routes_say_alive_and_ready_and_name_nothing(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "DATABASE_TIMEOUT_SECONDS", 60)  # a busy machine takes its time
@@ -73,11 +73,11 @@ def test_a_server_is_alive_and_ready_and_names_nothing(
 
 
 @pytest.mark.process
-def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Callable[[], str]) -> None:
+def test_readiness_waits_until_local_model_is_loaded(new_sqlite: Callable[[], str]) -> None:
     with serving(new_sqlite()) as application:
         first = get(application, "readyz")
         assert first.json()["models"]["loading"] == first.json()["models"]["ready"] ^ 1
-        loaded = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200)
+        loaded = eventually(lambda: get(application, "readyz"), lambda answer: answer.status_code == 200)
         assert loaded.json() == {
             "status": "ready",
             "database": "ready",
@@ -86,21 +86,21 @@ def test_a_server_whose_model_loads_is_ready_when_it_is_loaded(new_sqlite: Calla
 
 
 @ON_SQLITE
-def test_a_model_that_fails_is_told_and_takes_no_server_out_of_service(
+def test_readiness_reports_failing_model_and_stays_ready(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
     application, people = inhabited
     model.fail(404)
     tab = people["ada"].tab()
     tab.call("ChatHandlers.send", ["Hello", None, None, ""])
-    told = get(application, "readyz")
-    assert (told.status_code, told.json()["models"]) == (200, {"ready": 0, "loading": 0, "failing": 1})
+    readiness = get(application, "readyz")
+    assert (readiness.status_code, readiness.json()["models"]) == (200, {"ready": 0, "loading": 0, "failing": 1})
     people["ada"].tab().call("ChatHandlers.send", ["Hello", None, None, ""])
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
 @ON_SQLITE
-def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_model(
+def test_readiness_ignores_too_long_conversations_and_empty_replies(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
     application, people = inhabited
@@ -115,7 +115,7 @@ def test_a_conversation_that_is_too_long_and_an_empty_reply_speak_against_no_mod
 
 
 @ON_SQLITE
-def test_a_model_that_fails_is_not_taken_for_well_because_a_conversation_was_too_long(
+def test_readiness_keeps_model_failing_after_too_long_conversation(
     inhabited: tuple[Application, dict[str, Somebody]], model: ScriptedServer
 ) -> None:
     application, people = inhabited
@@ -128,7 +128,7 @@ def test_a_model_that_fails_is_not_taken_for_well_because_a_conversation_was_too
     assert get(application, "readyz").json()["models"] == {"ready": 1, "loading": 0, "failing": 0}
 
 
-def test_a_database_of_another_release_is_not_ready(application: Application) -> None:
+def test_readiness_fails_for_database_of_another_release(application: Application) -> None:
     def set_to(revision: str) -> None:
         with application.engine.begin() as connection:
             connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
@@ -137,8 +137,8 @@ def test_a_database_of_another_release_is_not_ready(application: Application) ->
         now = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     set_to("0001")
     try:
-        told = get(application, "readyz")
-        assert (told.status_code, told.json()["database"]) == (503, "of another release")
+        readiness = get(application, "readyz")
+        assert (readiness.status_code, readiness.json()["database"]) == (503, "of another release")
         assert get(application, "healthz").status_code == 200
     finally:
         set_to(str(now))
@@ -147,7 +147,7 @@ def test_a_database_of_another_release_is_not_ready(application: Application) ->
 
 # A file has no names and passwords.
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
+def test_readiness_fails_and_names_no_database_when_connections_are_refused(
     database_url: str, model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = make_url(database_url)
@@ -165,22 +165,22 @@ def test_a_database_that_lets_nobody_in_is_away_and_is_not_named(
         try:
             refused = people["ada"].get("/config")
             assert (refused.status_code, "refuses connections" in refused.text) == (503, True)
-            told = get(application, "readyz")
-            assert (told.status_code, told.json()["database"]) == (503, "unavailable")
+            readiness = get(application, "readyz")
+            assert (readiness.status_code, readiness.json()["database"]) == (503, "unavailable")
             opened = people["ada"].get("/", headers={"accept": "text/html"})
             sent = people["ada"].post("/consent", headers={"accept": "text/html"})
             assert (opened.status_code, sent.status_code) == (503, 503)
             assert ["refresh" in answer.headers for answer in (opened, sent)] == [True, False], "nothing is sent again"
-            assert str(url.database) not in refused.text + told.text + opened.text + sent.text
+            assert str(url.database) not in refused.text + readiness.text + opened.text + sent.text
             assert f'database "{url.database}" does not exist' in caplog.text, "whoever runs the server is told"
         finally:
             call_it(f"{url.database}_away", str(url.database))
-        back = eventually(lambda: get(application, "readyz"), lambda seen: seen.status_code == 200)
+        back = eventually(lambda: get(application, "readyz"), lambda response: response.status_code == 200)
         assert back.status_code == 200
     server.dispose()
 
 
-def test_who_asks_for_what_another_release_has_is_told_that_nothing_was_done(
+def test_request_is_answered_with_upgrade_hint_when_table_is_missing(
     application: Application, people: dict[str, Somebody]
 ) -> None:
     def rename(now: str, then: str) -> None:
@@ -198,7 +198,7 @@ def test_who_asks_for_what_another_release_has_is_told_that_nothing_was_done(
 
 @contextmanager
 def cancelled_by_the_server(application: Application) -> Iterator[None]:
-    """Postgres cancels the first statement about sessions, as it does by its `statement_timeout`."""
+    """Have Postgres cancel the first statement about sessions, as by its `statement_timeout`."""
     waiting = text(
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -216,7 +216,7 @@ def cancelled_by_the_server(application: Application) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_database_that_refuses_one_statement_is_not_away(database_url: str, model: ScriptedServer) -> None:
+def test_readiness_stays_when_database_refuses_one_statement(database_url: str, model: ScriptedServer) -> None:
     with house(database_url, models=[endpoint(model)]) as (application, people):
         with cancelled_by_the_server(application):
             refused = people["ada"].tab().join("ChatHandlers.send", ["Hello", None, None, ""])
@@ -225,7 +225,9 @@ def test_a_database_that_refuses_one_statement_is_not_away(database_url: str, mo
         assert people["ada"].get("/config").status_code == 200
 
 
-def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], str], model: ScriptedServer) -> None:
+def test_host_check_is_left_out_for_probes_and_for_metrics_with_token(
+    new_sqlite: Callable[[], str], model: ScriptedServer
+) -> None:
     replica = {"Host": "172.30.86.11:7861"}
     settings = {"public_url": "https://chat.example.org", "metrics_token": TOKEN, "models": [endpoint(model)]}
     with house(new_sqlite(), **settings) as (application, _):
@@ -238,7 +240,7 @@ def test_replicas_are_asked_by_whatever_name_they_have(new_sqlite: Callable[[], 
         assert get(application, "metrics", headers=replica).status_code == 421
 
 
-def test_metrics_are_for_whoever_shows_their_token(new_sqlite: Callable[[], str]) -> None:
+def test_metrics_require_their_token(new_sqlite: Callable[[], str]) -> None:
     with house(new_sqlite(), metrics_token=TOKEN) as (application, people):
         refused = [{}, {"Authorization": "Bearer another-token"}, {"Authorization": TOKEN}]
         for headers in refused:
@@ -250,14 +252,14 @@ def test_metrics_are_for_whoever_shows_their_token(new_sqlite: Callable[[], str]
 
 
 @ON_SQLITE
-def test_without_a_token_there_are_no_metrics_where_people_sign_in(application: Application) -> None:
-    told = get(application, "metrics")
-    assert (told.status_code, told.text) == (404, "Set metrics_token to have metrics here.\n")
+def test_metrics_are_absent_with_sign_in_when_no_token_is_set(application: Application) -> None:
+    answer = get(application, "metrics")
+    assert (answer.status_code, answer.text) == (404, "Set metrics_token to have metrics here.\n")
 
 
 @pytest.fixture
 def alone(database_url: str, model: ScriptedServer) -> Iterator[Application]:
-    """Without sign-in, on either database."""
+    """Return an application without sign-in, on either database."""
     yield from running(database_url, models=[endpoint(model)])
 
 
@@ -265,7 +267,7 @@ def like(text: str) -> dict[str, Any]:
     return {"index": 1, "value": [text], "liked": True}
 
 
-def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedServer) -> None:
+def test_metrics_agree_with_log(alone: Application, model: ScriptedServer) -> None:
     person = Somebody(alone, "local", alone.annotator_id, None)
     tab = person.tab()
     tab.call("ChatHandlers.send", ["Hello", None, None, ""])
@@ -289,13 +291,13 @@ def test_metrics_count_what_is_in_the_log(alone: Application, model: ScriptedSer
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_replies_that_are_being_written_are_counted(alone: Application, model: ScriptedServer) -> None:
+def test_metrics_count_replies_being_written(alone: Application, model: ScriptedServer) -> None:
     script = model.reply("one two", hold_after=1)
     person = Somebody(alone, "local", alone.annotator_id, None)
     joined = person.tab().join("ChatHandlers.send", ["Hello", None, None, ""])
     assert joined.status_code == 200
     open_streams = lambda: figures(get(alone, "metrics"))["chatfeedback_open_streams"]  # noqa: E731
-    assert eventually(open_streams, lambda seen: seen == 1) == 1
+    assert eventually(open_streams, lambda count: count == 1) == 1
     script.release()
-    assert eventually(open_streams, lambda seen: seen == 0) == 0
+    assert eventually(open_streams, lambda count: count == 0) == 0
     person.http.close()

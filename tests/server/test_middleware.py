@@ -1,6 +1,7 @@
-"""The gate alone: by which names the server is called, and what a page of another site can send: nothing.
+"""The access middleware alone: host names of the server, and requests from pages of other sites.
 
-That the application is behind this gate, and what a parser of HTTP makes of strange requests, is in `test_other_sites`.
+`sockets/test_other_sites.py` checks that it stands in front of the application, and what the parser of HTTP leaves
+to it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def test_host_name_takes_no_strange_host_for_this_machine(host: str) -> None:
 
 
 @given(st.text(st.sampled_from("127.0.0.1localhost[]:@/?#\\ \texa"), max_size=30))
-def test_host_name_finds_this_machine_only_with_a_port_behind(host: str) -> None:
+def test_host_name_accepts_nothing_but_port_after_name_of_this_machine(host: str) -> None:
     name = host_name(host)
     if name in LOOPBACK:
         rest = host.lower().removeprefix("[").removeprefix(name).removeprefix("]")
@@ -108,7 +109,7 @@ def test_host_name_finds_this_machine_only_with_a_port_behind(host: str) -> None
         ({"auth": "password", "public_url": "http://[2001:db8::1]:7860"}, LOOPBACK | {"2001:db8::1"}),
     ],
 )
-def test_allowed_hosts_are_those_of_the_settings(settings: dict[str, str], names: frozenset[str] | None) -> None:
+def test_allowed_hosts_are_those_of_settings(settings: dict[str, str], names: frozenset[str] | None) -> None:
     assert allowed_hosts(Settings(**settings)) == names
 
 
@@ -121,14 +122,14 @@ async def test_host_check_accepts_names_of_this_machine_without_auth(
 
 @pytest.mark.parametrize("host", STRANGE)
 async def test_host_check_rejects_unknown_hosts_without_auth(gate_without_auth: AccessMiddleware, host: str) -> None:
-    """A site elsewhere may have its own name resolved to this machine, and would be the same site to the browser."""
+    """Protect from DNS rebinding: a foreign site may have its own name resolved to this machine."""
     for method, path in REQUESTS:
         answer = await ask(gate_without_auth, method, path, host=host)
         assert answer.status == 421, (path, answer)
         assert "does not answer to that host name" in answer.text
 
 
-async def test_host_check_rejects_requests_without_a_host_or_with_two(gate_without_auth: AccessMiddleware) -> None:
+async def test_host_check_rejects_requests_without_host_or_with_two(gate_without_auth: AccessMiddleware) -> None:
     for host, headers in ((None, ()), ("127.0.0.1", ("Host: evil.example",)), ("127.0.0.1", ("Host: 127.0.0.1",))):
         assert (await ask(gate_without_auth, "GET", "/config", *headers, host=host)).status == 421
 
@@ -159,9 +160,7 @@ async def test_host_check_accepts_any_host_with_auth(gate_with_auth: AccessMiddl
         ("http://[2001:db8::1]", "[2001:db8::2]", 421),
     ],
 )
-async def test_host_check_accepts_the_name_of_the_public_url(
-    engine: Engine, public_url: str, host: str, status: int
-) -> None:
+async def test_host_check_accepts_name_of_public_url(engine: Engine, public_url: str, host: str, status: int) -> None:
     gate = build_gate(engine, Settings(auth="password", public_url=public_url))
     assert (await ask(gate, "GET", "/config", host=host)).status == status
 
@@ -211,7 +210,7 @@ async def test_origin_check_accepts_own_pages(gate_with_auth: AccessMiddleware, 
     assert await ask(gate_with_auth, "POST", "/login", *headers) == (200, LET_IN)
 
 
-async def test_origin_check_accepts_pages_of_the_public_url(engine: Engine) -> None:
+async def test_origin_check_accepts_pages_of_public_url(engine: Engine) -> None:
     gate = build_gate(engine, Settings(auth="password", public_url=PUBLIC))
     for origin, status in ((PUBLIC, 200), ("https://chat.example.org:8443", 403), ("http://chat.example.org", 403)):
         assert (await ask(gate, "POST", "/login", f"Origin: {origin}")).status == status, origin
@@ -225,7 +224,7 @@ async def test_origin_check_is_left_out_for_requests_that_only_read(gate_with_au
         assert answer.status == 200
 
 
-async def test_origin_check_knows_the_scheme_of_the_connection(gate_with_auth: AccessMiddleware) -> None:
+async def test_origin_check_uses_scheme_of_connection(gate_with_auth: AccessMiddleware) -> None:
     for origin, status in (("https://127.0.0.1", 200), ("http://127.0.0.1", 403)):
         answer = await ask(gate_with_auth, "POST", "/login", f"Origin: {origin}", scheme="https")
         assert answer.status == status

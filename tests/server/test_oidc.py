@@ -1,4 +1,4 @@
-"""Signing in at a real provider, over HTTP: the way there, the way back, and everything that goes wrong in between."""
+"""Sign-in at a real provider over HTTP: the redirect, the callback, and their errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process  # the provider
 
 PENDING = "chatfeedback_oidc"
 BACK = "http://127.0.0.1/login/oidc/callback"
-# What is said over HTTP and kept in cookies is the same on both databases.
+# HTTP and cookies do not depend on the database.
 ON_SQLITE = pytest.mark.parametrize("application", ["sqlite"], indirect=True)
 LOGGERS = ["uvicorn.access", "uvicorn.error", "httpx", "httpcore", "authlib", "asyncio", "gradio", "chatfeedback"]
 REFUSED = "You have no account here yet; ask the administrator for one."
@@ -48,25 +48,25 @@ def application(
     request: pytest.FixtureRequest, provider: OidcProvider, new_sqlite: Callable[[], str]
 ) -> Iterator[Application]:
     if request.param == "sqlite":
-        with house(new_sqlite(), **settings_for(provider)) as (found, _):
-            yield found
+        with house(new_sqlite(), **settings_for(provider)) as (started, _):
+            yield started
         return
     server = request.getfixturevalue("postgres_server")
     name = server.create_database(template=request.getfixturevalue("_migrated_postgres"))
-    with house(server.url(name), **settings_for(provider)) as (found, _):
-        yield found
+    with house(server.url(name), **settings_for(provider)) as (started, _):
+        yield started
     server.drop_database(name)
 
 
 @pytest.fixture(scope="module")
 def open_to_all(provider: OidcProvider, new_sqlite: Callable[[], str]) -> Iterator[Application]:
-    """Whoever the provider vouches for becomes an annotator."""
-    with house(new_sqlite(), sign_up=True, **settings_for(provider)) as (found, _):
-        yield found
+    """Return an application where every user of the provider becomes an annotator."""
+    with house(new_sqlite(), sign_up=True, **settings_for(provider)) as (started, _):
+        yield started
 
 
 def begun(visitor: Visitor, query: str = "") -> str:
-    """The address at the provider."""
+    """Begin a sign-in; return the address at the provider."""
     answer = visitor.get(f"/login/oidc{query}")
     assert answer.status_code == 303
     return answer.headers["location"]
@@ -77,14 +77,14 @@ def back(visitor: Visitor, address: str) -> httpx.Response:
 
 
 def link(application: Application, provider: OidcProvider, name: str) -> None:
-    """Makes a user of whoever calls himself so at the provider; the subject is asked of it by a refused sign-in."""
-    seen: list[str] = []
+    """Link a name at the provider to a new user; a refused sign-in tells the subject."""
+    subjects: list[str] = []
     with Visitor(application) as visitor, pytest.MonkeyPatch.context() as patch:
         identified = users.find_by_identity
-        patch.setattr(users, "find_by_identity", lambda engine, issuer, subject: seen.append(subject) or None)
+        patch.setattr(users, "find_by_identity", lambda engine, issuer, subject: subjects.append(subject) or None)
         back(visitor, signed_in(begun(visitor), name))
         patch.setattr(users, "find_by_identity", identified)
-    users.add(application.engine, f"{name} here", "annotator", actor_id=None, identity=(provider.issuer, seen[0]))
+    users.add(application.engine, f"{name} here", "annotator", actor_id=None, identity=(provider.issuer, subjects[0]))
 
 
 def assert_nobody(visitor: Visitor, answer: httpx.Response, status: int, sentence: str) -> None:
@@ -103,12 +103,12 @@ def serializer(key: bytes) -> URLSafeTimedSerializer:
 
 
 def opened(cookie: str) -> dict[str, Any]:
-    """Return what the cookie of a pending sign-in holds, whoever has signed it."""
+    """Return the content of the cookie of a pending sign-in, without a check of its signature."""
     return cast("dict[str, Any]", serializer(b"").loads_unsafe(cookie.strip('"'))[1])
 
 
 @ON_SQLITE
-def test_the_form_is_a_button_that_leads_to_the_provider(visitor: Visitor, provider: OidcProvider) -> None:
+def test_sign_in_page_has_button_that_leads_to_provider(visitor: Visitor, provider: OidcProvider) -> None:
     page = visitor.get("/login")
     assert "Sign in there" in page.text
     assert "password" not in page.text
@@ -119,23 +119,23 @@ def test_the_form_is_a_button_that_leads_to_the_provider(visitor: Visitor, provi
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_who_was_linked_is_signed_in_and_comes_to_the_page_that_was_wanted(
+def test_linked_user_signs_in_and_returns_to_requested_page(
     application: Application, provider: OidcProvider, visitor: Visitor
 ) -> None:
     link(application, provider, "Grace")
-    wanted = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
-    asked = visitor.get(wanted, headers={"accept": "text/html"}).headers["location"]
-    address = begun(visitor, f"?{urlsplit(asked).query}")
+    destination = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
+    sign_in_address = visitor.get(destination, headers={"accept": "text/html"}).headers["location"]
+    address = begun(visitor, f"?{urlsplit(sign_in_address).query}")
     answer = back(visitor, signed_in(address, "Grace"))
-    assert (answer.status_code, answer.headers["location"]) == (303, wanted)
+    assert (answer.status_code, answer.headers["location"]) == (303, destination)
     cookies = set_cookies(answer)
     assert "Max-Age=1209600" in cookies[SESSION]
     assert "Max-Age=0" in cookies[PENDING]
     assert visitor.is_let_in
     entry = audit.latest(application.engine, limit=1)[0]
-    found = users.find(application.engine, "Grace here")
-    assert found is not None
-    assert (entry.action, entry.actor_id, entry.detail) == ("signed_in", found.annotator_id, {"method": "oidc"})
+    user = users.find(application.engine, "Grace here")
+    assert user is not None
+    assert (entry.action, entry.actor_id, entry.detail) == ("signed_in", user.annotator_id, {"method": "oidc"})
     token = logout_token(application, visitor)
     assert visitor.post("/logout", data={"csrf": "x"}).status_code == 400
     assert visitor.post("/logout", data={"csrf": token}).headers["location"] == "/login"
@@ -145,32 +145,32 @@ def test_who_was_linked_is_signed_in_and_comes_to_the_page_that_was_wanted(
     assert_nobody(visitor, answer, 403, "Your account here is disabled")
 
 
-def test_who_is_unknown_is_refused_also_with_the_name_of_a_user(application: Application, visitor: Visitor) -> None:
+def test_unknown_subject_is_refused_even_with_name_of_user(application: Application, visitor: Visitor) -> None:
     for name in ("Somebody", "adam"):
         assert_nobody(visitor, back(visitor, signed_in(begun(visitor), name)), 403, REFUSED)
     assert users.find(application.engine, "Somebody") is None
 
 
-def test_with_sign_up_who_is_unknown_becomes_an_annotator_and_nobody_else(open_to_all: Application) -> None:
+def test_sign_up_creates_one_annotator_for_unknown_subject(open_to_all: Application) -> None:
     ids = set()
     for _ in range(2):
         with Visitor(open_to_all) as visitor:
             assert back(visitor, signed_in(begun(visitor), "adam")).status_code == 303
             assert visitor.get("/admin").status_code == 403
-            found = users.find(open_to_all.engine, "adam (2)")
-            assert found is not None
-            ids.add(found.annotator_id)
+            user = users.find(open_to_all.engine, "adam (2)")
+            assert user is not None
+            ids.add(user.annotator_id)
     assert len(ids) == 1
 
 
 @ON_SQLITE
-def test_who_declines_is_told_so(visitor: Visitor) -> None:
+def test_callback_of_declined_sign_in_says_so(visitor: Visitor) -> None:
     assert_nobody(visitor, back(visitor, declined(begun(visitor))), 401, "was declined; sign in again to allow it")
 
 
 @ON_SQLITE
-def test_an_answer_in_another_browser_signs_nobody_in(application: Application, visitor: Visitor) -> None:
-    """Whoever has a victim open the answer to his own sign-in would have the victim write into his account."""
+def test_callback_is_refused_in_another_browser(application: Application, visitor: Visitor) -> None:
+    """A victim who opened the answer to an attacker's sign-in would write into the attacker's account."""
     with Visitor(application) as victim:
         answer = signed_in(begun(visitor), "Mallory")
         assert_nobody(victim, back(victim, answer), 401, "not begun in this browser")
@@ -178,7 +178,7 @@ def test_an_answer_in_another_browser_signs_nobody_in(application: Application, 
         assert_nobody(victim, back(victim, answer), 401, "another sign-in")
 
 
-def test_an_answer_is_good_once(open_to_all: Application) -> None:
+def test_callback_works_only_once(open_to_all: Application) -> None:
     with Visitor(open_to_all) as visitor:
         address = begun(visitor)
         cookie = visitor.cookies[PENDING]
@@ -191,7 +191,7 @@ def test_an_answer_is_good_once(open_to_all: Application) -> None:
 
 
 @ON_SQLITE
-def test_a_cookie_that_was_changed_is_worth_nothing(visitor: Visitor) -> None:
+def test_callback_is_refused_when_cookie_was_changed(visitor: Visitor) -> None:
     answer = signed_in(begun(visitor), "Mallory")
     cookie = visitor.cookies[PENDING].strip('"')
     forged = str(serializer(b"another key").dumps({**opened(cookie), "next": "//"}))
@@ -217,7 +217,7 @@ def test_a_cookie_that_was_changed_is_worth_nothing(visitor: Visitor) -> None:
 
 
 @ON_SQLITE
-def test_a_sign_in_that_takes_too_long_is_over(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callback_is_refused_when_sign_in_took_too_long(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oidc_routes, "PENDING_SECONDS", -1)
     redirect = visitor.get("/login/oidc")
     # A browser that had a clock would keep no cookie.
@@ -243,7 +243,7 @@ def test_a_sign_in_that_takes_too_long_is_over(visitor: Visitor, monkeypatch: py
         f"?state={'x' * 10_000}",
     ],
 )
-def test_an_answer_that_nobody_gave_is_a_page_with_one_sentence(visitor: Visitor, query: str) -> None:
+def test_callback_with_invented_query_shows_one_sentence(visitor: Visitor, query: str) -> None:
     begun(visitor)
     answer = back(visitor, f"/login/oidc/callback{query}")
     assert_nobody(visitor, answer, 401, "sign in again")
@@ -252,7 +252,7 @@ def test_an_answer_that_nobody_gave_is_a_page_with_one_sentence(visitor: Visitor
 
 
 @ON_SQLITE
-def test_an_answer_with_the_right_state_and_an_invented_code_is_refused(visitor: Visitor) -> None:
+def test_callback_with_right_state_and_invented_code_is_refused(visitor: Visitor) -> None:
     for more in ("&code=invented", "&code=%00", "&error=%3Cscript%3E", f"&code={'x' * 5000}"):
         visitor.cookies.clear()
         address = begun(visitor)
@@ -264,7 +264,7 @@ def test_an_answer_with_the_right_state_and_an_invented_code_is_refused(visitor:
 
 
 @ON_SQLITE
-def test_there_is_no_other_way_in(visitor: Visitor) -> None:
+def test_oidc_leaves_no_other_way_to_sign_in(visitor: Visitor) -> None:
     answer = visitor.post("/login", data={"name": "adam", "password": "x" * 20})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert visitor.get("/password").status_code == 401
@@ -272,7 +272,7 @@ def test_there_is_no_other_way_in(visitor: Visitor) -> None:
     assert visitor.post("/login/oidc/callback?state=x&code=y").status_code == 401
 
 
-def test_a_provider_that_does_not_run_is_a_page_with_one_sentence(new_sqlite: Callable[[], str]) -> None:
+def test_sign_in_shows_one_sentence_when_provider_does_not_run(new_sqlite: Callable[[], str]) -> None:
     with ScriptedProvider() as stopping:
         client = {"issuer": stopping.issuer, "client_id": "site", "client_secret": SECRET}
         settings = {"auth": "oidc", "at_home": True, "oidc": client}
@@ -286,7 +286,7 @@ def test_a_provider_that_does_not_run_is_a_page_with_one_sentence(new_sqlite: Ca
         assert visitor.get("/login").status_code == 200
 
 
-def test_no_code_state_or_token_is_logged_or_stored(
+def test_sign_in_logs_and_stores_no_code_state_or_token(
     open_to_all: Application,
     provider: OidcProvider,
     caplog: pytest.LogCaptureFixture,

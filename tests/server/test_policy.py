@@ -1,7 +1,7 @@
-"""Who may call what: every address and every function of the running application, called by everybody, by hand.
+"""Policy: every address and every function of the running application, called in every role, by hand.
 
-What is expected is written down here and nowhere computed. An address of the application, or a function of its page,
-about which nothing is written here fails the tests: whoever adds one says who may call it.
+The expected statuses are written down here and nowhere computed. An address or a function that is not in these tables
+fails the tests: a new one needs its entry.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ pytestmark = ON_SQLITE
 EVERYBODY = (NOBODY, *ROLES)
 METHODS = ("GET", "POST", "DELETE")
 
-# What nobody, the annotators, the researcher and the admin get. Everything that is not here: 401 without having signed
-# in, 404 for everybody else.
+# Statuses for nobody, the annotators, the researcher and the admin. Every other address: 401 without
+# sign-in, and 404 with it.
 PAGE = (401, 200, 200, 200)
 OPEN = (200, 200, 200, 200)
 ABSENT = (404, 404, 404, 404)
@@ -69,7 +69,7 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int]] = {
     ("GET", "/export/events.csv"): (401, 403, 200, 200),
 }
 
-# Which of nobody, the annotators, the researcher and the admin may call a function.
+# Statuses of a call of a function by nobody, the annotators, the researcher and the admin.
 ANY = (401, 200, 200, 200)
 CHAT = (401, 200, 403, 200)
 FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
@@ -88,7 +88,7 @@ FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
     "ChatHandlers.open": CHAT,
     "ChatHandlers.earlier": CHAT,
     "ChatHandlers.view_previous": CHAT,
-    "ChatHandlers.view_following": CHAT,
+    "ChatHandlers.view_next": CHAT,
     "ChatHandlers.keep": CHAT,
     "ChatHandlers.put_back": CHAT,
     "FeedbackHandlers.like": CHAT,
@@ -112,7 +112,7 @@ FUNCTIONS: dict[str, tuple[int, int, int, int]] = {
 }
 
 
-# What the page sends with a call, where it is more than nothing for each input.
+# Data of a call, where it is more than null for each input.
 _MESSAGE = {"index": 0, "value": "Hello"}
 CALLS: dict[str, tuple[list[Any] | None, Any]] = {
     "ChatHandlers.send": (["", None, None, ""], None),  # an empty prompt is refused by the function itself
@@ -143,7 +143,7 @@ def by_person(expected: tuple[int, int, int, int]) -> dict[str, int]:
 
 
 def filled(path: str) -> str:
-    """A path with something in the place of its parameters."""
+    """Return a path with its parameters replaced by values."""
     for parameter, value in {
         "{path:path}": "x.js",
         "{path_or_url:path}": "/etc/passwd",
@@ -156,22 +156,20 @@ def filled(path: str) -> str:
     return path
 
 
-def test_every_address_answers_everybody_as_it_is_written_here(
-    application: Application, people: dict[str, Somebody]
-) -> None:
+def test_routes_answer_each_role_as_listed(application: Application, people: dict[str, Somebody]) -> None:
     parts = blocks_of(application).config["components"]
     shown = next(part["props"]["avatar_images"] for part in parts if part["props"].get("avatar_images"))[0]["path"]
-    seen = {}
+    differences = {}
     for (method, address), expected in EXPECTED.items():
         for name, person in people.items():
             path = address.format(own=f"page{name}", avatar=shown)
             status = person.request(method, path).status_code
             if status != by_person(expected)[name]:
-                seen[method, address, name] = status, by_person(expected)[name]
-    assert seen == {}
+                differences[method, address, name] = status, by_person(expected)[name]
+    assert differences == {}
 
 
-def test_every_route_that_is_not_written_here_is_closed_to_everybody(
+def test_routes_that_are_not_listed_are_closed_to_all_roles(
     application: Application, people: dict[str, Somebody]
 ) -> None:
     assert application.app is not None
@@ -182,11 +180,7 @@ def test_every_route_that_is_not_written_here_is_closed_to_everybody(
     opened = {}
     for path in sorted(paths):
         for method in METHODS if not path.endswith("/") else METHODS[:1]:
-            if (
-                (method, path) in known
-                or (("GET", path) in known and method == "HEAD")
-                or any(path.startswith(prefix) for prefix in OF_A_KIND)
-            ):
+            if (method, path) in known or any(path.startswith(prefix) for prefix in OF_A_KIND):
                 continue
             for name in (NOBODY, "ada", "rita", "adam"):
                 status = people[name].request(method, path).status_code
@@ -196,26 +190,26 @@ def test_every_route_that_is_not_written_here_is_closed_to_everybody(
 
 
 OF_A_KIND = ("/assets/", "/static/", "/pages/", "/export/", "/gradio_api/heartbeat/", "/gradio_api/file=", "/admin")
-"""Addresses of which one of the same kind is written above."""
+"""Prefixes of addresses of which one of the same kind is written above."""
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
-def test_every_function_answers_everybody_as_it_is_written_here(people: dict[str, Somebody], name: str) -> None:
+def test_functions_answer_each_role_as_listed(people: dict[str, Somebody], name: str) -> None:
     tab = people[name].tab()
-    seen = {}
+    statuses = {}
     for function in FUNCTIONS:
         data, event_data = CALLS.get(function, (None, None))
-        seen[function] = tab.join(function, data, event_data=event_data).status_code
-    assert seen == {function: by_person(expected)[name] for function, expected in FUNCTIONS.items()}
+        statuses[function] = tab.join(function, data, event_data=event_data).status_code
+    assert statuses == {function: by_person(expected)[name] for function, expected in FUNCTIONS.items()}
 
 
-def test_every_function_of_the_page_is_written_here(application: Application) -> None:
+def test_function_table_lists_every_function_of_page(application: Application) -> None:
     table = {function.fn.__qualname__ for function in blocks_of(application).fns.values() if function.fn is not None}
     assert table == FUNCTIONS.keys()
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
-def test_what_runs_in_the_browser_only_or_is_no_function_cannot_be_called(
+def test_call_of_browser_only_or_unknown_function_is_refused(
     application: Application, people: dict[str, Somebody], name: str
 ) -> None:
     scripts = [index for index, function in blocks_of(application).fns.items() if function.fn is None]

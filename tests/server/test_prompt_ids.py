@@ -1,4 +1,4 @@
-"""The id that a page gives its prompt: what comes twice with it is stored once, and anything else is no id."""
+"""Ids of prompts, made by the page: a prompt that comes twice is stored once, and anything else is no id."""
 
 from __future__ import annotations
 
@@ -23,24 +23,22 @@ def tab(people: dict[str, Somebody]) -> Tab:
 
 
 def logs(application: Application, since: int) -> list[list[str]]:
-    """The logs of the conversations after the first `since`."""
+    """Return the logs of the conversations after the first `since`."""
     return [told(application.events(one)) for one in application.conversation_ids()[since:]]
 
 
-def test_send_stores_a_prompt_once_when_it_comes_again_with_its_id(application: Application, tab: Tab) -> None:
+def test_send_stores_prompt_once_when_repeated_with_its_id(application: Application, tab: Tab) -> None:
     before, prompt_id = len(application.conversation_ids()), prompts.new_page_id()
     for _ in range(3):
-        told_of = str(tab.call("ChatHandlers.send", ["one", None, None, prompt_id])[-1])
-        assert "You said: one" in told_of
+        answer = str(tab.call("ChatHandlers.send", ["one", None, None, prompt_id])[-1])
+        assert "You said: one" in answer
     assert logs(application, before) == [asked("one")]
 
 
 @pytest.mark.parametrize(
     "nonsense", ["", None, "0" * 31, "F" * 32, "0" * 33, "'; DROP TABLE events", "0" * 10_000, "\0"]
 )
-def test_send_takes_an_id_that_no_page_makes_for_a_missing_one(
-    application: Application, tab: Tab, nonsense: Any
-) -> None:
+def test_send_treats_invalid_id_as_missing(application: Application, tab: Tab, nonsense: Any) -> None:
     before = len(application.conversation_ids())
     for _ in range(2):
         tab.call("ChatHandlers.send", ["one", None, None, nonsense])

@@ -1,4 +1,4 @@
-"""Every answer has an id, and so has every line of the log that the request led to."""
+"""Request ids: every answer has one, and so has every log line of the request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER = "fedcba9876543210fedcba9876543210"
 
 
 @ON_SQLITE
-def test_each_answer_has_an_id_of_its_own_whatever_a_browser_sends(application: Application) -> None:
+def test_request_id_is_new_for_each_answer_and_ignores_header_of_browser(application: Application) -> None:
     with httpx.Client(base_url=application.address, headers={"X-Request-ID": ID}, verify=PLAIN) as browser:
         ids = [browser.get(path).headers["x-request-id"] for path in ("/healthz", "/nowhere", "/readyz")]
     assert len({*ids, ID}) == 4
@@ -32,12 +32,12 @@ def test_each_answer_has_an_id_of_its_own_whatever_a_browser_sends(application: 
 
 @pytest.fixture(scope="module")
 def behind_us(new_sqlite: Callable[[], str], model: ScriptedServer) -> Iterator[dict[str, Somebody]]:
-    """People at an application whose proxy the tests play."""
+    """Return people at an application whose proxy the tests play."""
     with house(new_sqlite(), models=[endpoint(model)], trusted_proxies=["127.0.0.1"]) as (_, people):
         yield people
 
 
-def test_the_id_of_a_trusted_proxy_is_kept(behind_us: dict[str, Somebody]) -> None:
+def test_request_id_of_trusted_proxy_is_kept(behind_us: dict[str, Somebody]) -> None:
     proxy = behind_us[NOBODY]
     for path in ("/healthz", "/nowhere"):
         assert proxy.get(path, headers={"X-Request-ID": ID}).headers["x-request-id"] == ID
@@ -45,7 +45,7 @@ def test_the_id_of_a_trusted_proxy_is_kept(behind_us: dict[str, Somebody]) -> No
     assert len(strange.headers["x-request-id"]) == 32
 
 
-def test_what_a_call_leads_to_is_logged_with_its_id(
+def test_request_id_is_logged_with_refusal_and_failure_of_call(
     behind_us: dict[str, Somebody], model: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     from chatfeedback.server.logging import RequestId
@@ -87,7 +87,7 @@ def printed(format: str, level: str = "info", what: str = CHATTER) -> str:
 
 
 @pytest.mark.process
-def test_the_log_is_a_json_object_a_line_for_programs() -> None:
+def test_json_log_has_one_object_per_line() -> None:
     more, failure = map(json.loads, printed("json").splitlines())
     assert more["message"] == "more"
     assert failure.pop("time")
@@ -101,13 +101,13 @@ def test_the_log_is_a_json_object_a_line_for_programs() -> None:
 
 
 @pytest.mark.process
-def test_the_log_is_a_line_of_text_for_people_and_says_as_much_as_is_wanted() -> None:
+def test_text_log_has_one_line_per_record_of_configured_level() -> None:
     (line,) = printed("text", "warning").splitlines()
     assert line.endswith(f" WARNING chatfeedback.generation.manager [{ID}] a reply failed")
 
 
 @pytest.mark.process
-def test_an_exception_is_a_field_of_its_record_for_programs_and_follows_the_line_for_people() -> None:
+def test_exception_is_field_in_json_log_and_follows_line_in_text_log() -> None:
     (record,) = map(json.loads, printed("json", what=FAULT).splitlines())
     assert (record["level"], record["request_id"], record["message"]) == ("ERROR", ID, "the handler send failed")
     assert record["exc_info"].startswith("Traceback")

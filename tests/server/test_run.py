@@ -11,7 +11,7 @@ from chatfeedback.server.run import _listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_listen_opens_a_socket_whose_connections_send_at_once(host: str) -> None:
+async def test_listen_opens_socket_whose_connections_send_at_once(host: str) -> None:
     """The head and the body of an answer are two packets; the second must not wait until the first is acknowledged."""
     connected: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

@@ -1,4 +1,4 @@
-"""Nothing that people say, and nothing that lets somebody in, is ever logged, printed, or put into the audit.
+"""Secrets in logs: no text of a user and no key is ever logged, printed, or put into the audit.
 
 A whole visit with everything at DEBUG: signing in, talking, rating, faults, forgeries, exports and erasures.
 """
@@ -37,48 +37,48 @@ QUIET = ("sqlalchemy",)
 
 @pytest.fixture
 def everything(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """All that the application has logged, with tracebacks, and that was printed."""
+    """Return a function that returns all that the application has logged, with tracebacks, and printed."""
     caplog.set_level(logging.DEBUG)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and not name.startswith(QUIET):
             caplog.set_level(logging.DEBUG, logger=name)
     printed: list[str] = []
 
-    def told() -> str:
-        # The thread of the test is the browser; what it logs about its own requests is nobody's fault.
+    def output() -> str:
+        # The thread of the test is the browser, whose logs about its own requests do not count.
         ours = [record for record in caplog.records if record.threadName != "MainThread"]
         printed.extend(capfd.readouterr())
         form = logging.Formatter("%(levelname)s %(name)s %(message)s %(args)r")
         return "\n".join([*map(form.format, ours), *printed])
 
-    yield told
+    yield output
 
 
 @pytest.fixture
 def model() -> Iterator[ScriptedServer]:
-    """What answers the prompts of one test."""
+    """Return a scripted model for one test."""
     with ScriptedServer() as server:
         yield server
 
 
 @pytest.fixture
 def application(model: ScriptedServer, database_url: str) -> Iterator[Application]:
-    with house(database_url, models=[endpoint(model, attempts=2)]) as (found, _):
-        settle(found, NAME)
-        settle(found, "root", "admin")
-        yield found
+    with house(database_url, models=[endpoint(model, attempts=2)]) as (started, _):
+        settle(started, NAME)
+        settle(started, "root", "admin")
+        yield started
 
 
 class Signed(Visitor):
-    """Somebody who has signed in with a password, and her page."""
+    """Browser of a user who signs in with a password, and their page."""
 
     def page(self, application: Application) -> Tab:
-        self.somebody = Somebody(application, "", None, self.cookies[SESSION])
-        return self.somebody.tab()
+        self.person = Somebody(application, "", None, self.cookies[SESSION])
+        return self.person.tab()
 
 
 def talk(application: Application, visitor: Signed, model: ScriptedServer) -> tuple[str, set[str]]:
-    """The conversation, and what must be known to nobody else."""
+    """Talk, rate, fail and forge; return the id of the conversation and the secrets of the page."""
     tab = visitor.page(application)
     tab.call("ChatHandlers.load")
     model.reply(REPLY)
@@ -111,8 +111,8 @@ def forge(tab: Tab) -> None:
         ("FeedbackHandlers.choose_reason", [f"{FORGERY} {FORGERY}"], {"index": 0, "value": FORGERY, "selected": True}),
         ("AnalyticsHandlers.refresh", [FORGERY, FORGERY, FORGERY, FORGERY], {"value": FORGERY, "index": 1}),
     ]
-    for name, data, told in calls:
-        joined = tab.join(name, data, event_data=told)
+    for name, data, event_data in calls:
+        joined = tab.join(name, data, event_data=event_data)
         if joined.status_code == 200:
             tab.told(joined.json()["event_id"])
     post = tab.person.post
@@ -123,7 +123,7 @@ def forge(tab: Tab) -> None:
     tab.person.get("/gradio_api/queue/data", params={"session_hash": f"{FORGERY}!"})
 
 
-def test_a_whole_visit_leaves_no_word_and_no_key_in_any_log(
+def test_logs_and_audit_hold_no_text_and_no_key_of_visit(
     application: Application, model: ScriptedServer, everything: Callable[[], str]
 ) -> None:
     keys: set[str] = set()
@@ -146,32 +146,30 @@ def test_a_whole_visit_leaves_no_word_and_no_key_in_any_log(
         token = logout_token(application, visitor)
         keys |= {token, form["csrf"], visitor.cookies[SESSION], admin.cookies[SESSION]}
         visitor.post("/logout", data={"csrf": token})
-        visitor.somebody.http.close()
-    told = everything()
+        visitor.person.http.close()
+    output = everything()
     for logged in ("refused: ", "did not begin to answer: ModelFailed", "failed: StreamBroken", "failed: ModelFailed"):
-        assert logged in told, "this did not look at the right logs"
-    assert {secret for secret in (*SAID, *keys) if secret in told} == set()
+        assert logged in output, "this did not look at the right logs"
+    assert {secret for secret in (*SAID, *keys) if secret in output} == set()
     entries = audit.latest(application.engine, limit=1000)
     assert {entry.action for entry in entries} >= {"signed_in", "sign_in_failed", "refused", "exported", "signed_out"}
     assert {secret for secret in (*SAID, *keys) if secret in repr(entries)} == set()
 
 
-def test_a_statement_that_fails_is_not_logged_with_what_it_was_given(
-    application: Application, everything: Callable[[], str]
-) -> None:
+def test_log_of_failed_statement_has_no_parameters(application: Application, everything: Callable[[], str]) -> None:
     with Signed(application) as visitor:
         visitor.sign_in(NAME)
         tab = visitor.page(application)
         tab.call("ChatHandlers.load")
-        told = ""
+        output = ""
         for fault in ("a row that is refused", "a table that is gone"):
             break_the(application, fault)
             tab.call("ChatHandlers.send", [PROMPT, None, None, ""])
             assert visitor.sign_in(NAME, WRONG).status_code in (401, 503)
-            told = everything()
-        visitor.somebody.http.close()
+            output = everything()
+        visitor.person.http.close()
     secrets = (PROMPT, NAME, WRONG, PASSWORD)
-    assert {secret for secret in secrets if secret in told} == set()
+    assert {secret for secret in secrets if secret in output} == set()
 
 
 def break_the(application: Application, fault: str) -> None:

@@ -1,4 +1,4 @@
-"""Every answer keeps its page to itself, whatever was asked and whatever became of it."""
+"""Security headers of every answer, to any request and with any status."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def client(new_sqlite: Callable[[], str]) -> AsyncIterator[httpx2.AsyncCli
         yield client
 
 
-def must_be_kept_to_itself(answer: httpx2.Response, what: str) -> None:
-    """All headers are there, once, and the policy lets no inline script run."""
+def assert_security_headers(answer: httpx2.Response, what: str) -> None:
+    """Check that all headers are there, once, and that the policy lets no inline script run."""
     for name, value in security_headers.ALWAYS.items():
         assert answer.headers.get_list(name) == [value], what
     (policy,) = answer.headers.get_list("content-security-policy")
@@ -65,22 +65,22 @@ def must_be_kept_to_itself(answer: httpx2.Response, what: str) -> None:
     assert "strict-transport-security" not in answer.headers, "there is no TLS here"
 
 
-async def test_every_answer_has_the_headers(client: httpx2.AsyncClient) -> None:
+async def test_security_headers_are_on_every_answer(client: httpx2.AsyncClient) -> None:
     for method, path in ASKED:
         answer = await client.request(method, path)
-        must_be_kept_to_itself(answer, f"{method} {path}")
+        assert_security_headers(answer, f"{method} {path}")
         if answer.headers["content-security-policy"] != security_headers.OWN_PAGES:
             assert (method, path, answer.status_code) == ("GET", "/", 200), "only Gradio's page may have scripts"
 
 
-async def test_every_refusal_has_the_headers(client: httpx2.AsyncClient) -> None:
+async def test_security_headers_are_on_every_refusal(client: httpx2.AsyncClient) -> None:
     for headers, body, status in REFUSED:
         answer = await client.post("/gradio_api/queue/join", headers=headers, content=body)
         assert answer.status_code == status, headers
-        must_be_kept_to_itself(answer, str(headers))
+        assert_security_headers(answer, str(headers))
 
 
-async def test_an_error_that_nobody_foresaw_has_the_headers_and_says_nothing_of_itself(
+async def test_security_headers_are_on_unexpected_error_which_reveals_nothing(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object) -> str:
@@ -90,10 +90,10 @@ async def test_an_error_that_nobody_foresaw_has_the_headers_and_says_nothing_of_
     answer = await client.get("/")
     assert answer.status_code == 500
     assert "secret" not in answer.text
-    must_be_kept_to_itself(answer, "an error")
+    assert_security_headers(answer, "an error")
 
 
-async def test_the_page_names_each_of_its_scripts_and_no_other(client: httpx2.AsyncClient) -> None:
+async def test_csp_of_page_names_each_inline_script_and_no_other(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/")
     inside = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", answer.text, re.DOTALL)
     policy = answer.headers["content-security-policy"]
@@ -101,7 +101,7 @@ async def test_the_page_names_each_of_its_scripts_and_no_other(client: httpx2.As
     assert security_headers.source_hash(b"alert(1)") not in policy
 
 
-async def test_browsers_keep_the_files_of_gradios_build_and_nothing_else(client: httpx2.AsyncClient) -> None:
+async def test_cache_control_keeps_files_of_gradio_build_only(client: httpx2.AsyncClient) -> None:
     page = await client.get("/")
     scripts = re.findall(r"assets/[\w.-]+\.(?:js|css)", page.text)
     assert scripts

@@ -1,4 +1,4 @@
-"""Being signed in: cookies that only we make, signing out, and another password."""
+"""Sessions: their cookies, signing out, and another password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def application(with_passwords: Application) -> Application:
 
 
 @ON_SQLITE
-def test_the_cookie_is_for_this_site_and_out_of_reach_for_scripts(visitor: Visitor) -> None:
+def test_session_cookie_is_for_this_site_and_hidden_from_scripts(visitor: Visitor) -> None:
     cookies = set_cookies(visitor.sign_in("grace"))
     assert re.fullmatch(
         rf"{SESSION}=[\w-]{{43}}; HttpOnly; Max-Age={14 * 24 * 3600}; Path=/; SameSite=lax", cookies[SESSION]
@@ -29,7 +29,7 @@ def test_the_cookie_is_for_this_site_and_out_of_reach_for_scripts(visitor: Visit
     assert cookies.keys() == {SESSION}
 
 
-def test_a_session_that_the_browser_brought_is_not_taken_over(visitor: Visitor, other: Visitor) -> None:
+def test_sign_in_does_not_adopt_session_of_browser(visitor: Visitor, other: Visitor) -> None:
     assert other.sign_in("hedy").status_code == 303
     planted = other.cookies[SESSION]
     for brought in ("chosen-by-somebody-else", planted):
@@ -40,7 +40,7 @@ def test_a_session_that_the_browser_brought_is_not_taken_over(visitor: Visitor, 
     assert not other.is_let_in
 
 
-def test_each_sign_in_has_a_session_of_its_own_and_ends_alone(
+def test_sign_in_begins_its_own_session_that_ends_alone(
     application: Application, visitor: Visitor, other: Visitor
 ) -> None:
     for one in (visitor, other):
@@ -71,7 +71,7 @@ GARBAGE = [
 
 @ON_SQLITE
 @pytest.mark.parametrize("value", GARBAGE)
-def test_a_cookie_of_anything_lets_nobody_in_and_is_no_fault(application: Application, value: bytes) -> None:
+def test_session_cookie_of_garbage_is_refused_without_fault(application: Application, value: bytes) -> None:
     cookie = SESSION.encode() + b"=" + value
     with Visitor(application) as visitor:
         headers = [(b"cookie", cookie)]
@@ -82,7 +82,7 @@ def test_a_cookie_of_anything_lets_nobody_in_and_is_no_fault(application: Applic
 
 
 @ON_SQLITE
-def test_a_session_among_other_cookies_is_found_whatever_they_are(visitor: Visitor) -> None:
+def test_session_cookie_is_found_among_any_other_cookies(visitor: Visitor) -> None:
     visitor.sign_in("grace")
     ours = f"{SESSION}={visitor.cookies[SESSION]}"
     visitor.cookies.clear()
@@ -95,7 +95,7 @@ def test_a_session_among_other_cookies_is_found_whatever_they_are(visitor: Visit
 
 
 @ON_SQLITE
-def test_of_two_sessions_none_is_taken(visitor: Visitor, other: Visitor) -> None:
+def test_session_is_refused_when_two_cookies_are_sent(visitor: Visitor, other: Visitor) -> None:
     visitor.sign_in("grace")
     other.sign_in("hedy")
     mine, theirs = (f"{SESSION}={one.cookies[SESSION]}" for one in (visitor, other))
@@ -106,7 +106,7 @@ def test_of_two_sessions_none_is_taken(visitor: Visitor, other: Visitor) -> None
     assert visitor.get("/config", headers=two).status_code == 401
 
 
-def test_a_session_that_has_expired_leads_to_the_form(application: Application, visitor: Visitor) -> None:
+def test_session_leads_to_sign_in_form_when_expired(application: Application, visitor: Visitor) -> None:
     visitor.sign_in("grace")
     with application.engine.begin() as connection:
         connection.execute(text("UPDATE sessions SET expires_at = 1 WHERE method = 'password'"))
@@ -118,7 +118,7 @@ def test_a_session_that_has_expired_leads_to_the_form(application: Application, 
 # Signing out
 
 
-def test_signing_out_ends_the_session_and_has_the_browser_forget(application: Application, visitor: Visitor) -> None:
+def test_sign_out_ends_session_and_clears_browser_data(application: Application, visitor: Visitor) -> None:
     visitor.sign_in("grace")
     token = visitor.cookies[SESSION]
     answer = visitor.post("/logout", data={"csrf": logout_token(application, visitor)})
@@ -131,7 +131,7 @@ def test_signing_out_ends_the_session_and_has_the_browser_forget(application: Ap
 
 
 @ON_SQLITE
-def test_signing_out_needs_the_token_of_this_session(
+def test_sign_out_requires_csrf_token_of_this_session(
     application: Application, visitor: Visitor, other: Visitor
 ) -> None:
     for name, one in (("grace", visitor), ("hedy", other)):
@@ -147,9 +147,7 @@ def test_signing_out_needs_the_token_of_this_session(
 
 
 @ON_SQLITE
-def test_the_token_of_an_older_session_is_worth_nothing_in_a_newer_one(
-    application: Application, visitor: Visitor
-) -> None:
+def test_csrf_token_of_older_session_is_refused_in_newer_one(application: Application, visitor: Visitor) -> None:
     visitor.sign_in("grace")
     old = logout_token(application, visitor)
     visitor.sign_in("grace")
@@ -159,7 +157,7 @@ def test_the_token_of_an_older_session_is_worth_nothing_in_a_newer_one(
 # Another password
 
 
-def test_another_password_is_set_with_the_old_one_and_ends_the_other_sessions(
+def test_password_change_requires_old_password_and_ends_other_sessions(
     application: Application, visitor: Visitor, other: Visitor
 ) -> None:
     settle(application, name := f"ida {application.port}")
@@ -187,7 +185,7 @@ def test_another_password_is_set_with_the_old_one_and_ends_the_other_sessions(
 
 
 @ON_SQLITE
-def test_nobody_changes_the_password_of_somebody_else_with_a_stolen_form(visitor: Visitor, other: Visitor) -> None:
+def test_password_change_with_stolen_form_is_refused(visitor: Visitor, other: Visitor) -> None:
     visitor.sign_in("grace")
     other.sign_in("hedy")
     stolen = other.hidden("/password")
@@ -197,7 +195,7 @@ def test_nobody_changes_the_password_of_somebody_else_with_a_stolen_form(visitor
         assert other.sign_in(name).status_code == 303
 
 
-def test_a_user_who_is_disabled_is_out_with_the_next_request(application: Application, visitor: Visitor) -> None:
+def test_disabled_user_is_refused_at_next_request(application: Application, visitor: Visitor) -> None:
     settle(application, name := f"jean {application.port}")
     visitor.sign_in(name)
     assert visitor.is_let_in

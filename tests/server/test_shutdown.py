@@ -1,4 +1,4 @@
-"""A server that is asked to end: no new work, time for the replies that are being written, the rest is stored.
+"""Shutdown of a server: no new work, time for the running replies, and the rest is stored.
 
 Every server is a process of its own. Those of `running` are forked from one that has imported Gradio, and have less
 time for requests and for the database at the end than the constants of `chatfeedback.ui` give them.
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.process
 PATIENCE = 60
 LIMITS = ShutdownLimits(grace=1, store=STORE_SECONDS)
 LIMITS_OF_A_HANG = ShutdownLimits(grace=1, store=3)
-"""Where the database does not answer, the process uses up all the time that it has."""
+"""Limits for a database that does not answer: the process uses up all of its time."""
 UNSTORED = (
     "the database does not answer, so the process ends without it; replies whose end is not stored, and that are "
     "interrupted when their leases are over: "
@@ -70,7 +70,7 @@ def log_of(database_url: str, conversation_id: str) -> list[str]:
 
 
 class Talk:
-    """A prompt whose reply is being written."""
+    """Prompt whose reply is being written."""
 
     def __init__(self, site: Site, page: Page, conversation_id: str, rest: asyncio.Task[EventMessage]) -> None:
         self.site, self.page, self.conversation_id, self.rest = site, page, conversation_id, rest
@@ -78,37 +78,37 @@ class Talk:
 
 @asynccontextmanager
 async def writing(server: Served | ForkedServer, text: str) -> AsyncIterator[Talk]:
-    """Until `text` of the reply is on the page."""
+    """Send a prompt; yield when `text` of its reply is on the page."""
     async with Site(server.address) as site:
         page = site.page()
-        seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         async def follow() -> EventMessage:
             conversation_id = ""
             async for one in page.call("prompt", "submit", ["Count", None, None, ""]):
                 conversation_id = told_to_scripts(one.painted).get("address", conversation_id)
-                if text in str(one.painted.get("chatbot")) and not seen.done():
-                    seen.set_result(conversation_id)
+                if text in str(one.painted.get("chatbot")) and not started.done():
+                    started.set_result(conversation_id)
                 last = one
             return last
 
         rest = asyncio.create_task(follow())
         try:
             async with asyncio.timeout(PATIENCE):
-                yield Talk(site, page, await seen, rest)
+                yield Talk(site, page, await started, rest)
         finally:
             rest.cancel()
             await asyncio.gather(rest, return_exceptions=True)
 
 
 async def ending(site: Site) -> None:
-    """Returns when the server says that it is about to end."""
+    """Wait until the server says that it is about to end."""
     async with asyncio.timeout(PATIENCE):
         while (await site.http.get("/readyz")).json()["status"] != "ending":
             pass
 
 
-async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
+async def test_shutdown_finishes_replies_and_serves_pages_but_begins_nothing_new(
     database_url: str, model: ScriptedServer
 ) -> None:
     script = model.reply("one two three", hold_after=2)
@@ -135,7 +135,7 @@ async def test_replies_are_finished_and_pages_served_but_nothing_new_is_begun(
         ]
 
 
-async def test_what_is_not_finished_in_time_is_kept_as_it_is(database_url: str, model: ScriptedServer) -> None:
+async def test_shutdown_stores_reply_as_interrupted_when_time_is_over(database_url: str, model: ScriptedServer) -> None:
     model.reply("one two three", hold_after=2)
     with running(database_url, model, seconds=0.5) as server:
         async with writing(server, "one two") as talk:
@@ -146,7 +146,7 @@ async def test_what_is_not_finished_in_time_is_kept_as_it_is(database_url: str, 
 
 # The same end as that of Ctrl+C pressed twice, which is below on SQLite.
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-async def test_a_second_signal_hurries_the_end_on(database_url: str, model: ScriptedServer) -> None:
+async def test_shutdown_does_not_wait_for_replies_after_second_signal(database_url: str, model: ScriptedServer) -> None:
     model.reply("one two three", hold_after=2)
     with running(database_url, model, seconds=3600) as server:
         async with writing(server, "one two") as talk:
@@ -157,10 +157,10 @@ async def test_a_second_signal_hurries_the_end_on(database_url: str, model: Scri
     assert log_of(database_url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
 
 
-async def test_ctrl_c_is_as_good_a_signal_however_often_it_is_pressed(
+async def test_shutdown_by_ctrl_c_stores_reply_when_pressed_twice(
     new_sqlite: Callable[[], str], model: ScriptedServer
 ) -> None:
-    """Here the command is started as a person starts it, with the time that everybody has."""
+    """Start the command as a user does, with the default limits."""
     url = new_sqlite()
     model.reply("one two three", hold_after=2)
     with served(*flags(url, model), CHATFEEDBACK_SHUTDOWN_SECONDS="3600") as server:
@@ -173,9 +173,7 @@ async def test_ctrl_c_is_as_good_a_signal_however_often_it_is_pressed(
     assert log_of(url, talk.conversation_id)[-1] == "reply_finished 2 interrupted: one two "
 
 
-def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(
-    database_url: str, model: ScriptedServer
-) -> None:
+def test_shutdown_is_immediate_when_no_reply_is_running(database_url: str, model: ScriptedServer) -> None:
     with running(database_url, model, seconds=3600) as server:
         server.signal(signal.SIGTERM)
         assert server.ended() == 0
@@ -184,13 +182,13 @@ def test_a_server_that_writes_nothing_ends_at_once_whatever_the_time_is_set_to(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Of this module's own: nobody else must wait for it."""
+    """Return a cluster for this module alone, so that no other test waits for it."""
     with clusters.running(clusters.newest()) as cluster:
         yield cluster
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3600])
-async def test_a_database_that_hangs_does_not_keep_the_process(
+async def test_shutdown_does_not_wait_for_hanging_database(
     cluster: Cluster, model: ScriptedServer, seconds: float
 ) -> None:
     url = cluster.url(cluster.create_database())
@@ -200,7 +198,7 @@ async def test_a_database_that_hangs_does_not_keep_the_process(
         async with writing(server, "one two") as talk:
             with cluster.hanging():
                 server.signal(signal.SIGTERM)
-                if seconds > PATIENCE:  # then nobody waits for the end of it
+                if seconds > PATIENCE:  # then its end is not waited for
                     await ending(talk.site)
                     server.signal(signal.SIGTERM)
                 assert await asyncio.to_thread(server.ended) == 1
@@ -211,7 +209,7 @@ async def test_a_database_that_hangs_does_not_keep_the_process(
     assert not any(event.startswith("reply_finished") for event in events)
 
 
-def test_a_lock_of_somebody_else_does_not_keep_a_process_that_starts(cluster: Cluster, model: ScriptedServer) -> None:
+def test_shutdown_during_start_does_not_wait_for_locked_table(cluster: Cluster, model: ScriptedServer) -> None:
     url = cluster.url(cluster.create_database())
     migrate.upgrade(url)
     other = create_engine(url)
@@ -224,9 +222,7 @@ def test_a_lock_of_somebody_else_does_not_keep_a_process_that_starts(cluster: Cl
     other.dispose()
 
 
-async def test_what_only_looks_at_a_database_that_hangs_is_not_waited_for(
-    cluster: Cluster, model: ScriptedServer
-) -> None:
+async def test_shutdown_does_not_wait_for_reads_of_hanging_database(cluster: Cluster, model: ScriptedServer) -> None:
     url = cluster.url(cluster.create_database())
     migrate.upgrade(url)
     with running(url, model, 3600, LIMITS_OF_A_HANG) as server:

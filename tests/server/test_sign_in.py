@@ -1,4 +1,4 @@
-"""Signing in and out with a password: forms that only our own page can send, and cookies that only we make."""
+"""Sign-in with a password: forms that only the own page can send, and redirects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def count(application: Application, table: str) -> int:
 # The form
 
 
-def test_the_right_password_leads_to_the_page(visitor: Visitor) -> None:
+def test_sign_in_with_right_password_leads_to_page(visitor: Visitor) -> None:
     assert not visitor.is_let_in
     answer = visitor.sign_in("grace")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -32,7 +32,7 @@ def test_the_right_password_leads_to_the_page(visitor: Visitor) -> None:
     assert visitor.is_let_in
 
 
-def test_a_wrong_password_is_answered_with_the_form_again_and_never_repeated(visitor: Visitor) -> None:
+def test_sign_in_with_wrong_password_shows_form_again_without_password(visitor: Visitor) -> None:
     answer = visitor.sign_in("grace", "<b>wrong & quite long</b>")
     assert answer.status_code == 401
     assert "This name and password do not go together" in answer.text
@@ -43,13 +43,13 @@ def test_a_wrong_password_is_answered_with_the_form_again_and_never_repeated(vis
 
 
 @ON_SQLITE
-def test_a_name_is_shown_again_as_text(visitor: Visitor) -> None:
+def test_sign_in_form_shows_name_again_as_text(visitor: Visitor) -> None:
     answer = visitor.sign_in('"><script>alert(1)</script>')
     assert answer.status_code == 401
     assert "<script" not in answer.text
 
 
-def test_the_sixth_try_is_too_many(visitor: Visitor) -> None:
+def test_sign_in_is_refused_at_sixth_attempt(visitor: Visitor) -> None:
     answers = [visitor.sign_in("grace", "wrong, and long enough") for _ in range(5)]
     assert [answer.status_code for answer in answers] == [401] * 5
     sixth = visitor.sign_in("grace")
@@ -59,7 +59,7 @@ def test_the_sixth_try_is_too_many(visitor: Visitor) -> None:
     assert visitor.sign_in("hedy").status_code == 303
 
 
-def test_a_form_without_a_token_of_this_browser_and_purpose_does_nothing(
+def test_sign_in_form_does_nothing_without_csrf_token_of_browser_and_purpose(
     application: Application, visitor: Visitor, other: Visitor
 ) -> None:
     mine, theirs = visitor.hidden(), other.hidden()
@@ -76,7 +76,7 @@ def test_a_form_without_a_token_of_this_browser_and_purpose_does_nothing(
 
 
 @ON_SQLITE
-def test_a_form_without_its_cookie_or_with_another_ones_does_nothing(visitor: Visitor, other: Visitor) -> None:
+def test_sign_in_form_does_nothing_without_its_own_cookie(visitor: Visitor, other: Visitor) -> None:
     fields = {**visitor.hidden(), "name": "grace", "password": PASSWORD}
     value = visitor.cookies[FORM]
     other.hidden()
@@ -88,7 +88,7 @@ def test_a_form_without_its_cookie_or_with_another_ones_does_nothing(visitor: Vi
 
 
 @ON_SQLITE
-def test_a_token_in_the_address_or_in_a_file_is_none(visitor: Visitor) -> None:
+def test_csrf_token_in_address_file_or_json_is_refused(visitor: Visitor) -> None:
     token = visitor.hidden()["csrf"]
     fields = {"name": "grace", "password": PASSWORD}
     assert visitor.post(f"/login?csrf={token}", data=fields).status_code == 400
@@ -97,7 +97,7 @@ def test_a_token_in_the_address_or_in_a_file_is_none(visitor: Visitor) -> None:
 
 
 @ON_SQLITE
-def test_a_value_that_the_browser_brought_is_not_taken_for_ours(visitor: Visitor) -> None:
+def test_form_cookie_of_browser_is_replaced_by_server(visitor: Visitor) -> None:
     for brought in ("chosen by somebody else", "x" * 33, '"\\012Set-Cookie: a=b"', "<script>", "ä" * 32):
         answer = visitor.get("/login", headers={"cookie": f"{FORM}={brought}".encode()})
         assert answer.status_code == 200
@@ -105,7 +105,7 @@ def test_a_value_that_the_browser_brought_is_not_taken_for_ours(visitor: Visitor
 
 
 @ON_SQLITE
-def test_two_tabs_with_the_form_both_work(visitor: Visitor) -> None:
+def test_sign_in_form_works_in_two_tabs(visitor: Visitor) -> None:
     first, second = visitor.hidden(), visitor.hidden()
     assert first == second
     for fields in (first, second):
@@ -113,14 +113,14 @@ def test_two_tabs_with_the_form_both_work(visitor: Visitor) -> None:
 
 
 @ON_SQLITE
-def test_looking_at_the_form_without_its_body_is_no_other_page(visitor: Visitor) -> None:
+def test_sign_in_page_answers_head_request_without_body(visitor: Visitor) -> None:
     answer = visitor.head("/login")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
 @ON_SQLITE
-def test_the_form_is_kept_by_nobody_and_framed_by_nobody(visitor: Visitor) -> None:
+def test_sign_in_page_is_neither_cached_nor_framed(visitor: Visitor) -> None:
     headers = visitor.get("/login").headers
     assert headers["cache-control"] == "no-store"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -129,15 +129,15 @@ def test_the_form_is_kept_by_nobody_and_framed_by_nobody(visitor: Visitor) -> No
     assert headers["referrer-policy"] == "same-origin"
 
 
-# Where it leads to
+# Redirect after the sign-in
 
 CONVERSATION = "/?conversation=01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 @ON_SQLITE
-def test_the_page_that_was_wanted_is_where_one_comes_to_also_after_a_wrong_password(visitor: Visitor) -> None:
-    asked = visitor.get(CONVERSATION, headers={"accept": "text/html"})
-    address = asked.headers["location"]
+def test_sign_in_leads_to_requested_page_even_after_wrong_password(visitor: Visitor) -> None:
+    redirect = visitor.get(CONVERSATION, headers={"accept": "text/html"})
+    address = redirect.headers["location"]
     assert address.startswith("/login?next=")
     fields = visitor.hidden(address)
     assert fields["next"] == CONVERSATION
@@ -149,8 +149,8 @@ def test_the_page_that_was_wanted_is_where_one_comes_to_also_after_a_wrong_passw
 
 
 @ON_SQLITE
-def test_no_other_address_is_one_to_come_to(visitor: Visitor) -> None:
-    """`test_forms` has all others."""
+def test_sign_in_never_leads_to_other_address(visitor: Visitor) -> None:
+    """`test_csrf.py` has all others."""
     for elsewhere in ("//evil.example", "/\r\nSet-Cookie: a=b", "/admin/users", ""):
         page = visitor.get("/login", params={"next": elsewhere})
         assert re.findall(r'name="next" value="([^"]*)"', page.text) == ["/"], elsewhere
@@ -160,16 +160,16 @@ def test_no_other_address_is_one_to_come_to(visitor: Visitor) -> None:
 
 
 @ON_SQLITE
-def test_whoever_opens_a_page_is_sent_to_the_form_and_a_program_is_told(visitor: Visitor) -> None:
+def test_request_without_session_redirects_pages_and_gets_401_for_programs(visitor: Visitor) -> None:
     for path in ("/", "/config", "/admin", "/export/events.csv", "/no/such/page?a=b&c=%0d%0a"):
         page = visitor.get(path, headers={"accept": "text/html,*/*"})
         assert page.status_code == 303
         assert page.headers["location"].startswith("/login?next=%2F")
         assert "\r" not in page.headers["location"]
-        told = visitor.get(path)
-        assert (told.status_code, told.headers["content-type"]) == (401, "text/plain; charset=utf-8")
-        assert told.text == "Sign in first: you have not signed in here, or your session has ended.\n"
-        assert page.headers["cache-control"] == told.headers["cache-control"] == "no-store"
+        answer = visitor.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (401, "text/plain; charset=utf-8")
+        assert answer.text == "Sign in first: you have not signed in here, or your session has ended.\n"
+        assert page.headers["cache-control"] == answer.headers["cache-control"] == "no-store"
     for path in ("/gradio_api/queue/join", "/logout"):
         assert visitor.post(path).status_code == 401
     # A form that a person sends when the session has ended.

@@ -1,4 +1,4 @@
-"""A room to chat in, on each database, with everything that is done once in a while done more often."""
+"""Fixtures of a `Room` on each database, with short intervals for all periodic work."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def shared_postgres_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database_url(database_kind: str, request: pytest.FixtureRequest) -> str:
-    """A new file of SQLite; on Postgres, where that takes a second, the tests share a database: people are new."""
-    wanted = "shared_postgres_url" if database_kind == "postgres" else "database_url"
-    return str(request.getfixturevalue(wanted))
+    """A new SQLite file, or the shared Postgres database: a new one takes a second, so only the people are new."""
+    fixture = "shared_postgres_url" if database_kind == "postgres" else "database_url"
+    return str(request.getfixturevalue(fixture))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A process that writes a reply until it is killed: python dying.py DATABASE_URL MODEL_URL ANNOTATOR_ID."""
+"""A process that writes a reply until it is killed: python dying_process.py DATABASE_URL MODEL_URL ANNOTATOR_ID."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from services.service_harness import open_room
 
 
 async def main(database_url: str, model_url: str, annotator_id: str) -> None:
-    everybody = People(annotator_id, annotator_id, annotator_id)
-    async with open_room(database_url, everybody, [Endpoint("zephyr", base_url=model_url)]) as room:
+    people = People(annotator_id, annotator_id, annotator_id)
+    async with open_room(database_url, people, [Endpoint("zephyr", base_url=model_url)]) as room:
         conversation = await room.send("Tell me a story")
         print(conversation.conversation_id, flush=True)  # noqa: T201
         await room.ended(conversation)

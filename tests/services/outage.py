@@ -1,4 +1,4 @@
-"""A store that goes away, and comes back."""
+"""Outages of the store that a test begins and ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datnam
 
 
 class Outage:
-    """From `begin` to `end` nothing can be written: SQLite is read-only, Postgres is away altogether."""
+    """Outage of the database from `begin` to `end`: SQLite is read-only, Postgres refuses connections."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -47,7 +47,7 @@ class Outage:
 
 
 def on_server(room: Room, *statements: str) -> None:
-    """Runs statements on the Postgres server of the room, outside its database."""
+    """Run statements on the Postgres server of the room, outside its database."""
     url = make_url(room.store.engine.url)
     engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Watching a reply that is in trouble."""
+"""Helpers that block writes and watch a reply in trouble."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.service_harness import PATIENCE_SECONDS, Room
 
 @contextlib.contextmanager
 def stuck_writes(room: Room) -> Iterator[None]:
-    """The database neither writes drafts nor refuses to."""
+    """Block writes of drafts, so that they neither succeed nor fail."""
     if room.store.engine.dialect.name == "sqlite":
         go_on = threading.Event()
         room.store.writer.submit(lambda _tx: go_on.wait(PATIENCE_SECONDS))
@@ -29,10 +29,10 @@ def stuck_writes(room: Room) -> Iterator[None]:
             yield
 
 
-async def next_of(watching: AsyncIterator[Progress], wanted: Callable[[Progress], object]) -> Progress:
-    """The next that is seen that is as wanted."""
+async def next_of(watching: AsyncIterator[Progress], condition: Callable[[Progress], object]) -> Progress:
+    """Return the next progress that fulfils the condition."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        async for seen in watching:
-            if wanted(seen):
-                return seen
+        async for progress in watching:
+            if condition(progress):
+                return progress
     raise AssertionError("the reply ended before that")

@@ -1,4 +1,4 @@
-"""A service as the application makes it: a real store, real clients, and a model that does what a test scripted."""
+"""Harness: a chat service with a real store and real clients, and a scripted model."""
 
 from __future__ import annotations
 
@@ -42,44 +42,44 @@ SYSTEM_PROMPT = "You are a friendly chatbot"
 
 
 async def until(condition: Callable[[], T | Awaitable[T]]) -> T:
-    """What `condition` returns, as soon as that is true."""
+    """Return the result of `condition` as soon as it is truthy."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        found = condition()
-        if inspect.isawaitable(found):
-            found = await found
-        if found:
-            return found
+        result = condition()
+        if inspect.isawaitable(result):
+            result = await result
+        if result:
+            return result
         await asyncio.sleep(0.005)
     raise AssertionError("what was waited for did not happen")
 
 
-def nobody_watches_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Lets it seem so long ago that somebody watched, as far as a process knows of its own watchers."""
+def advance_watch_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Advance the clock by which a process measures the absence of its own watchers."""
     monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Lets this much time pass at once for whoever writes and watches replies."""
-    nobody_watches_for(monkeypatch, seconds)
+    """Advance the clocks of all code that writes and watches replies."""
+    advance_watch_clock(monkeypatch, seconds)
     for module in (checkpoints, recovery, manager):
         monkeypatch.setattr(module, "now", lambda: now() + timedelta(seconds=seconds))
 
 
 async def held(script: Script) -> None:
-    """Waits until the model has sent all that comes before its next hold."""
+    """Wait until the model has sent all that comes before its next hold."""
     assert await asyncio.to_thread(script.reached.wait, PATIENCE_SECONDS)
     script.reached.clear()
 
 
 def escaped(content: str, finish_reason: object = None) -> str:
-    """The next piece of a reply in pure ASCII, as most servers write JSON: it can hold half a character."""
+    """Return a chunk as ASCII-only JSON, as most servers send it: it can hold half of a surrogate pair."""
     return json.dumps(delta(content, finish_reason))  # type: ignore[arg-type]
 
 
 @dataclass
 class Room:
-    """A running service, its store, and the people; `ada` is the one who talks unless said otherwise."""
+    """Running service, its store, and the people; `ada` sends all prompts unless said otherwise."""
 
     service: ChatService
     store: EventStore
@@ -90,7 +90,7 @@ class Room:
     def ada(self) -> str:
         return self.people.ada
 
-    # Doing
+    # Commands
 
     async def send(self, text: str = "Hello", to: Conversation | None = None, model: str | None = None) -> Conversation:
         return await self.service.send(
@@ -98,13 +98,13 @@ class Room:
         )
 
     async def ask(self, text: str = "Hello", to: Conversation | None = None) -> Conversation:
-        """Sends a prompt and waits for its reply."""
+        """Send a prompt and wait for its reply."""
         return await self.ended(await self.send(text, to))
 
     async def retry(self, conversation: Conversation, message_id: str | None = None) -> Conversation:
-        wanted = message_id or conversation.head_id
-        assert wanted is not None
-        return await self.service.retry(self.ada, conversation.conversation_id, wanted, expected_version=None)
+        target_id = message_id or conversation.head_id
+        assert target_id is not None
+        return await self.service.retry(self.ada, conversation.conversation_id, target_id, expected_version=None)
 
     async def stop(self, conversation: Conversation) -> Conversation:
         return await self.service.stop(self.ada, conversation.conversation_id)
@@ -113,7 +113,7 @@ class Room:
         return await self.service.feedback.rate(self.ada, conversation.conversation_id, message_id, **change)  # type: ignore[arg-type]
 
     async def takes_over(self, conversation: Conversation) -> None:
-        """Looks for dead replies until it, or another process, has ended the one in this conversation."""
+        """Run recovery until this or another process has ended the reply of the conversation."""
 
         async def is_ended() -> bool:
             await self.service.start()
@@ -122,53 +122,55 @@ class Room:
         await until(is_ended)
 
     async def ended(self, conversation: Conversation) -> Conversation:
-        """Watches the reply of this conversation to its end."""
+        """Watch the reply to its end, and return the conversation."""
         after = (await self.watched(conversation))[-1].conversation
         assert after is not None
         return after
 
     async def watched(self, conversation: Conversation) -> list[Progress]:
-        """All that a watcher sees of the reply of this conversation."""
+        """Return all progress that a watcher of the reply receives."""
         assert conversation.writing_id is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return [seen async for seen in self.service.watch(conversation.conversation_id, conversation.writing_id)]
+            return [
+                progress async for progress in self.service.watch(conversation.conversation_id, conversation.writing_id)
+            ]
 
     async def shows(self, conversation: Conversation, text: str) -> None:
-        """Watches until the reply of this conversation has this text, or more."""
+        """Watch until the reply begins with this text."""
         assert conversation.writing_id is not None
         watching = self.service.watch(conversation.conversation_id, conversation.writing_id)
-        async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(watching) as progress:
-            async for seen in progress:
-                if seen.text.startswith(text):
+        async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(watching) as updates:
+            async for progress in updates:
+                if progress.text.startswith(text):
                     return
         raise AssertionError(f"the reply ended without {text!r}")
 
-    # Looking
+    # Queries
 
     async def now(self, conversation: Conversation) -> Conversation:
-        """Where the conversation stands in the store."""
+        """Return the conversation as it is stored."""
         return await self.service.conversation(self.ada, conversation.conversation_id)
 
     def log(self, conversation: Conversation) -> list[Body]:
-        """What is in the log of this conversation, oldest first."""
+        """Return the event bodies of the conversation, oldest first."""
         return [event.body for event in self.store.events_of(conversation.conversation_id)]
 
     def kinds(self, conversation: Conversation) -> list[str]:
         return [body.KIND for body in self.log(conversation)]
 
     def finished(self, conversation: Conversation) -> ReplyFinished:
-        """The only end of a reply in the log."""
+        """Return the only `ReplyFinished` of the log."""
         (end,) = (body for body in self.log(conversation) if isinstance(body, ReplyFinished))
         return end
 
     def draft(self, conversation: Conversation) -> reply_leases.Draft | None:
-        """What is stored of the reply that is being written."""
+        """Return the stored draft of the running reply."""
         assert conversation.writing_id is not None
         with self.store.reading() as tx:
             return reply_leases.find(tx, conversation.writing_id)
 
     async def draft_says(self, conversation: Conversation, text: str) -> None:
-        """Waits until this much of the reply is stored."""
+        """Wait until the stored draft has exactly this text."""
 
         def stored() -> bool:
             draft = self.draft(conversation)
@@ -178,17 +180,17 @@ class Room:
 
 
 def last(conversation: Conversation) -> Message:
-    """The last message on the screen."""
+    """Return the last message that is shown."""
     return conversation.shown()[-1]
 
 
 def texts(conversation: Conversation) -> list[str]:
-    """What is on the screen."""
+    """Return the texts of all messages that are shown."""
     return [message.text for message in conversation.shown()]
 
 
 def new_people(database_url: str) -> People:
-    """Three annotators who have done nothing yet."""
+    """Create three annotators without conversations."""
     engine = open_engine(database_url)
     try:
         return People(*(annotators.ensure(engine, f"{name} {new_id()}") for name in People._fields))
@@ -204,7 +206,7 @@ async def open_room(
     *,
     window: int | None = None,
 ) -> AsyncIterator[Room]:
-    """A service with a model for each endpoint; the first is the default one."""
+    """Open a service with a model for each endpoint; the first is the default."""
     engine = open_engine(database_url)
     store = open_event_store(engine)
     clients = [ModelClient(endpoint) for endpoint in endpoints]

@@ -1,4 +1,4 @@
-"""The text so far of all replies is stored together, and the trouble of one, or of one save, is not that of all."""
+"""Checkpoints store the texts of all running replies together; one failure does not affect the others."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from services.service_harness import Room, held, last, until
 STORY = "Once upon a time"
 
 
-async def test_a_save_that_hangs_is_given_up_and_told_and_a_later_one_stores_the_text(
+async def test_checkpoint_reports_hung_save_and_stores_text_later(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.05)
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
-    await next_of(watching, lambda seen: seen.text == "Once")
+    await next_of(watching, lambda update: update.text == "Once")
     with stuck_writes(room):
-        told = await next_of(watching, lambda seen: seen.notice)
-        assert told.notice == NOT_STORED_YET
-    assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
+        warning = await next_of(watching, lambda update: update.notice)
+        assert warning.notice == NOT_STORED_YET
+    assert (await next_of(watching, lambda update: not update.notice)).text == "Once"
     await room.draft_says(conversation, "Once")
     script.release()
-    *_, seen = [progress async for progress in watching]
-    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+    *_, update = [progress async for progress in watching]
+    assert (last(update.conversation).text, last(update.conversation).status) == (STORY, "complete")
 
 
-async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
+async def test_checkpoint_stores_text_when_all_saves_complete_late(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.05)
@@ -59,7 +59,7 @@ async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
     await room.draft_says(conversation, "Once")
     with stuck_writes(room):
         script.release()
-        await next_of(watching, lambda seen: seen.text == "Once upo")
+        await next_of(watching, lambda update: update.text == "Once upo")
         for _ in range(3):  # the last one at least was begun with this text
             given_up.clear()
             await given_up.wait()
@@ -71,33 +71,33 @@ async def test_saves_that_are_all_carried_out_late_store_the_text_all_the_same(
     script.release()
 
 
-async def test_the_log_of_keeping_a_reply_is_not_that_of_the_request_with_which_another_one_began(
+async def test_checkpoint_runs_without_correlation_id_of_request(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply(STORY, hold_after=1)
     correlation_id.set("of the first request")
     conversation = await room.send()
-    told: list[str | None] = []
+    correlation_ids: list[str | None] = []
     apply_signals = room.service._replies._checkpointer._apply_signals
 
-    def noticed(*given: Any) -> None:
-        told.append(correlation_id.get())
-        apply_signals(*given)
+    def noticed(*args: Any) -> None:
+        correlation_ids.append(correlation_id.get())
+        apply_signals(*args)
 
     monkeypatch.setattr(room.service._replies._checkpointer, "_apply_signals", noticed)
-    await until(lambda: told)
-    assert set(told) == {None}
+    await until(lambda: correlation_ids)
+    assert set(correlation_ids) == {None}
     script.release()
     assert last(await room.ended(conversation)).text == STORY
 
 
-async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_being_stored(
+async def test_checkpoint_stores_other_replies_when_one_is_refused(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refusing(
         tx: Transaction, owner: str, texts: Mapping[str, str], now: datetime
     ) -> dict[str, reply_leases.LeaseSignals]:
-        if any("Refused" in told for told in texts.values()):
+        if any("Refused" in text for text in texts.values()):
             raise StoreError("This cannot be stored.")
         return save(tx, owner, texts, now)
 
@@ -109,7 +109,7 @@ async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_be
     stored = await room.send("Two")
     await room.draft_says(stored, "Once")
     watching = room.service.watch(refused.conversation_id, refused.writing_id)
-    assert (await next_of(watching, lambda seen: seen.notice)).notice == NOT_STORED_YET
+    assert (await next_of(watching, lambda update: update.notice)).notice == NOT_STORED_YET
     assert f"the text so far of reply {refused.writing_id} is refused" in caplog.text
     for script in scripts:
         script.release()
@@ -117,7 +117,7 @@ async def test_what_the_database_refuses_of_one_reply_keeps_no_other_one_from_be
     assert last(await room.ended(refused)).text == "Refused it is"
 
 
-async def test_a_reply_that_cannot_be_kept_for_an_unforeseen_reason_ends_with_all_its_text_and_the_log_says_why(
+async def test_checkpoint_interrupts_reply_with_full_text_and_logs_error_when_save_raises(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_arguments: object, **_named: object) -> None:

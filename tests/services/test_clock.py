@@ -1,4 +1,4 @@
-"""A clock that is set back: nothing that is stored becomes untrue, and nobody waits for the clock to catch up."""
+"""A clock that is set back: order and leases stay correct, and no wait lasts until it catches up."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STORY = "Once upon a time there was a story"
 
 
 def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By an hour, for whoever stores events, and writes and watches replies."""
+    """Set the clock back by an hour for all code that stores events or writes and watches replies."""
     for module in (checkpoints, recovery, manager, event_store):
         monkeypatch.setattr(module, "now", lambda: now() - HOUR)
 
 
-async def test_a_conversation_goes_on_in_its_order(
+async def test_conversation_keeps_order_of_events_when_clock_is_set_back(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply(STORY, hold_after=1)
@@ -46,7 +46,7 @@ async def test_a_conversation_goes_on_in_its_order(
     assert await room.now(second) == second
 
 
-async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the_future(
+async def test_recovery_ends_dead_reply_when_its_lease_is_in_future(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
@@ -60,7 +60,7 @@ async def test_the_reply_of_a_dead_process_is_ended_though_its_lease_lies_in_the
     script.release()
 
 
-async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
+async def test_recovery_spares_live_reply_when_clock_of_its_process_is_ahead(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
@@ -72,7 +72,7 @@ async def test_a_neighbour_whose_clock_is_ahead_is_not_taken_for_dead(
     async def renewed() -> None:
         nonlocal ahead
         ahead += timedelta(seconds=1)
-        save = lambda tx: reply_leases.save(tx, room.store.owner, {conversation.writing_id: "Once"}, ahead)  # noqa: E731
+        save = lambda tx: reply_leases.save(tx, room.store.lease_owner, {conversation.writing_id: "Once"}, ahead)  # noqa: E731
         await asyncio.wrap_future(room.store.submit(save))
 
     for hours in range(3):

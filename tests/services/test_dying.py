@@ -1,4 +1,4 @@
-"""A process that dies in the middle of a reply, and whoever finds what it left."""
+"""Recovery of replies whose process died, by a start and by watchers."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def process(database_url: str, people: People, server: ScriptedServer) -> Iterat
 
 
 async def begun(child: subprocess.Popen[str], survivor: Room) -> Conversation:
-    """The conversation that the process talks in."""
+    """Return the conversation that the process has begun."""
     assert child.stdout is not None
     conversation_id = (await asyncio.to_thread(child.stdout.readline)).strip()
     return await survivor.service.conversation(survivor.ada, conversation_id)
 
 
 async def kill(child: subprocess.Popen[str]) -> None:
-    child.kill()  # SIGKILL: it has no say in it
+    child.kill()  # SIGKILL: it cannot be handled
     assert await asyncio.to_thread(child.wait) == -9
 
 
 @pytest.mark.process
-async def test_the_reply_of_a_killed_process_is_ended_by_the_next_start_with_all_but_its_last_second(
+async def test_recovery_at_start_ends_reply_of_killed_process_with_last_checkpoint(
     database_url: str, people: People, server: ScriptedServer, survivor: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply(STORY, hold_after=[3, 6])
@@ -86,7 +86,7 @@ async def test_the_reply_of_a_killed_process_is_ended_by_the_next_start_with_all
 
 
 @pytest.mark.process
-async def test_the_reply_of_a_killed_process_is_ended_by_whoever_watches_it(
+async def test_recovery_by_watcher_ends_reply_of_killed_process(
     database_url: str, people: People, server: ScriptedServer, survivor: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.reply(STORY, hold_after=3)
@@ -96,20 +96,20 @@ async def test_the_reply_of_a_killed_process_is_ended_by_whoever_watches_it(
         await survivor.draft_says(conversation, STORY[:12])
         await kill(child)
     pass_time(monkeypatch, reply_leases.LEASE.total_seconds() + 1)
-    seen = await watching
-    assert (seen[-1].text, last(seen[-1].conversation).status) == (STORY[:12], "interrupted")
-    assert seen[-1].conversation == await survivor.now(conversation)
+    updates = await watching
+    assert (updates[-1].text, last(updates[-1].conversation).status) == (STORY[:12], "interrupted")
+    assert updates[-1].conversation == await survivor.now(conversation)
 
 
 async def held_reply(room: Room, server: ScriptedServer) -> Conversation:
-    """A conversation whose reply has begun and does not go on."""
+    """Start a reply that then pauses, and return its conversation."""
     script = server.reply(STORY, hold_after=3)
     conversation = await room.send("Tell me a story")
     await held(script)
     return conversation
 
 
-async def test_many_who_find_the_same_dead_reply_end_it_once(
+async def test_recovery_ends_reply_once_when_starts_and_watchers_race(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)  # it hangs, and does not renew its lease
@@ -132,7 +132,7 @@ async def test_many_who_find_the_same_dead_reply_end_it_once(
     assert last(await room.now(conversation)).status == "complete", "who was taken for dead loses nothing"
 
 
-async def test_a_reply_whose_draft_did_not_come_along_with_the_log_is_ended_by_who_opens_it(
+async def test_recovery_by_watcher_ends_reply_when_its_draft_is_missing(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)
@@ -144,7 +144,7 @@ async def test_a_reply_whose_draft_did_not_come_along_with_the_log_is_ended_by_w
     assert (last(ended).text, last(ended).status, ended.writing_id) == ("", "interrupted", None)
 
 
-async def test_a_process_never_takes_its_own_reply_for_dead_however_long_it_slept(
+async def test_recovery_spares_own_reply_when_its_lease_has_expired(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)
@@ -158,10 +158,10 @@ async def test_a_process_never_takes_its_own_reply_for_dead_however_long_it_slep
     assert (last(ended).text, last(ended).status) == (STORY, "complete")
 
 
-async def test_a_service_looks_for_dead_replies_again_and_again(
+async def test_recovery_repeats_after_start(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reply_leases, "LEASE", reply_leases.LEASE / 300)  # and that often it looks
+    monkeypatch.setattr(reply_leases, "LEASE", reply_leases.LEASE / 300)  # which sets the interval of recovery, too
     assert await neighbour.service.start() == 0
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)
     server.reply(STORY, hold_after=0)
@@ -170,7 +170,7 @@ async def test_a_service_looks_for_dead_replies_again_and_again(
     assert room.finished(conversation).status == "interrupted"
 
 
-async def test_a_draft_that_belongs_to_no_reply_is_dropped(survivor: Room) -> None:
+async def test_recovery_drops_draft_without_reply(survivor: Room) -> None:
     begun_at = now() - 2 * reply_leases.LEASE
     nowhere = new_id()
     future = survivor.store.writer.submit(lambda tx: reply_leases.begin(tx, nowhere, nowhere, "dead", begun_at))

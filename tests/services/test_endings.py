@@ -1,4 +1,4 @@
-"""How replies end. Whatever ends one, the text that came is kept, with a true status, once."""
+"""Ends of replies: each keeps the text received and a true status, once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STORED = "nul \ufffd, half a smile \ufffd, whole 😀"
 # The model
 
 
-async def test_a_reply_that_the_model_finishes_is_complete(room: Room, server: ScriptedServer) -> None:
+async def test_reply_is_complete_when_model_finishes(room: Room, server: ScriptedServer) -> None:
     server.reply("A whole reply.\n\n- with *Markdown* & <b>HTML</b> 😀")
     conversation = await room.ask()
     assert last(conversation).text == "A whole reply.\n\n- with *Markdown* & <b>HTML</b> 😀"
@@ -39,7 +39,7 @@ async def test_a_reply_that_the_model_finishes_is_complete(room: Room, server: S
     assert room.draft(replace(conversation, writing_id=last(conversation).message_id)) is None
 
 
-async def test_an_ended_reply_keeps_the_model_id_and_where_it_came_from(room: Room, server: ScriptedServer) -> None:
+async def test_reply_records_model_id_and_provenance_when_it_ends(room: Room, server: ScriptedServer) -> None:
     chunk = delta("Hello", "stop") | {"model": "zephyr-7b \0", "system_fingerprint": "fp_1"}
     server.stream(chunk, "[DONE]", headers={"x-inference-provider": "together"})
     conversation = await room.ask()
@@ -57,7 +57,7 @@ async def test_an_ended_reply_keeps_the_model_id_and_where_it_came_from(room: Ro
     assert await room.now(conversation) == conversation
 
 
-async def test_a_stopped_reply_keeps_where_it_came_from(room: Room, server: ScriptedServer) -> None:
+async def test_reply_records_provenance_when_stopped(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=1)
     conversation = await room.send()
     await held(script)
@@ -66,7 +66,7 @@ async def test_a_stopped_reply_keeps_where_it_came_from(room: Room, server: Scri
     assert room.finished(stopped).provenance.reported_model == "m"
 
 
-async def test_a_reply_that_is_rated_and_ends_without_text_keeps_its_rating(room: Room, server: ScriptedServer) -> None:
+async def test_reply_keeps_rating_when_it_ends_without_text(room: Room, server: ScriptedServer) -> None:
     script = server.stream(None, breaks=True)
     conversation = await room.send()
     await held(script)
@@ -89,7 +89,7 @@ async def test_a_reply_that_is_rated_and_ends_without_text_keeps_its_rating(room
         (503, "<html><body>Bad gateway</body></html>", "failed with HTTP status 503"),
     ],
 )
-async def test_a_refusal_of_the_model_is_a_failed_reply_with_a_sentence(
+async def test_reply_fails_with_one_sentence_when_model_refuses_request(
     room: Room, server: ScriptedServer, status: int, body: Body | str, sentence: str
 ) -> None:
     server.fail(status, body)
@@ -101,7 +101,7 @@ async def test_a_refusal_of_the_model_is_a_failed_reply_with_a_sentence(
     assert texts(await room.ask("Again?", conversation))[-1] == "Answer 2 to: Is anybody there?\n\nAgain?"
 
 
-async def test_a_server_that_is_silent_too_long_is_a_failed_reply(
+async def test_reply_fails_when_first_token_does_not_come_in_time(
     database_url: str, people: People, server: ScriptedServer
 ) -> None:
     server.hang()
@@ -113,9 +113,9 @@ async def test_a_server_that_is_silent_too_long_is_a_failed_reply(
     assert "did not begin to answer in 0.1 seconds" in last(conversation).outcome.error
 
 
-async def test_a_refused_connection_is_a_failed_reply(database_url: str, people: People) -> None:
+async def test_reply_fails_when_connection_is_refused(database_url: str, people: People) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # without listening
         endpoint = Endpoint("zephyr", base_url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
         async with open_room(database_url, people, [endpoint]) as room:
             conversation = await room.ask()
@@ -123,7 +123,7 @@ async def test_a_refused_connection_is_a_failed_reply(database_url: str, people:
     assert "cannot be reached" in last(conversation).outcome.error
 
 
-async def test_a_connection_that_breaks_leaves_the_text_so_far(room: Room, server: ScriptedServer) -> None:
+async def test_reply_keeps_partial_text_when_connection_breaks(room: Room, server: ScriptedServer) -> None:
     server.break_after("The beginning of")
     conversation = await room.ask()
     assert (last(conversation).text, last(conversation).status) == ("The beginning of", "failed")
@@ -131,14 +131,16 @@ async def test_a_connection_that_breaks_leaves_the_text_so_far(room: Room, serve
     assert last(conversation).outcome.time_to_first_token is not None
 
 
-async def test_an_error_in_the_stream_leaves_the_text_so_far(room: Room, server: ScriptedServer) -> None:
+async def test_reply_keeps_partial_text_when_stream_contains_error(room: Room, server: ScriptedServer) -> None:
     server.error_in_stream({"message": "out of memory", "code": 500}, after="The beginning of")
     conversation = await room.ask()
     assert (last(conversation).text, last(conversation).status) == ("The beginning of", "failed")
     assert "out of memory" in last(conversation).outcome.error
 
 
-async def test_too_long_in_the_middle_of_a_reply_is_not_sent_again(room: Room, server: ScriptedServer) -> None:
+async def test_reply_fails_without_new_request_when_context_is_exceeded_in_stream(
+    room: Room, server: ScriptedServer
+) -> None:
     conversation = await room.ask()
     server.error_in_stream({"message": "maximum context length exceeded", "code": 400}, after="The beginning of")
     conversation = await room.ask("And?", conversation)
@@ -147,7 +149,7 @@ async def test_too_long_in_the_middle_of_a_reply_is_not_sent_again(room: Room, s
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
-async def test_an_empty_reply_is_a_failed_one(room: Room, server: ScriptedServer, text: str) -> None:
+async def test_reply_fails_when_it_is_blank(room: Room, server: ScriptedServer, text: str) -> None:
     server.reply(text)
     conversation = await room.ask()
     assert (last(conversation).text, last(conversation).status) == ("", "failed")
@@ -155,27 +157,29 @@ async def test_an_empty_reply_is_a_failed_one(room: Room, server: ScriptedServer
 
 
 @pytest.mark.parametrize(
-    ("chunk", "said"),
+    ("chunk", "message"),
     [
         (delta("", finish_reason="content_filter"), "A content filter of the model's provider withheld this reply"),
-        (delta("", finish_reason="length"), "The model used up its 16 tokens before the first word"),
-        (delta("", finish_reason="tool_calls"), "The model asked for a tool instead of answering"),
-        (delta("", finish_reason="function_call"), "The model asked for a tool instead of answering"),
+        (delta("", finish_reason="length"), "The model used all of its 16 tokens before the first word"),
+        (delta("", finish_reason="tool_calls"), "The model tried to call a tool"),
+        (delta("", finish_reason="function_call"), "The model tried to call a tool"),
         (delta("", finish_reason="stop", refusal="I cannot."), "The model refused to answer: “I cannot.”"),
         (delta("", finish_reason="stop", refusal="no " * 200), "The model refused to answer: “no no"),
     ],
 )
-async def test_a_reply_without_text_says_why_and_recommends_retry_only_where_it_can_help(
-    room: Room, server: ScriptedServer, chunk: Body, said: str
+async def test_reply_without_text_reports_cause_and_does_not_recommend_retry(
+    room: Room, server: ScriptedServer, chunk: Body, message: str
 ) -> None:
     server.stream(chunk, "[DONE]")
     conversation = await room.ask()
     error = last(conversation).outcome.error or ""
-    assert error.startswith(said)
+    assert error.startswith(message)
     assert "Retry" not in error and len(error) < 300
 
 
-async def test_what_no_database_keeps_is_replaced_in_a_reply_and_flagged(room: Room, server: ScriptedServer) -> None:
+async def test_reply_is_altered_and_flagged_when_characters_cannot_be_stored(
+    room: Room, server: ScriptedServer
+) -> None:
     script = server.stream(escaped(UNSTORABLE), None, delta("", finish_reason="stop"), "[DONE]")
     conversation = await room.send()
     await held(script)
@@ -186,13 +190,13 @@ async def test_what_no_database_keeps_is_replaced_in_a_reply_and_flagged(room: R
     assert await room.now(conversation) == conversation
 
 
-async def test_a_character_that_comes_in_two_pieces_is_put_together(room: Room, server: ScriptedServer) -> None:
+async def test_reply_joins_surrogate_pair_that_is_split_across_chunks(room: Room, server: ScriptedServer) -> None:
     server.stream(escaped("\ud83d"), escaped("\ude00!"), delta("", finish_reason="stop"), "[DONE]")
     conversation = await room.ask()
     assert (last(conversation).text, last(conversation).altered) == ("😀!", False)
 
 
-async def test_what_no_database_keeps_is_replaced_in_the_words_of_a_failure(room: Room, server: ScriptedServer) -> None:
+async def test_reply_error_is_altered_when_characters_cannot_be_stored(room: Room, server: ScriptedServer) -> None:
     server.fail(500, {"error": {"message": "it said \0 and \ud800"}})
     conversation = await room.ask()
     assert last(conversation).status == "failed"
@@ -200,7 +204,7 @@ async def test_what_no_database_keeps_is_replaced_in_the_words_of_a_failure(room
     assert await room.now(conversation) == conversation
 
 
-async def test_what_a_server_says_beside_the_text_never_costs_the_text(room: Room, server: ScriptedServer) -> None:
+async def test_reply_keeps_text_when_usage_or_finish_reason_is_invalid(room: Room, server: ScriptedServer) -> None:
     for count in (10**12, -1, 1.5, "12", True, [1], {"a": 1}, None):
         usage = {"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": 3}}
         server.stream(delta("Hello"), delta("", finish_reason="stop"), usage, "[DONE]")
@@ -216,10 +220,10 @@ async def test_what_a_server_says_beside_the_text_never_costs_the_text(room: Roo
         assert await room.now(conversation) == conversation
 
 
-# The person
+# Stop
 
 
-async def test_stop_before_the_first_token_ends_the_reply_without_text(room: Room, server: ScriptedServer) -> None:
+async def test_stop_ends_reply_without_text_when_no_token_has_come(room: Room, server: ScriptedServer) -> None:
     script = server.hang()
     conversation = await room.send("Tell me a long story")
     await held(script)
@@ -230,9 +234,7 @@ async def test_stop_before_the_first_token_ends_the_reply_without_text(room: Roo
     assert await asyncio.to_thread(script.left.wait, 10), "the model is told to stop, too"
 
 
-async def test_stop_in_the_middle_keeps_the_text_so_far_and_leaves_the_model(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_stop_keeps_partial_text_and_disconnects_from_model(room: Room, server: ScriptedServer) -> None:
     script = server.reply("Once upon a time there was", chunk=5, hold_after=3)
     conversation = await room.send()
     await room.shows(conversation, "Once upon a tim")
@@ -243,7 +245,7 @@ async def test_stop_in_the_middle_keeps_the_text_so_far_and_leaves_the_model(
     assert room.kinds(conversation)[-1] == "reply_finished"
 
 
-async def test_stop_twice_and_stop_afterwards_change_nothing(room: Room, server: ScriptedServer) -> None:
+async def test_stop_changes_nothing_when_repeated(room: Room, server: ScriptedServer) -> None:
     script = server.reply("Once upon a time", hold_after=1)
     conversation = await room.send()
     await held(script)
@@ -252,28 +254,25 @@ async def test_stop_twice_and_stop_afterwards_change_nothing(room: Room, server:
     assert room.kinds(conversation).count("reply_finished") == 1
 
 
-async def test_stop_when_the_model_has_just_finished_leaves_the_reply_complete(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_stop_leaves_reply_complete_when_model_has_finished(room: Room, server: ScriptedServer) -> None:
     conversation = await room.ask()
     assert await room.stop(conversation) == conversation
     assert last(conversation).status == "complete"
 
 
-async def test_a_new_prompt_goes_on_after_a_stop(room: Room, server: ScriptedServer) -> None:
-    script = server.reply("Once upon a time", hold_after=1)
+async def test_send_continues_conversation_after_stop(room: Room, server: ScriptedServer) -> None:
+    server.reply("Once upon a time", hold_after=1)
     conversation = await room.send()
     await room.shows(conversation, "Once")
     stopped = await room.stop(conversation)
-    assert script is not None
     after = await room.ask("Something shorter", stopped)
     assert texts(after) == ["Hello", "Once", "Something shorter", "Answer 2 to: Something shorter"]
 
 
-# Nobody
+# Watchers
 
 
-async def test_a_reply_that_nobody_watches_any_more_ends_as_left_with_its_text(
+async def test_reply_is_left_with_its_text_when_watchers_have_gone(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("Once upon a time", hold_after=1)
@@ -286,7 +285,7 @@ async def test_a_reply_that_nobody_watches_any_more_ends_as_left_with_its_text(
     assert (room.finished(conversation).text, room.finished(conversation).status) == ("Once", "left")
 
 
-async def test_a_reply_that_nobody_ever_watched_is_left_too(
+async def test_reply_is_left_when_it_was_never_watched(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.hang()
@@ -296,7 +295,7 @@ async def test_a_reply_that_nobody_ever_watched_is_left_too(
     assert (room.finished(conversation).text, room.finished(conversation).status) == ("", "left")
 
 
-async def test_a_watcher_who_comes_back_in_time_keeps_the_reply_alive(
+async def test_reply_continues_when_watcher_returns_in_time(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("Once upon a time", hold_after=1)
@@ -307,11 +306,11 @@ async def test_a_watcher_who_comes_back_in_time_keeps_the_reply_alive(
     pass_time(monkeypatch, LINGER_SECONDS + 1)
     await _checkpoints(room, conversation, 3)
     script.release()
-    ended = [seen async for seen in watching][-1].conversation
+    ended = [progress async for progress in watching][-1].conversation
     assert (last(ended).text, last(ended).status) == ("Once upon a time", "complete")
 
 
-async def test_a_reply_that_ends_unwatched_in_time_is_complete(room: Room, server: ScriptedServer) -> None:
+async def test_reply_is_complete_when_it_ends_unwatched_in_time(room: Room, server: ScriptedServer) -> None:
     server.reply("Once upon a time")
     conversation = await room.send()
     await until(lambda: "reply_finished" in room.kinds(conversation))
@@ -319,7 +318,7 @@ async def test_a_reply_that_ends_unwatched_in_time_is_complete(room: Room, serve
 
 
 async def _checkpoints(room: Room, conversation: Conversation, count: int) -> None:
-    """Waits until the draft was stored this many times; each renews its lease."""
+    """Wait for this many checkpoints of the draft; each renews its lease."""
     leases = set()
 
     def stored() -> bool:
@@ -331,10 +330,10 @@ async def _checkpoints(room: Room, conversation: Conversation, count: int) -> No
     await until(stored)
 
 
-# The process
+# Shutdown, and faults of ours
 
 
-async def test_closing_ends_every_reply_as_interrupted_with_all_its_text(
+async def test_close_ends_replies_as_interrupted_with_full_text(
     database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)  # so that no draft holds any of it
@@ -350,7 +349,7 @@ async def test_closing_ends_every_reply_as_interrupted_with_all_its_text(
         assert (await room.now(one)).writing_id is None
 
 
-async def test_a_reply_that_starts_while_the_service_closes_is_ended_too(
+async def test_close_ends_reply_that_starts_meanwhile(
     database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
 ) -> None:
     server.hang()
@@ -366,7 +365,7 @@ async def test_a_reply_that_starts_while_the_service_closes_is_ended_too(
         assert (await room.now(conversation)).writing_id is None
 
 
-async def test_a_reply_that_cannot_be_kept_ends_with_all_its_text(
+async def test_reply_is_interrupted_with_full_text_when_checkpoint_raises(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.reply("Once upon a time", hold_after=1)
@@ -381,19 +380,19 @@ async def test_a_reply_that_cannot_be_kept_ends_with_all_its_text(
     assert (last(ended).text, last(ended).status) == ("Once", "interrupted")
 
 
-# What a model gives
+# The stream of a model
 
 
-async def test_pieces_that_are_closed_have_left_the_model(
+async def test_chat_model_closes_client_stream_when_its_own_is_closed(
     endpoint: Endpoint, server: ScriptedServer, room: Room
 ) -> None:
     closed = False
 
     class Watched(ModelClient):
-        async def stream(self, request: ReplyRequest, *told: Any) -> Pieces:
+        async def stream(self, request: ReplyRequest, *args: Any) -> Pieces:
             nonlocal closed
             try:
-                async with contextlib.aclosing(super().stream(request, *told)) as pieces:
+                async with contextlib.aclosing(super().stream(request, *args)) as pieces:
                     async for piece in pieces:
                         yield piece
             finally:

@@ -1,4 +1,4 @@
-"""A conversation is erased while a page has it open, or while a reply is being written in it."""
+"""Erasure of a conversation that a page shows, or whose reply is running."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from services.service_harness import Room, held, pass_time, until
 
 STORY = "Zanzibar quinces are the best there are"
 MARKED = ("Tell me of quinces", "Zanzibar qui", STORY)
-"""In no other test: on Postgres they share a database."""
+"""Texts of no other test, because tests share a database on Postgres."""
 GONE = r"^There is no such conversation\.$"
 
 
 async def erase(database_url: str, conversation: Conversation) -> None:
-    """As another process does it."""
+    """Erase the conversation as another process does."""
 
     def elsewhere() -> None:
         engine = open_engine(database_url)
@@ -39,8 +39,8 @@ async def erase(database_url: str, conversation: Conversation) -> None:
     await asyncio.to_thread(elsewhere)
 
 
-async def nothing_is_written(room: Room, conversation: Conversation, database_url: str) -> None:
-    """No reply is under way any more, and nothing came after the receipt."""
+async def assert_erased(room: Room, conversation: Conversation, database_url: str) -> None:
+    """Assert that no reply is running, and that only the receipt is left."""
     await until(lambda: not room.service._replies._tasks)
     (receipt,) = room.log(conversation)
     assert isinstance(receipt, ConversationErased)
@@ -49,7 +49,7 @@ async def nothing_is_written(room: Room, conversation: Conversation, database_ur
     assert check(database_url) == []
 
 
-async def test_a_page_that_is_open_on_an_erased_conversation_is_told_so(room: Room, database_url: str) -> None:
+async def test_commands_raise_not_found_when_conversation_is_erased(room: Room, database_url: str) -> None:
     conversation = await room.ask("Hello")
     reply = conversation.shown()[-1].message_id
     await erase(database_url, conversation)
@@ -68,7 +68,7 @@ async def test_a_page_that_is_open_on_an_erased_conversation_is_told_so(room: Ro
     assert await room.service.conversations(room.ada, 5) == []
 
 
-async def test_a_reply_whose_conversation_is_erased_ends_without_a_trace(
+async def test_reply_ends_without_trace_when_its_conversation_is_erased(
     room: Room, server: ScriptedServer, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = server.reply(STORY, hold_after=[3, 6])
@@ -81,23 +81,23 @@ async def test_a_reply_whose_conversation_is_erased_ends_without_a_trace(
         with pytest.raises(NotFound, match=GONE):
             await watching
         script.release()
-        await nothing_is_written(room, conversation, database_url)
+        await assert_erased(room, conversation, database_url)
     assert [record.message for record in caplog.records if "is not stored yet" in record.message] == []
 
 
-async def test_a_reply_that_ends_just_after_its_conversation_was_erased_is_not_stored(
+async def test_reply_is_not_stored_when_it_ends_after_erasure(
     room: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 60)  # nobody looks after the draft meanwhile
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 60)  # no checkpoint meanwhile
     script = server.reply(STORY, hold_after=[3])
     conversation = await room.send("Tell me of quinces")
     await held(script)
     await erase(database_url, conversation)
     script.release()
-    await nothing_is_written(room, conversation, database_url)
+    await assert_erased(room, conversation, database_url)
 
 
-async def test_stop_after_an_erasure_does_not_wait_for_ever(
+async def test_stop_returns_when_conversation_is_erased(
     room: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 60)
@@ -108,10 +108,10 @@ async def test_stop_after_an_erasure_does_not_wait_for_ever(
     assert conversation.writing_id is not None
     async with asyncio.timeout(30):
         await room.service._replies.stop(conversation.writing_id)
-    await nothing_is_written(room, conversation, database_url)
+    await assert_erased(room, conversation, database_url)
 
 
-async def test_another_process_that_watches_is_told_that_it_is_gone(
+async def test_watch_in_another_process_raises_not_found_when_conversation_is_erased(
     room: Room, neighbour: Room, server: ScriptedServer, database_url: str
 ) -> None:
     script = server.reply(STORY, hold_after=[3])
@@ -123,44 +123,44 @@ async def test_another_process_that_watches_is_told_that_it_is_gone(
     with pytest.raises(NotFound, match=GONE):
         await watching
     script.release()
-    await nothing_is_written(room, conversation, database_url)
+    await assert_erased(room, conversation, database_url)
 
 
-async def taken_for_dead(room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Conversation:
-    """A reply whose process has saved a part of it, and then not for so long that others will end it."""
+async def abandoned_reply(room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Conversation:
+    """Start a reply, save a part of it, and let its lease expire."""
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 60)
     script = server.reply(STORY, hold_after=[3])
     conversation = await room.send("Tell me of quinces")
     await held(script)
-    message_id, owner = str(conversation.writing_id), room.store.owner
+    message_id, owner = str(conversation.writing_id), room.store.lease_owner
     saved = room.store.writer.submit(lambda tx: reply_leases.save(tx, owner, {message_id: STORY[:12]}, now()))
     assert await asyncio.wrap_future(saved)
     pass_time(monkeypatch, reply_leases.LEASE.total_seconds() + 1)
     return conversation
 
 
-async def test_who_comes_back_with_more_of_a_reply_than_was_saved_does_not_store_it_after_an_erasure(
+async def test_close_does_not_store_longer_text_of_recovered_reply_after_erasure(
     room: Room, neighbour: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conversation = await taken_for_dead(room, server, monkeypatch)
+    conversation = await abandoned_reply(room, server, monkeypatch)
     await neighbour.takes_over(conversation)
     assert room.finished(conversation).status == "interrupted"
     await erase(database_url, conversation)
     await room.service.close()
-    await nothing_is_written(room, conversation, database_url)
+    await assert_erased(room, conversation, database_url)
 
 
-async def test_a_sweep_that_has_read_a_draft_before_its_conversation_is_erased_goes_on(
+async def test_recovery_continues_when_conversation_is_erased_after_draft_was_read(
     room: Room, neighbour: Room, server: ScriptedServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds the text in its hands, and must neither store it nor stop at it."""
-    conversation = await taken_for_dead(room, server, monkeypatch)
+    """Recovery has read the text already; it must neither store it nor stop."""
+    conversation = await abandoned_reply(room, server, monkeypatch)
     orphans = neighbour.service._replies.orphans
     really, swept = orphans.interrupt, list[str]()
 
-    async def erased_meanwhile(found: Conversation, message_id: str, text: str) -> None:
-        await erase(database_url, found)
-        await really(found, message_id, text)
+    async def erased_meanwhile(orphan: Conversation, message_id: str, text: str) -> None:
+        await erase(database_url, orphan)
+        await really(orphan, message_id, text)
         swept.append(text)
 
     monkeypatch.setattr(orphans, "interrupt", erased_meanwhile)
@@ -171,4 +171,4 @@ async def test_a_sweep_that_has_read_a_draft_before_its_conversation_is_erased_g
 
     await until(is_swept)
     await room.service.close()
-    await nothing_is_written(room, conversation, database_url)
+    await assert_erased(room, conversation, database_url)

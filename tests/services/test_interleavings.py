@@ -1,4 +1,4 @@
-"""Whatever three people do in whatever order and at the same moment, the log and what is made of it agree."""
+"""Concurrent commands of three people, at random: the log and its projections always agree."""
 
 from __future__ import annotations
 
@@ -28,81 +28,96 @@ COMMENTS = (None, "", "Hm \0 \ud800 😀")
 
 
 @dataclass(frozen=True)
-class Deed:
-    """Somebody does something in one of the conversations; `pick` says with which of its messages."""
+class Step:
+    """Command of one annotator in one conversation; `pick` selects the message."""
 
-    who: int
-    where: int
-    what: str
+    annotator: int
+    conversation_index: int
+    command: str
     pick: int
     stale: bool
 
 
-deeds = st.builds(
-    Deed,
-    who=st.integers(0, 2),
-    where=st.integers(0, 1),
-    what=st.sampled_from(["send", "retry", "edit", "undo", "choose", "clear", "rate", "rate", "rate", "stop", "watch"]),
+steps = st.builds(
+    Step,
+    annotator=st.integers(0, 2),
+    conversation_index=st.integers(0, 1),
+    command=st.sampled_from(
+        ["send", "retry", "edit", "undo", "choose", "clear", "rate", "rate", "rate", "stop", "watch"]
+    ),
     pick=st.integers(0, 10**6),
     stale=st.booleans(),
 )
-moments = st.lists(st.lists(deeds, min_size=1, max_size=4), min_size=1, max_size=8)
-"""What happens at the same moment, one moment after the other."""
+batches = st.lists(st.lists(steps, min_size=1, max_size=4), min_size=1, max_size=8)
+"""Batches of concurrent commands, one batch after the other."""
 
 
 def answer(_request: Body, number: int) -> str:
-    """Every third reply is empty, and so a failure."""
+    """Return an empty text, which is a failure, for every third reply."""
     return "" if number % 3 == 0 else f"Answer {number}. " * (number % 40)
 
 
-async def do(room: Room, deed: Deed, conversation: Conversation) -> object:
-    """Apply the deed to one of the messages, as the person says, on the newest state or on an older one."""
-    service, who, of = room.service, room.people[deed.who], conversation.conversation_id
-    expected_version = conversation.tree_version if deed.stale else None
-    message_id = list(conversation.messages)[deed.pick % len(conversation.messages)]
+async def do(room: Room, step: Step, conversation: Conversation) -> object:
+    """Run the step, with the tree version of the start of its batch where it is `stale`."""
+    service, annotator, conversation_id = room.service, room.people[step.annotator], conversation.conversation_id
+    expected_version = conversation.tree_version if step.stale else None
+    message_id = list(conversation.messages)[step.pick % len(conversation.messages)]
     tip = conversation.head_id or message_id
-    match deed.what:
+    match step.command:
         case "send":
-            return await service.send(who, of, f"Prompt {deed.pick} \0", expected_version=expected_version)
+            return await service.send(
+                annotator, conversation_id, f"Prompt {step.pick} \0", expected_version=expected_version
+            )
         case "retry":
-            return await service.retry(who, of, tip, expected_version=expected_version)
+            return await service.retry(annotator, conversation_id, tip, expected_version=expected_version)
         case "edit":
-            return await service.edit(who, of, message_id, f"Edited {deed.pick}", expected_version=expected_version)
+            return await service.edit(
+                annotator, conversation_id, message_id, f"Edited {step.pick}", expected_version=expected_version
+            )
         case "undo":
-            return await service.undo(who, of, expected_version=expected_version)
+            return await service.undo(annotator, conversation_id, expected_version=expected_version)
         case "choose":
             siblings = [message.message_id for message in conversation.alternatives(tip)] or [tip]
-            return await service.choose(who, of, siblings[deed.pick % len(siblings)], expected_version=expected_version)
+            return await service.choose(
+                annotator, conversation_id, siblings[step.pick % len(siblings)], expected_version=expected_version
+            )
         case "clear":
-            return await service.clear(who, of)
+            return await service.clear(annotator, conversation_id)
         case "rate":
-            value, reasons = VALUES[deed.pick % 4], REASONS[deed.pick // 4 % 4]
-            comment = COMMENTS[deed.pick // 16 % 3]
-            return await service.feedback.rate(who, of, message_id, value=value, reasons=reasons, comment=comment)
+            value, reasons = VALUES[step.pick % 4], REASONS[step.pick // 4 % 4]
+            comment = COMMENTS[step.pick // 16 % 3]
+            return await service.feedback.rate(
+                annotator, conversation_id, message_id, value=value, reasons=reasons, comment=comment
+            )
         case "stop":
-            return await service.stop(who, of)
+            return await service.stop(annotator, conversation_id)
         case _:
-            return [expected_version async for expected_version in service.watch(of, tip)]
+            return [progress async for progress in service.watch(conversation_id, tip)]
 
 
-async def live(room: Room, moments: list[list[Deed]]) -> list[str]:
-    """Lets it all happen in two conversations, of two of the three; returns their ids."""
-    ids = [(await room.service.send(who, None, "Hello", expected_version=0)).conversation_id for who in room.people[:2]]
-    for moment in moments:
-        stand = [room.store.conversation(conversation_id) for conversation_id in ids]
-        results = await asyncio.gather(*(do(room, deed, stand[deed.where]) for deed in moment), return_exceptions=True)
+async def live(room: Room, batches: list[list[Step]]) -> list[str]:
+    """Run the batches in two conversations of two annotators, and return their ids."""
+    ids = [
+        (await room.service.send(annotator, None, "Hello", expected_version=0)).conversation_id
+        for annotator in room.people[:2]
+    ]
+    for batch in batches:
+        conversations = [room.store.conversation(conversation_id) for conversation_id in ids]
+        results = await asyncio.gather(
+            *(do(room, step, conversations[step.conversation_index]) for step in batch), return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, (Conflict, InputError, NotAllowed)):
                 raise result
-    for who, conversation_id in zip(room.people, ids, strict=False):
-        conversation = await room.service.conversation(who, conversation_id)
+    for annotator, conversation_id in zip(room.people, ids, strict=False):
+        conversation = await room.service.conversation(annotator, conversation_id)
         if conversation.writing_id is not None:
             await room.ended(conversation)
     return ids
 
 
-def judge(room: Room, conversation_id: str) -> None:
-    """The projections are what the log adds up to, and every reply has ended, once."""
+def assert_consistent(room: Room, conversation_id: str) -> None:
+    """Assert that the projections equal the folded log, and that each reply ended once."""
     events = room.store.events_of(conversation_id)
     folded = fold(conversation_id, events)
     with room.store.reading() as tx:
@@ -116,16 +131,16 @@ def judge(room: Room, conversation_id: str) -> None:
     assert started == finished, "one ended before the next one began"
 
 
-def test_the_projections_are_the_fold_of_the_log_whatever_happens_at_the_same_moment(
+def test_projections_equal_folded_log_after_concurrent_commands(
     database_url: str, people: People, server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     server.default = answer
 
     @settings(max_examples=EXAMPLES)
-    @given(moments=moments)
-    def lived(moments: list[list[Deed]]) -> None:
-        for conversation_id in runner.run(live(room, moments)):
-            judge(room, conversation_id)
+    @given(batches=batches)
+    def lived(batches: list[list[Step]]) -> None:
+        for conversation_id in runner.run(live(room, batches)):
+            assert_consistent(room, conversation_id)
 
     opening = open_room(database_url, people, [endpoint])
     with asyncio.Runner() as runner:

@@ -1,4 +1,4 @@
-"""A conversation that a page looks at many times a second, and the database seldom."""
+"""Live conversation: refreshed many times a second, with few reads of the database."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ pytestmark = pytest.mark.sqlite
 
 
 def rated(conversation: Conversation) -> str | None:
-    """What the only rating says."""
+    """Return the value of the only rating."""
     return next((rating.value for rating in conversation.ratings.values()), None)
 
 
-async def test_what_this_process_does_is_seen_at_once_and_what_others_do_when_it_asks(
+async def test_live_conversation_shows_own_changes_at_once_and_others_after_interval(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await room.ended(await room.send("Hello"))
     reply_id = last(conversation).message_id
     monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 3600)
-    seen = LiveConversation(room.service, room.ada, conversation)
+    live = LiveConversation(room.service, room.ada, conversation)
 
     await room.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="like")
-    state = await seen.refresh()
+    state = await live.refresh()
     assert rated(state) == "like"
     await neighbour.service.feedback.rate(room.ada, conversation.conversation_id, reply_id, value="dislike")
-    state = await seen.refresh()
+    state = await live.refresh()
     assert rated(state) == "like", "nobody has asked the database"
     monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 0)
-    state = await seen.refresh()
-    assert (rated(state), seen.notice) == ("dislike", "")
+    state = await live.refresh()
+    assert (rated(state), live.notice) == ("dislike", "")
 
 
-async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_of_something_new(
+async def test_live_conversation_reads_store_only_for_new_version_while_reply_runs(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await room.ended(await room.send("Hello"))
@@ -48,33 +48,33 @@ async def test_while_this_process_writes_a_reply_it_asks_only_when_it_has_heard_
     conversation = await room.send("Go on", first)
     await room.draft_says(conversation, "one ")
     monkeypatch.setattr(live_conversation, "REFRESH_SECONDS", 0)
-    asked: list[Conversation] = []
-    ask = room.service.conversation
+    reads: list[Conversation] = []
+    read = room.service.conversation
 
     async def noted(annotator_id: str, conversation_id: str) -> Conversation:
-        asked.append(await ask(annotator_id, conversation_id))
-        return asked[-1]
+        reads.append(await read(annotator_id, conversation_id))
+        return reads[-1]
 
     monkeypatch.setattr(room.service, "conversation", noted)
-    seen = LiveConversation(room.service, room.ada, conversation)
-    assert [await seen.refresh() for _ in range(3)] == [conversation] * 3
-    assert asked == []
+    live = LiveConversation(room.service, room.ada, conversation)
+    assert [await live.refresh() for _ in range(3)] == [conversation] * 3
+    assert reads == []
     reply_id = last(first).message_id
     await neighbour.service.feedback.rate(room.ada, first.conversation_id, reply_id, value="like")
 
     async def heard() -> bool:
-        return rated(await seen.refresh()) == "like"
+        return rated(await live.refresh()) == "like"
 
     await until(heard)
-    assert len(asked) == 1
+    assert len(reads) == 1
     monkeypatch.setattr(manager, "VERSION_TTL_SECONDS", -1)
-    await seen.refresh()
-    assert len(asked) == 2, "what was heard too long ago does not count"
+    await live.refresh()
+    assert len(reads) == 2, "what was heard too long ago does not count"
     script.release()
     await room.ended(conversation)
 
 
-async def test_trouble_is_over_when_the_database_answers_again_though_there_is_nothing_new(
+async def test_live_conversation_clears_notice_when_store_answers_again(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("one two three", hold_after=1)
@@ -85,13 +85,13 @@ async def test_trouble_is_over_when_the_database_answers_again_though_there_is_n
     async def refused(_annotator_id: str, _conversation_id: str) -> Conversation:
         raise StoreUnavailable("The database is busy.")
 
-    seen = LiveConversation(room.service, room.ada, conversation)
+    live = LiveConversation(room.service, room.ada, conversation)
     with monkeypatch.context() as patched:
         patched.setattr(manager, "VERSION_TTL_SECONDS", -1)
         patched.setattr(room.service, "conversation", refused)
-        await seen.refresh()
-    assert seen.notice == NOT_READ_YET
-    await seen.refresh()
-    assert seen.notice == ""
+        await live.refresh()
+    assert live.notice == NOT_READ_YET
+    await live.refresh()
+    assert live.notice == ""
     script.release()
     await room.ended(conversation)

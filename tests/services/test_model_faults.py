@@ -1,4 +1,4 @@
-"""Every way in which a model fails: one sentence, recorded with a true status and the text so far, and Retry helps."""
+"""Faults of models: each is recorded as one sentence with status and partial text, and can be retried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.sqlite
 
 MAX_REPLY_CHARS = 60
 SILENCE_SECONDS = 0.9
-"""Short for who waits for it, long for a server that answers."""
+"""Short for a test that waits, long for a server that answers."""
 ATTEMPTS = 3
 PAUSE_SECONDS = 18
 
@@ -34,20 +34,20 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def endpoint(server: ScriptedServer) -> Endpoint:
-    """It is asked as often as without a setting, and its replies are short."""
+    """Endpoint with the default number of attempts, and with short replies."""
     return Endpoint("zephyr", base_url=server.url, api_key="sk-not-for-the-log", max_reply_chars=MAX_REPLY_CHARS)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What the server does, what of its reply is kept, a piece of the sentence, and the kind that is logged."""
+    """Fault of the server: the error that is logged, a part of its sentence, and the text that is kept."""
 
     happens: Callable[[ScriptedServer], object]
     kind: str
     says: str
     kept: str = ""
     passes: bool = False
-    """It is asked for again, so it has to happen each time."""
+    """Transient: the request is repeated, so the fault has to happen each time."""
     endured: dict[str, float] = field(default_factory=dict)
 
 
@@ -127,7 +127,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_a_fault_is_one_sentence_recorded_with_the_text_so_far_and_retry_helps(
+async def test_reply_records_fault_with_partial_text_and_can_be_retried(
     database_url: str,
     people: People,
     endpoint: Endpoint,
@@ -144,7 +144,7 @@ async def test_a_fault_is_one_sentence_recorded_with_the_text_so_far_and_retry_h
         assert_recorded(room, conversation, fault)
         assert len(server.requests) == (ATTEMPTS if fault.passes else 1)
         assert await room.now(conversation) == conversation
-        assert_logged(caplog, conversation, fault, asked=len(server.requests))
+        assert_logged(caplog, conversation, fault, attempts=len(server.requests))
 
         server.reply("Here I am.")
         again = await room.ended(await room.retry(conversation))
@@ -161,27 +161,25 @@ def assert_recorded(room: Room, conversation: Conversation, fault: Fault) -> Non
     assert_sentence(recorded.error)
 
 
-def assert_logged(caplog: pytest.LogCaptureFixture, conversation: Conversation, fault: Fault, *, asked: int) -> None:
-    """A line for each attempt that was repeated, and one for the reply; nobody's words in any of them."""
+def assert_logged(caplog: pytest.LogCaptureFixture, conversation: Conversation, fault: Fault, *, attempts: int) -> None:
+    """Assert a line for each repeated attempt and one for the reply, without any text of the conversation."""
     *repeated, ended = [record.getMessage() for record in caplog.records if record.name.startswith("chatfeedback")]
     reply = f"reply {last(conversation).message_id} of conversation {conversation.conversation_id}"
     assert ended == f"{reply} by the model 'zephyr' failed: {fault.kind}"
-    assert len(repeated) == asked - 1
+    assert len(repeated) == attempts - 1
     assert all(f"the model 'zephyr' did not begin to answer: {fault.kind}," in line for line in repeated)
 
 
 def assert_sentence(error: str) -> None:
-    """One line that ends like a sentence, without a key, a page or an object of Python in it."""
+    """Assert that the error is one sentence, without a key, HTML or a Python object."""
     assert error.endswith(".") and error == " ".join(error.split())
     assert not [word for word in ("sk-", "<html", "Traceback", "object at 0x", "{") if word in error]
 
 
-# What is asked for again
+# Repeated attempts
 
 
-async def test_a_fault_that_passes_before_the_first_piece_leaves_no_trace_in_the_reply(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_reply_is_complete_when_faults_pass_before_first_chunk(room: Room, server: ScriptedServer) -> None:
     server.fail(503)
     server.stream(breaks=True)
     conversation = await room.ask()
@@ -190,38 +188,39 @@ async def test_a_fault_that_passes_before_the_first_piece_leaves_no_trace_in_the
     assert len({str(request) for request in server.requests}) == 1, "the same is asked, the seed too"
 
 
-async def test_who_watches_is_told_that_the_model_is_asked_again_until_it_answers(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_watch_reports_pause_and_new_attempt_until_model_answers(room: Room, server: ScriptedServer) -> None:
     server.fail(503, retry_after="1")
     script = server.reply("Here I am.", hold_after=(0, 1))
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        told = await anext(seen async for seen in watching if seen.notice)
-        assert (told.text, told.notice) == ("", "The model is busy or away; it is asked again after a second.")
-        asked = await anext(seen async for seen in watching if seen.notice != told.notice)
-        assert (asked.text, asked.notice) == ("", "The model was busy or away; it has been asked again.")
+        pausing = await anext(progress async for progress in watching if progress.notice)
+        assert (pausing.text, pausing.notice) == (
+            "",
+            "The model is busy or unavailable; the next attempt starts in a second.",
+        )
+        repeated = await anext(progress async for progress in watching if progress.notice != pausing.notice)
+        assert (repeated.text, repeated.notice) == ("", "The model was busy or unavailable; trying again now.")
         await held(script)
         script.release()
-        assert (await anext(seen async for seen in watching if seen.text)).notice is None
+        assert (await anext(progress async for progress in watching if progress.text)).notice is None
         script.release()
-        assert last([seen async for seen in watching][-1].conversation).status == "complete"
+        assert last([progress async for progress in watching][-1].conversation).status == "complete"
 
 
 @pytest.fixture
 async def pausing(room: Room, server: ScriptedServer) -> Conversation:
-    """A conversation whose model wants to be asked again after a pause, in the middle of that."""
+    """Conversation whose reply is in the pause that the server has asked for."""
     server.fail(503, retry_after=str(PAUSE_SECONDS))
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
-    async with asyncio.timeout(PAUSE_SECONDS), contextlib.aclosing(watching) as progress:
-        told = await anext(seen async for seen in progress if seen.notice)
-    assert told.notice == f"The model is busy or away; it is asked again after {PAUSE_SECONDS} seconds."
+    async with asyncio.timeout(PAUSE_SECONDS), contextlib.aclosing(watching) as updates:
+        warning = await anext(progress async for progress in updates if progress.notice)
+    assert warning.notice == f"The model is busy or unavailable; the next attempt starts in {PAUSE_SECONDS} seconds."
     return conversation
 
 
-async def test_stop_in_a_pause_ends_the_reply_at_once(
+async def test_stop_ends_reply_at_once_in_pause_between_attempts(
     room: Room, server: ScriptedServer, pausing: Conversation
 ) -> None:
     async with asyncio.timeout(PAUSE_SECONDS / 2):
@@ -230,7 +229,7 @@ async def test_stop_in_a_pause_ends_the_reply_at_once(
     assert len(server.requests) == 1
 
 
-async def test_closing_in_a_pause_ends_the_reply_at_once(
+async def test_close_ends_reply_at_once_in_pause_between_attempts(
     room: Room, server: ScriptedServer, pausing: Conversation
 ) -> None:
     async with asyncio.timeout(PAUSE_SECONDS / 2):

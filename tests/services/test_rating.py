@@ -1,4 +1,4 @@
-"""Ratings: what is wanted is set, whatever it was, and every change of mind is in the log."""
+"""Ratings: each call sets the requested state, and each change is in the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import text
 
 from chatfeedback.domain.conversation.state import Conversation, Rating
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
@@ -19,10 +18,6 @@ from services.service_harness import MAX_COMMENT_CHARS, Room, held, last
 pytestmark = pytest.mark.sqlite
 
 SLOW_SECONDS = 0.5
-SLOWLY = f"""
-    CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_sleep({SLOW_SECONDS}); RETURN NULL; END $$
-"""
 
 
 def rating_of(
@@ -32,7 +27,7 @@ def rating_of(
     return rating.value, rating.reasons, rating.comment
 
 
-async def test_a_vote_its_reasons_and_a_comment_are_set_one_by_one_or_together(room: Room) -> None:
+async def test_rate_sets_value_reasons_and_comment_separately_or_together(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
     await room.rate(conversation, reply, value="like")
@@ -46,7 +41,7 @@ async def test_a_vote_its_reasons_and_a_comment_are_set_one_by_one_or_together(r
     assert room.kinds(after).count("message_rated") == 4
 
 
-async def test_a_comment_and_reasons_may_stand_alone(room: Room) -> None:
+async def test_rate_accepts_comment_or_reasons_without_value(room: Room) -> None:
     conversation = await room.ask()
     after = await room.rate(conversation, conversation.head_id, comment="Hm.")
     assert rating_of(room, after, conversation.head_id) == (None, (), "Hm.")
@@ -56,7 +51,7 @@ async def test_a_comment_and_reasons_may_stand_alone(room: Room) -> None:
     assert after.ratings == {}
 
 
-async def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(room: Room) -> None:
+async def test_rate_clears_reasons_and_keeps_comment_when_value_is_cleared(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
     await room.rate(conversation, reply, value="like", reasons={"accurate": True}, comment="Nice")
@@ -69,7 +64,7 @@ async def test_clearing_the_thumb_takes_its_reasons_and_keeps_the_comment(room: 
     assert after.ratings == {}
 
 
-async def test_reasons_come_back_with_the_value_that_they_went_with(room: Room) -> None:
+async def test_rate_restores_reasons_when_their_value_returns(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
     await room.rate(conversation, reply, value="like", reasons={"accurate": True, "funny": True})
@@ -87,7 +82,7 @@ async def test_reasons_come_back_with_the_value_that_they_went_with(room: Room) 
     assert (rated.previous_value, rated.reasons) == (None, ("wrong",))
 
 
-async def test_reasons_that_speak_against_a_changed_vote_are_dropped(room: Room) -> None:
+async def test_rate_drops_reasons_that_contradict_changed_value(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
     await room.rate(conversation, reply, value="like", reasons={"accurate": True, "funny": True})
@@ -100,7 +95,7 @@ async def test_reasons_that_speak_against_a_changed_vote_are_dropped(room: Room)
     assert (rated.previous_value, rated.previous_reasons, rated.model) == ("dislike", ("funny",), "zephyr")
 
 
-async def test_setting_what_is_already_so_writes_nothing(room: Room) -> None:
+async def test_rate_writes_nothing_when_state_is_unchanged(room: Room) -> None:
     conversation = await room.ask()
     reply = conversation.head_id
     assert await room.rate(conversation, reply) == conversation
@@ -120,7 +115,7 @@ async def test_setting_what_is_already_so_writes_nothing(room: Room) -> None:
     assert room.kinds(conversation).count("message_rated") == 1
 
 
-async def test_a_value_or_reason_that_is_not_offered_is_refused(room: Room) -> None:
+async def test_rate_refuses_unknown_value_or_reason(room: Room) -> None:
     conversation = await room.ask()
     for change in (
         {"value": "love"},
@@ -133,7 +128,7 @@ async def test_a_value_or_reason_that_is_not_offered_is_refused(room: Room) -> N
     assert await room.now(conversation) == conversation
 
 
-async def test_only_replies_with_text_can_be_rated(room: Room, server: ScriptedServer) -> None:
+async def test_rate_accepts_only_replies_with_text(room: Room, server: ScriptedServer) -> None:
     server.fail(500, "oops")
     failed = await room.ask("Hello")
     for message in failed.shown():
@@ -145,7 +140,7 @@ async def test_only_replies_with_text_can_be_rated(room: Room, server: ScriptedS
     assert room.kinds(half).count("message_rated") == 1
 
 
-async def test_replies_that_are_not_shown_and_those_by_humans_can_be_rated(room: Room) -> None:
+async def test_rate_accepts_hidden_replies_and_human_replies(room: Room) -> None:
     first = await room.ask("One")
     second = await room.ended(await room.retry(first))
     edited = await room.service.edit(room.ada, second.conversation_id, second.head_id, "By hand", expected_version=None)
@@ -156,7 +151,7 @@ async def test_replies_that_are_not_shown_and_those_by_humans_can_be_rated(room:
     assert isinstance(human, MessageRated) and human.model is None
 
 
-async def test_a_comment_has_a_longest_length(room: Room) -> None:
+async def test_rate_refuses_comment_that_is_too_long(room: Room) -> None:
     conversation = await room.ask()
     after = await room.rate(conversation, conversation.head_id, comment="ж" * MAX_COMMENT_CHARS)
     with pytest.raises(MessageRejected, match="at most 100 characters"):
@@ -164,7 +159,7 @@ async def test_a_comment_has_a_longest_length(room: Room) -> None:
     assert await room.now(conversation) == after
 
 
-async def test_what_no_database_keeps_is_replaced_in_a_comment_and_flagged(room: Room) -> None:
+async def test_comment_is_altered_and_flagged_when_characters_cannot_be_stored(room: Room) -> None:
     conversation = await room.ask()
     after = await room.rate(conversation, conversation.head_id, comment="a\0b\udfff 😀")
     assert rating_of(room, after, conversation.head_id) == (None, (), "a\ufffdb\ufffd 😀")
@@ -173,7 +168,7 @@ async def test_what_no_database_keeps_is_replaced_in_a_comment_and_flagged(room:
     assert isinstance(rated, MessageRated) and rated.altered
 
 
-async def test_ratings_outlive_whatever_happens_to_what_is_shown(room: Room) -> None:
+async def test_ratings_survive_retry_undo_and_new_prompt(room: Room) -> None:
     first = await room.ask("One")
     rated = await room.rate(first, first.head_id, value="like", reasons={"funny": True}, comment="Ha")
     retried = await room.ended(await room.retry(rated))
@@ -182,10 +177,10 @@ async def test_ratings_outlive_whatever_happens_to_what_is_shown(room: Room) -> 
     assert again.ratings == rated.ratings
 
 
-# While a reply is written
+# During a running reply
 
 
-async def test_a_vote_while_a_reply_streams_breaks_neither(room: Room, server: ScriptedServer) -> None:
+async def test_rate_and_running_reply_do_not_disturb_each_other(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("One")
     script = server.reply("one two three", hold_after=[1, 2])
     running = await room.send("Two", first)
@@ -203,7 +198,7 @@ async def test_a_vote_while_a_reply_streams_breaks_neither(room: Room, server: S
     assert rating_of(room, ended, first.head_id) == ("dislike", (), None)
 
 
-async def test_votes_at_the_moment_when_a_reply_ends_are_all_kept(room: Room, server: ScriptedServer) -> None:
+async def test_rate_keeps_all_votes_when_reply_ends_meanwhile(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=2)
     running = await room.send()
     await held(script)
@@ -219,42 +214,28 @@ async def test_votes_at_the_moment_when_a_reply_ends_are_all_kept(room: Room, se
 # Order
 
 
-async def test_ten_votes_at_once_are_all_in_the_log_in_order_however_slow_a_commit_is(room: Room) -> None:
+async def test_rate_keeps_order_of_concurrent_votes_when_commits_are_slow(room: Room) -> None:
     conversation = None
     for _ in range(3):
         conversation = await room.ask(to=conversation)
     assert conversation is not None
     replies = [message.message_id for message in conversation.shown() if message.role == "assistant"]
-    wanted = [(replies[n % 3], ("like", "dislike", "", "like")[n // 3]) for n in range(10)]
+    requested = [(replies[n % 3], ("like", "dislike", "", "like")[n // 3]) for n in range(10)]
     with slow_commits(room):
-        await asyncio.gather(*(room.rate(conversation, message_id, value=value) for message_id, value in wanted))
+        await asyncio.gather(*(room.rate(conversation, message_id, value=value) for message_id, value in requested))
     votes = [body for body in room.log(conversation) if isinstance(body, (MessageRated, RatingCleared))]
-    assert [(vote.message_id, vote.value if isinstance(vote, MessageRated) else "") for vote in votes] == wanted
+    assert [(vote.message_id, vote.value if isinstance(vote, MessageRated) else "") for vote in votes] == requested
     after = await room.now(conversation)
     assert {message_id: rating.value for (message_id, _), rating in after.ratings.items()} == {replies[0]: "like"}
 
 
 @contextlib.contextmanager
 def slow_commits(room: Room) -> Iterator[None]:
-    """A disk that takes half a second for each commit."""
-    if room.store.engine.dialect.name == "sqlite":
+    """Delay each commit by half a second."""
 
-        def watch(callback: Callable[[str], None] | None) -> None:
-            room.store.writer.submit(lambda tx: tx.connection.set_trace_callback(callback)).result(10)
+    def watch(callback: Callable[[str], None] | None) -> None:
+        room.store.writer.submit(lambda tx: tx.connection.set_trace_callback(callback)).result(10)
 
-        watch(lambda statement: time.sleep(SLOW_SECONDS) if statement == "COMMIT" else None)
-        yield
-        watch(None)
-        return
-    with room.store.engine.begin() as connection:
-        connection.execute(text(SLOWLY))
-        connection.execute(
-            text(
-                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON events INITIALLY DEFERRED"
-                " FOR EACH ROW EXECUTE FUNCTION slowly()"
-            )
-        )
+    watch(lambda statement: time.sleep(SLOW_SECONDS) if statement == "COMMIT" else None)
     yield
-    with room.store.engine.begin() as connection:
-        connection.execute(text("DROP TRIGGER slow ON events"))
-        connection.execute(text("DROP FUNCTION slowly"))
+    watch(None)

@@ -1,4 +1,4 @@
-"""Who is taken for dead, and what the trouble of one look, or of one reply, does to the others."""
+"""Recovery: proof that a process is dead, and failures that do not spread to other replies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STORY = "Once upon a time there was a story"
 
 
 async def hanging(room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Conversation:
-    """A conversation with a reply whose lease is over."""
+    """Start a reply and let its lease expire."""
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 3600)
     script = server.reply(STORY, hold_after=3)
     conversation = await room.send("Tell me a story")
@@ -38,7 +38,7 @@ async def is_being_written(room: Room, conversation: Conversation) -> bool:
     return (await room.now(conversation)).writing_id is not None
 
 
-async def test_a_lease_that_is_over_proves_no_death_until_it_was_seen_for_a_while(
+async def test_recovery_waits_for_grace_period_when_lease_has_expired(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
@@ -48,12 +48,12 @@ async def test_a_lease_that_is_over_proves_no_death_until_it_was_seen_for_a_whil
     assert await neighbour.service.start() == 0, "the database may have been away"
     assert await is_being_written(room, conversation)
     later(monkeypatch, 3601)
-    *_, seen = [progress async for progress in watching]
-    assert last(seen.conversation).status == "interrupted"
+    *_, end = [progress async for progress in watching]
+    assert last(end.conversation).status == "interrupted"
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-async def test_what_was_seen_before_an_outage_proves_nothing_after_it(
+async def test_recovery_restarts_grace_period_after_outage(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "LEASE_GRACE_SECONDS", 3600)
@@ -70,16 +70,16 @@ async def test_what_was_seen_before_an_outage_proves_nothing_after_it(
     assert await neighbour.service.start() == 1
 
 
-async def test_a_lease_that_is_renewed_just_before_it_would_be_taken_over_is_left_alone(
+async def test_recovery_spares_reply_when_lease_is_renewed_just_before_claim(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await hanging(room, server, monkeypatch)
-    tried = []
+    claims = []
 
-    def claim(tx: Transaction, draft: reply_leases.Draft, *given: Any) -> reply_leases.Draft | None:
-        tried.append(draft)
-        reply_leases.save(tx, room.store.owner, {draft.message_id: draft.text}, checkpoints.now())
-        return really(tx, draft, *given)
+    def claim(tx: Transaction, draft: reply_leases.Draft, *args: Any) -> reply_leases.Draft | None:
+        claims.append(draft)
+        reply_leases.save(tx, room.store.lease_owner, {draft.message_id: draft.text}, checkpoints.now())
+        return really(tx, draft, *args)
 
     really = reply_leases.claim
     monkeypatch.setattr(reply_leases, "claim", claim)
@@ -87,14 +87,14 @@ async def test_a_lease_that_is_renewed_just_before_it_would_be_taken_over_is_lef
 
     async def is_tried() -> bool:
         ended.append(await neighbour.service.start())
-        return bool(tried)
+        return bool(claims)
 
     await until(is_tried)
     assert sum(ended) == 0
     assert await is_being_written(room, conversation)
 
 
-async def test_a_dead_reply_that_cannot_be_ended_keeps_no_other_one_from_it(
+async def test_recovery_ends_other_replies_when_one_cannot_be_ended(
     room: Room,
     neighbour: Room,
     server: ScriptedServer,
@@ -103,10 +103,10 @@ async def test_a_dead_reply_that_cannot_be_ended_keeps_no_other_one_from_it(
 ) -> None:
     refused, *others = [await hanging(room, server, monkeypatch) for _ in range(3)]
 
-    def claim(tx: Transaction, draft: reply_leases.Draft, *given: Any) -> reply_leases.Draft | None:
+    def claim(tx: Transaction, draft: reply_leases.Draft, *args: Any) -> reply_leases.Draft | None:
         if draft.message_id == refused.writing_id:
             raise StoreError("This cannot be stored.")
-        return really(tx, draft, *given)
+        return really(tx, draft, *args)
 
     really = reply_leases.claim
     monkeypatch.setattr(reply_leases, "claim", claim)
@@ -118,7 +118,7 @@ async def test_a_dead_reply_that_cannot_be_ended_keeps_no_other_one_from_it(
     await neighbour.takes_over(refused)
 
 
-async def test_a_mistake_of_ours_in_one_look_is_logged_and_the_next_look_takes_place(
+async def test_recovery_logs_unexpected_error_and_runs_again(
     room: Room,
     neighbour: Room,
     server: ScriptedServer,
@@ -128,7 +128,7 @@ async def test_a_mistake_of_ours_in_one_look_is_logged_and_the_next_look_takes_p
     conversation = await hanging(room, server, monkeypatch)
     with monkeypatch.context() as broken:
         broken.delattr(reply_leases, "expired")
-        monkeypatch.setattr(reply_leases, "LEASE", reply_leases.LEASE / 300)  # and that often it looks
+        monkeypatch.setattr(reply_leases, "LEASE", reply_leases.LEASE / 300)  # which sets the interval of recovery, too
         assert await neighbour.service.start() == 0
         await until(lambda: len([record for record in caplog.records if record.exc_info]) > 1)
     await until(lambda: "reply_finished" in room.kinds(conversation))

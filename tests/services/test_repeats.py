@@ -1,4 +1,4 @@
-"""A prompt that comes twice is stored once: at once, after a restart, and at another process on the same database."""
+"""Repeated prompts are stored once: at once, after a restart, and in another process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def send(
     text: str = "Hello",
     annotator_id: str | None = None,
 ) -> Conversation:
-    """Send it as a page does that has seen `to`, or nothing yet."""
+    """Send a prompt as a page does that shows `to`, or no conversation yet."""
     return await room.service.send(
         annotator_id or room.ada,
         to.conversation_id if to else None,
@@ -41,19 +41,19 @@ async def send(
 
 
 async def ended(room: Room, conversation: Conversation) -> Conversation:
-    """Return it as it is when its reply has ended, which it may have done already."""
+    """Wait for the end of the reply, and return the conversation."""
 
     async def is_ended() -> Conversation | None:
         now = await room.now(conversation)
         return None if now.writing_id else now
 
-    found = await until(is_ended)
-    assert found is not None
-    return found
+    after = await until(is_ended)
+    assert after is not None
+    return after
 
 
 async def begun(room: Room, is_new: bool) -> Conversation | None:
-    """A conversation to go on with, or None for a new one."""
+    """Return a conversation to continue, or None for a new one."""
     return None if is_new else await room.ask("Before")
 
 
@@ -62,32 +62,32 @@ def count(room: Room, conversation: Conversation, kind: str = "message_sent") ->
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-async def test_send_returns_the_first_result_when_it_is_repeated(room: Room, is_new: bool) -> None:
+async def test_send_returns_first_result_when_repeated(room: Room, is_new: bool) -> None:
     to = await begun(room, is_new)
     prompt_id = prompts.new_page_id()
     first = await send(room, prompt_id, to)
     again = await send(room, prompt_id, to)
     assert (again.conversation_id, again.head_id) == (first.conversation_id, first.head_id)
     after = await ended(room, first)
-    for seen in (to, first, after):  # the page may have seen the first result by now
-        assert (await send(room, prompt_id, seen)).version == after.version
+    for page_state in (to, first, after):  # the page may have seen the first result by now
+        assert (await send(room, prompt_id, page_state)).version == after.version
     assert count(room, first) == (1 if is_new else 2)
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-async def test_send_returns_the_first_result_when_both_come_at_once(room: Room, is_new: bool) -> None:
+async def test_send_returns_first_result_when_repeats_race(room: Room, is_new: bool) -> None:
     to = await begun(room, is_new)
     for _ in range(5):
         prompt_id = prompts.new_page_id()
-        came = await asyncio.gather(*(send(room, prompt_id, to) for _ in range(5)))
-        assert len({one.head_id for one in came}) == 1
-        to = await ended(room, came[0])
+        results = await asyncio.gather(*(send(room, prompt_id, to) for _ in range(5)))
+        assert len({one.head_id for one in results}) == 1
+        to = await ended(room, results[0])
         to = None if is_new else to
-        assert room.kinds(came[0])[-3:] == ["message_sent", "reply_started", "reply_finished"]
+        assert room.kinds(results[0])[-3:] == ["message_sent", "reply_started", "reply_finished"]
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-async def test_send_returns_the_first_result_of_another_process(room: Room, neighbour: Room, is_new: bool) -> None:
+async def test_send_returns_first_result_of_another_process(room: Room, neighbour: Room, is_new: bool) -> None:
     to = await begun(room, is_new)
     prompt_id = prompts.new_page_id()
     first = await send(room, prompt_id, to)
@@ -98,21 +98,25 @@ async def test_send_returns_the_first_result_of_another_process(room: Room, neig
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-async def test_send_returns_the_first_result_when_both_come_at_once_to_two_processes(
+async def test_send_returns_first_result_when_repeats_race_in_two_processes(
     room: Room, neighbour: Room, is_new: bool
 ) -> None:
     to = await begun(room, is_new)
     for _ in range(10):
         prompt_id = prompts.new_page_id()
-        came = await asyncio.gather(*(send(at, prompt_id, to) for at in (room, neighbour, neighbour, room)))
-        assert len({one.head_id for one in came}) == 1
-        to = await ended(room, came[0])
+        results = await asyncio.gather(*(send(at, prompt_id, to) for at in (room, neighbour, neighbour, room)))
+        assert len({one.head_id for one in results}) == 1
+        to = await ended(room, results[0])
         to = None if is_new else to
-        assert count(room, came[0], "reply_started") == count(room, came[0]) == count(room, came[0], "reply_finished")
+        assert (
+            count(room, results[0], "reply_started")
+            == count(room, results[0])
+            == count(room, results[0], "reply_finished")
+        )
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-async def test_send_returns_the_first_result_when_it_loses_the_race_for_a_new_conversation(
+async def test_send_returns_first_result_when_it_loses_race_for_new_conversation(
     room: Room, neighbour: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_decide = threading.Barrier(2)
@@ -131,7 +135,7 @@ async def test_send_returns_the_first_result_when_it_loses_the_race_for_a_new_co
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "begun"])
-async def test_send_returns_the_first_result_after_a_restart(
+async def test_send_returns_first_result_after_restart(
     room: Room, database_url: str, endpoint: Endpoint, is_new: bool
 ) -> None:
     async with open_room(database_url, room.people, [endpoint]) as before:
@@ -142,21 +146,21 @@ async def test_send_returns_the_first_result_after_a_restart(
     assert (again.version, texts(again)) == (first.version, texts(first))
 
 
-async def test_send_stores_the_same_text_again_with_another_id(room: Room) -> None:
+async def test_send_stores_same_text_again_with_another_id(room: Room) -> None:
     first = await ended(room, await send(room, prompts.new_page_id()))
     again = await ended(room, await send(room, prompts.new_page_id(), first))
     assert texts(again)[::2] == ["Hello", "Hello"]
     assert (await send(room, prompts.new_page_id())).conversation_id != first.conversation_id
 
 
-async def test_send_stores_each_prompt_without_an_id(room: Room) -> None:
+async def test_send_stores_each_prompt_without_id(room: Room) -> None:
     first, second = await send(room, None), await send(room, None)
     assert first.conversation_id != second.conversation_id
     third = await send(room, None, await ended(room, first))
     assert count(room, third) == 2
 
 
-async def test_send_stores_a_prompt_that_was_refused_before(room: Room, server: ScriptedServer) -> None:
+async def test_send_stores_prompt_that_was_refused_before(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two", hold_after=1)
     writing = await room.send()
     prompt_id = prompts.new_page_id()
@@ -171,7 +175,7 @@ async def test_send_stores_a_prompt_that_was_refused_before(room: Room, server: 
     assert texts(await send(room, prompt_id, after, "And?"))[-2:] == ["And?", ""]
 
 
-async def test_send_of_a_repeat_is_within_every_limit(room: Room, server: ScriptedServer) -> None:
+async def test_send_of_repeat_ignores_rate_limits(room: Room, server: ScriptedServer) -> None:
     room.service._limits = RateLimiter(messages_per_minute=2, streams_at_once=1)
     script = server.reply("one two", hold_after=1)
     prompt_id = prompts.new_page_id()
@@ -190,7 +194,7 @@ async def test_send_of_a_repeat_is_within_every_limit(room: Room, server: Script
     assert last(await send(room, refused, second)).status == "writing"
 
 
-async def test_send_of_a_repeat_is_answered_when_the_server_ends(room: Room) -> None:
+async def test_send_of_repeat_is_answered_during_shutdown(room: Room) -> None:
     prompt_id = prompts.new_page_id()
     first = await ended(room, await send(room, prompt_id))
     room.service.ending = True
@@ -199,7 +203,7 @@ async def test_send_of_a_repeat_is_answered_when_the_server_ends(room: Room) -> 
         await send(room, prompts.new_page_id(), first)
 
 
-async def test_send_of_another_annotator_with_the_same_id_is_another_prompt(room: Room) -> None:
+async def test_send_treats_same_id_of_another_annotator_as_another_prompt(room: Room) -> None:
     prompt_id = prompts.new_page_id()
     mine = await send(room, prompt_id)
     theirs = await send(room, prompt_id, annotator_id=room.people.bob)
@@ -208,7 +212,7 @@ async def test_send_of_another_annotator_with_the_same_id_is_another_prompt(room
         await send(room, prompt_id, mine, annotator_id=room.people.bob)
 
 
-async def test_send_of_a_repeat_is_not_found_when_its_conversation_was_erased(room: Room) -> None:
+async def test_send_of_repeat_raises_not_found_when_conversation_is_erased(room: Room) -> None:
     prompt_id = prompts.new_page_id()
     first = await ended(room, await send(room, prompt_id))
     await asyncio.to_thread(erase_conversation, room.store.engine, first.conversation_id, None)

@@ -1,4 +1,4 @@
-"""What becomes, in a restored database, of a reply that was being written when the backup was made."""
+"""Replies that were running when a backup was made, in the restored database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORY = "Once upon a time there was a story"
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-async def test_it_ends_as_interrupted_with_the_text_of_that_moment_when_its_lease_is_over(
+async def test_recovery_ends_restored_reply_with_text_of_backup_when_lease_expires(
     database_url: str,
     room: Room,
     server: ScriptedServer,

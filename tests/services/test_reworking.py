@@ -1,4 +1,4 @@
-"""Retry, undo, edit, choose, clear: what is shown changes, and nothing that was said is lost."""
+"""Retry, undo, edit, choose, clear: they change the messages that are shown, and remove none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def choose(room: Room, conversation: Conversation, message_id: str) -> Con
 # Retry
 
 
-async def test_a_retry_gives_another_reply_beside_the_old_one_which_stays(room: Room) -> None:
+async def test_retry_shows_new_reply_and_keeps_old_one_as_alternative(room: Room) -> None:
     first = await room.ask("Hello")
     second = await room.ended(await room.retry(first))
     old, new = second.messages[first.head_id], last(second)
@@ -46,16 +46,16 @@ async def test_a_retry_gives_another_reply_beside_the_old_one_which_stays(room: 
     assert room.kinds(second)[-3:] == ["reply_retried", "reply_started", "reply_finished"]
 
 
-async def test_a_retry_asks_the_same_with_a_new_seed_and_past_every_cache(room: Room, server: ScriptedServer) -> None:
+async def test_retry_repeats_request_with_new_seed_and_without_cache(room: Room, server: ScriptedServer) -> None:
     conversation = await room.ask("One")
     conversation = await room.ask("Two", conversation)
     for _ in range(3):
         conversation = await room.ended(await room.retry(conversation))
     await room.ask("Three", conversation)
-    asked, *retried, afterwards = server.requests[1:]
-    assert all(request["messages"] == asked["messages"] for request in retried)
-    assert len({request["seed"] for request in (asked, *retried)}) == 4
-    assert {**asked, "seed": 0} == {**retried[0], "seed": 0}
+    original, *retried, afterwards = server.requests[1:]
+    assert all(request["messages"] == original["messages"] for request in retried)
+    assert len({request["seed"] for request in (original, *retried)}) == 4
+    assert {**original, "seed": 0} == {**retried[0], "seed": 0}
     past_caches = [headers.get("x-use-cache") for headers in server.headers]
     assert past_caches == [None, None, "false", "false", "false", None]
     assert afterwards["messages"][-1]["content"] == "Three"
@@ -63,7 +63,7 @@ async def test_a_retry_asks_the_same_with_a_new_seed_and_past_every_cache(room: 
     assert seeds == [request["seed"] for request in server.requests]
 
 
-async def test_a_retry_may_ask_another_model_and_the_old_reply_keeps_its_own(
+async def test_retry_records_another_model_and_keeps_that_of_old_reply(
     database_url: str, people: People, server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     other = Endpoint("other", provider="somebody", base_url=server.url)
@@ -76,13 +76,14 @@ async def test_a_retry_may_ask_another_model_and_the_old_reply_keeps_its_own(
         second = await room.ended(await room.service.retry(*of, model="other", expected_version=None))
     assert [request["model"] for request in server.requests] == ["zephyr", "other"]
     replies = second.alternatives(last(second).message_id)
-    made = [reply.generation for reply in replies if reply.generation]
-    assert [(generation.model, generation.provider) for generation in made] == [("zephyr", None), ("other", "somebody")]
+    generations = [reply.generation for reply in replies if reply.generation]
+    assert [(generation.model, generation.provider) for generation in generations] == [
+        ("zephyr", None),
+        ("other", "somebody"),
+    ]
 
 
-async def test_a_retry_that_fails_leaves_the_old_reply_shown_and_is_recorded(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_retry_is_recorded_and_old_reply_stays_shown_when_it_fails(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("Hello")
     for fail in (lambda: server.fail(500, "oops"), lambda: server.reply("")):
         fail()
@@ -98,7 +99,7 @@ async def test_a_retry_that_fails_leaves_the_old_reply_shown_and_is_recorded(
     assert texts(again) == ["Hello", "Answer 4 to: Hello"]
 
 
-async def test_a_retry_that_breaks_after_some_text_shows_what_came(room: Room, server: ScriptedServer) -> None:
+async def test_retry_shows_partial_text_when_connection_breaks(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("Hello")
     server.break_after("Half an answ")
     after = await room.ended(await room.retry(first))
@@ -107,9 +108,7 @@ async def test_a_retry_that_breaks_after_some_text_shows_what_came(room: Room, s
     assert texts(back) == texts(first)
 
 
-async def test_a_retry_stopped_before_its_first_word_leaves_the_old_reply_shown(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_retry_leaves_old_reply_shown_when_stopped_before_first_token(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("Hello")
     script = server.hang()
     running = await room.retry(first)
@@ -119,7 +118,7 @@ async def test_a_retry_stopped_before_its_first_word_leaves_the_old_reply_shown(
     assert room.kinds(stopped)[-1] == "reply_finished"
 
 
-async def test_a_failed_reply_can_be_retried(room: Room, server: ScriptedServer) -> None:
+async def test_retry_replaces_failed_reply(room: Room, server: ScriptedServer) -> None:
     server.fail(429, "{}")
     failed = await room.ask("Hello")
     assert last(failed).status == "failed"
@@ -128,7 +127,7 @@ async def test_a_failed_reply_can_be_retried(room: Room, server: ScriptedServer)
     assert last(after).replaces_id == failed.head_id
 
 
-async def test_only_the_last_reply_can_be_retried(room: Room, server: ScriptedServer) -> None:
+async def test_retry_refuses_messages_other_than_last_reply(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("One")
     second = await room.ask("Two", first)
     for message in second.shown()[:-1]:
@@ -141,7 +140,7 @@ async def test_only_the_last_reply_can_be_retried(room: Room, server: ScriptedSe
 # Undo
 
 
-async def test_undo_takes_the_last_exchange_off_the_screen_and_gives_its_prompt_back(room: Room) -> None:
+async def test_undo_hides_last_exchange_and_returns_its_prompt(room: Room) -> None:
     first = await room.ask("One")
     second = await room.ask("Two", first)
     after, prompt = await undo(room, second)
@@ -158,17 +157,17 @@ async def test_undo_takes_the_last_exchange_off_the_screen_and_gives_its_prompt_
     assert again.title == "One, but better"
 
 
-async def test_what_was_undone_is_not_told_to_the_model_any_more(room: Room, server: ScriptedServer) -> None:
+async def test_undo_removes_exchange_from_messages_sent_to_model(room: Room, server: ScriptedServer) -> None:
     conversation, _ = await undo(room, await room.ask("Two", await room.ask("One")))
     await room.ask("Three", conversation)
-    told = [message["content"] for message in server.requests[-1]["messages"][1:]]
-    assert told == ["One", "Answer 1 to: One", "Three"]
+    sent = [message["content"] for message in server.requests[-1]["messages"][1:]]
+    assert sent == ["One", "Answer 1 to: One", "Three"]
 
 
 # Edit
 
 
-async def test_an_edited_prompt_begins_a_branch_and_gets_a_new_reply(room: Room, server: ScriptedServer) -> None:
+async def test_edit_of_prompt_starts_branch_and_generates_reply(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("One")
     second = await room.ask("Two", first)
     third = await room.ended(await edit(room, second, 0, "Uno"))
@@ -180,7 +179,7 @@ async def test_an_edited_prompt_begins_a_branch_and_gets_a_new_reply(room: Room,
     assert len(third.messages) == 6, "the old branch is still there"
 
 
-async def test_an_edited_reply_is_by_its_human_author_and_no_model_is_asked(room: Room, server: ScriptedServer) -> None:
+async def test_edit_of_reply_records_human_author_and_calls_no_model(room: Room, server: ScriptedServer) -> None:
     second = await room.ask("Two", await room.ask("One"))
     after = await edit(room, second, 1, "A better answer")
     assert texts(after) == ["One", "A better answer"]
@@ -192,11 +191,11 @@ async def test_an_edited_reply_is_by_its_human_author_and_no_model_is_asked(room
     *_, edited = room.log(after)
     assert isinstance(edited, MessageEdited) and edited.model == "zephyr"
     await room.ask("Go on", after)
-    told = [message["content"] for message in server.requests[-1]["messages"][1:]]
-    assert told == ["One", "A better answer", "Go on"]
+    sent = [message["content"] for message in server.requests[-1]["messages"][1:]]
+    assert sent == ["One", "A better answer", "Go on"]
 
 
-async def test_an_edit_that_changes_nothing_writes_nothing(room: Room, server: ScriptedServer) -> None:
+async def test_edit_writes_nothing_when_text_is_unchanged(room: Room, server: ScriptedServer) -> None:
     conversation = await room.ask("One")
     for index in (0, 1):
         assert await edit(room, conversation, index, texts(conversation)[index]) == conversation
@@ -204,14 +203,14 @@ async def test_an_edit_that_changes_nothing_writes_nothing(room: Room, server: S
     assert len(server.requests) == 1
 
 
-async def test_edit_refuses_a_reply_without_text(room: Room, server: ScriptedServer) -> None:
+async def test_edit_refuses_reply_without_text(room: Room, server: ScriptedServer) -> None:
     server.reply("")
     conversation = await room.ask()
     with pytest.raises(InputError, match="no text that could be edited"):
         await edit(room, conversation, -1, "What I would have said")
 
 
-async def test_only_what_is_on_the_screen_can_be_edited(room: Room) -> None:
+async def test_edit_refuses_messages_that_are_not_shown(room: Room) -> None:
     first = await room.ask("One")
     after, _ = await undo(room, first)
     with pytest.raises(InputError, match="on the screen"):
@@ -222,7 +221,7 @@ async def test_only_what_is_on_the_screen_can_be_edited(room: Room) -> None:
 # Choose
 
 
-async def test_alternatives_can_be_chosen_back_and_forth_and_the_talk_goes_on_from_there(
+async def test_choose_switches_alternatives_and_conversation_continues_from_there(
     room: Room, server: ScriptedServer
 ) -> None:
     first = await room.ask("One")
@@ -235,11 +234,11 @@ async def test_alternatives_can_be_chosen_back_and_forth_and_the_talk_goes_on_fr
     back = await choose(room, forth, first.head_id)
     assert room.kinds(back).count("alternative_chosen") == 3
     await room.ask("Two", back)
-    told = [message["content"] for message in server.requests[-1]["messages"][1:]]
-    assert told == ["One", "Answer 1 to: One", "Two"]
+    sent = [message["content"] for message in server.requests[-1]["messages"][1:]]
+    assert sent == ["One", "Answer 1 to: One", "Two"]
 
 
-async def test_only_an_alternative_of_the_last_reply_can_be_chosen(room: Room) -> None:
+async def test_choose_refuses_messages_other_than_alternatives_of_last_reply(room: Room) -> None:
     first = await room.ask("One")
     retried = await room.ended(await room.retry(first))
     second = await room.ask("Two", retried)
@@ -249,10 +248,10 @@ async def test_only_an_alternative_of_the_last_reply_can_be_chosen(room: Room) -
     assert await room.now(second) == second
 
 
-# While a reply is written, and from a page that is out of date
+# During a running reply, and from an outdated page
 
 
-async def test_while_a_reply_is_written_only_clear_and_stop_are_possible(room: Room, server: ScriptedServer) -> None:
+async def test_commands_except_clear_are_refused_while_reply_runs(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("One")
     script = server.reply("Answer", hold_after=1)
     running = await room.send("Two", first)
@@ -274,18 +273,18 @@ async def test_while_a_reply_is_written_only_clear_and_stop_are_possible(room: R
     assert (last(ended).text, last(ended).status, ended.cleared_at) == ("Answer", "complete", cleared.cleared_at)
 
 
-async def test_a_page_that_is_out_of_date_changes_nothing(room: Room, server: ScriptedServer) -> None:
+async def test_commands_conflict_when_tree_version_is_outdated(room: Room, server: ScriptedServer) -> None:
     old = await room.ask("One")
     await room.ended(await room.retry(old))
     newest = await room.now(old)
-    seen = {"expected_version": old.tree_version}
+    outdated = {"expected_version": old.tree_version}
     of = (room.ada, old.conversation_id)
     for refused in (
-        room.service.send(*of, "Two", **seen),
-        room.service.retry(*of, newest.head_id, **seen),
-        room.service.undo(*of, **seen),
-        room.service.edit(*of, newest.head_id, "Better", **seen),
-        room.service.choose(*of, old.head_id, **seen),
+        room.service.send(*of, "Two", **outdated),
+        room.service.retry(*of, newest.head_id, **outdated),
+        room.service.undo(*of, **outdated),
+        room.service.edit(*of, newest.head_id, "Better", **outdated),
+        room.service.choose(*of, old.head_id, **outdated),
     ):
         with pytest.raises(Conflict, match="another tab"):
             await refused
@@ -293,7 +292,7 @@ async def test_a_page_that_is_out_of_date_changes_nothing(room: Room, server: Sc
     assert len(server.requests) == 2
 
 
-async def test_a_rating_makes_no_page_out_of_date(room: Room) -> None:
+async def test_rate_does_not_change_tree_version(room: Room) -> None:
     conversation = await room.ask("One")
     rated = await room.rate(conversation, conversation.head_id, value="like")
     assert rated.tree_version == conversation.tree_version < rated.version
@@ -301,7 +300,7 @@ async def test_a_rating_makes_no_page_out_of_date(room: Room) -> None:
     assert texts(after) == []
 
 
-async def test_clear_keeps_the_conversation_and_a_new_one_begins(room: Room) -> None:
+async def test_clear_keeps_conversation_and_next_prompt_starts_new_one(room: Room) -> None:
     old = await room.ask("One")
     await room.service.clear(room.ada, old.conversation_id)
     new = await room.ask("Two")
@@ -312,7 +311,7 @@ async def test_clear_keeps_the_conversation_and_a_new_one_begins(room: Room) -> 
     assert texts(await room.ask("Three", old))[-1] == "Answer 3 to: Three", "it can be taken up again"
 
 
-async def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
+async def test_commands_raise_not_found_for_unknown_message(room: Room) -> None:
     conversation = await room.ask()
     of = (room.ada, conversation.conversation_id)
     for message_id in ("", "no-such-message", "nul\0", "\ud800"):

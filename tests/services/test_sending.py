@@ -1,4 +1,4 @@
-"""A prompt on its way: stored first, then sent to the model, and what is recorded is what was sent."""
+"""Send: a prompt is stored before the model is called, and the log records the messages that were sent."""
 
 from __future__ import annotations
 
@@ -21,40 +21,38 @@ pytestmark = pytest.mark.sqlite
 TOO_LONG = {"error": {"code": "context_length_exceeded", "message": "This model's maximum context length is 64."}}
 
 
-def told(request: Body) -> list[str]:
-    """What the model was told after the system prompt."""
+def sent_texts(request: Body) -> list[str]:
+    """Return the texts that were sent to the model after the system prompt."""
     assert request["messages"][0] == {"role": "system", "content": SYSTEM_PROMPT}
     return [message["content"] for message in request["messages"][1:]]
 
 
 def recorded(conversation: Conversation) -> list[str]:
-    """What the log says that the model was told for the last reply."""
+    """Return the texts that the log records as sent for the last reply."""
     generation = last(conversation).generation
     assert generation is not None
     return [conversation.messages[message_id].text for message_id in generation.sent_ids]
 
 
-async def test_a_prompt_and_the_start_of_its_reply_are_stored_before_the_model_is_asked(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_send_stores_prompt_and_start_of_reply_before_model_is_called(room: Room, server: ScriptedServer) -> None:
     first = await room.ask()
-    when_asked: list[str] = []
+    stored_kinds: list[str] = []
 
     def answer(_request: Body, _number: int) -> str:
-        when_asked.extend(room.kinds(first))
+        stored_kinds.extend(room.kinds(first))
         return "Yes"
 
     server.default = answer
     after = await room.ask("Is it stored?", first)
-    assert when_asked == ["conversation_started", *["message_sent", "reply_started", "reply_finished"] * 2][:-1]
+    assert stored_kinds == ["conversation_started", *["message_sent", "reply_started", "reply_finished"] * 2][:-1]
     assert texts(after)[2:] == ["Is it stored?", "Yes"]
 
 
-async def test_the_model_is_told_what_the_log_says(room: Room, server: ScriptedServer) -> None:
+async def test_send_passes_recorded_messages_to_model(room: Room, server: ScriptedServer) -> None:
     conversation = await room.ask("One")
     conversation = await room.ask("Two", conversation)
     conversation = await room.ask("Three", conversation)
-    assert told(server.requests[-1]) == texts(conversation)[:-1] == recorded(conversation)
+    assert sent_texts(server.requests[-1]) == texts(conversation)[:-1] == recorded(conversation)
     assert [message["role"] for message in server.requests[-1]["messages"]] == [
         "system",
         *["user", "assistant"] * 2,
@@ -62,7 +60,7 @@ async def test_the_model_is_told_what_the_log_says(room: Room, server: ScriptedS
     ]
 
 
-async def test_every_reply_records_what_made_it(room: Room, server: ScriptedServer, endpoint: Endpoint) -> None:
+async def test_reply_records_request_and_outcome(room: Room, server: ScriptedServer, endpoint: Endpoint) -> None:
     server.reply("Hello yourself", finish_reason="length", usage=(23, 5))
     conversation = await room.ask()
     generation, outcome = last(conversation).generation, last(conversation).outcome
@@ -78,14 +76,14 @@ async def test_every_reply_records_what_made_it(room: Room, server: ScriptedServ
     assert 0 < outcome.time_to_first_token <= outcome.duration
 
 
-async def test_token_counts_are_missing_where_the_server_does_not_count(room: Room, server: ScriptedServer) -> None:
+async def test_token_counts_are_none_when_server_does_not_report_them(room: Room, server: ScriptedServer) -> None:
     server.reply("Hello", usage=None)
     outcome = last(await room.ask()).outcome
     assert outcome is not None
     assert (outcome.prompt_tokens, outcome.completion_tokens) == (None, None)
 
 
-async def test_no_secret_of_an_endpoint_is_in_the_database(
+async def test_database_contains_no_secret_of_endpoint(
     database_url: str, people: People, server: ScriptedServer
 ) -> None:
     address = server.url.replace("//", "//someone:s3cret-word@")
@@ -104,7 +102,7 @@ async def test_no_secret_of_an_endpoint_is_in_the_database(
     assert not [row for row in rows if "s3cret-word" in row or "sk-very-secret" in row]
 
 
-async def test_the_model_of_the_picker_is_asked_and_recorded(database_url: str, people: People) -> None:
+async def test_send_calls_and_records_chosen_model(database_url: str, people: People) -> None:
     with ScriptedServer() as one, ScriptedServer() as other:
         other.default = lambda _request, _number: "I am the other"
         endpoints = [Endpoint("one", base_url=one.url), Endpoint("other", base_url=other.url)]
@@ -116,17 +114,17 @@ async def test_the_model_of_the_picker_is_asked_and_recorded(database_url: str, 
             assert (len(one.requests), len(other.requests)) == (1, 1)
 
 
-async def test_a_model_that_is_not_offered_is_refused_and_nothing_is_stored(room: Room, server: ScriptedServer) -> None:
+async def test_send_refuses_unknown_model_and_stores_nothing(room: Room, server: ScriptedServer) -> None:
     with pytest.raises(NotFound, match="choose another one"):
         await room.send("Hello", model="gone")
     assert await room.service.conversations(room.ada, 10) == []
     assert server.requests == []
 
 
-# The window
+# Context window
 
 
-async def test_a_conversation_that_outgrows_the_window_goes_on_without_its_oldest_turns(
+async def test_context_window_drops_oldest_turns_when_conversation_outgrows_it(
     database_url: str, people: People, server: ScriptedServer, endpoint: Endpoint
 ) -> None:
     async with open_room(database_url, people, [endpoint], window=400) as room:
@@ -135,14 +133,14 @@ async def test_a_conversation_that_outgrows_the_window_goes_on_without_its_oldes
             conversation = await room.ask(f"Question number {turn} is what?", conversation)
             assert last(conversation).status == "complete"
             thread, sent = texts(conversation)[:-1], recorded(conversation)
-            assert told(server.requests[-1]) == sent == thread[-len(sent) :]
+            assert sent_texts(server.requests[-1]) == sent == thread[-len(sent) :]
             assert len(sent) % 2 == 1, "whole turns, and the question"
         assert conversation is not None
         assert 1 < len(recorded(conversation)) < 30
         assert len(texts(conversation)) == 60
 
 
-async def test_a_thread_that_the_server_calls_too_long_is_sent_again_shorter_and_that_is_recorded(
+async def test_send_repeats_and_records_shorter_request_when_context_is_exceeded(
     room: Room, server: ScriptedServer
 ) -> None:
     conversation = None
@@ -151,7 +149,7 @@ async def test_a_thread_that_the_server_calls_too_long_is_sent_again_shorter_and
     server.fail(400, TOO_LONG)
     server.fail(400, TOO_LONG)
     conversation = await room.ask("Still there?", conversation)
-    full, shorter, shortest = (told(request) for request in server.requests[-3:])
+    full, shorter, shortest = (sent_texts(request) for request in server.requests[-3:])
     assert full == texts(conversation)[:-1]
     assert full[-len(shorter) :] == shorter and shorter[-len(shortest) :] == shortest
     assert len(full) > len(shorter) > len(shortest) > 0
@@ -163,7 +161,7 @@ async def test_a_thread_that_the_server_calls_too_long_is_sent_again_shorter_and
     assert len(started.generation.sent_ids) == len(full)
 
 
-async def test_a_prompt_that_is_too_long_alone_fails_with_a_sentence(room: Room, server: ScriptedServer) -> None:
+async def test_reply_fails_when_prompt_alone_exceeds_context(room: Room, server: ScriptedServer) -> None:
     server.fail(400, TOO_LONG)
     conversation = await room.ask("A very long question")
     assert last(conversation).status == "failed"
@@ -174,9 +172,7 @@ async def test_a_prompt_that_is_too_long_alone_fails_with_a_sentence(room: Room,
 # Prompts
 
 
-async def test_a_prompt_without_anything_to_read_is_refused_and_nothing_is_stored(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_send_and_edit_refuse_blank_text(room: Room, server: ScriptedServer) -> None:
     conversation = await room.ask()
     prompt_id = conversation.shown()[0].message_id
     for text in ("", "   ", "\n\t ", "\x00", "\x01\x1b\x7f", "\u200b\u2060", "\ud800"):
@@ -190,18 +186,20 @@ async def test_a_prompt_without_anything_to_read_is_refused_and_nothing_is_store
     assert len(await room.service.conversations(room.ada, 10)) == len(server.requests) == 1
 
 
-async def test_a_prompt_may_have_as_many_characters_as_the_settings_say_and_no_more(room: Room) -> None:
+async def test_send_refuses_prompt_that_is_too_long(room: Room) -> None:
     conversation = await room.ask("ж" * MAX_MESSAGE_CHARS)
     with pytest.raises(MessageRejected, match=f"has 201 characters; at most {MAX_MESSAGE_CHARS} are allowed"):
         await room.send("ж" * (MAX_MESSAGE_CHARS + 1), conversation)
     assert await room.now(conversation) == conversation
 
 
-async def test_what_no_database_keeps_is_replaced_in_a_prompt_and_flagged(room: Room, server: ScriptedServer) -> None:
+async def test_prompt_is_altered_and_flagged_when_characters_cannot_be_stored(
+    room: Room, server: ScriptedServer
+) -> None:
     conversation = await room.ask("a\0b\ud800c 😀")
     prompt = conversation.shown()[0]
     assert (prompt.text, prompt.altered) == ("a\ufffdb\ufffdc 😀", True)
-    assert told(server.requests[0]) == [prompt.text]
+    assert sent_texts(server.requests[0]) == [prompt.text]
     edited = await room.service.edit(
         room.ada, conversation.conversation_id, prompt.message_id, "\udc00!", expected_version=None
     )
@@ -210,7 +208,7 @@ async def test_what_no_database_keeps_is_replaced_in_a_prompt_and_flagged(room: 
     assert sent.altered
 
 
-async def test_a_prompt_is_kept_as_it_was_typed(room: Room) -> None:
+async def test_prompt_is_stored_as_typed(room: Room) -> None:
     text = "  two\r\nlines\t<b>&amp;</b> 😀 ｎｆｋｃ e\u0301 \ufffd "
     prompt = (await room.ask(text)).shown()[0]
     assert (prompt.text, prompt.altered) == (text, False)
@@ -219,7 +217,7 @@ async def test_a_prompt_is_kept_as_it_was_typed(room: Room) -> None:
 # Order
 
 
-async def test_a_prompt_while_a_reply_is_written_is_refused(room: Room, server: ScriptedServer) -> None:
+async def test_send_is_refused_while_reply_runs(room: Room, server: ScriptedServer) -> None:
     script = server.reply("Hello yourself", hold_after=1)
     conversation = await room.send()
     await held(script)
@@ -230,7 +228,7 @@ async def test_a_prompt_while_a_reply_is_written_is_refused(room: Room, server: 
     assert room.kinds(conversation).count("message_sent") == 1
 
 
-async def test_a_page_that_is_out_of_date_gets_a_conflict_and_the_newest_state_goes_on(room: Room) -> None:
+async def test_send_conflicts_only_when_tree_version_is_outdated(room: Room) -> None:
     first = await room.ask()
     second = await room.ask("From another tab", first)
     with pytest.raises(Conflict, match="another tab"):
@@ -240,14 +238,16 @@ async def test_a_page_that_is_out_of_date_gets_a_conflict_and_the_newest_state_g
     assert (await room.now(first)).tree_version > second.tree_version
 
 
-async def test_of_two_prompts_at_the_same_moment_one_is_stored(room: Room, server: ScriptedServer) -> None:
+async def test_send_stores_one_of_two_concurrent_prompts(room: Room, server: ScriptedServer) -> None:
     first = await room.ask()
     script = server.reply("Only one of them", hold_after=1)
-    seen, results = first.tree_version, []
+    tree_version, results = first.tree_version, []
 
     async def send(text: str) -> None:
         try:
-            results.append(await room.service.send(room.ada, first.conversation_id, text, expected_version=seen))
+            results.append(
+                await room.service.send(room.ada, first.conversation_id, text, expected_version=tree_version)
+            )
         except Conflict as error:
             results.append(error)
 
@@ -261,7 +261,7 @@ async def test_of_two_prompts_at_the_same_moment_one_is_stored(room: Room, serve
     assert len(server.requests) == 2
 
 
-async def test_conversations_are_listed_newest_first_and_only_ones_own(room: Room) -> None:
+async def test_conversations_are_listed_newest_first_for_their_annotator_only(room: Room) -> None:
     one, two = await room.ask("One"), await room.ask("Two")
     three = await room.service.send(room.people.bob, None, "Three", expected_version=0)
     await room.ask("Again", one)

@@ -1,4 +1,4 @@
-"""How often replies are painted: less often while the event loop is late, and as ever when it is not any more."""
+"""Update throttle: pauses grow while the event loop lags, and shrink afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatfeedback.generation.throttle import UpdateThrottle
 
 
 class LateLoop:
-    """Pauses of a reply that goes on, in a loop that wakes as late as is wanted; it is the clock for that."""
+    """Event loop that lags on demand, and the clock of the throttle."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._now = 0.0
@@ -23,7 +23,7 @@ class LateLoop:
         return self._now
 
     async def paused(self, *, late: float) -> float:
-        """One pause; how long the next one is."""
+        """Wait for one pause, and return the seconds of the next."""
         asyncio.get_running_loop().call_soon(self._pass, self.pace.seconds + late)
         await self.pace.pause(self._reply)
         return self.pace.seconds
@@ -38,23 +38,21 @@ async def loop(monkeypatch: pytest.MonkeyPatch) -> LateLoop:
     return LateLoop(monkeypatch)
 
 
-async def test_pauses_grow_while_the_loop_is_late_and_shrink_again(loop: LateLoop) -> None:
+async def test_throttle_lengthens_pauses_while_loop_lags_and_shortens_them_afterwards(loop: LateLoop) -> None:
     shortest = loop.pace.seconds
-    seen = [await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)]
-    assert seen == sorted(seen)
-    assert seen[-1] == throttle.MAX_FACTOR * shortest, "there is an end to it"
-    seen = [await loop.paused(late=0) for _ in range(60)]
-    assert seen[-1] == shortest
+    pauses = [await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == throttle.MAX_FACTOR * shortest, "there is an end to it"
+    pauses = [await loop.paused(late=0) for _ in range(60)]
+    assert pauses[-1] == shortest
 
 
-async def test_a_loop_that_is_late_once_is_no_reason(loop: LateLoop) -> None:
+async def test_throttle_ignores_single_lag(loop: LateLoop) -> None:
     shortest = loop.pace.seconds
     assert await loop.paused(late=4 * throttle.MAX_LAG_SECONDS) == shortest
 
 
-async def test_the_pauses_change_step_by_step_however_many_replies_there_are(
-    loop: LateLoop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_throttle_changes_pauses_at_most_once_per_step(loop: LateLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "STEP_SECONDS", 3600)
     shortest = loop.pace.seconds
     assert {await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)} == {shortest}

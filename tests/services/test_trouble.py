@@ -1,4 +1,4 @@
-"""Pages that go away, stores that do: nothing is half written, nothing is pretended, no text is lost."""
+"""Cancelled callers and outages of the store: no partial writes, no false success, no lost text."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ STORY = "Once upon a time"
 
 @pytest.fixture
 def outage(room: Room) -> Iterator[Outage]:
-    made = Outage(room)
-    yield made
-    made.end()
+    created = Outage(room)
+    yield created
+    created.end()
 
 
-# Pages that go away
+# Cancelled callers
 
 
-async def test_a_page_that_goes_away_at_any_moment_of_a_send_leaves_no_reply_that_nobody_writes(
+async def test_send_leaves_no_orphaned_reply_when_caller_is_cancelled_at_any_step(
     room: Room, server: ScriptedServer
 ) -> None:
     first = await room.ask("Still there?")
@@ -53,7 +53,7 @@ async def test_a_page_that_goes_away_at_any_moment_of_a_send_leaves_no_reply_tha
         sending.cancel()
         await asyncio.wait([sending])
         assert sending.cancelled()
-    await room.ask("And now?", first)  # whoever was before this in the queue is stored by now
+    await room.ask("And now?", first)  # all earlier work in the queue is stored by now
     for line in await room.service.conversations(room.ada, 100):
         conversation = await room.service.conversation(room.ada, line.conversation_id)
         if conversation.writing_id is not None:
@@ -65,7 +65,7 @@ async def test_a_page_that_goes_away_at_any_moment_of_a_send_leaves_no_reply_tha
     assert len(server.requests) == len(titles) + 1
 
 
-async def test_a_vote_of_a_page_that_goes_away_is_stored_all_the_same(room: Room) -> None:
+async def test_rate_is_stored_when_caller_is_cancelled(room: Room) -> None:
     conversation = await room.ask()
     reply_id = conversation.head_id
     with stuck_writes(room):
@@ -79,7 +79,7 @@ async def test_a_vote_of_a_page_that_goes_away_is_stored_all_the_same(room: Room
     assert rated == [("like", None), ("dislike", None), ("dislike", "And this one waited")]
 
 
-async def test_closing_waits_for_what_is_under_way(
+async def test_close_waits_for_commands_of_cancelled_callers(
     database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
 ) -> None:
     async with open_room(database_url, people, [endpoint]) as room:
@@ -99,7 +99,7 @@ async def test_closing_waits_for_what_is_under_way(
         assert (await room.service.conversation(room.ada, newest.conversation_id)).writing_id is None
 
 
-# Stores that go away
+# Outages of the store
 
 
 def commands(room: Room, conversation: Conversation) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -119,7 +119,7 @@ def commands(room: Room, conversation: Conversation) -> dict[str, Callable[[], A
     }
 
 
-async def test_while_the_store_cannot_be_written_everything_is_refused_and_nothing_is_half_written(
+async def test_commands_are_refused_without_partial_writes_during_outage(
     room: Room, server: ScriptedServer, outage: Outage
 ) -> None:
     conversation = await room.ask("One")
@@ -134,7 +134,7 @@ async def test_while_the_store_cannot_be_written_everything_is_refused_and_nothi
     assert texts(await room.ask("Two", conversation))[-1] == "Answer 2 to: Two"
 
 
-async def test_a_closed_store_refuses_everything_at_once(
+async def test_commands_are_refused_when_store_is_closed(
     database_url: str, people: People, endpoint: Endpoint, server: ScriptedServer
 ) -> None:
     async with open_room(database_url, people, [endpoint]) as room:
@@ -149,7 +149,7 @@ async def test_a_closed_store_refuses_everything_at_once(
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-async def test_connections_that_die_are_replaced_and_nobody_notices(room: Room, server: ScriptedServer) -> None:
+async def test_connections_are_replaced_when_server_terminates_them(room: Room, server: ScriptedServer) -> None:
     first = await room.ask("One")
     script = server.reply(STORY, hold_after=1)
     running = await room.send("Two", first)
@@ -163,79 +163,77 @@ async def test_connections_that_die_are_replaced_and_nobody_notices(room: Room, 
     assert len(room.log(running)) == 7 + 6
 
 
-async def test_the_end_of_a_reply_is_stored_when_the_store_comes_back(
+async def test_reply_end_is_stored_after_outage(
     room: Room, server: ScriptedServer, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="chatfeedback")
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
-    await next_of(watching, lambda seen: seen.text == "Once")
+    await next_of(watching, lambda update: update.text == "Once")
     outage.begin()
     script.release()
-    told = await next_of(watching, lambda seen: seen.text == STORY and seen.notice)
-    assert told.notice == NOT_STORED_YET
+    warning = await next_of(watching, lambda update: update.text == STORY and update.notice)
+    assert warning.notice == NOT_STORED_YET
     await until(lambda: caplog.text.count("is not stored yet") > 20)
     outage.end()
-    *_, seen = [progress async for progress in watching]
-    assert (seen.text, seen.notice) == (STORY, None)
-    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
-    assert await room.now(conversation) == seen.conversation
+    *_, update = [progress async for progress in watching]
+    assert (update.text, update.notice) == (STORY, None)
+    assert (last(update.conversation).text, last(update.conversation).status) == (STORY, "complete")
+    assert await room.now(conversation) == update.conversation
     assert room.kinds(conversation).count("reply_finished") == 1
-    told_of = [str(record.msg) for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-    first, *others = told_of
+    log_lines = [str(record.msg) for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    first, *others = log_lines
     assert "the database cannot be used" in first
-    # Its end is told by whoever tries the database, perhaps just now.
+    # The check of the database logs the end of the outage, perhaps just now.
     assert [message for message in others if "can be used again" not in message] == [], "one line, not thousands"
 
 
-async def test_trouble_that_passes_while_a_reply_is_written_is_told_and_taken_back(
+async def test_watch_reports_outage_and_its_end_during_reply(
     room: Room, server: ScriptedServer, outage: Outage
 ) -> None:
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
-    await next_of(watching, lambda seen: seen.text == "Once")
+    await next_of(watching, lambda update: update.text == "Once")
     outage.begin()
-    told = await next_of(watching, lambda seen: seen.notice)
-    assert (told.text, told.notice) == ("Once", NOT_STORED_YET), "not that nothing was: the prompt is"
+    warning = await next_of(watching, lambda update: update.notice)
+    assert (warning.text, warning.notice) == ("Once", NOT_STORED_YET), "not that nothing was: the prompt is"
     outage.end()
-    assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
+    assert (await next_of(watching, lambda update: not update.notice)).text == "Once"
     script.release()
-    *_, seen = [progress async for progress in watching]
-    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+    *_, update = [progress async for progress in watching]
+    assert (last(update.conversation).text, last(update.conversation).status) == (STORY, "complete")
 
 
-async def test_a_reply_that_another_process_writes_is_followed_on_after_an_outage(
+async def test_watch_of_reply_in_another_process_continues_after_outage(
     room: Room, neighbour: Room, server: ScriptedServer
 ) -> None:
     script = server.reply(STORY, hold_after=[1, 2])
     conversation = await room.send()
     watching = neighbour.service.watch(conversation.conversation_id, conversation.writing_id)
     await held(script)
-    await next_of(watching, lambda seen: seen.text == "Once")
+    await next_of(watching, lambda update: update.text == "Once")
     outage = Outage(neighbour)
     outage.begin()
-    told = await next_of(watching, lambda seen: seen.notice)
-    assert (told.text, told.notice) == ("Once", NOT_READ_YET)
+    warning = await next_of(watching, lambda update: update.notice)
+    assert (warning.text, warning.notice) == ("Once", NOT_READ_YET)
     outage.end()
-    assert (await next_of(watching, lambda seen: not seen.notice)).text == "Once"
+    assert (await next_of(watching, lambda update: not update.notice)).text == "Once"
     script.release()
     await held(script)
-    await next_of(watching, lambda seen: seen.text == "Once upo")
+    await next_of(watching, lambda update: update.text == "Once upo")
     script.release()
-    *_, seen = [progress async for progress in watching]
-    assert (last(seen.conversation).text, last(seen.conversation).status) == (STORY, "complete")
+    *_, update = [progress async for progress in watching]
+    assert (last(update.conversation).text, last(update.conversation).status) == (STORY, "complete")
 
 
-async def test_stop_while_the_store_is_away_says_so_and_is_stored_when_it_is_back(
-    room: Room, server: ScriptedServer, outage: Outage
-) -> None:
+async def test_stop_reports_outage_and_is_stored_afterwards(room: Room, server: ScriptedServer, outage: Outage) -> None:
     script = server.reply(STORY, hold_after=1)
     conversation = await room.send()
     await room.shows(conversation, "Once")
     outage.begin()
-    # On Postgres, whether it is one's own conversation cannot be asked either.
+    # On Postgres, the owner of the conversation cannot be read either.
     with pytest.raises(StoreUnavailable, match=f"{re.escape(NOT_STORED_YET)}|cannot be reached"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await room.stop(conversation)
@@ -245,7 +243,7 @@ async def test_stop_while_the_store_is_away_says_so_and_is_stored_when_it_is_bac
     assert await asyncio.to_thread(script.left.wait, 10)
 
 
-async def test_stop_is_obeyed_while_the_store_hangs(
+async def test_stop_disconnects_from_model_while_store_hangs(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply(STORY, hold_after=1)
@@ -267,7 +265,7 @@ async def test_stop_is_obeyed_while_the_store_hangs(
     assert (last(stopped).text, last(stopped).status) == ("Once", "stopped")
 
 
-async def test_closing_does_not_wait_for_a_store_that_is_away_and_another_start_ends_the_reply(
+async def test_close_does_not_wait_for_outage_and_recovery_ends_reply_later(
     room: Room,
     neighbour: Room,
     server: ScriptedServer,
@@ -290,5 +288,5 @@ async def test_closing_does_not_wait_for_a_store_that_is_away_and_another_start_
     pass_time(monkeypatch, reply_leases.LEASE.total_seconds() + 1)
     await neighbour.takes_over(writing)
     assert room.finished(writing).status == "interrupted"
-    # More than "Once" where the text so far, asked to be stored in the outage, was stored just after it.
+    # STORY where the checkpoint that was begun in the outage was stored just after it.
     assert room.finished(writing).text in ("Once", STORY)

@@ -1,4 +1,4 @@
-"""Watching a reply: from this process or another one, by many, for as long as each of them likes."""
+"""Watch: the progress of a reply for many watchers, in its own process and in others."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from services.service_harness import (
     LINGER_SECONDS,
     PATIENCE_SECONDS,
     Room,
+    advance_watch_clock,
     escaped,
     held,
     last,
-    nobody_watches_for,
     pass_time,
     until,
 )
@@ -38,7 +38,7 @@ FAST = "A model that writes much faster than anybody reads. " * 200
 
 
 class Watcher:
-    """Watches in the background; `seen` is what it has seen."""
+    """Watcher in the background; `seen` is the progress that it has received."""
 
     def __init__(self, room: Room, conversation: Conversation) -> None:
         self.seen: list[Progress] = []
@@ -60,9 +60,7 @@ class Watcher:
         await asyncio.wait([self.task])
 
 
-async def test_a_watcher_sees_the_text_grow_and_at_last_where_the_conversation_stands(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_watch_yields_growing_text_and_finally_conversation(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", chunk=4, hold_after=[0, 1, 2, 3])
     conversation = await room.send()
     watcher = Watcher(room, conversation)
@@ -71,14 +69,14 @@ async def test_a_watcher_sees_the_text_grow_and_at_last_where_the_conversation_s
         await until(lambda text=text: watcher.seen and watcher.text == text)
         script.release()
     await watcher.task
-    different = list(dict.fromkeys(seen.text for seen in watcher.seen))
+    different = list(dict.fromkeys(progress.text for progress in watcher.seen))
     assert different == ["", "one ", "one two ", "one two thre", "one two three"]
-    assert all(seen.conversation is None for seen in watcher.seen[:-1])
+    assert all(progress.conversation is None for progress in watcher.seen[:-1])
     assert watcher.seen[-1].conversation == await room.now(conversation)
     assert last(watcher.seen[-1].conversation).text == "one two three"
 
 
-async def test_the_first_word_is_seen_as_soon_as_it_comes(
+async def test_watch_yields_first_word_at_once(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "UPDATE_SECONDS", 3600)
@@ -93,7 +91,7 @@ async def test_the_first_word_is_seen_as_soon_as_it_comes(
     await watcher.leave()
 
 
-async def test_the_end_is_seen_at_once_however_long_the_pause_between_two_paintings(
+async def test_watch_yields_end_at_once_in_pause_of_throttle(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "UPDATE_SECONDS", 3600)
@@ -105,7 +103,7 @@ async def test_the_end_is_seen_at_once_however_long_the_pause_between_two_painti
     assert last(watcher.seen[-1].conversation).text == "one two three"
 
 
-async def test_a_reload_sees_all_the_text_so_far_at_once(room: Room, server: ScriptedServer) -> None:
+async def test_watch_yields_text_so_far_to_new_watcher(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=2)
     conversation = await room.send()
     await room.shows(conversation, "one two ")
@@ -116,7 +114,7 @@ async def test_a_reload_sees_all_the_text_so_far_at_once(room: Room, server: Scr
     assert last(await room.ended(conversation)).status == "complete"
 
 
-async def test_the_screen_is_updated_a_few_times_a_second_however_fast_the_model_is(
+async def test_watch_throttles_updates_of_fast_reply(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -124,22 +122,22 @@ async def test_the_screen_is_updated_a_few_times_a_second_however_fast_the_model
     server.reply(FAST)
     conversation = await room.send()
     started = time.monotonic()
-    seen = await room.watched(conversation)
+    updates = await room.watched(conversation)
     elapsed = time.monotonic() - started
-    assert seen[-1].text == FAST
-    at_once = 3  # that it has begun, its first words, and its end
-    assert len(seen) <= elapsed / throttle.UPDATE_SECONDS + at_once
+    assert updates[-1].text == FAST
+    at_once = 3  # the begin, the first words and the end
+    assert len(updates) <= elapsed / throttle.UPDATE_SECONDS + at_once
 
 
-async def test_the_text_is_stored_about_once_a_second_however_fast_the_model_is(
+async def test_checkpoint_saves_once_per_interval_when_model_is_fast(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves = []
     save = reply_leases.save
 
-    def counted(*arguments: object, **named: object) -> object:
+    def counted(*args: object, **kwargs: object) -> object:
         saves.append(time.monotonic())
-        return save(*arguments, **named)
+        return save(*args, **kwargs)
 
     monkeypatch.setattr(reply_leases, "save", counted)
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.1)
@@ -154,7 +152,7 @@ async def test_the_text_is_stored_about_once_a_second_however_fast_the_model_is(
     assert room.kinds(conversation) == ["conversation_started", "message_sent", "reply_started", "reply_finished"]
 
 
-async def test_a_watcher_who_looks_away_for_a_moment_misses_nothing_that_another_one_sees(
+async def test_watch_gives_slow_watcher_same_text_as_fast_one(
     room: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("one two three", hold_after=[1, 2])
@@ -163,7 +161,7 @@ async def test_a_watcher_who_looks_away_for_a_moment_misses_nothing_that_another
     await until(lambda: attentive.text == "one ")
     monkeypatch.setattr(throttle, "UPDATE_SECONDS", 0.3)
     other = Watcher(room, conversation)
-    await until(lambda: other.text == "one ")  # and now it waits before it looks again
+    await until(lambda: other.text == "one ")  # and now it pauses before its next update
     script.release()
     await until(lambda: attentive.text == "one two ")
     await until(lambda: other.text == "one two ")
@@ -172,7 +170,7 @@ async def test_a_watcher_who_looks_away_for_a_moment_misses_nothing_that_another
     assert attentive.seen[-1] == other.seen[-1]
 
 
-async def test_a_watcher_that_goes_away_disturbs_nobody(room: Room, server: ScriptedServer) -> None:
+async def test_watch_continues_for_others_when_one_watcher_leaves(room: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=[1, 2])
     conversation = await room.send()
     stays, goes = Watcher(room, conversation), Watcher(room, conversation)
@@ -189,9 +187,7 @@ async def test_a_watcher_that_goes_away_disturbs_nobody(room: Room, server: Scri
     assert len(goes.seen) <= 2
 
 
-async def test_what_is_seen_can_be_shown_and_stored_whatever_the_model_sends(
-    room: Room, server: ScriptedServer
-) -> None:
+async def test_watch_yields_altered_text_when_characters_cannot_be_stored(room: Room, server: ScriptedServer) -> None:
     script = server.stream(
         escaped("nul \0, half \ud83d"), None, escaped("\ude00"), None, delta("", finish_reason="stop"), "[DONE]"
     )
@@ -205,21 +201,21 @@ async def test_what_is_seen_can_be_shown_and_stored_whatever_the_model_sends(
     assert watcher.seen[-1].text == last(watcher.seen[-1].conversation).text == "nul \ufffd, half 😀"
 
 
-async def test_watching_a_reply_that_has_ended_gives_its_text_and_the_conversation(room: Room) -> None:
+async def test_watch_of_ended_reply_yields_its_text_and_conversation(room: Room) -> None:
     conversation = await room.send()
     await room.ended(conversation)
-    (seen,) = await room.watched(conversation)
-    assert seen == Progress("Answer 1 to: Hello", await room.now(conversation))
+    (progress,) = await room.watched(conversation)
+    assert progress == Progress("Answer 1 to: Hello", await room.now(conversation))
 
 
-async def test_watching_what_does_not_exist_is_not_found(room: Room) -> None:
+async def test_watch_raises_not_found_for_unknown_reply(room: Room) -> None:
     conversation = await room.ask()
     for conversation_id, message_id in ((new_id(), new_id()), (conversation.conversation_id, new_id())):
         with pytest.raises(NotFound):
             await anext(room.service.watch(conversation_id, message_id))
 
 
-async def test_a_reply_goes_on_while_the_person_looks_at_another_conversation(
+async def test_reply_continues_while_its_annotator_uses_another_conversation(
     room: Room, server: ScriptedServer
 ) -> None:
     script = server.reply("one two three", hold_after=1)
@@ -231,10 +227,10 @@ async def test_a_reply_goes_on_while_the_person_looks_at_another_conversation(
     assert last(await room.ended(conversation)).text == "one two three"
 
 
-# A reply that another process writes
+# Replies of another process
 
 
-async def test_a_reply_of_another_process_is_followed_to_its_end(
+async def test_watch_follows_reply_of_another_process_to_its_end(
     room: Room, neighbour: Room, server: ScriptedServer
 ) -> None:
     script = server.reply("one two three", hold_after=[1, 2])
@@ -248,7 +244,7 @@ async def test_a_reply_of_another_process_is_followed_to_its_end(
     assert watcher.seen[-1].conversation == await neighbour.now(conversation)
 
 
-async def test_stop_works_from_another_process(room: Room, neighbour: Room, server: ScriptedServer) -> None:
+async def test_stop_ends_reply_of_another_process(room: Room, neighbour: Room, server: ScriptedServer) -> None:
     script = server.reply("one two three", hold_after=2)
     conversation = await room.send()
     here, there = Watcher(room, conversation), Watcher(neighbour, conversation)
@@ -261,14 +257,14 @@ async def test_stop_works_from_another_process(room: Room, neighbour: Room, serv
     assert await asyncio.to_thread(script.left.wait, 10)
 
 
-async def test_a_reply_lives_as_long_as_somebody_watches_it_from_another_process(
+async def test_reply_is_left_only_when_unwatched_in_another_process_too(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = server.reply("one two three", hold_after=1)
     conversation = await room.send()
     watcher = Watcher(neighbour, conversation)
     await until(lambda: watcher.text == "one ")
-    nobody_watches_for(monkeypatch, 2 * LINGER_SECONDS)
+    advance_watch_clock(monkeypatch, 2 * LINGER_SECONDS)
     before = room.draft(conversation).lease_until
     await until(lambda: room.draft(conversation).lease_until > before + timedelta(seconds=0.2))
     await watcher.leave()
@@ -279,7 +275,7 @@ async def test_a_reply_lives_as_long_as_somebody_watches_it_from_another_process
     assert await asyncio.to_thread(script.left.wait, 10)
 
 
-async def test_a_note_of_somebody_watching_says_when_that_was_however_late_it_is_stored(
+async def test_watch_note_keeps_time_of_watching_when_stored_late(
     room: Room, neighbour: Room, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.reply("one two three", hold_after=1)
@@ -304,7 +300,7 @@ async def test_a_note_of_somebody_watching_says_when_that_was_however_late_it_is
     assert room.finished(conversation).status == "left"
 
 
-async def test_a_process_that_starts_never_touches_the_live_reply_of_a_neighbour(
+async def test_recovery_spares_live_reply_of_another_process(
     room: Room, neighbour: Room, server: ScriptedServer
 ) -> None:
     script = server.reply("one two three", hold_after=1)
@@ -320,17 +316,17 @@ async def test_a_process_that_starts_never_touches_the_live_reply_of_a_neighbour
     assert last(await room.ended(conversation)).text == "one two three"
 
 
-async def test_a_process_whose_reply_was_taken_over_stops_writing_it(
+async def test_reply_stops_when_another_process_has_taken_it_over(
     room: Room, neighbour: Room, server: ScriptedServer
 ) -> None:
     script = server.reply("one two three", hold_after=1)
     conversation = await room.send()
     await room.draft_says(conversation, "one ")
-    owner, later = neighbour.store.owner, datetime.now(UTC) + timedelta(minutes=1)
+    owner, later = neighbour.store.lease_owner, datetime.now(UTC) + timedelta(minutes=1)
 
     def take_over(tx: Transaction) -> reply_leases.Draft | None:
-        found = reply_leases.find(tx, conversation.writing_id)
-        return reply_leases.claim(tx, found, owner, later) if found else None
+        draft = reply_leases.find(tx, conversation.writing_id)
+        return reply_leases.claim(tx, draft, owner, later) if draft else None
 
     assert neighbour.store.writer.submit(take_over).result(10) is not None
     ended = await room.ended(conversation)

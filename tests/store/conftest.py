@@ -1,4 +1,4 @@
-"""An open store on each database, and three people."""
+"""Fixtures: an open store on each database, and three people."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def talk(store: EventStore, people: People) -> StoredTalk:
 
 
 @pytest.fixture
-def hers(store: EventStore, people: People) -> StoredTalk:
-    """A conversation of Ada in which Bob has rated."""
+def talk_of_ada(store: EventStore, people: People) -> StoredTalk:
+    """Conversation of Ada in which Bob has rated."""
     talk = StoredTalk(store, people.ada)
     reply = talk.retry(talk.ask("Hello", "Hi"))
     talk.finish(reply, "Good day")
@@ -44,7 +44,7 @@ def hers(store: EventStore, people: People) -> StoredTalk:
 
 @pytest.fixture
 def shared(store: EventStore, people: People) -> StoredTalk:
-    """A conversation of Bob in which Ada has written as well."""
+    """Conversation of Bob in which Ada has written as well."""
     talk = StoredTalk(store, people.bob)
     first = talk.ask("Who is there?", "A model")
     talk.rate(first, people.ada, RatingChange("like", {"accurate": True}, "Well said"))

@@ -1,4 +1,4 @@
-"""What tests of erasing compare: the rows of a database before and after."""
+"""Helpers for tests of erasures, which compare the rows of a database before and after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def rows(engine: Engine, *tables: Table) -> Rows:
-    """All rows of these tables, or of all tables."""
+    """Return all rows of these tables, or of all tables."""
     with engine.connect() as connection:
         return {
             table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
@@ -25,7 +25,7 @@ def rows(engine: Engine, *tables: Table) -> Rows:
 
 
 def without(everything: Rows, *ids: str) -> Rows:
-    """The rows that do not name any of these."""
+    """Return the rows that contain none of these ids."""
     return {name: [row for row in of if not set(ids) & set(row)] for name, of in everything.items()}
 
 
@@ -37,8 +37,8 @@ def kinds(store: EventStore, talk: StoredTalk) -> list[str]:
     return [event.body.KIND for event in store.events_of(talk.conversation_id)]
 
 
-def must_refuse(engine: Engine) -> None:
-    """The guards refuse, whatever it is."""
+def assert_guarded(engine: Engine) -> None:
+    """Assert that the guards refuse changes of the log."""
     for statement in ("DELETE FROM events", "UPDATE events SET payload = '{}'"):
         with pytest.raises(DBAPIError, match="never changed or deleted"), engine.begin() as connection:
             connection.exec_driver_sql(statement)

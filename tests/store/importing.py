@@ -1,4 +1,4 @@
-"""Events as another system might have had them, and what of them a store must give back unchanged."""
+"""Events of another system, and their form for comparison with stored ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AGO = datetime(2019, 4, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 def imported(people: People, texts: list[str]) -> list[Event]:
-    """A conversation as another system might have had it."""
+    """Return the events of a conversation from another system."""
     conversation_id = new_id()
     bodies: list[Body] = [ConversationStarted()]
     parent_id = None
@@ -28,5 +28,5 @@ def imported(people: People, texts: list[str]) -> list[Event]:
 
 
 def stored(events: tuple[Event, ...]) -> list[Event]:
-    """Without what the store adds."""
+    """Return the events without the fields that the store adds."""
     return [replace(event, position=None, recorded_at=None) for event in events]

@@ -40,7 +40,7 @@ class Gate:
         self._open.clear()
 
     async def quiet(self) -> None:
-        """Wait until nobody acts."""
+        """Wait until no annotator acts."""
         await self._quiet.wait()
 
     def unanswered(self) -> list[str]:
@@ -63,9 +63,9 @@ class Gate:
 
 
 class Annotator:
-    """One person. `token`: of her session, which outlives every restart of the server.
+    """Simulated user. `token`: of their session, which outlives every restart of the server.
 
-    `functions`: of the page, filled in by whoever opens one first.
+    `functions`: of the page, filled in by the annotator who opens one first.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Annotator:
         self.doing = ""
 
     async def work(self) -> None:
-        """Opens a page, does a few things, and opens another one, until it is cancelled."""
+        """Open a page, act a few times, and open another one, until cancelled."""
         while True:
             try:
                 async with self._opened() as site:
@@ -126,7 +126,7 @@ class Annotator:
             self.doing = f"opens conversation {conversation_id}"
             await sitting.open()
         if sitting.view.writing or sitting.view.refusal:
-            # What a dead process was writing is ended when its lease is over; meanwhile there is more to do elsewhere.
+            # A reply of a dead process ends when its lease has expired; meanwhile there is more to do elsewhere.
             raise Unsure
         for _ in range(self._random.randint(4, 20)):
             await asyncio.sleep(self._random.uniform(0, 0.1))
@@ -138,7 +138,7 @@ class Annotator:
                 self._conversations.setdefault(sitting.view.address)
 
     def _choice(self, sitting: Sitting) -> Callable[[], Awaitable[None]]:
-        """Something that can be done now."""
+        """Return an action that is possible now."""
         view = sitting.view
         is_long = len(view.bubbles) >= LONGEST
         weights: dict[Callable[[], Awaitable[None]], int] = {}
@@ -158,5 +158,5 @@ class Annotator:
         return act
 
     def _new_text(self, kind: str) -> str:
-        """Something to type that nobody has typed before."""
+        """Return a text that was never typed before."""
         return f"{kind} {self._name}-{next(self._typed)}{self._random.choice(ENDINGS)}"

@@ -1,4 +1,4 @@
-"""Applications of which the harness must find out that they are broken, and one that only hurries."""
+"""Broken applications that the harness must detect, and one that only hurries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torture.server import run
 
 
 def hurrying(config: str, log: str) -> None:
-    """Replies of dead processes are ended after seconds, so that a test need not wait for the lease of everyday."""
+    """Serve with leases of seconds, so that a test need not wait for those of everyday."""
     from chatfeedback.store.coordination import reply_leases
 
     reply_leases.LEASE = timedelta(seconds=3)
@@ -18,7 +18,7 @@ def hurrying(config: str, log: str) -> None:
 
 
 def answering_too_early(config: str, log: str) -> None:
-    """Says that something is stored before it is committed, which takes its time."""
+    """Serve, and acknowledge before the commit, which takes its time."""
     from chatfeedback.store.log.writer import SQLiteWriter
 
     commit = SQLiteWriter._commit_group
@@ -33,7 +33,7 @@ def answering_too_early(config: str, log: str) -> None:
 
 
 class _Uncommitted:
-    """A transaction in which COMMIT does nothing."""
+    """Transaction in which COMMIT does nothing."""
 
     def __init__(self, tx: Any) -> None:
         self._tx = tx

@@ -1,8 +1,8 @@
-"""What must be true of the database after a kill, however the application or the database died.
+"""Checks of the database after a kill of the application or of the database server.
 
 Each acknowledged deed is in the log, once; what one command wrote is there whole or not at all; the log has only
 grown; the projections are what a rebuild would make (`chatfeedback db check`); every conversation opens; each reply
-that nobody ended is in the drafts, and ends as interrupted with all that was stored of it.
+without an end is in the drafts, and ends as interrupted with all that was stored of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.domain.conversation.evolve import fold
 from chatfeedback.domain.events import Event
 from chatfeedback.store.database import migrate
-from chatfeedback.store.log.event_store import event_from
+from chatfeedback.store.log.event_rows import event_from
 from chatfeedback.store.log.writer import open_writer
 from chatfeedback.store.maintenance import check
 from chatfeedback.store.opening import open_event_store
@@ -36,12 +36,12 @@ SEVERAL = 10
 
 @dataclass(slots=True)
 class Checks:
-    """The checks of one run. Each returns sentences about what is wrong, [] when nothing is."""
+    """Checks of one run. Each returns a list of problems; empty if the database is sound."""
 
     url: str
     ledger: Ledger
     sent: Mapping[str, Sequence[str]]
-    """What the model sent: prompt -> its answers."""
+    """Answers that the model sent, by prompt."""
     known: dict[str, list[Event]] = field(default_factory=dict)
     """The events of each conversation, as they were found last."""
     touched: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Checks:
     _cost: float = 0.0
 
     def after_kill(self, *, app_died: bool) -> list[str]:
-        """What has changed since the last check; from time to time the whole database."""
+        """Check what has changed since the last check; from time to time the whole database."""
         self._rounds += 1
         whole = self._cost < CHEAP_SECONDS or self._rounds % SEVERAL == 0
         with migrate.opened(self.url) as engine:
@@ -63,20 +63,20 @@ class Checks:
         return problems + (self._whole() if whole else [])
 
     def at_the_end(self) -> list[str]:
-        """Everything, once no reply is being written any more."""
+        """Check everything, once no reply is being written any more."""
         with migrate.opened(self.url) as engine:
             problems = self._changes(engine, app_died=False, everything=True) + _integrity(engine)
         return problems + self._whole() + list(self._ends())
 
     def conversation_of(self, message_id: str) -> str | None:
-        """Where a reply was written; None when there is no such reply."""
-        for conversation_id, found in self.known.items():
-            if any(end.message_id == message_id for end in _ends_in(found)):
+        """Return the conversation of a reply; None if there is no such reply."""
+        for conversation_id, its_events in self.known.items():
+            if any(end.message_id == message_id for end in _ends_in(its_events)):
                 return conversation_id
         return None
 
     def writing(self) -> int:
-        """How many replies are not ended yet."""
+        """Return the number of replies that are not ended yet."""
         with migrate.opened(self.url) as engine, engine.connect() as connection:
             return len(connection.execute(select(messages.c.message_id).where(messages.c.status == "writing")).all())
 
@@ -96,16 +96,16 @@ class Checks:
                     one for one, version in versions.items() if everything or version != self._version_of(one)
                 ]
                 problems = [f"Conversation {one} is gone." for one in self.known.keys() - versions.keys()]
-                found = _events(connection, None if everything else self.touched)
+                found_events = _events(connection, None if everything else self.touched)
                 problems += self._drafts(connection, app_died=app_died)
-        problems += [f"There is no row of conversation {one}." for one in found.keys() - versions.keys()]
-        for conversation_id, its_events in found.items():
+        problems += [f"There is no row of conversation {one}." for one in found_events.keys() - versions.keys()]
+        for conversation_id, its_events in found_events.items():
             problems += [f"Conversation {conversation_id}: {one}" for one in self._conversation(its_events)]
-        problems += self._opening(engine, found)
+        problems += self._opening(engine, found_events)
         surplus = self.ledger.surplus(self.logged)
-        problems += [f"{_told(deed)} is in the log {times} times too often." for deed, times in surplus.items()]
+        problems += [f"{_describe(deed)} is in the log {times} times too often." for deed, times in surplus.items()]
         problems += [
-            f"{_told(deed)} was acknowledged ({self.ledger.where[deed]}), and is not in the log."
+            f"{_describe(deed)} was acknowledged ({self.ledger.where[deed]}), and is not in the log."
             for deed in self.ledger.lost(self.logged)
         ]
         return problems
@@ -113,21 +113,21 @@ class Checks:
     def _version_of(self, conversation_id: str) -> int:
         return len(self.known.get(conversation_id, ()))
 
-    def _conversation(self, found: list[Event]) -> Iterator[str]:
-        """What is wrong with the events of one conversation, and notes them."""
-        conversation_id = found[0].conversation_id
+    def _conversation(self, its_events: list[Event]) -> Iterator[str]:
+        """Yield the problems of the events of one conversation, and record them as known."""
+        conversation_id = its_events[0].conversation_id
         before = self.known.get(conversation_id, [])
-        if found[: len(before)] != before:
+        if its_events[: len(before)] != before:
             yield "what was in the log is not there any more, or has changed."
-        self.known[conversation_id] = found
-        self.logged += Counter(deeds_in(found)) - Counter(deeds_in(before))
-        yield from half_applied(found)
-        yield from untrue_replies(found, self.sent)
+        self.known[conversation_id] = its_events
+        self.logged += Counter(deeds_in(its_events)) - Counter(deeds_in(before))
+        yield from half_applied(its_events)
+        yield from untrue_replies(its_events, self.sent)
 
-    def _opening(self, engine: Engine, found: Mapping[str, list[Event]]) -> Iterator[str]:
+    def _opening(self, engine: Engine, found_events: Mapping[str, list[Event]]) -> Iterator[str]:
         with closing(open_writer(engine)) as writer:
             store = open_event_store(engine, writer)
-            for conversation_id, its_events in found.items():
+            for conversation_id, its_events in found_events.items():
                 opened = store.conversation(conversation_id)
                 if opened is None:
                     yield f"Conversation {conversation_id} does not open."
@@ -145,8 +145,8 @@ class Checks:
         ]
 
     def _ends(self) -> Iterator[str]:
-        """Of the replies whose process was killed."""
-        ends = {end.message_id: end for found in self.known.values() for end in _ends_in(found)}
+        """Yield the problems of replies whose process was killed."""
+        ends = {end.message_id: end for its_events in self.known.values() for end in _ends_in(its_events)}
         for message_id, text_so_far in self.orphans.items():
             end = ends.get(message_id)
             if end is None:
@@ -155,8 +155,8 @@ class Checks:
                 yield f"Reply {message_id} ended as {end.status} with {end.text!r}, stored was {text_so_far!r}."
 
 
-def _ends_in(found: Sequence[Event]) -> Iterator[ReplyFinished]:
-    return (event.body for event in found if isinstance(event.body, ReplyFinished))
+def _ends_in(its_events: Sequence[Event]) -> Iterator[ReplyFinished]:
+    return (event.body for event in its_events if isinstance(event.body, ReplyFinished))
 
 
 def _pairs(connection: Connection, key: Column[str], value: Column[Any]) -> dict[str, Any]:
@@ -167,18 +167,18 @@ def _events(connection: Connection, conversation_ids: list[str] | None) -> dict[
     log = select(events).order_by(events.c.conversation_id, events.c.version)
     if conversation_ids is not None:
         log = log.where(events.c.conversation_id.in_(conversation_ids))
-    found = (event_from(tuple(row)) for row in connection.execute(log))
-    return {one: list(its) for one, its in groupby(found, key=lambda event: event.conversation_id)}
+    rows = (event_from(tuple(row)) for row in connection.execute(log))
+    return {one: list(its) for one, its in groupby(rows, key=lambda event: event.conversation_id)}
 
 
 def _integrity(engine: Engine) -> list[str]:
-    """What SQLite says of its file."""
+    """Return the complaints of SQLite about its file."""
     if engine.dialect.name != "sqlite":
         return []
     with engine.connect() as connection:
-        said = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
-    return [f"SQLite says: {one}" for one in said if one != "ok"]
+        answers = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
+    return [f"SQLite says: {one}" for one in answers if one != "ok"]
 
 
-def _told(deed: Deed) -> str:
+def _describe(deed: Deed) -> str:
     return f"“{' | '.join(deed)}”"

@@ -1,4 +1,4 @@
-"""The command: reads the arguments, makes a run, and tells what came of it."""
+"""The command: parse the arguments, execute a run, and report its outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torture.run import Plan, Run, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes the run that is asked for; the status is 1 when something was lost, or wrong."""
+    """Execute the run that the arguments describe; return 1 if something is lost or wrong, else 0."""
     for name in [name for name in os.environ if name.upper().startswith("CHATFEEDBACK_")]:
         del os.environ[name]  # the application is to be set up by its file alone
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=torture.__doc__)
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--annotators", type=int, default=8, help="how many work at the same time; by default 8")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="of all that is random; by default a new one")
     parser.add_argument("--fresh", action="store_true", help="start the command `chatfeedback serve` each time; slower")
-    given = parser.parse_args(arguments)
-    return made(Plan(given.kills, given.database, given.seed, annotators=given.annotators, fresh=given.fresh))
+    options = parser.parse_args(arguments)
+    return made(Plan(options.kills, options.database, options.seed, annotators=options.annotators, fresh=options.fresh))
 
 
 def made(plan: Plan, ledger: Ledger | None = None) -> int:
-    """Makes a run and tells of it; 0 when nothing is lost and nothing is wrong, else 1, and then the files are kept."""
+    """Execute a run and report it; return 0 if nothing is lost or wrong, else 1, and then keep the files."""
     folder = Path(tempfile.mkdtemp(prefix="chatfeedback-torture-"))
     say(f"seed {plan.seed}, {plan.database}, in {folder}")
     database = clusters.running(clusters.newest()) if plan.database == "postgres" else nullcontext()
@@ -46,7 +46,7 @@ def made(plan: Plan, ledger: Ledger | None = None) -> int:
         problems: list[str] = []
         try:
             problems = asyncio.run(run.go())
-        except* Exception as group:  # noqa: BLE001 - whatever ends a run is told with its seed and its folder
+        except* Exception as group:  # noqa: BLE001 - every end of a run is reported with its seed and its folder
             traceback.print_exception(group)
             problems = [f"{type(error).__name__}: {error}" for error in group.exceptions]
         if problems and cluster:
@@ -57,7 +57,7 @@ def made(plan: Plan, ledger: Ledger | None = None) -> int:
 
 
 def conclude(run: Run, problems: list[str], folder: Path) -> None:
-    """Says what was found, the figures last."""
+    """Print the outcome, the figures last."""
     ledger, checks = run.ledger, run.checks
     kinds = Counter(deed[0] for deed in ledger.acknowledged.elements())
     say(f"refused: {dict(ledger.refusals.most_common())}")
@@ -71,8 +71,8 @@ def conclude(run: Run, problems: list[str], folder: Path) -> None:
     print("acknowledged: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())))
     print(f"replies of killed processes: {len(checks.orphans)}, conversations: {len(checks.known)}")
     print(f"kills of the application {run.killed['app']}, of the database server {run.killed['server']}")
-    acknowledged, found = ledger.acknowledged.total(), ledger.found(checks.logged)
+    acknowledged, logged = ledger.acknowledged.total(), ledger.found(checks.logged)
     print(
-        f"kills {run.killed.total()}, acknowledged {acknowledged}, found {found}, lost {acknowledged - found}",
+        f"kills {run.killed.total()}, acknowledged {acknowledged}, found {logged}, lost {acknowledged - logged}",
         flush=True,
     )

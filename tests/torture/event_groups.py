@@ -1,4 +1,4 @@
-"""What can be said of the events of one conversation by themselves."""
+"""Checks on the events of one conversation by themselves."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from chatfeedback.domain.conversation.events import (
 from chatfeedback.domain.events import Event
 
 
-def half_applied(found: Sequence[Event]) -> Iterator[str]:
-    """Events of one conversation that are there without those that were written together with them."""
-    if [event.version for event in found] != list(range(1, len(found) + 1)):
-        yield f"its versions are {[event.version for event in found]}."
-    if not isinstance(found[0].body, ConversationStarted) or not isinstance(found[1:2][0].body, MessageSent):
+def half_applied(log: Sequence[Event]) -> Iterator[str]:
+    """Yield the events that are there without those that were written together with them, as sentences."""
+    if [event.version for event in log] != list(range(1, len(log) + 1)):
+        yield f"its versions are {[event.version for event in log]}."
+    if not isinstance(log[0].body, ConversationStarted) or not isinstance(log[1:2][0].body, MessageSent):
         yield "it does not begin with its start and a prompt."
     ended: dict[str, list[ReplyFinished]] = {}
-    for event, following in zip_longest(found, found[1:]):
+    for event, following in zip_longest(log, log[1:]):
         body = event.body
         if _asks(event) and not _belongs_to(following, event):
             yield f"version {event.version} ({body.KIND}) is not followed by the start of its reply."
         if isinstance(body, ReplyFinished):
             ended.setdefault(body.message_id, []).append(body)
     for message_id, ends in ended.items():
-        # Who was taken for dead and comes back with more text ends its reply a second time.
+        # A process that was taken for dead and comes back with more text ends its reply a second time.
         if len(ends) > 1 and [one.status for one in ends[:-1]] != ["interrupted"]:
             yield f"reply {message_id} ended {len(ends)} times."
 
@@ -48,12 +48,12 @@ def _belongs_to(following: Event | None, event: Event) -> bool:
     )
 
 
-def untrue_replies(found: Sequence[Event], sent: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Ends of replies that are not what the model sent. `sent`: prompt -> its answers, whole."""
-    prompts = {e.body.message_id: e.body.text for e in found if isinstance(e.body, (MessageSent, MessageEdited))}
-    asked = {e.body.message_id: e.body.parent_id for e in found if isinstance(e.body, ReplyStarted)}
-    for ended in (event.body for event in found if isinstance(event.body, ReplyFinished)):
-        answers = sent.get(prompts[asked[ended.message_id]], ())
+def untrue_replies(log: Sequence[Event], sent: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the ends of replies that the model did not send, as sentences. `sent`: prompt -> its answers, whole."""
+    prompts = {e.body.message_id: e.body.text for e in log if isinstance(e.body, (MessageSent, MessageEdited))}
+    prompt_ids = {e.body.message_id: e.body.parent_id for e in log if isinstance(e.body, ReplyStarted)}
+    for ended in (event.body for event in log if isinstance(event.body, ReplyFinished)):
+        answers = sent.get(prompts[prompt_ids[ended.message_id]], ())
         if ended.text and not any(answer.startswith(ended.text) for answer in answers):
             yield f"the text of reply {ended.message_id} is not what the model sent: {ended.text!r}."
         if ended.status == "complete" and ended.text not in answers:

@@ -1,4 +1,4 @@
-"""What an annotator does with thumbs and with the panel for reasons and a comment.
+"""Actions of an annotator on thumbs and on the panel for reasons and a comment.
 
 A deed is noted before the server is asked for it, and acknowledged when the page is told: when a prompt, an edit or
 what a click leads to is painted, when a thumb is answered without a refusal, when the panel says "Saved".
@@ -17,15 +17,15 @@ from torture.ledger import Deed, Ledger
 from torture.view import View
 
 VALUES: dict[str, bool | str] = {"like": True, "dislike": False, "": ""}
-"""Of a thumb, and what Gradio tells of it."""
+"""Values of a thumb, and their form in an event of Gradio."""
 
 
 class Unsure(Exception):
-    """The page was told that something was not done, or was not told what became of it: it is to be reloaded."""
+    """Exception: an action was refused, or its outcome is unknown, and the page has to be loaded again."""
 
 
 class Feedback:
-    """An open page. `texts`: something new to type, each time. `stamps`: grow from page to page of one person."""
+    """Open page of an annotator. `texts`: something new to type, each time. `stamps`: grow from page to page."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class Feedback:
         self._stamps = stamps
 
     async def open(self) -> None:
-        """Draws the conversation that the address names, or none; does not wait for a reply that is being written."""
+        """Open the conversation that the address names, or none; do not wait for a running reply."""
         async with aclosing(self._page.call("", "load")) as drawn:
-            async for told in drawn:
-                self._see(told.painted)
-                if told.painted:
+            async for message in drawn:
+                self._see(message.painted)
+                if message.painted:
                     return
 
     async def vote(self, index: int | None = None) -> None:
@@ -92,29 +92,33 @@ class Feedback:
             return
         index = self._random.randrange(len(panel.offered))
         code = panel.offered[index]
-        wanted = sorted({*panel.chosen} ^ {code})
-        deed = ledger.gave_reasons(panel.message_id, wanted)
+        codes = sorted({*panel.chosen} ^ {code})
+        deed = ledger.gave_reasons(panel.message_id, codes)
         self._ledger.attempt(deed)
-        told = {"index": index, "value": code, "selected": code in wanted}
-        await self._save("feedback-reasons", "select", [panel.about], deed, told)
-        panel.chosen = wanted
+        event_data = {"index": index, "value": code, "selected": code in codes}
+        await self._save("feedback-reasons", "select", [panel.about], deed, event_data)
+        panel.chosen = codes
 
-    async def _save(self, elem_id: str, event: str, data: list[Any], deed: Deed, told: Any = None) -> None:
+    async def _save(self, elem_id: str, event: str, data: list[Any], deed: Deed, event_data: Any = None) -> None:
         self.view.saved = ""
-        await self._answered(elem_id, event, data, told)
+        await self._answered(elem_id, event, data, event_data)
         # Without anything left in the rating there is nothing that could be called saved.
         if "Saved" in self.view.saved or (deed[0] == "gave reasons" and len(deed) == 2):
             self._acknowledge(deed, self.view.address)
 
-    async def _answered(self, elem_id: str, event: str, data: list[Any], told: Any) -> None:
-        """Calls it and waits for the answer. Raises Unsure after a refusal."""
+    async def _answered(self, elem_id: str, event: str, data: list[Any], event_data: Any) -> None:
+        """Call a handler and wait for the answer.
+
+        Raises:
+            Unsure: After a refusal.
+        """
         self.view.notice = ""
-        message = await self._page.done(elem_id, event, data, told)
+        message = await self._page.done(elem_id, event, data, event_data)
         self._see(message.painted)
         self._must_not_be_refused(message)
 
     def _see(self, painted: Mapping[str, Any]) -> None:
-        """Also the address follows: after a restart of the server it is all that the server knows of the page."""
+        """Take in an update and follow the address: after a restart, the server knows only that of the page."""
         self.view.see(painted)
         self._page.goes_to(self.view.address)
 

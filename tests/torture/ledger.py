@@ -1,4 +1,4 @@
-"""What annotators did, what they were told of it, and what the log says of it.
+"""Ledger of what annotators did, what was acknowledged, and what the log says of it.
 
 A deed is one thing that a person did, written so that the page and the log spell it alike: by the texts that were
 typed, each of which is typed only once, and by the prompt that a reply answers. What was acknowledged has to be in
@@ -27,7 +27,7 @@ from chatfeedback.domain.events import Event
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 
 Deed = tuple[str, ...]
-"""A kind, and what tells it from others of its kind."""
+"""Kind, and the values that tell it from others of its kind."""
 
 
 def sent(text: str) -> Deed:
@@ -47,7 +47,7 @@ def undone(prompt: str) -> Deed:
 
 
 def chosen(prompt: str) -> Deed:
-    """Another alternative of the reply to this prompt."""
+    """Return the choice of another alternative of the reply to this prompt."""
     return ("chosen", prompt)
 
 
@@ -56,7 +56,7 @@ def cleared(conversation_id: str) -> Deed:
 
 
 def voted(prompt: str, value: str) -> Deed:
-    """`value`: like, dislike, or "" for a thumb that was taken back."""
+    """Return a vote. `value`: like, dislike, or "" for a thumb that was taken back."""
     return ("voted", prompt, value)
 
 
@@ -69,12 +69,12 @@ def commented(message_id: str, comment: str) -> Deed:
 
 
 def answered(prompt: str, text: str) -> Deed:
-    """Not the person's own: a reply whose end was shown to her."""
+    """Return the end of a reply that was shown, which is no deed of the annotator."""
     return ("answered", prompt, text)
 
 
 def deeds_in(events: Sequence[Event]) -> Iterator[Deed]:
-    """What the log says was done in a conversation. `events`: all of them, oldest first."""
+    """Yield the deeds in the log of a conversation. `events`: all of them, oldest first."""
     texts: dict[str, str] = {}
     parents: dict[str, str | None] = {}
     for event in events:
@@ -114,41 +114,41 @@ def deeds_in(events: Sequence[Event]) -> Iterator[Deed]:
 
 @dataclass(slots=True)
 class Ledger:
-    """Kept by the annotators, and by nobody else."""
+    """Attempts and acknowledgements of all annotators, which they alone record."""
 
     attempted: Counter[Deed] = field(default_factory=Counter)
     acknowledged: Counter[Deed] = field(default_factory=Counter)
     where: dict[Deed, str] = field(default_factory=dict)
-    """Of what was acknowledged: the conversation, and who was told."""
+    """Conversation and annotator of each acknowledged deed."""
     refusals: Counter[str] = field(default_factory=Counter)
-    """What was said instead of doing something."""
+    """Sentences of refusals, counted."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every acknowledgement."""
 
     def attempt(self, deed: Deed) -> None:
-        """To be called before the server is asked for it."""
+        """Record an attempt, before the server is asked for it."""
         self.attempted[deed] += 1
 
     def acknowledge(self, deed: Deed, where: str) -> None:
-        """To be called when the page was told that it is done."""
+        """Record an acknowledgement, when the page was told that it is done."""
         self.acknowledged[deed] += 1
         self.where[deed] = where
         self.news.set()
 
     def was_shown(self, prompt: str, text: str, where: str) -> None:
-        """The end of a reply was shown; the same one may be shown again later."""
+        """Record that the end of a reply was shown; the same one may be shown again later."""
         if not self.acknowledged[answered(prompt, text)]:
             self.acknowledge(answered(prompt, text), where)
 
     def found(self, logged: Counter[Deed]) -> int:
-        """How many of what was acknowledged are in the log."""
+        """Return the number of acknowledged deeds that are in the log."""
         return (self.acknowledged & logged).total()
 
     def lost(self, logged: Counter[Deed]) -> Counter[Deed]:
-        """What was acknowledged and is not in the log."""
+        """Return the acknowledged deeds that are not in the log."""
         return self.acknowledged - logged
 
     def surplus(self, logged: Counter[Deed]) -> Counter[Deed]:
-        """What is in the log more often than anybody did it. Replies end by themselves: the checks look at those."""
+        """Return the deeds that are in the log more often than attempted; the checks look at ends of replies."""
         done = logged - self.attempted
         return Counter({deed: times for deed, times in done.items() if deed[0] != "answered"})

@@ -1,4 +1,4 @@
-"""The model that is talked with: it outlives every kill, and remembers what it sent."""
+"""Model of the torture test: it outlives every kill, and remembers what it sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORDS = ("it", "depends", "on", "what", "is", "meant", "by", "that", "—", "fü
 
 
 class Parrot:
-    """Numbered answers of a fraction of a second to several seconds, no two alike."""
+    """Source of numbered answers that take a fraction of a second to several seconds, no two alike."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self.url = server.url
@@ -26,14 +26,14 @@ class Parrot:
     def _answer(self, request: dict[str, Any], number: int) -> str:
         words = random.Random(number)
         text = f"reply {number}: " + " ".join(words.choices(WORDS, k=words.choice((3, 10, 20, 40, 120))))
-        asked = request["messages"][-1]["content"]
+        prompt = request["messages"][-1]["content"]
         # A prompt whose reply was interrupted before its first word is told together with the next one.
-        self.sent[asked[asked.rindex("prompt ") :]].append(text)
+        self.sent[prompt[prompt.rindex("prompt ") :]].append(text)
         return text
 
 
 @contextmanager
 def talking() -> Iterator[Parrot]:
-    """A model that serves to the end of the block, on threads of its own."""
+    """Serve a model to the end of the block, on threads of its own."""
     with ScriptedServer(tokens_per_second=TOKENS_PER_SECOND) as server:
         yield Parrot(server)

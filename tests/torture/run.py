@@ -31,7 +31,7 @@ from torture.server import Server
 DELAYS = (0.2, 3.0)
 """Seconds between the first thing that is done after a start, and the kill."""
 SECONDS = 120.0
-"""For whatever has to happen."""
+"""Time limit of each step."""
 OPENED = 1
 """Conversations that are opened over HTTP after each kill, besides those that the annotators come back to."""
 DAY = timedelta(days=1)
@@ -40,7 +40,7 @@ Target = Literal["app", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done. `longest_delay`: seconds of work before a kill, at most."""
+    """Plan of a run. `longest_delay`: seconds of work before a kill, at most."""
 
     kills: int
     database: Literal["sqlite", "postgres"]
@@ -51,7 +51,7 @@ class Plan:
     target: Callable[[str, str], None] = server.run
 
     def targets(self, rng: random.Random) -> list[Target]:
-        """What each kill is of: with Postgres half of them of the database server."""
+        """Return the target of each kill: with Postgres half of them are of the database server."""
         of_the_server = self.kills // 2 if self.database == "postgres" else 0
         targets: list[Target] = ["server"] * of_the_server + ["app"] * (self.kills - of_the_server)
         rng.shuffle(targets)
@@ -59,7 +59,7 @@ class Plan:
 
 
 class Run:
-    """One run in a folder of its own. `cluster`: None with SQLite."""
+    """Run in a folder of its own. `cluster`: None with SQLite."""
 
     def __init__(self, plan: Plan, folder: Path, cluster: Cluster | None, model: Parrot, ledger: Ledger) -> None:
         self.plan = plan
@@ -80,7 +80,7 @@ class Run:
         ]
 
     async def go(self) -> list[str]:
-        """Kills as often as planned; what was found wrong, [] when nothing is."""
+        """Kill as often as planned; return a list of problems, empty if all is well."""
         await asyncio.to_thread(self.server.start)
         try:
             async with self._working():
@@ -122,7 +122,7 @@ class Run:
         return problems
 
     async def _work(self, seconds: float) -> None:
-        """Lets the annotators work until one of them was told that something is done, and a while longer."""
+        """Let the annotators work until a deed of one of them is acknowledged, and a while longer."""
         self.ledger.news.clear()
         self._gate.open()
         await asyncio.wait_for(self.ledger.news.wait(), SECONDS)
@@ -136,7 +136,7 @@ class Run:
             raise AssertionError(f"no answer after {SECONDS:.0f} s: {doing}\n{self.server.said()}") from None
 
     async def _end(self) -> list[str]:
-        """Waits until the leases of all who died are over, and looks at everything."""
+        """Wait until the leases of all dead processes have expired, and check everything."""
         until = time.monotonic() + 3 * reply_leases.LEASE.total_seconds() + SECONDS
         while await asyncio.to_thread(self.checks.writing):
             if time.monotonic() > until:
@@ -150,7 +150,7 @@ class Run:
         return problems + await self._open([one for one in interrupted if one])
 
     async def _open(self, conversation_ids: list[str]) -> list[str]:
-        """Opens conversations as those to whom they belong; what is wrong with the pages."""
+        """Open conversations as their owners; return the problems of the pages."""
         problems = []
         for conversation_id in conversation_ids:
             stored = fold(conversation_id, self.checks.known[conversation_id])
@@ -161,8 +161,8 @@ class Run:
             ):
                 page = await site.http.get("/", params={"conversation": conversation_id})
                 painted = {}
-                async for told in drawn:
-                    if painted := told.painted:
+                async for update in drawn:
+                    if painted := update.painted:
                         break
             shown = {one["content"][0]["text"] for one in painted["chatbot"]["value"]}
             missing = [message.text for message in stored.shown() if message.text and message.text not in shown]
@@ -172,7 +172,7 @@ class Run:
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[None]:
-        """The annotators, to the end of the block; whatever goes wrong with one of them ends the run."""
+        """Let the annotators work to the end of the block; an error of one of them ends the run."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(annotator.work()) for annotator in self._annotators]
             yield
@@ -181,7 +181,7 @@ class Run:
 
 
 def _people(url: str, count: int) -> dict[str, str]:
-    """A new database with so many annotators who are signed in: their ids, and the tokens of their sessions."""
+    """Create a database with so many signed-in annotators; return the tokens of their sessions by id."""
     migrate.upgrade(url)
     with migrate.opened(url) as engine:
         sessions = Sessions(engine, lifetime=DAY, idle=DAY)
@@ -193,5 +193,5 @@ def _people(url: str, count: int) -> dict[str, str]:
 
 
 def say(line: str) -> None:
-    """How it goes on, beside the result."""
+    """Print a line of progress to standard error, apart from the result."""
     print(line, file=sys.stderr, flush=True)

@@ -25,11 +25,11 @@ from ports import free_port
 
 PRELOADED = ["chatfeedback.server.app", "chatfeedback.ui.app"]
 SECONDS = 120.0
-"""Within which a server has to answer, on a machine that is busy with other things."""
+"""Time limit for a server to answer, on a machine that is busy with other things."""
 
 
 def run(config: str, log: str) -> None:
-    """What a forked process does: `chatfeedback serve`, its words into a file."""
+    """Run `chatfeedback serve` in a forked process, with its output in a file."""
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(written, stream)
@@ -42,7 +42,7 @@ def run(config: str, log: str) -> None:
 
 
 class Server:
-    """One application on 127.0.0.1, always on the same port, with its settings and its log in `folder`."""
+    """Application on 127.0.0.1, always on the same port, with its settings and its log in `folder`."""
 
     def __init__(
         self,
@@ -77,12 +77,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the application; return when it answers."""
         self._process = self._started() if self._fresh else self._forked()
         self.answers()
 
     def answers(self) -> None:
-        """Waits until it says that it is well."""
+        """Wait until it answers that it is well."""
         until = time.monotonic() + SECONDS
         while not self._is_well():
             assert self.is_alive, f"the application has ended: {self.said()}"
@@ -90,7 +90,7 @@ class Server:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL: it has no say in it."""
+        """Kill the process (SIGKILL)."""
         assert self._process is not None and self._process.pid is not None
         os.kill(self._process.pid, signal.SIGKILL)
         if isinstance(self._process, subprocess.Popen):
@@ -105,7 +105,7 @@ class Server:
         return self._process is not None and self._process.is_alive()
 
     def said(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def _started(self) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""A short run of the kill tests on each database, and that they find what they look for."""
+"""Short runs of the torture test on each database, and tests of its checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAST = re.compile(r"kills (\d+), acknowledged (\d+), found (\d+), lost (\d+)")
 
 
 def figures(output: str) -> list[int]:
-    """Kills, acknowledged, found and lost, as the last line has them."""
+    """Return kills, acknowledged, found and lost, as the last line has them."""
     last = LAST.fullmatch(output.splitlines()[-1])
     assert last, output
     return [int(figure) for figure in last.groups()]
@@ -42,15 +42,13 @@ def figures(output: str) -> list[int]:
 
 @pytest.mark.process
 @pytest.mark.parametrize(("database", "kills"), [("sqlite", 6), ("postgres", 4)])
-def test_whatever_is_killed_nothing_that_was_acknowledged_is_lost(
-    database: str, kills: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_acknowledged_events_survive_kills(database: str, kills: int, capfd: pytest.CaptureFixture[str]) -> None:
     plan = Plan(kills, database, "short", longest_delay=1.0, target=broken.hurrying)  # type: ignore[arg-type]
     status = made(plan)
     output = capfd.readouterr().out
-    done, acknowledged, found, lost = figures(output)
+    done, acknowledged, logged, lost = figures(output)
     assert (status, done, lost) == (0, kills, 0), output
-    assert acknowledged == found > kills
+    assert acknowledged == logged > kills
     of_the_server = kills // 2 if database == "postgres" else 0
     assert f"kills of the application {kills - of_the_server}, of the database server {of_the_server}" in output
 
@@ -58,27 +56,29 @@ def test_whatever_is_killed_nothing_that_was_acknowledged_is_lost(
 @pytest.mark.long
 @pytest.mark.process
 @pytest.mark.parametrize(("database", "kills"), [("sqlite", 200), ("postgres", 100)])
-def test_torture_loses_nothing_in_a_long_run(database: str, kills: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_acknowledged_events_survive_kills_in_long_run(
+    database: str, kills: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert made(Plan(kills, database, "long")) == 0  # type: ignore[arg-type]
-    done, acknowledged, found, lost = figures(capfd.readouterr().out)
-    assert (done, lost) == (kills, 0) and acknowledged == found > 10 * kills
+    done, acknowledged, logged, lost = figures(capfd.readouterr().out)
+    assert (done, lost) == (kills, 0) and acknowledged == logged > 10 * kills
 
 
 @pytest.mark.process
-def test_the_command_starts_and_kills_the_application_as_a_person_starts_it() -> None:
+def test_torture_command_kills_application_that_is_started_afresh() -> None:
     command = [sys.executable, "-m", "tests.torture", "--kills", "1", "--fresh", "--annotators", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    kills, acknowledged, found, lost = figures(done.stdout)
-    assert (kills, lost) == (1, 0) and acknowledged == found > 0
+    kills, acknowledged, logged, lost = figures(done.stdout)
+    assert (kills, lost) == (1, 0) and acknowledged == logged > 0
 
 
 @pytest.mark.process
-def test_an_application_that_answers_before_its_commit_is_found_out(capfd: pytest.CaptureFixture[str]) -> None:
+def test_torture_detects_application_that_answers_before_commit(capfd: pytest.CaptureFixture[str]) -> None:
     plan = Plan(3, "sqlite", "early", longest_delay=0.3, target=broken.answering_too_early)
     assert made(plan) == 1
     output = capfd.readouterr().out
-    kills, _acknowledged, _found, lost = figures(output)
+    kills, _acknowledged, _logged, lost = figures(output)
     assert kills == 1 and lost > 0
     assert "was acknowledged (conversation" in output
     kept = re.search(r"seed early; the files are in (\S+)", output)
@@ -91,7 +91,7 @@ def test_an_application_that_answers_before_its_commit_is_found_out(capfd: pytes
 
 @dataclass
 class Case:
-    """A conversation of one prompt and its reply, acknowledged and sound."""
+    """Conversation of one prompt and its reply, acknowledged and sound."""
 
     engine: Engine
     store: EventStore
@@ -105,7 +105,7 @@ class Case:
         return self.talk.conversation_id
 
     def begin(self, text: str) -> str:
-        """A prompt whose reply is still being written; the id of the reply."""
+        """Send a prompt whose reply is still being written; return the id of the reply."""
         self.ledger.attempt(ledger.sent(text))
         return self.talk.send(text)
 
@@ -124,7 +124,7 @@ def case(engine: Engine) -> Iterator[Case]:
     store.writer.close()
 
 
-def test_nothing_is_found_where_nothing_is_wrong(case: Case) -> None:
+def test_checks_find_nothing_in_sound_database(case: Case) -> None:
     assert case.checks.after_kill(app_died=True) == []
     case.talk.finish(case.begin("prompt two"), "reply 2: on what", "interrupted")
     assert case.checks.after_kill(app_died=True) == []
@@ -198,22 +198,22 @@ def call_a_piece_complete(case: Case) -> str:
         call_a_piece_complete,
     ],
 )
-def test_the_checks_find(harm: Callable[[Case], str], case: Case) -> None:
+def test_checks_find_harm(harm: Callable[[Case], str], case: Case) -> None:
     sentence = harm(case)
     assert sentence in case.checks.after_kill(app_died=True)
 
 
-def test_the_checks_find_that_something_is_missing_that_was_in_the_log(case: Case) -> None:
+def test_checks_find_event_that_is_missing_from_log(case: Case) -> None:
     assert case.checks.after_kill(app_died=True) == []
-    seen = case.checks.known[case.conversation_id]
-    seen.append(seen[-1])
+    known = case.checks.known[case.conversation_id]
+    known.append(known[-1])
     sentence = f"Conversation {case.conversation_id}: what was in the log is not there any more, or has changed."
     assert case.checks.after_kill(app_died=True) == [sentence]
 
 
-def test_the_checks_find_that_a_reply_of_a_dead_process_has_less_than_was_stored_of_it(case: Case) -> None:
+def test_checks_find_recovered_reply_that_lost_text_of_its_checkpoint(case: Case) -> None:
     reply_id = case.begin("prompt two")
-    owner, text = case.store.owner, "reply 2: on what"
+    owner, text = case.store.lease_owner, "reply 2: on what"
     case.store.writer.submit(lambda tx: reply_leases.save(tx, owner, {reply_id: text}, now())).result(60)
     assert case.checks.after_kill(app_died=True) == []
     assert case.checks.writing() == 1

@@ -1,4 +1,4 @@
-"""One visit of an annotator to the Chat tab: what can be done there, each thing as a person would do it."""
+"""Visit of an annotator to the Chat tab: each possible action, as a user would do it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torture.view import View
 
 
 class Sitting(Feedback):
-    """What leads to a reply, or paints the conversation, besides the feedback."""
+    """Actions that lead to a reply or paint the conversation, besides the feedback."""
 
     async def send(self) -> None:
         text = self._new_text("prompt")
@@ -81,13 +81,13 @@ class Sitting(Feedback):
         self.has_acted = False
 
     async def _converse(
-        self, elem_id: str, event: str, data: list[Any], told: Any, deed: Deed, is_done: Callable[[View], bool]
+        self, elem_id: str, event: str, data: list[Any], event_data: Any, deed: Deed, is_done: Callable[[View], bool]
     ) -> None:
-        """Calls it, notes that it is done as soon as that is painted, and follows the reply, if there is one."""
+        """Call a handler, acknowledge the deed as soon as that is painted, and follow the reply, if there is one."""
         view, painted, has_voted = self.view, False, False
         where = view.address
         self._ledger.attempt(deed)
-        async with aclosing(self._page.call(elem_id, event, data, told)) as messages:
+        async with aclosing(self._page.call(elem_id, event, data, event_data)) as messages:
             async for message in messages:
                 self._see(message.painted)
                 if message.painted and not painted:
@@ -107,7 +107,7 @@ class Sitting(Feedback):
             raise Unsure  # what was painted before the vote may have come after it, without its thumb
 
     async def _interfere(self) -> bool:
-        """Does something while a reply is written; whether it was a vote on it."""
+        """Act while a reply is written; return True after a vote on it."""
         if self._chance(0.4) or not self.view.is_answered:
             await self._page.done("prompt", "stop", [None])
             return False

@@ -1,4 +1,4 @@
-"""What an annotator sees of the Chat tab, put together from what was painted."""
+"""View of the Chat tab: what an annotator sees, put together from what was painted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THUMBS = {"Like": "like", "Dislike": "dislike", None: ""}
 
 
 class Bubble(NamedTuple):
-    """A message on the screen; its index there is that of the chatbot."""
+    """Message on the screen; its index there is that of the chatbot."""
 
     role: str
     text: str
@@ -20,7 +20,7 @@ class Bubble(NamedTuple):
 
 @dataclass(slots=True)
 class Panel:
-    """The panel for reasons and a comment, open."""
+    """Panel for reasons and a comment, open."""
 
     about: str
     """As the page has it: the ids of a conversation and of a message."""
@@ -34,7 +34,7 @@ class Panel:
 
 @dataclass(slots=True)
 class View:
-    """One page. Whatever has not been painted yet is empty."""
+    """Content of one page. Values that were not painted yet are empty."""
 
     address: str = ""
     """The id of the conversation."""
@@ -43,24 +43,24 @@ class View:
     """One for each bubble of a reply: like, dislike or ""."""
     writing: bool = False
     position: str = ""
-    """Which of several alternatives is shown; "" when there is only one."""
+    """Position of the shown one among several alternatives; "" when there is only one."""
     notice: str = ""
     saved: str = ""
     panel: Panel | None = None
 
     @property
     def refusal(self) -> str:
-        """The sentence above the prompt that says why something was not done; "" without one."""
+        """Sentence above the prompt that says why something was not done; "" without one."""
         return self.notice if 'role="alert"' in self.notice else ""
 
     @property
     def prompts(self) -> list[int]:
-        """The indexes of the prompts."""
+        """Indexes of the prompts."""
         return [index for index, bubble in enumerate(self.bubbles) if bubble.role == "user"]
 
     @property
     def replies(self) -> list[int]:
-        """The indexes of the replies that have a text."""
+        """Indexes of the replies that have a text."""
         return [
             index
             for index, bubble in enumerate(self.bubbles)
@@ -69,26 +69,26 @@ class View:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a reply is the last on the screen."""
+        """True if a reply is the last message on the screen."""
         return bool(self.bubbles) and self.bubbles[-1].role == "assistant"
 
     def prompt_of(self, index: int) -> str:
-        """The prompt that the reply at this index answers."""
+        """Return the prompt that the reply at this index answers."""
         return self.bubbles[index - 1].text
 
     def thumb_of(self, index: int) -> str:
-        """The thumb of the reply at this index."""
+        """Return the thumb of the reply at this index."""
         return self.thumbs[self._number(index)]
 
     def thumb_is(self, index: int, value: str) -> None:
-        """The page shows a click on a thumb by itself."""
+        """Set the thumb of a reply, as the page shows a click by itself."""
         self.thumbs[self._number(index)] = value
 
     def _number(self, index: int) -> int:
         return sum(bubble.role == "assistant" for bubble in self.bubbles[:index])
 
     def see(self, painted: Mapping[str, Any]) -> None:
-        """Takes in what a call has painted so far."""
+        """Take in what a call has painted so far."""
         for name, attribute in {"notice": "notice", "feedback-saved": "saved"}.items():
             if isinstance(painted.get(name), str):
                 setattr(self, attribute, painted[name])

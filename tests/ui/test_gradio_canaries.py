@@ -84,19 +84,19 @@ def parameters(function: Any) -> set[str]:
         ),
     ],
 )
-def test_gradio_has_the_parameters_that_we_use(function: Any, used: set[str], repair: str) -> None:
+def test_gradio_has_parameters_that_internals_use(function: Any, used: set[str], repair: str) -> None:
     missing = used - parameters(function)
     assert not missing, f"Gradio {gr.__version__}: {function} has no {missing}; in {INTERNALS} {repair}."
 
 
-async def test_gradio_keeps_functions_in_a_table_by_index() -> None:
+async def test_gradio_keeps_functions_in_table_by_index() -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.Button().click(print)
     repair = f"adapt actions_in in {INTERNALS} and AccessConfig.actions, by which a call is checked"
     assert [(index, function.fn) for index, function in blocks.fns.items()] == [(0, print)], repair
 
 
-async def test_gradio_sends_the_data_of_an_event_as_it_came() -> None:
+async def test_gradio_passes_event_data_on_unchanged() -> None:
     event = gr.EventData(None, {"index": 1})
     assert event._data == {"index": 1}, f"adapt _check_call in {INTERNALS}, which checks the data of an event"
 
@@ -109,14 +109,14 @@ def test_gradio_serves_katex() -> None:
     )
 
 
-async def test_gradio_describes_files_of_a_page_by_their_type() -> None:
+async def test_gradio_describes_files_of_page_by_their_type() -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.Chatbot(avatar_images=(ASSETS / "person.svg", None))
     repair = f"adapt files_in in {INTERNALS}: the access middleware lets pass only the files that it finds"
     assert [Path(path).name for path in gradio_internals.files_in(blocks.config)] == ["person.svg"], repair
 
 
-def test_gradio_sends_the_messages_that_the_transport_reads() -> None:
+def test_gradio_sends_messages_that_transport_reads() -> None:
     kinds = {
         kind
         for message in get_args(server_messages.EventMessage)
@@ -128,7 +128,7 @@ def test_gradio_sends_the_messages_that_the_transport_reads() -> None:
     )
 
 
-async def test_gradio_answers_the_addresses_that_the_transport_knows() -> None:
+async def test_gradio_answers_addresses_that_transport_uses() -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
         pass
     paths = set(routes(gr.routes.App.create_app(blocks).routes))
@@ -139,7 +139,7 @@ async def test_gradio_answers_the_addresses_that_the_transport_knows() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES_OF_ELEMENTS)
-def test_gradio_has_the_elements_that_the_transport_finds(name: str) -> None:
+def test_gradio_has_elements_that_transport_finds(name: str) -> None:
     scripts = (path.read_text("utf-8") for path in gradio_internals.FRONTEND.glob("*.js"))
     assert any(name in script for script in scripts), (
         f"Gradio {gr.__version__} has no element {name}; adapt `gradio` in assets/transport.js."
@@ -147,13 +147,13 @@ def test_gradio_has_the_elements_that_the_transport_finds(name: str) -> None:
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in ASSETS.glob("*.js") if path.name != "transport.js"))
-def test_only_the_transport_knows_the_elements_of_gradio(script: str) -> None:
+def test_scripts_other_than_transport_name_no_element_of_gradio(script: str) -> None:
     text = (ASSETS / script).read_text("utf-8")
-    found = [name for name in (*NAMES_OF_ELEMENTS, "data-testid", "aria-label=", "textarea") if name in text]
-    assert found == [], f"find these elements by `chatfeedback.gradio` of assets/transport.js: {found}"
+    names = [name for name in (*NAMES_OF_ELEMENTS, "data-testid", "aria-label=", "textarea") if name in text]
+    assert names == [], f"find these elements by `chatfeedback.gradio` of assets/transport.js: {names}"
 
 
-def test_pyproject_bounds_gradio_to_the_minor_version_tested_here() -> None:
+def test_pyproject_bounds_gradio_to_tested_minor_version() -> None:
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     (bound,) = (text for text in dependencies if text.startswith("gradio"))
     major, minor = map(int, gr.__version__.split(".")[:2])

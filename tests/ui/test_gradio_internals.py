@@ -32,14 +32,14 @@ class App:
             self.button.click(self._returned, [self.choices, self.drawn], outputs)
         self.blocks = blocks
         self.session = SessionState(blocks)
-        self.given: list[Any] = []
+        self.received: list[Any] = []
         self._next: Any = None
 
     def _returned(self, choices: list[str], drawn: str) -> Any:
-        self.given = [choices, drawn]
+        self.received = [choices, drawn]
         return self._next(self) if callable(self._next) else self._next
 
-    async def told(self, update: Any, choices: Sequence[str] = (), function: int = 0) -> list[Any]:
+    async def process(self, update: Any, choices: Sequence[str] = (), function: int = 0) -> list[Any]:
         """Return the data for the browser when the function returns this value."""
         self._next = update
         called = self.blocks.fns[function]
@@ -72,55 +72,55 @@ async def app() -> App:
         lambda app: ["drawn", MESSAGES, "text", "<b>all</b>", "Label", ["a"], gr.Row(visible=False)],
     ],
 )
-async def test_the_browser_is_told_what_gradio_would_tell_it(app: App, update: Update) -> None:
-    expected = await App(gr.Blocks).told(update)
+async def test_sparse_updates_equal_updates_of_gradio(app: App, update: Update) -> None:
+    expected = await App(gr.Blocks).process(update)
     for answer in expected:
         if isinstance(answer, dict) and answer.get("__type__") == "update":
             answer.pop("props", None)  # Gradio counts "__type__" among the properties of an HTML that is not updated
-    told = await app.told(update)
-    for answer in told:
+    sent = await app.process(update)
+    for answer in sent:
         if isinstance(answer, dict):
             answer.pop("props", None)
-    assert told == expected
+    assert sent == expected
 
 
-async def test_a_component_that_an_update_says_nothing_about_is_left_as_it_is(app: App) -> None:
+async def test_component_without_update_is_left_unchanged(app: App) -> None:
     before = {name: app.component(getattr(app, name)) for name in ("chatbot", "prompt", "notice", "button", "row")}
-    await app.told(lambda app: {app.notice: "new", app.button: gr.Button("More")})
+    await app.process(lambda app: {app.notice: "new", app.button: gr.Button("More")})
     after = {name: app.component(getattr(app, name)) for name in before}
     assert {name for name in before if before[name] is not after[name]} == {"button"}
 
 
-async def test_an_update_that_is_told_again_is_the_same(app: App) -> None:
+async def test_update_sent_again_is_same_and_makes_no_component(app: App) -> None:
     kept: dict[Any, Any] = {}
 
     def update(app: App) -> dict[Any, Any]:
         kept.update(kept or {app.prompt: gr.Textbox(submit_btn=False), app.button: gr.Button(visible=False)})
         return dict(kept)
 
-    first = await app.told(update)
-    made = app.component(app.prompt)
-    assert await app.told(update) == first
-    assert app.component(app.prompt) is made
+    first = await app.process(update)
+    component = app.component(app.prompt)
+    assert await app.process(update) == first
+    assert app.component(app.prompt) is component
 
 
-async def test_what_a_component_was_updated_to_counts_for_the_next_call(app: App) -> None:
-    await app.told(lambda app: {app.choices: gr.CheckboxGroup(choices=["c", "d"]), app.drawn: "drawn"})
-    await app.told(lambda app: {app.notice: ""}, ["d"])
-    assert app.given == [["d"], "drawn"]
+async def test_component_update_counts_for_next_call(app: App) -> None:
+    await app.process(lambda app: {app.choices: gr.CheckboxGroup(choices=["c", "d"]), app.drawn: "drawn"})
+    await app.process(lambda app: {app.notice: ""}, ["d"])
+    assert app.received == [["d"], "drawn"]
     with pytest.raises(gr.Error, match="not in the list of choices"):
-        await app.told(lambda app: {app.notice: ""}, ["a"])
+        await app.process(lambda app: {app.notice: ""}, ["a"])
 
 
-async def test_a_component_that_is_newer_than_the_session_is_updated(app: App) -> None:
+async def test_component_newer_than_session_is_updated(app: App) -> None:
     with app.blocks:
         late = gr.HTML()
         app.prompt.submit(app._returned, [app.choices, app.drawn], [late, app.notice])
-    assert await app.told({late: "<b>late</b>", app.notice: ""}, function=1) == ["<b>late</b>", ""]
+    assert await app.process({late: "<b>late</b>", app.notice: ""}, function=1) == ["<b>late</b>", ""]
 
 
-async def test_an_update_of_something_that_is_no_output_is_refused(app: App) -> None:
+async def test_update_of_component_that_is_no_output_is_refused(app: App) -> None:
     with app.blocks:
         stranger = gr.HTML()
     with pytest.raises(ValueError, match="not specified as output"):
-        await app.told({stranger: "new", app.notice: ""})
+        await app.process({stranger: "new", app.notice: ""})

@@ -85,7 +85,7 @@ def test_to_html_keeps_four_tags_without_attributes(text: str, element: str) -> 
 
 
 @pytest.mark.parametrize("text", ["<sub>2", "2</sub>", "<sub>2</sup>", "<kbd></kbd", "<sub>**2</sub>**"])
-def test_to_html_shows_a_tag_without_its_other_half_as_text(text: str) -> None:
+def test_to_html_shows_unpaired_tag_as_text(text: str) -> None:
     assert words(text) - {"sub", "sup", "kbd"} <= words(read(text))
     assert read("<sub>2") == "<sub>2"
 
@@ -93,7 +93,7 @@ def test_to_html_shows_a_tag_without_its_other_half_as_text(text: str) -> None:
 @pytest.mark.parametrize(
     "language", ["c", "cpp", "c++", "objc", "cuda", "no-such-language", "python", "", "<b>", "mermaid"]
 )
-def test_to_html_shows_code_in_every_language_as_it_is(language: str) -> None:
+def test_to_html_shows_code_of_every_language_unchanged(language: str) -> None:
     code = "#include <a>\n\n  if (a < b && c) { x = '$$'; }\t\n"
     (block,) = markdown.to_html(f"```{language}\n{code}```")
     assert Reader(block).text.strip("\n") == code.strip("\n")
@@ -119,10 +119,10 @@ def test_to_html_shows_dollars_in_prose_as_text(text: str) -> None:
         (r"so \[a_1 * b_1\] is", "a_1 * b_1"),
     ],
 )
-def test_to_html_keeps_the_source_of_a_formula(text: str, source: str) -> None:
+def test_to_html_keeps_source_of_formula(text: str, source: str) -> None:
     attributes = dict(Reader("".join(markdown.to_html(text))).elements)
-    found = [at["data-tex"] for _, at in Reader("".join(markdown.to_html(text))).elements if "data-tex" in at]
-    assert [part and " ".join(part.split()) for part in found] == [" ".join(source.split())], attributes
+    sources = [at["data-tex"] for _, at in Reader("".join(markdown.to_html(text))).elements if "data-tex" in at]
+    assert [part and " ".join(part.split()) for part in sources] == [" ".join(source.split())], attributes
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_to_html_keeps_the_source_of_a_formula(text: str, source: str) -> None:
     ],
 )
 def test_to_html_gives_each_paragraph_its_own_direction(text: str, directions: list[str]) -> None:
-    found = [
+    actual = [
         at["dir"] for name, at in Reader("".join(markdown.to_html(text))).elements if "dir" in at and name != "code"
     ]
-    assert found == directions
+    assert actual == directions
 
 
 def test_to_html_sets_code_from_left_to_right() -> None:
@@ -148,19 +148,19 @@ def test_to_html_sets_code_from_left_to_right() -> None:
     assert [at.get("dir") for name, at in elements if name in ("code", "pre")] == ["ltr", "ltr", None]
 
 
-def test_to_html_aligns_the_columns_of_a_table() -> None:
+def test_to_html_aligns_columns_of_table() -> None:
     elements = Reader("".join(markdown.to_html("|a|b|c|\n|:-|-:|:-:|\n|1|2|3|"))).elements
     classes = [at["class"] for name, at in elements if name in ("th", "td")]
     assert classes == ["cf-left", "cf-right", "cf-center"] * 2
 
 
 @pytest.mark.parametrize("text", ["> " * 40 + "deep", "- " * 40 + "deep", "- > " * 30 + "deep **bold**"])
-def test_to_html_shows_what_is_nested_too_deeply_as_plain_text_and_says_so(text: str) -> None:
+def test_to_html_shows_too_deeply_nested_text_as_plain_text_with_note(text: str) -> None:
     assert read(text) == f"{markdown.NOT_FORMATTED} {text}"
 
 
 @pytest.mark.parametrize("text", ["[x]: https://example.org", "<br>", "#", "- ", ">", "\u200d", " \n\t", "```\n```"])
-def test_to_html_shows_a_text_of_which_nothing_would_be_seen_as_it_is(text: str) -> None:
+def test_to_html_shows_invisible_text_as_plain_text_with_note(text: str) -> None:
     assert read(text) == " ".join(f"{markdown.NOT_FORMATTED} {text}".split())
 
 
@@ -175,7 +175,7 @@ def test_to_html_shows_plain_text_when_formatting_fails(
     assert "could not be formatted" in caplog.text
 
 
-def test_to_html_shows_a_text_that_is_too_long_as_plain_text() -> None:
+def test_to_html_shows_too_long_text_as_plain_text_with_note() -> None:
     text = " ".join(["**word**"] * (markdown.MAX_FORMATTED // 8))
     assert read(text) == f"{markdown.NOT_FORMATTED} {text}"
 
@@ -183,7 +183,7 @@ def test_to_html_shows_a_text_that_is_too_long_as_plain_text() -> None:
 @pytest.mark.parametrize(
     "address", ["javascript:x", "JAVASCRIPT:x", "data:image/png;base64,x", "file:///x", "#top", "/x", "x"]
 )
-def test_to_html_links_to_the_web_and_to_mail_only(address: str) -> None:
+def test_to_html_links_to_web_and_mail_only(address: str) -> None:
     for text in (f"[link]({address})", f"![link]({address})", f"[link][1]\n\n[1]: {address}", f"<{address}>"):
         assert [at for _, at in Reader("".join(markdown.to_html(text))).elements if "href" in at] == []
 
@@ -191,18 +191,18 @@ def test_to_html_links_to_the_web_and_to_mail_only(address: str) -> None:
 @pytest.mark.parametrize(
     "text", ["[a](https://x.y)", "![a](https://x.y)", "<https://x.y>", "https://x.y", "[a](mailto:a@x.y)"]
 )
-def test_to_html_opens_links_in_a_new_tab(text: str) -> None:
+def test_to_html_opens_links_in_new_tab(text: str) -> None:
     (link,) = [at for _, at in Reader("".join(markdown.to_html(text))).elements if "href" in at]
     assert (link["target"], link["rel"]) == ("_blank", "noopener noreferrer")
 
 
-def test_to_html_puts_no_link_into_a_link() -> None:
+def test_to_html_puts_no_link_into_link() -> None:
     elements = Reader("".join(markdown.to_html("[![picture](https://a.b)](https://c.d)"))).elements
     assert [at["href"] for name, at in elements if name == "a"] == ["https://c.d"]
 
 
 @given(TEXTS)
-def test_to_html_makes_only_elements_and_attributes_that_it_knows(text: str) -> None:
+def test_to_html_makes_only_allowed_elements_and_attributes(text: str) -> None:
     for name, attributes in Reader("".join(markdown.to_html(text))).elements:
         assert name in ELEMENTS
         assert set(attributes) <= ATTRIBUTES
@@ -218,8 +218,8 @@ def syntax(text: str) -> str:
 
 @given(TEXTS)
 def test_to_html_shows_every_word(text: str) -> None:
-    seen = Reader("".join(markdown.to_html(text)))
-    visible = seen.text + " ".join(html.unescape(at.get("href") or "") for _, at in seen.elements)
+    page = Reader("".join(markdown.to_html(text)))
+    visible = page.text + " ".join(html.unescape(at.get("href") or "") for _, at in page.elements)
     known = visible + syntax(text)
     assert [word for word in words(html.unescape(text)) if word not in known] == []
 
@@ -234,7 +234,7 @@ def test_to_html_shows_every_word(text: str) -> None:
         ("|a|b|\n|-|-|\n|1|2|", "a\nb\n1\n2"),
     ],
 )
-def test_to_text_leaves_out_the_marks_of_markdown(text: str, read: str) -> None:
+def test_to_text_leaves_out_marks_of_markdown(text: str, read: str) -> None:
     assert markdown.to_text(text) == read
 
 
@@ -254,6 +254,6 @@ def test_to_text_leaves_out_the_marks_of_markdown(text: str, read: str) -> None:
         ("one\n\n$$x$$\n\ntwo\n", "two\n"),
     ],
 )
-def test_last_block_start_finds_the_block_that_may_still_change(text: str, rest: str | None) -> None:
+def test_last_block_start_finds_block_that_may_still_change(text: str, rest: str | None) -> None:
     start = markdown.last_block_start(text)
     assert (None if start is None else text[start:]) == rest

@@ -21,8 +21,9 @@ from chatfeedback.inference.client import Endpoint
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.ui.account import SignIn
+from chatfeedback.ui.actions import MALFORMED_CALL
 from chatfeedback.ui.app import Page, build_page
-from chatfeedback.ui.gradio_internals import MALFORMED, NOT_PERMITTED
+from chatfeedback.ui.gradio_internals import NOT_PERMITTED
 from conversation_builder import People
 from openai_server import ScriptedServer
 from services.service_harness import Room, new_people, open_room
@@ -127,5 +128,5 @@ async def test_page_without_server_refuses_malformed_call(
     caller: Callable[[str], Caller], room: Room, data: list[Any]
 ) -> None:
     answer = await caller("annotator").call("ChatHandlers.send", data)
-    assert (answer["success"], answer["output"]["error"]) == (False, MALFORMED)
+    assert (answer["success"], answer["output"]["error"]) == (False, MALFORMED_CALL)
     assert await room.service.conversations(room.people.ada, 2) == []

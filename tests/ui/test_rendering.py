@@ -23,7 +23,7 @@ def texts(bubbles: list[rendering.Bubble]) -> list[str]:
     return [bubble.text for bubble in bubbles]
 
 
-def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() -> None:
+def test_view_state_has_newest_messages_and_resolves_their_index() -> None:
     conversation = talked(5).conversation
     view = rendering.view_state(conversation, limit=4)
     assert texts(rendering.bubbles(conversation, view)) == ["Question 3", "Answer 3", "Question 4", "Answer 4"]
@@ -31,7 +31,7 @@ def test_only_the_newest_messages_are_drawn_and_an_index_names_what_was_drawn() 
     assert conversation.messages[view.message_id(1)].text == "Answer 3"
 
 
-def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_failure() -> None:
+def test_bubbles_show_redacted_text_as_erased() -> None:
     talk = talked(1)
     talk.edit(talk.conversation.shown()[1].message_id, "Corrected")
     conversation = talk.conversation
@@ -41,7 +41,7 @@ def test_words_that_were_redacted_are_said_to_be_erased_and_not_taken_for_a_fail
     assert texts(rendering.bubbles(conversation, view)) == ["This text was erased."] * 2
 
 
-def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_meaning() -> None:
+def test_view_state_keeps_its_first_message_when_conversation_grows() -> None:
     talk = talked(5)
     before = rendering.view_state(talk.conversation, limit=4)
     talk.ask("Question 5", "Answer 5")
@@ -57,22 +57,22 @@ def test_a_page_goes_on_to_begin_where_it_begins_so_that_an_index_keeps_its_mean
 
 
 @pytest.mark.parametrize("index", [4, -1, True, "1", None, 1.0, [1, 0]])
-def test_an_index_that_was_not_drawn_is_refused(index: object) -> None:
+def test_message_id_refuses_index_that_was_not_rendered(index: object) -> None:
     with pytest.raises(InputError):
         rendering.view_state(talked(2).conversation, limit=50).message_id(index)
 
 
 @pytest.mark.parametrize("liked", ["Like", "like", 1, 0, None, "Harmful", [], {}])
-def test_a_vote_that_gradio_does_not_send_is_refused(liked: object) -> None:
+def test_rating_value_refuses_values_that_gradio_does_not_send(liked: object) -> None:
     with pytest.raises(InputError):
         rendering.rating_value(liked)
 
 
-def test_the_three_answers_of_gradio_are_like_dislike_and_cleared() -> None:
+def test_rating_value_maps_values_of_gradio_to_like_dislike_and_cleared() -> None:
     assert [rendering.rating_value(liked) for liked in (True, False, "")] == ["like", "dislike", ""]
 
 
-def test_leading_spaces_and_blank_lines_of_a_message_are_drawn_as_they_are() -> None:
+def test_bubbles_keep_leading_spaces_and_blank_lines() -> None:
     talk = FoldedTalk()
     talk.ask("    indented\n\n\n", "  answer\n")
     conversation = talk.conversation
@@ -82,7 +82,7 @@ def test_leading_spaces_and_blank_lines_of_a_message_are_drawn_as_they_are() -> 
     ]
 
 
-def test_votes_on_their_way_are_shown_before_they_are_stored() -> None:
+def test_feedback_values_show_ratings_in_flight() -> None:
     talk = talked(2)
     first, second = (message.message_id for message in talk.conversation.shown() if message.role == "assistant")
     talk.rate(first, "ada", RatingChange(value="like"))
@@ -95,7 +95,7 @@ def test_votes_on_their_way_are_shown_before_they_are_stored() -> None:
     assert thumbs({first: "", second: "dislike"}) == [None, "Dislike"]
 
 
-def test_a_reply_without_text_says_why_and_what_to_do() -> None:
+def test_bubbles_explain_replies_without_text() -> None:
     talk = FoldedTalk()
     for status in ("failed", "stopped", "left", "interrupted"):
         talk.finish(talk.send("Hello"), "", status)  # type: ignore[arg-type]
@@ -117,11 +117,11 @@ def test_a_reply_without_text_says_why_and_what_to_do() -> None:
         ("The model 'a' at Hugging Face failed.", "The model 'a' at Hugging Face failed."),
     ],
 )
-def test_without_addresses_leaves_out_where_a_server_is(sentence: str, read: str) -> None:
+def test_without_urls_leaves_out_addresses_of_servers(sentence: str, read: str) -> None:
     assert rendering.without_urls(sentence) == read
 
 
-def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
+def test_bubbles_show_urls_only_on_request() -> None:
     talk = FoldedTalk()
     reply = talk.send("Hello")
     talk.finish(reply, "", "failed")
@@ -138,7 +138,7 @@ def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "part"),
     [
         ("complete", ""),
         ("stopped", "Stopped"),
@@ -147,15 +147,15 @@ def test_bubbles_name_addresses_only_to_those_who_may_see_them() -> None:
         ("failed", "The model failed."),
     ],
 )
-def test_the_status_line_tells_how_the_last_reply_ended(status: str, said: str) -> None:
+def test_status_line_says_how_last_reply_ended(status: str, part: str) -> None:
     talk = FoldedTalk()
     talk.finish(talk.send("Hello"), "Some text", status)  # type: ignore[arg-type]
     line = rendering.status_line(talk.conversation)
-    assert said in line
-    assert bool(line) == bool(said)
+    assert part in line
+    assert bool(line) == bool(part)
 
 
-def test_alternatives_are_offered_from_the_second_reply_on_and_never_while_one_is_written() -> None:
+def test_alternatives_of_last_is_empty_before_second_reply_and_while_reply_is_written() -> None:
     talk = talked(1)
     assert rendering.alternatives_of_last(talk.conversation) == ([], 0)
     old = talk.conversation.head_id
@@ -168,12 +168,12 @@ def test_alternatives_are_offered_from_the_second_reply_on_and_never_while_one_i
     assert shown == 1
 
 
-def test_a_quote_is_one_line_of_bounded_length() -> None:
+def test_excerpt_is_one_line_of_bounded_length() -> None:
     assert rendering.excerpt("one\n\n two\tthree") == "one two three"
     assert len(rendering.excerpt("word " * 1000)) <= 160
 
 
-def test_alternatives_of_last_names_the_stored_one_when_the_one_on_view_is_none_of_them() -> None:
+def test_alternatives_of_last_falls_back_to_stored_one_when_viewed_one_is_unknown() -> None:
     talk = talked(1)
     first = str(talk.conversation.head_id)
     talk.finish(talk.retry(first), "Another answer")

@@ -14,17 +14,17 @@ LONG = "A paragraph with **bold** text and a [link](https://example.org/).\n\n" 
 
 
 @given(st.lists(TEXTS, max_size=6))
-def test_blocks_show_every_word_at_every_moment_and_the_whole_in_the_end(pieces: list[str]) -> None:
+def test_blocks_show_every_word_while_reply_grows_and_equal_whole_at_end(pieces: list[str]) -> None:
     cache, text = RenderingCache(), ""
     for piece in pieces:
         text += piece
-        seen = Reader("".join(cache.blocks("a reply", text, growing=True)))
+        page = Reader("".join(cache.blocks("a reply", text, growing=True)))
         whole = Reader("".join(markdown.to_html(text)))
-        assert words(whole.text) - words(seen.text) <= {"http", "x", "y"}  # link definitions take effect late
+        assert words(whole.text) - words(page.text) <= {"http", "x", "y"}  # link definitions take effect late
     assert cache.blocks("a reply", text) == list(markdown.to_html(text))
 
 
-def test_blocks_of_a_growing_reply_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_growing_reply_are_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cache, drawn = RenderingCache(), []
     to_html = markdown.to_html
 
@@ -41,19 +41,19 @@ def test_blocks_of_a_growing_reply_are_drawn_once(monkeypatch: pytest.MonkeyPatc
     assert sum(drawn) < 5 * len(LONG)
 
 
-def test_blocks_of_a_growing_list_are_its_items() -> None:
+def test_blocks_of_growing_list_are_its_items() -> None:
     assert len(RenderingCache().blocks("a reply", "- one\n- two\n- three", growing=True)) == 2
     assert len(RenderingCache().blocks("a reply", "- one\n- two\n- three")) == 1
 
 
-def test_blocks_of_another_text_are_drawn_anew() -> None:
+def test_blocks_of_another_text_are_rendered_anew() -> None:
     cache = RenderingCache()
     cache.blocks("a reply", "one\n\ntwo\n\nthree", growing=True)
     assert "four" in "".join(cache.blocks("a reply", "four\n\nfive", growing=True))
     assert cache.blocks("a reply", "six") == ['<p dir="ltr">six</p>\n']
 
 
-def test_rendering_cache_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendering_cache_evicts_least_recently_used_message(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = RenderingCache(limit=10)
     for name in "abc":
         cache.blocks(name, "12345")

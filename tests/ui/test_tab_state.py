@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from chatfeedback.ui.chat.tab_state import TabState, TabStates, until_cancelled
 
 
-async def test_a_new_turn_ends_the_old_one_and_waits_for_its_last_stroke() -> None:
+async def test_render_turn_cancels_old_turn_and_waits_for_its_end() -> None:
     page, strokes = TabState(), []
     began = asyncio.Event()
 
@@ -27,8 +27,8 @@ async def test_a_new_turn_ends_the_old_one_and_waits_for_its_last_stroke() -> No
     assert strokes == ["old", "new"]
 
 
-async def test_items_end_when_the_turn_is_over_even_while_none_come() -> None:
-    cancelled, seen, closed = asyncio.Event(), [], asyncio.Event()
+async def test_until_cancelled_ends_when_cancelled_while_no_item_comes() -> None:
+    cancelled, received, closed = asyncio.Event(), [], asyncio.Event()
 
     async def items() -> AsyncIterator[int]:
         try:
@@ -39,12 +39,12 @@ async def test_items_end_when_the_turn_is_over_even_while_none_come() -> None:
             closed.set()
 
     async for item in until_cancelled(cancelled, items()):
-        seen.append(item)
-    assert seen == [1]
+        received.append(item)
+    assert received == [1]
     assert closed.is_set()
 
 
-async def test_items_that_end_by_themselves_end_the_iteration() -> None:
+async def test_until_cancelled_ends_when_items_end() -> None:
     async def items() -> AsyncIterator[int]:
         yield 1
         yield 2
@@ -52,13 +52,13 @@ async def test_items_that_end_by_themselves_end_the_iteration() -> None:
     assert [item async for item in until_cancelled(asyncio.Event(), items())] == [1, 2]
 
 
-def test_the_page_of_one_annotator_is_out_of_reach_for_another_with_the_same_session() -> None:
+def test_tab_states_are_separate_for_annotators_with_same_session_hash() -> None:
     pages = TabStates()
     assert pages.get_or_create("alice", "session") is pages.get_or_create("alice", "session")
     assert pages.get_or_create("alice", "session") is not pages.get_or_create("bob", "session")
 
 
-def test_tell_keeps_the_newest_of_each_field_and_counts() -> None:
+def test_tell_keeps_newest_value_of_each_field_and_counts() -> None:
     tab = TabState()
     first, second = json.loads(tab.tell(address="a", version="a 1")), json.loads(tab.tell(version="a 2"))
     assert first == {"page": first["page"], "number": 1, "address": "a", "version": "a 1"}

@@ -32,7 +32,7 @@ from chatfeedback.server.authorization.policy import rule_for
 from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
-from chatfeedback.ui.actions import Action
+from chatfeedback.ui.actions import MALFORMED_CALL, Action
 
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_PAGES = 100_000
@@ -90,17 +90,17 @@ class AccessMiddleware:
         response = _SecuredResponse(self._config, scope, send)
         person: Person | None = None
         try:
-            self._check_origin(scope)
+            self._check_host_and_origin(scope)
             self._check_size(scope)
             rule = rule_for(scope["method"], scope["path"])
-            if rule is None or rule.needs is not Open.ANYBODY:
+            if rule is None or rule.requirement is not Open.PUBLIC:
                 scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
                 person = await self._authenticate(scope)
-                self._check_access(person, rule.needs if rule else None)
+                self._check_access(person, rule.requirement if rule else None)
             set_person(scope, person)
-            limited = limit_size(receive, self._config.max_request_bytes)
-            checked = await self._check_gradio_request(scope, limited, person)
-            await self._app(scope, checked, response)
+            limited_receive = limit_size(receive, self._config.max_request_bytes)
+            checked_receive = await self._check_gradio_request(scope, limited_receive, person)
+            await self._app(scope, checked_receive, response)
         except RequestRejected as error:
             if response.started:
                 raise
@@ -116,7 +116,7 @@ class AccessMiddleware:
                 self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, response)
 
-    def _check_origin(self, scope: Scope) -> None:
+    def _check_host_and_origin(self, scope: Scope) -> None:
         """Check that the request is for this host and was not sent by a page of another site (CSRF)."""
         host = header(scope, "host") or ""
         hosts = None if scope["path"] in self._config.host_exempt else self._config.hosts
@@ -136,24 +136,26 @@ class AccessMiddleware:
         length = header(scope, "content-length")
         if scope["method"] in ("GET", "HEAD") and (length not in (None, "0") or header(scope, "transfer-encoding")):
             raise RequestRejected(400, "A GET request must not have a body.", "malformed")
-        if length is not None and (not length.isdecimal() or int(length) > self._config.max_request_bytes):
+        if length is not None and not length.isdecimal():
+            raise RequestRejected(400, "The Content-Length is not a number.", "malformed")
+        if length is not None and int(length) > self._config.max_request_bytes:
             raise RequestRejected(413, "This is too large to be sent.", "too_large")
 
-    def _check_access(self, person: Person | None, needs: Requirement | None) -> None:
+    def _check_access(self, person: Person | None, requirement: Requirement | None) -> None:
         if person is None:
             raise RequestRejected(401, str(NotSignedIn()), "not_signed_in")
-        if needs is None:
+        if requirement is None:
             raise RequestRejected(404, "There is nothing here.", "no_such_address")
-        if needs is Open.SIGNED_IN:
+        if requirement is Open.SIGNED_IN:
             return
         consent_version = self._config.consent_version
         if consent_version is not None and person.consent_version != consent_version:
             raise RequestRejected(403, "Read and agree to the consent text first.", NO_CONSENT)
-        self._require_permission(person, needs, "address")
+        self._require_permission(person, requirement, "address")
 
     @staticmethod
-    def _require_permission(person: Person, needs: Requirement, code: str) -> None:
-        if not isinstance(needs, Open) and not person.may(needs):
+    def _require_permission(person: Person, requirement: Requirement, code: str) -> None:
+        if not isinstance(requirement, Open) and not person.may(requirement):
             raise RequestRejected(403, "Your role does not allow this.", code)
 
     async def _check_gradio_request(self, scope: Scope, receive: Receive, person: Person | None) -> Receive:
@@ -181,7 +183,7 @@ class AccessMiddleware:
         except orjson.JSONDecodeError:
             raise RequestRejected(400, "This is not JSON.", "malformed") from None
         if not isinstance(body, dict) or not body.keys() <= _JOIN_KEYS or not isinstance(body.get("data"), list):
-            raise RequestRejected(400, "This is not a call of the page.", "malformed")
+            raise RequestRejected(400, MALFORMED_CALL, "malformed")
         index = body.get("fn_index")
         action = self._config.actions.get(index) if type(index) is int else None
         if action is None:
@@ -189,20 +191,19 @@ class AccessMiddleware:
         self._require_permission(person, action.requirement, "function")
         trigger_id = body.get("trigger_id")
         if trigger_id is not None and type(trigger_id) is not int:
-            raise RequestRejected(400, "The page does not make such a call.", "malformed")
+            raise RequestRejected(400, MALFORMED_CALL, "malformed")
         if not action.accepts(body["data"], body.get("event_data")):
-            raise RequestRejected(400, "The page does not make such a call.", "malformed")
+            raise RequestRejected(400, MALFORMED_CALL, "malformed")
         self._require_page_owner(person, body.get("session_hash"))
         return replace_body(scope, orjson.dumps(body), receive)
 
     def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
-            raise RequestRejected(400, "A call names the page that it comes from.", "malformed")
-        owner = self._page_owners.setdefault(
-            session_hash, person.annotator_id
-        )  # an access, which keeps it in the cache
+            raise RequestRejected(400, MALFORMED_CALL, "malformed")
+        # An access keeps the entry in the cache.
+        owner = self._page_owners.setdefault(session_hash, person.annotator_id)
         if owner != person.annotator_id:
-            raise RequestRejected(403, "This page belongs to another person.", "page_of_another")
+            raise RequestRejected(403, "This page belongs to another user; reload it.", "page_of_another")
 
     async def _record_refusal(self, person: Person | None, error: RequestRejected) -> None:
         if person is None or error.code == NO_CONSENT:

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
 
     methods: frozenset[str]
     address: str
-    needs: Requirement
+    requirement: Requirement
     unattended: bool = False
     """True for requests that pages send without the user: they do not keep a session alive."""
 
@@ -33,14 +33,14 @@ _GET, _POST = frozenset({"GET", "HEAD"}), frozenset({"POST"})
 
 ROUTES: tuple[Rule, ...] = (
     # Our own routes
-    Rule(_GET, "/healthz", Open.ANYBODY),
-    Rule(_GET, "/readyz", Open.ANYBODY),
-    Rule(_GET, "/metrics", Open.ANYBODY),  # the route itself requires the metrics token
-    Rule(_GET, "/favicon.ico", Open.ANYBODY),
-    Rule(_GET, "/pages/{}", Open.ANYBODY),  # style sheet and images of our own pages
-    Rule(_GET | _POST, "/login", Open.ANYBODY),
-    Rule(_GET, "/login/oidc", Open.ANYBODY),
-    Rule(_GET, "/login/oidc/callback", Open.ANYBODY),
+    Rule(_GET, "/healthz", Open.PUBLIC),
+    Rule(_GET, "/readyz", Open.PUBLIC),
+    Rule(_GET, "/metrics", Open.PUBLIC),  # the route itself requires the metrics token
+    Rule(_GET, "/favicon.ico", Open.PUBLIC),
+    Rule(_GET, "/pages/{}", Open.PUBLIC),  # style sheet and images of our own pages
+    Rule(_GET | _POST, "/login", Open.PUBLIC),
+    Rule(_GET, "/login/oidc", Open.PUBLIC),
+    Rule(_GET, "/login/oidc/callback", Open.PUBLIC),
     Rule(_POST, "/logout", Open.SIGNED_IN),
     Rule(_GET | _POST, "/consent", Open.SIGNED_IN),
     Rule(_GET | _POST, "/password", Open.PAGE),
@@ -51,10 +51,10 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET, "/", Open.PAGE),
     Rule(_GET, "/conversations/{}/version", Permission.CHAT, unattended=True),  # only the user's own conversations
     Rule(_GET, "/config", Open.PAGE),
-    Rule(_GET, "/theme.css", Open.ANYBODY),
-    Rule(_GET, "/assets/{*}", Open.ANYBODY),
-    Rule(_GET, "/static/{*}", Open.ANYBODY),
-    Rule(_GET, "/manifest.json", Open.ANYBODY),
+    Rule(_GET, "/theme.css", Open.PUBLIC),
+    Rule(_GET, "/assets/{*}", Open.PUBLIC),
+    Rule(_GET, "/static/{*}", Open.PUBLIC),
+    Rule(_GET, "/manifest.json", Open.PUBLIC),
     Rule(_GET, "/gradio_api/startup-events", Open.PAGE),
     Rule(_GET, "/gradio_api/app_id", Open.PAGE),
     Rule(_GET, "/gradio_api/file={*}", Open.PAGE),  # only files that the page itself shows

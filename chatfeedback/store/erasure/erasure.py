@@ -21,13 +21,13 @@ from chatfeedback.domain.conversation.events import AnnotatorRedacted, Conversat
 from chatfeedback.domain.events import Body, Event
 from chatfeedback.domain.redaction import KINDS_WITH_TEXT, redact
 from chatfeedback.domain.types import new_id
-from chatfeedback.errors import NotFound, StoreCorrupt
+from chatfeedback.errors import NO_CONVERSATION, NotFound, StoreCorrupt
 from chatfeedback.store.accounts.audit import record
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.database.errors import translating
 from chatfeedback.store.erasure import purge
 from chatfeedback.store.log import append_only
-from chatfeedback.store.log.event_store import NO_CONVERSATION, event_row
+from chatfeedback.store.log.event_rows import event_row
 from chatfeedback.store.projections.rebuild import LOCK, delete_projections, rebuild_conversations
 from chatfeedback.store.schema import (
     annotators,

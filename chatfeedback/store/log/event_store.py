@@ -25,28 +25,28 @@ from sqlalchemy import Engine, bindparam, insert, select
 from chatfeedback.domain.conversation.events import ConversationErased
 from chatfeedback.domain.conversation.evolve import evolve
 from chatfeedback.domain.conversation.state import Conversation
-from chatfeedback.domain.events import SCHEMA_VERSION, Body, Event, body_from, payload_text
+from chatfeedback.domain.events import Body, Event
 from chatfeedback.domain.feedback.events import MessageRated, RatingCleared
 from chatfeedback.domain.types import new_id
-from chatfeedback.errors import EventIdReused, NotFound, StoreCorrupt, StoreUnavailable, VersionTaken
+from chatfeedback.errors import NO_CONVERSATION, EventIdReused, NotFound, StoreUnavailable, VersionTaken
 from chatfeedback.store.coordination import reply_leases
 from chatfeedback.store.database.availability import Availability
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.log.cache import CACHED_CONVERSATIONS, Cache
+from chatfeedback.store.log.event_rows import event_from, event_row
 from chatfeedback.store.log.projector import Projector, StateReader
-from chatfeedback.store.log.statements import Row, Statements, Transaction, reading
+from chatfeedback.store.log.statements import Statements, Transaction, reading
 from chatfeedback.store.log.writer import Work, Writer
-from chatfeedback.store.schema import events, from_micros, to_micros
+from chatfeedback.store.schema import events
 
 T = TypeVar("T")
 Decision = Callable[[Conversation], Sequence[Body]]
 MAX_EVENTS_PER_COMMAND = 4
 """Upper bound on the events that one decision returns."""
-NO_CONVERSATION = "There is no such conversation."
 
 _INSERT = insert(events)
 _INSERT_RETURNING = _INSERT.returning(events.c.position)
-_BY_IDS = select(*events.c).where(events.c.event_id == bindparam("event_id"))
+_BY_ID = select(*events.c).where(events.c.event_id == bindparam("event_id"))
 _BY_CONVERSATION = (
     select(*events.c).where(events.c.conversation_id == bindparam("of_conversation")).order_by(events.c.version)
 )
@@ -85,7 +85,7 @@ class Appended:
     conversation: Conversation
 
 
-Committed = Callable[[Sequence[Event], float], None]
+OnCommit = Callable[[Sequence[Event], float], None]
 """Callback after a commit: its events, and the seconds from submission to commit. Called on any thread."""
 
 
@@ -97,8 +97,8 @@ class EventStore:
         writer: Writer that commits the work.
         states: Reader of the current states of conversations.
         projectors: Projectors, called in this order by each append.
-        owner: Owner id of the leases on replies that this process starts.
-        committed: Callback after each commit of events.
+        lease_owner: Id of this process as the owner of the leases of its replies.
+        on_commit: Callback after each commit of events.
         cached_conversations: Size of the cache; 0 reads each conversation from the database every time.
     """
 
@@ -109,8 +109,8 @@ class EventStore:
         *,
         states: StateReader,
         projectors: Sequence[Projector],
-        owner: str,
-        committed: Committed | None = None,
+        lease_owner: str,
+        on_commit: OnCommit | None = None,
         cached_conversations: int = CACHED_CONVERSATIONS,
     ) -> None:
         self.engine = engine
@@ -118,10 +118,10 @@ class EventStore:
         self.availability = Availability(self._probe)
         self._states = states
         self._projectors = tuple(projectors)
-        self._committed = committed
+        self._on_commit = on_commit
         self._pending = 0
         self._pending_lock = threading.Lock()
-        self.owner = owner
+        self.lease_owner = lease_owner
         self._statements = Statements(engine.dialect)
         self._insert = _INSERT if engine.dialect.name == "sqlite" else _INSERT_RETURNING
         self._cache = Cache(cached_conversations)
@@ -217,8 +217,8 @@ class EventStore:
             if not future.cancelled() and future.exception() is None:
                 appended = future.result()
                 self._cache.put(appended.conversation)
-                if self._committed is not None:
-                    self._committed(appended.events, time.perf_counter() - submitted_at)
+                if self._on_commit is not None:
+                    self._on_commit(appended.events, time.perf_counter() - submitted_at)
 
         future = self.submit(work)
         future.add_done_callback(remember)
@@ -235,7 +235,7 @@ class EventStore:
         message_id = new_id()
 
         def work(tx: Transaction) -> None:
-            reply_leases.begin(tx, message_id, message_id, self.owner, now())
+            reply_leases.begin(tx, message_id, message_id, self.lease_owner, now())
             reply_leases.end(tx, message_id)
 
         self.writer.submit(work).result()
@@ -274,7 +274,7 @@ class EventStore:
         return cached or self._states.load(tx, conversation_id) or Conversation(conversation_id)
 
     def _known(self, tx: Transaction, event_ids: Iterable[str]) -> tuple[Event, ...]:
-        rows = (tx.one(_BY_IDS, {"event_id": event_id}) for event_id in event_ids)
+        rows = (tx.one(_BY_ID, {"event_id": event_id}) for event_id in event_ids)
         return tuple(event_from(row) for row in rows if row is not None)
 
     # Reading
@@ -296,7 +296,7 @@ class EventStore:
         with self.reading() as tx:
             return self._states.owner_and_version(tx, conversation_id)
 
-    def last_known(self, conversation_id: str) -> Conversation | None:
+    def cached_conversation(self, conversation_id: str) -> Conversation | None:
         """Return the cached state of a conversation, as this process last stored or read it, without a query."""
         return self._cache.newest(conversation_id)
 
@@ -337,46 +337,3 @@ class EventStore:
 
 def _content(event: Event) -> tuple[Any, ...]:
     return (event.conversation_id, event.version, event.actor_id, event.occurred_at, event.body)
-
-
-def event_row(event: Event, recorded_at: datetime) -> dict[str, Any]:
-    """Return the row of `events` for an event, without its position."""
-    body = event.body
-    return {
-        "event_id": event.event_id,
-        "conversation_id": event.conversation_id,
-        "version": event.version,
-        "kind": body.KIND,
-        "schema_version": SCHEMA_VERSION,
-        "message_id": getattr(body, "message_id", None),
-        "actor_id": event.actor_id,
-        "occurred_at": to_micros(event.occurred_at),
-        "recorded_at": to_micros(recorded_at),
-        "model": getattr(body, "model", None),
-        "rating": getattr(body, "value", None),
-        "payload": payload_text(body),
-    }
-
-
-def event_from(row: Row) -> Event:
-    """Return the event of a row of `events` (columns in the order of the schema).
-
-    Raises:
-        StoreCorrupt: The row holds no event that this release can read.
-    """
-    (position, event_id, conversation_id, version, kind, schema_version, message_id, actor_id) = row[:8]
-    occurred_at, recorded_at, _model, _rating, payload = row[8:]
-    try:
-        body = body_from(kind, schema_version, message_id, payload)
-    except ValueError as error:
-        raise StoreCorrupt(f"Event {event_id} cannot be read: {error}.") from error
-    return Event(
-        event_id,
-        conversation_id,
-        version,
-        actor_id,
-        from_micros(occurred_at),
-        body,
-        position,
-        from_micros(recorded_at),
-    )

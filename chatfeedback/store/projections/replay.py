@@ -11,7 +11,7 @@ from chatfeedback.domain.conversation.evolve import fold
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Event
 from chatfeedback.errors import StoreCorrupt
-from chatfeedback.store.log.event_store import event_from, event_row
+from chatfeedback.store.log.event_rows import event_from, event_row
 from chatfeedback.store.log.statements import Row
 from chatfeedback.store.schema import events
 

@@ -369,7 +369,7 @@ class FeedbackHandlers:
         """Rate a reply; advance the tab's version, so that the page does not follow its own rating."""
         versions_before: list[int] = []
         conversation = await self._service.feedback.rate(
-            annotator_id, conversation_id, message_id, decided_at=versions_before.append, **change
+            annotator_id, conversation_id, message_id, on_decide=versions_before.append, **change
         )
         if versions_before:
             tab.advance_version(conversation_id, versions_before[-1], conversation.version)

@@ -74,7 +74,7 @@ class ChatHandlers:
     def require_known_view(view: ViewState) -> None:
         """Raise Conflict for a view that an earlier server process rendered."""
         if view.is_lost:
-            raise Conflict("The server was restarted after this page was loaded; here is the newest state.")
+            raise Conflict("The server was restarted after this page was loaded; check the newest state and try again.")
 
     async def message_at(self, annotator_id: str, view: ViewState, index: object) -> str:
         """Return the id of the message at an index from the page.
@@ -260,7 +260,7 @@ class ChatHandlers:
             yield update
 
     @action(Permission.CHAT, STATE)
-    async def view_following(self, view: ViewState, request: gr.Request) -> Updates:
+    async def view_next(self, view: ViewState, request: gr.Request) -> Updates:
         """Show the next alternative; nothing is stored."""
         async for update in self._view_alternative(+1, view, request):
             yield update

@@ -31,7 +31,7 @@ class LiveConversation:
 
     async def refresh(self) -> Conversation:
         """Return the newest known state."""
-        self._conversation = self._service.last_known(self._conversation)
+        self._conversation = self._service.cached_conversation(self._conversation)
         is_due = time.monotonic() - self._queried_at >= REFRESH_SECONDS
         if is_due and (self.notice or not self._service.is_newest(self._conversation)):
             self._queried_at = time.monotonic()

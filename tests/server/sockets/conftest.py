@@ -20,4 +20,4 @@ def people(lived_in: tuple[Application, dict[str, Somebody]]) -> dict[str, Someb
 
 @pytest.fixture(autouse=True)
 def _no_fault(no_fault: None) -> None:
-    """The server must not write about any of these."""
+    """Fail for an unexpected error of the server in any of these tests."""

@@ -1,6 +1,7 @@
-"""By which names the server is called, and what a page of another site can send, over a socket.
+"""Host names and origins over a socket: names of the server, and requests from pages of other sites.
 
-What the gate decides is in `test_gate`; here is that it stands in front, and what the parser of HTTP leaves to it.
+`server/test_middleware.py` tests what the access middleware decides; these tests check that it stands in front, and the
+parser of HTTP.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from users import Somebody, house
 
 @pytest.fixture(scope="module")
 def open_house(new_sqlite: Callable[[], str]) -> Iterator[Application]:
-    """Without sign-in, on this machine."""
+    """Return an application without sign-in, on this machine."""
     with house(new_sqlite(), auth="none") as (application, _):
         yield application
 
 
 STRANGE = ["evil.example", "127.0.0.1@evil.example", "[::1", ":80", "", "\xe4", "a" * 5000]
-"""Also some that a parser of HTTP may refuse, or read in another way; `test_gate` has all others."""
+"""Hosts that a parser of HTTP may refuse or read in another way; `server/test_middleware.py` has all others."""
 
 
-def test_without_sign_in_the_server_answers_by_the_names_of_this_machine_only(open_house: Application) -> None:
+def test_host_check_accepts_only_names_of_this_machine_without_sign_in(open_house: Application) -> None:
     for host in ("127.0.0.1", "LOCALHOST:1", "[::1]:7860"):
         assert sent(open_house, request("/config", host=host)).status == 200, host
     for host in STRANGE:
@@ -34,20 +35,20 @@ def test_without_sign_in_the_server_answers_by_the_names_of_this_machine_only(op
             assert answer.status in (400, 421), (host, path, answer)
 
 
-def test_a_host_that_is_not_said_or_said_twice_is_none(open_house: Application) -> None:
+def test_host_check_rejects_missing_and_repeated_host(open_house: Application) -> None:
     for hosts in (b"", b"Host: 127.0.0.1\r\nHost: evil.example\r\n"):
         answer = sent(open_house, b"GET /config HTTP/1.1\r\n" + hosts + b"\r\n")
         assert answer.status in (400, 421)
     assert sent(open_house, b"GET /config HTTP/1.0\r\n\r\n", half_closed=True).status == 421
 
 
-def test_whoever_puts_the_host_into_the_target_gets_no_further(open_house: Application) -> None:
+def test_host_check_is_not_bypassed_by_host_in_request_target(open_house: Application) -> None:
     for target in ("http://127.0.0.1/config", "http://evil.example/config", "//127.0.0.1/config"):
         assert sent(open_house, request(target, host="evil.example")).status in (400, 421)
         assert sent(open_house, request(target)).status in (400, 404)
 
 
-def test_with_sign_in_a_strange_host_is_no_fault(application: Application) -> None:
+def test_host_check_handles_strange_hosts_without_fault_with_sign_in(application: Application) -> None:
     for host in STRANGE:
         assert sent(application, request("/config", host=host)).status in (400, 401), host
 
@@ -62,7 +63,7 @@ def test_with_sign_in_a_strange_host_is_no_fault(application: Application) -> No
         ("Origin: http://127.0.0.1", "Sec-Fetch-Site: cross-site"),
     ],
 )
-def test_what_a_page_of_another_site_sends_is_refused(
+def test_origin_check_rejects_requests_of_other_sites(
     application: Application, people: dict[str, Somebody], headers: tuple[str, ...]
 ) -> None:
     cookie = f"Cookie: chatfeedback_session={people['adam'].token}"
@@ -72,12 +73,12 @@ def test_what_a_page_of_another_site_sends_is_refused(
         assert b"another site" in answer.body
 
 
-def test_what_our_own_page_sends_is_taken(application: Application) -> None:
+def test_origin_check_accepts_requests_of_own_page(application: Application) -> None:
     for headers in ((), ("Origin: http://127.0.0.1", "Sec-Fetch-Site: same-origin"), ("Sec-Fetch-Site: none",)):
         assert sent(application, request("/login", *headers, method="POST")).status == 400  # without its token
 
 
-def test_no_site_is_allowed_to_read_with_our_cookies(people: dict[str, Somebody]) -> None:
+def test_cors_header_is_never_sent_to_other_sites(people: dict[str, Somebody]) -> None:
     for method in ("GET", "OPTIONS"):
         headers = {"origin": "http://evil.example", "access-control-request-method": "POST"}
         answer = people["ada"].request(method, "/config", headers=headers)

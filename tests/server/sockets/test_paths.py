@@ -1,4 +1,4 @@
-"""No path and no method, however they are written, lead around the gate, to a file, or to a fault."""
+"""Paths and methods: no way to write them leads around the access middleware, to a file, or to a fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSED = ("/gradio_api/info", "/gradio_api/upload", "/config", "/gradio_api/queu
 
 
 def variants(path: str) -> Iterator[str]:
-    """Other ways to write a path."""
+    """Yield other ways to write a path."""
     first, *rest = path.lstrip("/").split("/")
     yield from (f"/{path}", f"//{path}", f"/.{path}", f"/x/..{path}", f"{path}/", f"{path}//", f"{path}/.", f"{path}.")
     yield from (f"{path};x", f"/;{path}", f"{path}%00", f"{path}%20", f"{path}%2f", f"{path}%0a", f"{path}%3f")
@@ -33,7 +33,7 @@ def variants(path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", CLOSED)
-def test_no_way_to_write_a_path_leads_around_the_gate(
+def test_access_middleware_is_not_bypassed_by_path_variants(
     application: Application, people: dict[str, Somebody], path: str
 ) -> None:
     opened = {}
@@ -45,7 +45,9 @@ def test_no_way_to_write_a_path_leads_around_the_gate(
 
 
 @pytest.mark.parametrize("prefix", ["/assets", "/static", "/pages", "/gradio_api/file=", "/export"])
-def test_no_file_is_read_from_elsewhere(application: Application, people: dict[str, Somebody], prefix: str) -> None:
+def test_static_routes_serve_no_file_from_elsewhere(
+    application: Application, people: dict[str, Somebody], prefix: str
+) -> None:
     cookie = f"Cookie: chatfeedback_session={people['adam'].token}"
     places = ("etc/passwd", "pyproject.toml", "chatfeedback.db", "gate.py", "__init__.py")
     ups = (
@@ -68,7 +70,7 @@ def test_no_file_is_read_from_elsewhere(application: Application, people: dict[s
     "method",
     ["get", "Get", "gET", "post", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "X", "G" * 500],
 )
-def test_no_other_method_does_anything(application: Application, people: dict[str, Somebody], method: str) -> None:
+def test_other_http_methods_do_nothing(application: Application, people: dict[str, Somebody], method: str) -> None:
     cookie = f"Cookie: chatfeedback_session={people['adam'].token}"
     for path in ("/", "/config", "/login", "/healthz", "/gradio_api/queue/join", "/logout", "/admin/users"):
         assert sent(application, request(path, method=method)).status in (400, 401)
@@ -76,7 +78,7 @@ def test_no_other_method_does_anything(application: Application, people: dict[st
     assert people["adam"].get("/config").status_code == 200
 
 
-def test_a_web_socket_is_refused(application: Application, people: dict[str, Somebody]) -> None:
+def test_web_socket_is_refused(application: Application, people: dict[str, Somebody]) -> None:
     upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
     for path, headers in itertools.product(("/", "/gradio_api/queue/join", "/login"), ((), ("Origin: http://evil",))):
         answer = sent(application, request(path, *upgrade, "Sec-WebSocket-Version: 13", *headers))
@@ -86,7 +88,7 @@ def test_a_web_socket_is_refused(application: Application, people: dict[str, Som
 
 @given(st.binary(min_size=1, max_size=60).filter(lambda path: not set(path) & {0, 9, 10, 11, 12, 13, 32}))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_path_of_anything_is_an_answer(application: Application, path: bytes) -> None:
+def test_server_answers_any_path_without_fault(application: Application, path: bytes) -> None:
     answer = sent(application, b"GET /" + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n")
     assert answer.status in (303, *NO)
     assert b"\nx-injected" not in answer.headers.lower()
@@ -94,5 +96,5 @@ def test_a_path_of_anything_is_an_answer(application: Application, path: bytes) 
 
 @given(st.text("/.%25eE\\;ga_piconfd", min_size=1, max_size=25), st.sampled_from(CLOSED))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_before_a_path_makes_it_an_open_one(application: Application, before: str, path: str) -> None:
+def test_closed_path_stays_closed_with_any_prefix(application: Application, before: str, path: str) -> None:
     assert sent(application, request(f"/{before}{path}")).status in (400, 401, 404)

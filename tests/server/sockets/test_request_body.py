@@ -1,4 +1,4 @@
-"""Bodies that are too large, of another kind, or that break off: refused, and nothing has happened."""
+"""Request bodies that are too large, of another kind, or that break off: they are refused, and nothing happens."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def failures(application: Application) -> int:
 
 
 @pytest.mark.parametrize("path", ["/login", "/gradio_api/queue/join", "/nowhere"])
-def test_what_is_announced_as_too_large_is_refused_before_it_is_sent(application: Application, path: str) -> None:
+def test_request_body_announced_as_too_large_is_refused_before_it_is_sent(application: Application, path: str) -> None:
     for length in (MOST + 1, 10**12, "9" * 500):
         answer = sent(application, request(path, FORM, f"Content-Length: {length}", method="POST"))
         assert answer.status in (400, 413)
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "abc", "1e3", "0x10", "5, 6", "", " ", "5;x", "\xb2"])
-def test_a_length_that_is_none_is_refused(application: Application, length: str) -> None:
+def test_content_length_that_is_no_number_is_refused(application: Application, length: str) -> None:
     answer = sent(application, request("/login", FORM, f"Content-Length: {length}", method="POST"))
     assert answer.status in (400, 413)
 
 
-def test_a_length_that_is_said_twice_or_beside_pieces_is_refused(application: Application) -> None:
+def test_content_length_given_twice_or_with_chunks_is_refused(application: Application) -> None:
     lines = [("Content-Length: 5", "Content-Length: 6"), ("Content-Length: 5", "Transfer-Encoding: chunked")]
     for headers in lines:
         answer = sent(application, request("/login", FORM, *headers, method="POST") + b"0\r\n\r\n", half_closed=True)
@@ -44,7 +44,7 @@ def chunked(piece: bytes, times: int) -> bytes:
 
 
 @pytest.mark.parametrize("piece", [b"a", b"name=" + b"a" * 1000 + b"&"])
-def test_more_than_is_allowed_is_refused_also_where_it_was_not_announced(
+def test_request_body_over_limit_is_refused_when_sent_in_chunks(
     application: Application, people: dict[str, Somebody], piece: bytes
 ) -> None:
     before = failures(application)
@@ -58,12 +58,12 @@ def test_more_than_is_allowed_is_refused_also_where_it_was_not_announced(
     assert failures(application) == before
 
 
-def test_the_largest_that_is_allowed_is_read(application: Application) -> None:
+def test_request_body_of_largest_allowed_size_is_read(application: Application) -> None:
     for size, status in ((MOST, 400), (MOST + 1, 413)):
         assert sent(application, request("/login", FORM, method="POST", body=b"a" * size)).status == status
 
 
-def test_a_body_that_breaks_off_does_nothing(application: Application) -> None:
+def test_request_body_that_breaks_off_does_nothing(application: Application) -> None:
     before = failures(application)
     for broken in (
         request("/login", FORM, "Content-Length: 100", method="POST") + b"name=ada",
@@ -75,7 +75,7 @@ def test_a_body_that_breaks_off_does_nothing(application: Application) -> None:
     assert sent(application, request("/healthz")).status == 200
 
 
-def test_whoever_looks_sends_nothing_along(application: Application, people: dict[str, Somebody]) -> None:
+def test_get_request_with_body_is_refused(application: Application, people: dict[str, Somebody]) -> None:
     cookie = f"Cookie: chatfeedback_session={people['ada'].token}"
     for path in ("/login", "/config", "/gradio_api/queue/data?session_hash=mine"):
         large = request(path, cookie, "Transfer-Encoding: chunked") + chunked(b"a" * 1000, 30)
@@ -110,7 +110,7 @@ MULTIPART = "multipart/form-data; boundary=x"
         ("application/x-www-form-urlencoded", b"csrf=a&csrf=b&csrf=c"),
     ],
 )
-def test_a_form_of_any_other_kind_is_refused(
+def test_form_of_any_other_kind_is_refused(
     application: Application, people: dict[str, Somebody], kind: str, body: bytes
 ) -> None:
     with Visitor(application) as visitor:
@@ -122,7 +122,7 @@ def test_a_form_of_any_other_kind_is_refused(
         assert answer.status == 400, answer
 
 
-def test_a_form_in_parts_is_a_form(application: Application) -> None:
+def test_form_in_multipart_encoding_is_accepted(application: Application) -> None:
     with Visitor(application) as visitor:
         fields = {**visitor.hidden(), "name": "grace", "password": PASSWORD}
         parts = {name: (None, value) for name, value in fields.items()}
@@ -147,21 +147,21 @@ def piece(body: bytes, more_body: bool = True) -> Message:
     return {"type": "http.request", "body": body, "more_body": more_body}
 
 
-async def test_read_body_joins_all_pieces_and_rejects_a_body_that_breaks_off() -> None:
+async def test_read_body_joins_pieces_and_rejects_body_that_breaks_off() -> None:
     assert await read_body(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
     with pytest.raises(RequestRejected, match="broke off") as refused:
         await read_body(receiving(piece(b"ab"), {"type": "http.disconnect"}))
     assert (refused.value.status, refused.value.code) == (400, "malformed")
 
 
-async def test_limit_size_rejects_the_first_byte_too_many() -> None:
+async def test_limit_size_rejects_first_byte_over_limit() -> None:
     assert await read_body(limit_size(receiving(piece(b"ab"), piece(b"cd", False)), 4)) == b"abcd"
     with pytest.raises(RequestRejected) as refused:
         await read_body(limit_size(receiving(piece(b"ab"), piece(b"cd", False)), 3))
     assert (refused.value.status, refused.value.code) == (413, "too_large")
 
 
-async def test_replace_body_gives_the_new_body_once_and_then_what_follows() -> None:
+async def test_replace_body_gives_new_body_once_and_then_following_messages() -> None:
     scope: Scope = {"headers": [(b"content-length", b"9"), (b"transfer-encoding", b"chunked"), (b"x", b"y")]}
     receive = replace_body(scope, b"checked", receiving({"type": "http.disconnect"}))
     assert scope["headers"] == [(b"x", b"y"), (b"content-length", b"7")]

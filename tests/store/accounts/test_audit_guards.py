@@ -1,4 +1,4 @@
-"""The database refuses to change the audit as it refuses to change the log."""
+"""Guards of the audit: the database refuses to change it, as it refuses to change the log."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ POSTGRES = [
 
 
 @pytest.fixture
-def kept(database_url: str) -> Iterator[Engine]:
-    """A database with one entry in its audit."""
+def audited(database_url: str) -> Iterator[Engine]:
+    """Engine of a database with one entry in its audit."""
     engine = open_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text(ENTRY))
@@ -44,24 +44,24 @@ def kept(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_an_entry_of_the_audit_cannot_be_changed_or_deleted(kept: Engine) -> None:
-    with kept.connect() as connection:
+def test_audit_refuses_change_and_deletion_of_entry(audited: Engine) -> None:
+    with audited.connect() as connection:
         before = connection.execute(text("SELECT * FROM audit")).all()
-    for statement in BOTH + (SQLITE if kept.dialect.name == "sqlite" else POSTGRES):
+    for statement in BOTH + (SQLITE if audited.dialect.name == "sqlite" else POSTGRES):
         with (
             pytest.raises(DBAPIError, match=r"never changed or deleted|already stored|unique"),
-            kept.begin() as changed,
+            audited.begin() as changed,
         ):
             changed.execute(text(statement))
-    with kept.connect() as connection:
+    with audited.connect() as connection:
         assert connection.execute(text("SELECT * FROM audit")).all() == before != []
 
 
-def test_an_audit_that_has_lost_a_guard_is_found(kept: Engine, database_url: str) -> None:
+def test_append_only_problems_name_missing_guard_of_audit(audited: Engine, database_url: str) -> None:
     assert check(database_url) == []
-    sqlite = kept.dialect.name == "sqlite"
+    sqlite = audited.dialect.name == "sqlite"
     for trigger in (append_only.SQLITE_TRIGGERS if sqlite else append_only.POSTGRES_TRIGGERS)["audit"]:
-        with kept.connect() as connection, connection.begin() as change:
+        with audited.connect() as connection, connection.begin() as change:
             connection.execute(text(f"DROP TRIGGER {trigger}" + ("" if sqlite else " ON audit")))
             assert append_only.problems(connection) == [
                 f"The trigger {trigger} on the table audit is missing, disabled or altered: audit could be changed."
@@ -69,8 +69,8 @@ def test_an_audit_that_has_lost_a_guard_is_found(kept: Engine, database_url: str
             change.rollback()
 
 
-def test_a_downgrade_that_would_destroy_the_audit_wants_to_be_told_so(kept: Engine, database_url: str) -> None:
-    kept.dispose()
+def test_downgrade_requires_destroy_data_flag_when_it_drops_audit(audited: Engine, database_url: str) -> None:
+    audited.dispose()
     with pytest.raises(StoreError, match="--destroy-data"):
         migrate.downgrade(database_url, "0001")
     assert check(database_url) == []

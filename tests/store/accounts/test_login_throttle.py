@@ -1,4 +1,4 @@
-"""Failed sign-ins count, by name and by address, and are forgotten after a while."""
+"""Login throttle: failed sign-ins count by name and by address, until a window has passed."""
 
 from __future__ import annotations
 
@@ -27,107 +27,107 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def attempts(engine: Engine, clock: Clock) -> LoginThrottle:
+def login_throttle(engine: Engine, clock: Clock) -> LoginThrottle:
     return LoginThrottle(engine, b"a key of this database", clock=clock)
 
 
-def wait(attempts: LoginThrottle, name: str, address: str) -> float:
-    return attempts.begin(name, address)[1]
+def wait(login_throttle: LoginThrottle, name: str, address: str) -> float:
+    return login_throttle.begin(name, address)[1]
 
 
-def fail(attempts: LoginThrottle, name: str, address: str, times: int) -> None:
+def fail(login_throttle: LoginThrottle, name: str, address: str, times: int) -> None:
     for _ in range(times):
-        assert wait(attempts, name, address) == 0
+        assert wait(login_throttle, name, address) == 0
 
 
-def test_after_five_failures_from_an_address_a_name_has_to_wait_and_others_have_not(attempts: LoginThrottle) -> None:
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
-    assert 0 < wait(attempts, "ada", HOME) <= WINDOW.total_seconds()
-    assert wait(attempts, "ada", CAFE) == 0
-    assert wait(attempts, "bob", HOME) == 0
+def test_login_throttle_delays_name_at_one_address_and_no_others(login_throttle: LoginThrottle) -> None:
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
+    assert 0 < wait(login_throttle, "ada", HOME) <= WINDOW.total_seconds()
+    assert wait(login_throttle, "ada", CAFE) == 0
+    assert wait(login_throttle, "bob", HOME) == 0
 
 
-def test_a_name_is_the_same_in_capitals(attempts: LoginThrottle) -> None:
+def test_login_throttle_ignores_case_of_name(login_throttle: LoginThrottle) -> None:
     for name in ("ada", "ADA", "Ada", "aDA", "adA"):
-        assert wait(attempts, name, HOME) == 0
-    assert wait(attempts, "AdA", HOME) > 0
+        assert wait(login_throttle, name, HOME) == 0
+    assert wait(login_throttle, "AdA", HOME) > 0
 
 
-def test_a_name_has_to_wait_when_it_is_tried_from_everywhere(attempts: LoginThrottle) -> None:
+def test_login_throttle_delays_name_that_is_tried_from_many_addresses(login_throttle: LoginThrottle) -> None:
     for number in range(MAX_PER_NAME):
-        assert wait(attempts, "ada", f"203.0.113.{number}") == 0
-    assert wait(attempts, "ada", HOME) > 0
-    assert wait(attempts, "bob", HOME) == 0
+        assert wait(login_throttle, "ada", f"203.0.113.{number}") == 0
+    assert wait(login_throttle, "ada", HOME) > 0
+    assert wait(login_throttle, "bob", HOME) == 0
 
 
-def test_an_address_has_to_wait_when_it_tries_every_name(attempts: LoginThrottle) -> None:
+def test_login_throttle_delays_address_that_tries_many_names(login_throttle: LoginThrottle) -> None:
     for number in range(MAX_PER_ADDRESS):
-        assert wait(attempts, f"user {number}", HOME) == 0
-    assert wait(attempts, "ada", HOME) > 0
-    assert wait(attempts, "ada", CAFE) == 0
+        assert wait(login_throttle, f"user {number}", HOME) == 0
+    assert wait(login_throttle, "ada", HOME) > 0
+    assert wait(login_throttle, "ada", CAFE) == 0
 
 
-def test_the_addresses_of_one_network_of_ipv6_are_one(attempts: LoginThrottle) -> None:
+def test_login_throttle_counts_ipv6_network_as_one_address(login_throttle: LoginThrottle) -> None:
     for number in range(MAX_PER_NAME_AND_ADDRESS):
-        assert wait(attempts, "ada", f"2001:db8:1:2:{number}::{number}") == 0
-    assert wait(attempts, "ada", "2001:db8:1:2:ffff:ffff:ffff:ffff") > 0
-    assert wait(attempts, "ada", "2001:db8:1:3::1") == 0
+        assert wait(login_throttle, "ada", f"2001:db8:1:2:{number}::{number}") == 0
+    assert wait(login_throttle, "ada", "2001:db8:1:2:ffff:ffff:ffff:ffff") > 0
+    assert wait(login_throttle, "ada", "2001:db8:1:3::1") == 0
 
 
-def test_an_address_of_ipv4_is_the_same_written_as_one_of_ipv6(attempts: LoginThrottle) -> None:
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
-    assert wait(attempts, "ada", f"::ffff:{HOME}") > 0
-    assert wait(attempts, "ada", f"::ffff:{CAFE}") == 0
+def test_login_throttle_treats_ipv4_mapped_address_as_ipv4_address(login_throttle: LoginThrottle) -> None:
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
+    assert wait(login_throttle, "ada", f"::ffff:{HOME}") > 0
+    assert wait(login_throttle, "ada", f"::ffff:{CAFE}") == 0
 
 
 @pytest.mark.parametrize("address", ["", "unknown", "1.2.3.4:80", "\udcff", "fe80::1%eth0", "0" * 5000])
-def test_an_address_that_cannot_be_read_counts_as_it_is_written(attempts: LoginThrottle, address: str) -> None:
-    fail(attempts, "ada", address, MAX_PER_NAME_AND_ADDRESS)
-    assert wait(attempts, "ada", address) > 0
-    assert wait(attempts, "ada", HOME) == 0
+def test_login_throttle_counts_invalid_address_as_it_is_written(login_throttle: LoginThrottle, address: str) -> None:
+    fail(login_throttle, "ada", address, MAX_PER_NAME_AND_ADDRESS)
+    assert wait(login_throttle, "ada", address) > 0
+    assert wait(login_throttle, "ada", HOME) == 0
 
 
-def test_the_wait_is_over_when_it_says_so_and_not_before(attempts: LoginThrottle, clock: Clock) -> None:
-    fail(attempts, "ada", HOME, 2)
+def test_login_throttle_ends_delay_at_announced_time(login_throttle: LoginThrottle, clock: Clock) -> None:
+    fail(login_throttle, "ada", HOME, 2)
     clock += timedelta(minutes=5)
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS - 2)
-    assert wait(attempts, "ada", HOME) == timedelta(minutes=10).total_seconds()
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS - 2)
+    assert wait(login_throttle, "ada", HOME) == timedelta(minutes=10).total_seconds()
     clock += timedelta(minutes=10) - timedelta(seconds=1)
-    assert wait(attempts, "ada", HOME) == 1
+    assert wait(login_throttle, "ada", HOME) == 1
     clock += timedelta(seconds=1)
-    fail(attempts, "ada", HOME, 2)
-    assert wait(attempts, "ada", HOME) == timedelta(minutes=5).total_seconds()
+    fail(login_throttle, "ada", HOME, 2)
+    assert wait(login_throttle, "ada", HOME) == timedelta(minutes=5).total_seconds()
 
 
-def test_attempts_that_are_refused_do_not_make_the_wait_longer(attempts: LoginThrottle, clock: Clock) -> None:
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
+def test_login_throttle_does_not_extend_delay_for_refused_attempts(login_throttle: LoginThrottle, clock: Clock) -> None:
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
     for _ in range(30):
         clock += timedelta(seconds=30)
-        wait(attempts, "ada", HOME)
-    assert wait(attempts, "ada", HOME) == 0
+        wait(login_throttle, "ada", HOME)
+    assert wait(login_throttle, "ada", HOME) == 0
 
 
-def test_who_is_let_in_begins_anew_from_there_and_only_there(attempts: LoginThrottle) -> None:
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS - 1)
-    fail(attempts, "ada", CAFE, MAX_PER_NAME_AND_ADDRESS)
-    attempt, _ = attempts.begin("ada", HOME)
-    attempts.succeeded(attempt, "ADA", HOME)
-    fail(attempts, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
-    assert wait(attempts, "ada", HOME) > 0
-    assert wait(attempts, "ada", CAFE) > 0
+def test_login_throttle_resets_only_name_at_one_address_after_success(login_throttle: LoginThrottle) -> None:
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS - 1)
+    fail(login_throttle, "ada", CAFE, MAX_PER_NAME_AND_ADDRESS)
+    attempt, _ = login_throttle.begin("ada", HOME)
+    login_throttle.succeeded(attempt, "ADA", HOME)
+    fail(login_throttle, "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
+    assert wait(login_throttle, "ada", HOME) > 0
+    assert wait(login_throttle, "ada", CAFE) > 0
 
 
-def test_ones_own_right_password_buys_no_more_guesses_at_those_of_others(attempts: LoginThrottle) -> None:
+def test_login_throttle_does_not_reset_address_after_success_of_one_name(login_throttle: LoginThrottle) -> None:
     for number in range(MAX_PER_ADDRESS):
-        assert wait(attempts, f"user {number}", HOME) == 0
+        assert wait(login_throttle, f"user {number}", HOME) == 0
         if number < MAX_PER_ADDRESS - 1:
-            attempt, seconds = attempts.begin("mallory", HOME)
+            attempt, seconds = login_throttle.begin("mallory", HOME)
             assert seconds == 0
-            attempts.succeeded(attempt, "mallory", HOME)
-    assert wait(attempts, "mallory", HOME) > 0
+            login_throttle.succeeded(attempt, "mallory", HOME)
+    assert wait(login_throttle, "mallory", HOME) > 0
 
 
-def test_attempts_at_the_same_moment_all_count(engine: Engine) -> None:
+def test_login_throttle_counts_concurrent_attempts(engine: Engine) -> None:
     many = [LoginThrottle(engine, b"a key of this database") for _ in range(8)]
     waits = together([lambda one=one: wait(one, "ada", HOME) for one in many])
     assert sorted(seconds > 0 for seconds in waits) == [False] * MAX_PER_NAME_AND_ADDRESS + [True] * (
@@ -135,17 +135,17 @@ def test_attempts_at_the_same_moment_all_count(engine: Engine) -> None:
     )
 
 
-def test_neither_a_name_nor_an_address_is_stored_and_what_is_over_is_forgotten(
-    engine: Engine, database_url: str, attempts: LoginThrottle, clock: Clock
+def test_login_throttle_stores_no_name_or_address_and_deletes_expired_failures(
+    engine: Engine, database_url: str, login_throttle: LoginThrottle, clock: Clock
 ) -> None:
-    fail(attempts, "Ada Lovelace", HOME, 3)
+    fail(login_throttle, "Ada Lovelace", HOME, 3)
     assert traces(database_url, ["Ada Lovelace", "ada lovelace", HOME]) == set()
     clock += WINDOW
-    fail(attempts, "bob", CAFE, 1)
+    fail(login_throttle, "bob", CAFE, 1)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(DISTINCT failure_id) FROM sign_in_failures")).scalar() == 1
 
 
-def test_keys_of_two_databases_say_nothing_about_each_other(engine: Engine, clock: Clock) -> None:
+def test_login_throttle_does_not_share_failures_between_keys(engine: Engine, clock: Clock) -> None:
     fail(LoginThrottle(engine, b"one", clock=clock), "ada", HOME, MAX_PER_NAME_AND_ADDRESS)
     assert wait(LoginThrottle(engine, b"two", clock=clock), "ada", HOME) == 0

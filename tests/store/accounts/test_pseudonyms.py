@@ -1,4 +1,4 @@
-"""Pseudonyms: steady, keyed, nobody else's; and who is meant by a name, an id or a pseudonym."""
+"""Pseudonyms: stable, keyed and unique; and the search by name, id or pseudonym."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from conversation_builder import People
 
 
 @given(key=st.binary(min_size=32, max_size=32), annotator_id=st.uuids().map(str))
-def test_a_pseudonym_is_eighty_bits_of_a_keyed_hash_of_the_id(key: bytes, annotator_id: str) -> None:
-    called = pseudonyms.pseudonym(key, annotator_id)
-    assert re.fullmatch(r"annotator-[a-z2-7]{16}", called)
-    hashed = base64.b32decode(called.removeprefix("annotator-").upper())
+def test_pseudonym_is_eighty_bits_of_keyed_hash_of_id(key: bytes, annotator_id: str) -> None:
+    pseudonym = pseudonyms.pseudonym(key, annotator_id)
+    assert re.fullmatch(r"annotator-[a-z2-7]{16}", pseudonym)
+    hashed = base64.b32decode(pseudonym.removeprefix("annotator-").upper())
     assert hashed == hmac.new(key, annotator_id.encode(), hashlib.sha256).digest()[:10]
 
 
-def test_a_pseudonym_stays_in_a_database_and_is_another_one_in_another(
+def test_pseudonyms_are_stable_in_one_database_and_differ_between_databases(
     engine: Engine, people: People, tmp_path: Path
 ) -> None:
-    called = [pseudonyms.pseudonyms(engine)(one) for one in people]
-    assert [pseudonyms.pseudonyms(engine)(one) for one in people] == called
-    assert len(set(called)) == 3
+    expected = [pseudonyms.pseudonyms(engine)(one) for one in people]
+    assert [pseudonyms.pseudonyms(engine)(one) for one in people] == expected
+    assert len(set(expected)) == 3
     with engine.begin() as connection:
         connection.execute(update(people_table).values(name=people_table.c.name + " renamed"))
-    assert [pseudonyms.pseudonyms(engine)(one) for one in people] == called
+    assert [pseudonyms.pseudonyms(engine)(one) for one in people] == expected
     migrate.upgrade(f"sqlite:///{tmp_path}/other.db")
     other = open_engine(f"sqlite:///{tmp_path}/other.db")
-    assert {pseudonyms.pseudonyms(other)(one) for one in people}.isdisjoint(called)
+    assert {pseudonyms.pseudonyms(other)(one) for one in people}.isdisjoint(expected)
     other.dispose()
 
 
-def test_a_name_is_that_of_now_and_who_has_none_is_called_by_the_id(engine: Engine, people: People) -> None:
+def test_names_are_current_and_fall_back_to_id(engine: Engine, people: People) -> None:
     name = pseudonyms.names(engine)
     assert [name(one) for one in people] == ["ada", "bob", "cyd"]
     late, unknown = annotators.ensure(engine, "dan"), new_id()
@@ -55,18 +55,18 @@ def test_a_name_is_that_of_now_and_who_has_none_is_called_by_the_id(engine: Engi
     assert pseudonyms.names(engine)(people.bob) == "Robert"
 
 
-def test_a_person_is_found_by_name_id_or_pseudonym(engine: Engine, people: People) -> None:
+def test_find_accepts_name_id_or_pseudonym(engine: Engine, people: People) -> None:
     assert pseudonyms.find(engine, "annotator-aaaaaaaaaaaaaaaa") is None
     assert secrets.find(engine, pseudonyms.KEY) is None, "who looks for somebody makes no key"
     bob = Annotator(people.bob, "bob")
-    for called in ("bob", people.bob, pseudonyms.pseudonyms(engine)(people.bob)):
-        assert pseudonyms.find(engine, called) == bob
-        assert pseudonyms.find(engine, called, by_name=False) == (None if called == "bob" else bob)
+    for reference in ("bob", people.bob, pseudonyms.pseudonyms(engine)(people.bob)):
+        assert pseudonyms.find(engine, reference) == bob
+        assert pseudonyms.find(engine, reference, by_name=False) == (None if reference == "bob" else bob)
     assert pseudonyms.find(engine, "annotator-aaaaaaaaaaaaaaaa") is None
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_nobody_stands_in_for_another_by_taking_their_pseudonym_or_id_for_a_name(
+def test_find_prefers_id_and_pseudonym_to_same_name_of_another_annotator(
     by_name: bool, engine: Engine, people: People
 ) -> None:
     for taken in (people.bob, pseudonyms.pseudonyms(engine)(people.bob)):

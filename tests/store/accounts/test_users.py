@@ -1,4 +1,4 @@
-"""Users: who there is, what they may do, and that somebody is always there who may do everything."""
+"""Users: accounts, roles and identities, and at least one admin."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def admins(engine: Engine) -> list[str]:
     return [user.name for user in listed if user.role == "admin" and not user.disabled_at]
 
 
-def test_a_user_is_found_by_name_and_by_id_and_a_stranger_by_name_only(engine: Engine) -> None:
+def test_find_accepts_name_or_id_and_find_by_name_only_name(engine: Engine) -> None:
     ada = add(engine, "ada")
     assert users.find(engine, "ada") == users.find(engine, ada.annotator_id) == ada
     assert users.by_id(engine, ada.annotator_id) == users.find_by_name(engine, "ada") == ada
-    for found in (
+    for user in (
         users.find_by_name(engine, ada.annotator_id),
         users.by_id(engine, "ada"),
         users.find(engine, "Ada"),
         users.find(engine, ""),
     ):
-        assert found is None
+        assert user is None
 
 
-def test_whoever_is_named_like_the_id_of_somebody_is_not_taken_for_that_person(engine: Engine) -> None:
+def test_find_by_name_returns_user_whose_name_is_id_of_another(engine: Engine) -> None:
     ada = add(engine, "ada", "admin")
     mallory = add(engine, ada.annotator_id)
     assert users.find_by_name(engine, ada.annotator_id) == mallory
 
 
-def test_a_name_is_given_once_and_nothing_is_left_of_a_second_try(engine: Engine) -> None:
+def test_add_refuses_existing_name_and_stores_nothing(engine: Engine) -> None:
     add(engine, "ada")
     with pytest.raises(Conflict, match="a user 'ada' already"):
         users.add(engine, "ada", "admin", actor_id=None, password_hash="x", identity=("issuer", "subject"))
@@ -48,20 +48,20 @@ def test_a_name_is_given_once_and_nothing_is_left_of_a_second_try(engine: Engine
     assert users.find_by_identity(engine, "issuer", "subject") is None
 
 
-def test_two_users_of_one_name_at_the_same_moment_are_one(engine: Engine) -> None:
-    made = together([lambda: add(engine, "ada")] * 4)
-    assert sum(isinstance(one, User) for one in made) == 1
-    assert sum(isinstance(one, Conflict) for one in made) == 3
+def test_add_stores_one_of_concurrent_users_with_same_name(engine: Engine) -> None:
+    results = together([lambda: add(engine, "ada")] * 4)
+    assert sum(isinstance(one, User) for one in results) == 1
+    assert sum(isinstance(one, Conflict) for one in results) == 3
     assert len(users.list_all(engine)) == 1
 
 
-def test_an_annotator_from_before_keeps_the_id(engine: Engine) -> None:
+def test_add_keeps_id_of_existing_annotator(engine: Engine) -> None:
     annotator_id = annotators.ensure(engine, "local")
     assert users.find(engine, "local") is None
     assert add(engine, "local", "admin").annotator_id == annotator_id
 
 
-def test_an_identity_is_one_persons(engine: Engine) -> None:
+def test_identity_belongs_to_one_user(engine: Engine) -> None:
     ada, bob = add(engine, "ada"), add(engine, "bob")
     users.link(engine, "ada", "https://one.example", "17", actor_id=None)
     users.link(engine, "ada", "https://two.example", "17", actor_id=None)
@@ -83,7 +83,7 @@ def test_an_identity_is_one_persons(engine: Engine) -> None:
     ]
 
 
-def test_a_user_whose_identity_is_taken_is_not_made(engine: Engine) -> None:
+def test_add_stores_nothing_when_identity_is_taken(engine: Engine) -> None:
     users.add(engine, "ada", "annotator", actor_id=None, identity=("issuer", "17"))
     with pytest.raises(Conflict):
         users.add(engine, "bob", "annotator", actor_id=None, identity=("issuer", "17"))
@@ -91,7 +91,7 @@ def test_a_user_whose_identity_is_taken_is_not_made(engine: Engine) -> None:
     assert annotators.find(engine, "bob") is None
 
 
-def test_the_only_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> None:
+def test_last_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> None:
     add(engine, "adam", "admin")
     add(engine, "eve", "admin")
     users.set_disabled(engine, "eve", True, actor_id=None)
@@ -101,7 +101,7 @@ def test_the_only_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> N
         with pytest.raises(Conflict, match="only admin"):
             users.set_role(engine, "adam", role, actor_id=None)
     assert admins(engine) == ["adam"]
-    users.set_role(engine, "eve", "annotator", actor_id=None)  # who is out already is nobody to be missed
+    users.set_role(engine, "eve", "annotator", actor_id=None)  # a disabled admin does not count
     users.set_disabled(engine, "eve", False, actor_id=None)
     users.set_role(engine, "eve", "admin", actor_id=None)
     users.set_role(engine, "adam", "annotator", actor_id=None)
@@ -109,7 +109,7 @@ def test_the_only_admin_can_be_neither_demoted_nor_disabled(engine: Engine) -> N
 
 
 @pytest.mark.parametrize("turn", range(5))
-def test_of_admins_who_demote_or_disable_each_other_at_the_same_moment_one_is_left(engine: Engine, turn: int) -> None:
+def test_last_admin_remains_when_admins_demote_or_disable_each_other(engine: Engine, turn: int) -> None:
     names = [f"admin {number}" for number in range(4)]
     people = [add(engine, name, "admin") for name in names]
     done = together(
@@ -128,9 +128,9 @@ def test_of_admins_who_demote_or_disable_each_other_at_the_same_moment_one_is_le
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "%", "ADA", "ada "])
-def test_who_is_no_user_cannot_be_changed(engine: Engine, name: str) -> None:
+def test_changes_raise_not_found_for_name_of_no_user(engine: Engine, name: str) -> None:
     add(engine, "ada")
-    annotators.ensure(engine, "nobody")  # an annotator of whom nobody has made a user
+    annotators.ensure(engine, "nobody")  # an annotator who is no user
     for change in (
         lambda: users.set_role(engine, name, "admin", actor_id=None),
         lambda: users.set_disabled(engine, name, True, actor_id=None),
@@ -141,7 +141,7 @@ def test_who_is_no_user_cannot_be_changed(engine: Engine, name: str) -> None:
             change()
 
 
-def test_a_hash_is_replaced_only_where_it_is_still_the_same(engine: Engine) -> None:
+def test_rehash_replaces_hash_only_when_it_is_unchanged(engine: Engine) -> None:
     ada = users.add(engine, "ada", "annotator", actor_id=None, password_hash="old")
     users.rehash(engine, ada.annotator_id, "another", "new")
     assert users.find(engine, "ada") == ada
@@ -149,7 +149,7 @@ def test_a_hash_is_replaced_only_where_it_is_still_the_same(engine: Engine) -> N
     assert users.find(engine, "ada") == ada._replace(password_hash="new")
 
 
-def test_agreeing_counts_for_one_person_and_one_version(engine: Engine) -> None:
+def test_consent_counts_for_one_user_and_one_version(engine: Engine) -> None:
     ada, bob = add(engine, "ada"), add(engine, "bob")
     for _ in range(2):
         users.consent(engine, ada.annotator_id, "v2")

@@ -1,4 +1,4 @@
-"""Drafts: there while a reply is being written, and for whoever finds it when its writer has died."""
+"""Reply leases: drafts of running replies, saved by their owner and claimed when it has died."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def do(store: EventStore, work: Work[object]) -> object:
 
 
 def save(store: EventStore, texts: dict[str, str], owner: str | None = None) -> dict[str, reply_leases.LeaseSignals]:
-    saved = store.writer.submit(lambda tx: reply_leases.save(tx, owner or store.owner, texts, now()))
+    saved = store.writer.submit(lambda tx: reply_leases.save(tx, owner or store.lease_owner, texts, now()))
     return saved.result(20)
 
 
@@ -28,18 +28,22 @@ def draft(store: EventStore, message_id: str) -> reply_leases.Draft | None:
         return reply_leases.find(tx, message_id)
 
 
-def test_a_draft_comes_and_goes_with_the_reply_that_it_belongs_to(talk: StoredTalk) -> None:
+def test_draft_exists_only_while_its_reply_runs(talk: StoredTalk) -> None:
     reply = talk.send("Hello")
-    found = draft(talk.store, reply)
-    assert found is not None
-    assert (found.conversation_id, found.text, found.owner) == (talk.conversation_id, "", talk.store.owner)
+    stored_draft = draft(talk.store, reply)
+    assert stored_draft is not None
+    assert (stored_draft.conversation_id, stored_draft.text, stored_draft.owner) == (
+        talk.conversation_id,
+        "",
+        talk.store.lease_owner,
+    )
     talk.finish(reply, "Hi")
     assert draft(talk.store, reply) is None
     with talk.store.engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(reply_drafts)) == 0
 
 
-def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk) -> None:
+def test_save_stores_text_and_returns_signals_for_owner_only(talk: StoredTalk) -> None:
     store, reply = talk.store, talk.send("Hello")
     assert save(store, {reply: "Nonsense"}, owner="somebody") == {}
     assert not save(store, {reply: "Hi th"})[reply].stop_requested
@@ -48,27 +52,25 @@ def test_only_its_owner_saves_a_draft_and_hears_what_is_wished(talk: StoredTalk)
     do(store, lambda tx: reply_leases.note_watched(tx, reply, later))
     version = talk.conversation.version
     assert save(store, {reply: "Hi there"}) == {reply: reply_leases.LeaseSignals(True, later, version, saved=True)}
-    found = draft(store, reply)
-    assert found is not None
-    assert found.text == "Hi there"
+    stored_draft = draft(store, reply)
+    assert stored_draft is not None
+    assert stored_draft.text == "Hi there"
 
 
-def test_many_drafts_are_saved_together_and_the_versions_of_their_conversations_told(
-    store: EventStore, people: People
-) -> None:
+def test_save_stores_many_drafts_and_returns_versions_of_their_conversations(store: EventStore, people: People) -> None:
     talks = [StoredTalk(store, people.ada) for _ in range(3)]
     replies = [talk.send("Hello") for talk in talks]
     earlier = talks[0].conversation.version
     gone = replies.pop()
     talks[2].finish(gone, "Hi")
-    wishes = save(store, {gone: "Late", replies[0]: "Zero", replies[1]: "One"})
-    assert {of: found.version for of, found in wishes.items()} == dict.fromkeys(replies, earlier)
-    assert [found.text for of in replies if (found := draft(store, of))] == ["Zero", "One"]
+    signals = save(store, {gone: "Late", replies[0]: "Zero", replies[1]: "One"})
+    assert {reply_id: found.version for reply_id, found in signals.items()} == dict.fromkeys(replies, earlier)
+    assert [found.text for reply_id in replies if (found := draft(store, reply_id))] == ["Zero", "One"]
     talks[0].do(decide.clear)
     assert save(store, {replies[0]: "Zero"})[replies[0]].version == earlier + 1
 
 
-def test_a_draft_that_somebody_holds_keeps_no_other_one_from_being_saved(store: EventStore, people: People) -> None:
+def test_save_skips_locked_draft_and_stores_others(store: EventStore, people: People) -> None:
     held, free = (StoredTalk(store, people.ada).send("Hello") for _ in range(2))
     save(store, {held: "Once", free: "Once"})
     with store.engine.connect() as connection:
@@ -79,16 +81,16 @@ def test_a_draft_that_somebody_holds_keeps_no_other_one_from_being_saved(store: 
     assert set(saved) == {held, free}, "nobody takes it for lost"
     assert saved[free].saved
     assert saved[held].saved == (store.engine.dialect.name == "sqlite")
-    found = draft(store, free)
-    assert found is not None
-    assert found.text == "Once upon"
+    stored_draft = draft(store, free)
+    assert stored_draft is not None
+    assert stored_draft.text == "Once upon"
     save(store, {held: "Once upon a"})
-    found = draft(store, held)
-    assert found is not None
-    assert found.text == "Once upon a"
+    stored_draft = draft(store, held)
+    assert stored_draft is not None
+    assert stored_draft.text == "Once upon a"
 
 
-def test_a_draft_is_claimed_once_and_only_with_the_lease_that_was_seen(talk: StoredTalk) -> None:
+def test_claim_succeeds_once_and_only_with_current_lease(talk: StoredTalk) -> None:
     store, reply = talk.store, talk.send("Hello")
     save(store, {reply: "Hi th"})
     with store.reading() as tx:
@@ -97,13 +99,13 @@ def test_a_draft_is_claimed_once_and_only_with_the_lease_that_was_seen(talk: Sto
     assert first is not None
     save(store, {reply: "Hi th"})
     assert do(store, lambda tx: reply_leases.claim(tx, first, "heir", now())) is None, "it has been renewed since"
-    seen = draft(store, reply)
-    assert seen is not None
+    current = draft(store, reply)
+    assert current is not None
     later = now() + reply_leases.LEASE + timedelta(seconds=1)
     with store.reading() as tx:
-        assert [found.message_id for found in reply_leases.expired(tx, later)] == [reply]
-    claimed = do(store, lambda tx: reply_leases.claim(tx, seen, "heir", later))
+        assert [expired_draft.message_id for expired_draft in reply_leases.expired(tx, later)] == [reply]
+    claimed = do(store, lambda tx: reply_leases.claim(tx, current, "heir", later))
     assert isinstance(claimed, reply_leases.Draft)
     assert (claimed.owner, claimed.text) == ("heir", "Hi th")
-    assert do(store, lambda tx: reply_leases.claim(tx, seen, "second heir", later)) is None
+    assert do(store, lambda tx: reply_leases.claim(tx, current, "second heir", later)) is None
     assert save(store, {reply: "Hi there"}) == {}

@@ -1,4 +1,4 @@
-"""What the log says of a database that could not be used for a while."""
+"""Availability: the log lines about an outage of the database."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store.database.availability import Availability
 
 
-def test_what_was_refused_in_an_outage_is_counted_and_not_called_requests(caplog: pytest.LogCaptureFixture) -> None:
+def test_availability_logs_number_of_refused_pieces_of_work(caplog: pytest.LogCaptureFixture) -> None:
     back = threading.Event()
     availability = Availability(lambda: back.wait() and None)
-    for _ in range(3):  # texts of replies that could not be kept, say: nobody has asked for anything
+    for _ in range(3):  # checkpoints, for example, which are no requests
         availability.failed(StoreUnavailable("The disk is full."))
     back.set()
-    eventually(lambda: len(caplog.records), lambda seen: seen == 2)
+    eventually(lambda: len(caplog.records), lambda count: count == 2)
     first, last = (record.getMessage() for record in caplog.records)
     assert first == "the database cannot be used: The disk is full."
     assert last.startswith("the database can be used again after ")

@@ -1,4 +1,4 @@
-"""Engines: what every connection guarantees, and which URLs there are."""
+"""Engine: guarantees of all connections, and the URLs that are supported."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from conversation_builder import StoredTalk
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
-def test_a_commit_survives_a_power_cut_and_foreign_keys_hold(engine: Engine, pragma: str, value: object) -> None:
+def test_sqlite_connection_uses_wal_full_synchronous_and_foreign_keys(
+    engine: Engine, pragma: str, value: object
+) -> None:
     for _ in range(2):
         with engine.connect() as connection:
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_sessions_are_in_utc(engine: Engine) -> None:
+def test_postgres_session_uses_utc(engine: Engine) -> None:
     with engine.connect() as connection:
         assert connection.scalar(text("SHOW timezone")) == "UTC"
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(engine: Engine) -> None:
-    # What they do is their own; through the socket of the tests there is nothing to keep alive.
-    asked = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
+def test_postgres_connection_has_keepalives_and_timeouts(engine: Engine) -> None:
+    # Only the settings can be tested: the Unix socket of the tests has no keepalives.
+    sources = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
     with engine.connect() as connection:
-        assert list(connection.scalars(asked)) == ["client"] * 3
+        assert list(connection.scalars(sources)) == ["client"] * 3
         driver = connection.connection.driver_connection
         assert driver is not None
         parameters = driver.info.get_parameters()
@@ -43,8 +45,8 @@ def test_client_and_server_are_asked_to_give_each_other_up_when_one_vanishes(eng
     }
 
 
-def test_engine_closes_connections_that_are_given_back_after_it_was_disposed_of(engine: Engine) -> None:
-    """A thread reads on when its caller was cancelled, whatever happens to the engine meanwhile."""
+def test_engine_closes_connection_that_is_returned_after_dispose(engine: Engine) -> None:
+    """A thread continues to read when its caller was cancelled and the engine disposed of."""
     late, idle = engine.connect(), engine.connect()
     drivers = [connection.connection.driver_connection for connection in (late, idle)]
     idle.close()
@@ -56,7 +58,7 @@ def test_engine_closes_connections_that_are_given_back_after_it_was_disposed_of(
             driver.execute("SELECT 1")  # type: ignore[union-attr]
 
 
-def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) -> None:
+def test_reader_sees_one_state_of_database_throughout(talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     count = text("SELECT count(*) FROM events")
     with talk.store.reading() as tx:
@@ -78,18 +80,18 @@ def test_a_reader_sees_one_state_of_the_database_throughout(talk: StoredTalk) ->
         ("postgresql+psycopg://ada@host/chat", "postgresql+psycopg"),
     ],
 )
-def test_a_url_gets_the_driver_that_is_used(url: str, driver: str) -> None:
+def test_parse_url_sets_driver(url: str, driver: str) -> None:
     assert parse_url(url).drivername == driver
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/chat", "chat.db", ""])
-def test_any_other_url_is_refused(url: str) -> None:
+def test_parse_url_refuses_unsupported_url(url: str) -> None:
     with pytest.raises(SettingsError):
         parse_url(url)
 
 
 @pytest.mark.parametrize("micros", [0, 1, -1, 1_780_000_000_123_456, 253_402_300_799_999_999])
-def test_an_instant_is_exact_to_the_microsecond(micros: int) -> None:
+def test_micros_round_trip_to_instant_exactly(micros: int) -> None:
     instant = from_micros(micros)
     assert instant.utcoffset() is not None
     assert to_micros(instant) == micros

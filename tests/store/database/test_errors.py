@@ -1,4 +1,4 @@
-"""What a database says when it refuses something: one sentence, without a value that it was given."""
+"""Errors of the database: one sentence, without the values of the statement."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chatfeedback.store.database.transactions import read_write
 SECRET = "what Ada said"
 
 
-def told(error: BaseException) -> str:
-    """All that a log could show of an error."""
+def formatted(error: BaseException) -> str:
+    """Return all that a log could show of an error."""
     return "".join(traceback.format_exception(error)).partition("\nEOF")[0]
 
 
@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_message_repeats_what_a_statement_was_given(engine: Engine, fault: str) -> None:
+def test_store_error_does_not_repeat_values_of_statement(engine: Engine, fault: str) -> None:
     statement, values = FAULTS[fault]
     with engine.begin() as connection:
         connection.execute(text(INSERT), VALUES)
@@ -52,11 +52,11 @@ def test_no_message_repeats_what_a_statement_was_given(engine: Engine, fault: st
     with nullcontext() if taken else pytest.raises(StoreError) as refused, read_write(engine) as connection:
         connection.execute(text(statement), values)
     if refused is not None:
-        assert SECRET not in told(refused.value)
+        assert SECRET not in formatted(refused.value)
         assert "\n" not in str(refused.value)
 
 
-def test_nor_does_that_of_a_statement_at_the_driver_itself(engine: Engine) -> None:
+def test_store_error_does_not_repeat_values_of_raw_driver_statement(engine: Engine) -> None:
     insert = "INSERT INTO annotators (annotator_id, name, created_at) VALUES ({0}, {0}, 1)"
     mark = "?" if engine.dialect.name == "sqlite" else "%s"
 
@@ -72,4 +72,4 @@ def test_nor_does_that_of_a_statement_at_the_driver_itself(engine: Engine) -> No
     run: Callable[[], None] = twice
     with pytest.raises(StoreError) as refused, translating():
         run()
-    assert SECRET not in told(refused.value)
+    assert SECRET not in formatted(refused.value)

@@ -1,4 +1,4 @@
-"""A SQLite file that is moved, deleted or replaced while it is used: nothing more is taken for stored."""
+"""File identity: a SQLite file that is moved, deleted or replaced while in use is refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [rename, replace])
-def test_what_is_written_and_read_while_another_file_or_none_is_in_its_place_is_refused(
+def test_file_identity_refuses_reads_and_writes_while_file_is_moved_or_replaced(
     talk: StoredTalk, path: Path, change: Callable[[Path], None]
 ) -> None:
     talk.ask("Before", "Yes")
@@ -51,7 +51,7 @@ def test_what_is_written_and_read_while_another_file_or_none_is_in_its_place_is_
     assert check(f"sqlite:///{path}") == []
 
 
-def test_a_deleted_file_is_not_made_anew(talk: StoredTalk, path: Path) -> None:
+def test_file_identity_does_not_recreate_deleted_file(talk: StoredTalk, path: Path) -> None:
     talk.ask("Before", "Yes")
     path.unlink()
     with pytest.raises(StoreUnavailable, match=SENTENCE):

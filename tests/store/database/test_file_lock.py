@@ -1,4 +1,4 @@
-"""Two applications are never served from one SQLite file."""
+"""File lock: at most one application serves a SQLite file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with file_lock.exclusive(sys.argv[1]):
 """
 
 
-def test_a_second_server_of_a_file_says_so_and_the_first_goes_on(new_sqlite: Callable[[], str]) -> None:
+def test_file_lock_refuses_second_server_and_first_one_continues(new_sqlite: Callable[[], str]) -> None:
     flags = ["--database-url", url := new_sqlite(), "--model", "m", "--base-url", "http://127.0.0.1:9/v1"]
     with served(*flags) as first:
         assert first.address, first.log
@@ -39,14 +39,14 @@ def test_a_second_server_of_a_file_says_so_and_the_first_goes_on(new_sqlite: Cal
             path = url.removeprefix("sqlite:///")
             sentence = "Another chatfeedback serves this file; end that one, or choose another --database-url."
             assert second.log == f"chatfeedback: {path}: {sentence}\n"
-        # Whoever reads, exports or looks after the database is not held up.
+        # Commands that read, export or check the database are not blocked.
         command = [sys.executable, "-m", "chatfeedback", "db", "check", "--database-url", url]
         assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
         first.signal(signal.SIGTERM)
         assert first.ended() == 0
 
 
-def test_a_server_that_was_killed_holds_nothing(new_sqlite: Callable[[], str]) -> None:
+def test_file_lock_is_released_when_its_process_is_killed(new_sqlite: Callable[[], str]) -> None:
     url = new_sqlite()
     paths = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -61,9 +61,7 @@ def test_a_server_that_was_killed_holds_nothing(new_sqlite: Callable[[], str]) -
         pass
 
 
-def test_a_backup_is_not_put_in_the_place_of_a_file_that_is_served(
-    new_sqlite: Callable[[], str], tmp_path: Path
-) -> None:
+def test_restore_refuses_file_that_is_served(new_sqlite: Callable[[], str], tmp_path: Path) -> None:
     url, backup = new_sqlite(), tmp_path / "backup.db"
     back_up(url, backup, False, lambda _done, _all: None)
     link = tmp_path / "link.db"
@@ -75,15 +73,15 @@ def test_a_backup_is_not_put_in_the_place_of_a_file_that_is_served(
         restore(url, backup, True, lambda _done, _all: None)
 
 
-def test_the_lock_is_no_lock_of_the_database(new_sqlite: Callable[[], str]) -> None:
+def test_file_lock_does_not_lock_database(new_sqlite: Callable[[], str]) -> None:
     url = new_sqlite()
     with file_lock.exclusive(url), closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         connection.execute("CREATE TABLE other (x)")
         connection.commit()
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "chatfeedback.db.lock").mkdir()  # whoever runs the tests may write everywhere
+def test_file_lock_reports_lock_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "chatfeedback.db.lock").mkdir()  # the user of the tests may write everywhere
     with (
         pytest.raises(StoreUnavailable, match="cannot be written"),
         file_lock.exclusive(f"sqlite:///{tmp_path}/chatfeedback.db"),
@@ -91,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_does_not_exist_is_said_and_not_made(tmp_path: Path) -> None:
+def test_serve_and_file_lock_report_missing_folder_and_do_not_create_it(tmp_path: Path) -> None:
     sentence = f"The folder {tmp_path}/no/such for the database does not exist; make it first."
     with served("--database-url", f"sqlite:///{tmp_path}/no/such/chat.db") as refused:
         assert refused.address == ""

@@ -1,4 +1,4 @@
-"""A server that is lost in the middle: what was asked of it is done once, or it is said that nobody knows."""
+"""Lost connections: work is done once, or its unknown outcome is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["postgres"], indirect=Tru
 
 
 class LosesAnswers(PostgresWriter):
-    """Commits, and then loses the connection before the answer arrives, the first `times`."""
+    """Writer that commits, and then loses the connection before the answer arrives, the first `times` times."""
 
     times = 1
     then: Callable[[], object] = staticmethod(lambda: None)
@@ -50,7 +50,7 @@ class LosesAnswers(PostgresWriter):
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people: People, times: int) -> None:
+def test_commit_is_not_repeated_when_its_answer_is_lost(engine: Engine, people: People, times: int) -> None:
     writer = LosesAnswers(engine)
     writer.times = times
     store = open_event_store(engine, writer)
@@ -69,7 +69,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(engine: Engine, people
     writer.close()
 
 
-def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(engine: Engine, people: People) -> None:
+def test_append_reports_unknown_outcome_when_commit_is_not_answered(engine: Engine, people: People) -> None:
     writer = LosesAnswers(engine)
     # The server goes away with the answer: no further attempt reaches it.
     url = engine.url.set(database="nowhere")
@@ -82,7 +82,7 @@ def test_nobody_is_told_that_nothing_was_stored_when_a_commit_was_not_answered(e
     store.close()
 
 
-def test_nor_when_a_further_attempt_is_refused_for_another_reason(engine: Engine) -> None:
+def test_submit_reports_unknown_outcome_when_further_attempt_is_refused(engine: Engine) -> None:
     writer = LosesAnswers(engine)
     attempts = 0
 
@@ -110,17 +110,17 @@ COMMITS_LATE = """
 
 
 def wait_for_waiting(engine: Engine, sessions: int) -> None:
-    """Returns when so many sessions of the database wait for a lock."""
+    """Wait until this many sessions of the database wait for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         ask = lambda: connection.execute(waiting).scalar()  # noqa: E731
-        assert eventually(ask, lambda seen: seen == sessions) == sessions, "nobody waits"
+        assert eventually(ask, lambda count: count == sessions) == sessions, "nobody waits"
 
 
 class CutWhileCommitting(PostgresWriter):
-    """Its connection is cut at the first commit, which the server goes on with."""
+    """Writer whose connection is cut at its first commit, which the server finishes."""
 
     cut = False
 
@@ -143,31 +143,33 @@ class CutWhileCommitting(PostgresWriter):
 
 
 def prompted(store: EventStore, talk: StoredTalk) -> Future[Appended]:
-    """A prompt from a page that shows the newest state."""
-    seen = talk.conversation.tree_version
+    """Send a prompt from a page that shows the newest state."""
+    tree_version = talk.conversation.tree_version
     return store.execute(
         Command(
             talk.conversation_id,
             talk.actor,
-            lambda c: decide.send(c, "And then?", plan, message_id=new_id(), reply_id=new_id(), expected_version=seen),
+            lambda c: decide.send(
+                c, "And then?", plan, message_id=new_id(), reply_id=new_id(), expected_version=tree_version
+            ),
         )
     )
 
 
 def started(store: EventStore, talk: StoredTalk) -> Future[Appended]:
-    """The first prompt of a conversation."""
+    """Send the first prompt of a conversation."""
     return prompted(store, StoredTalk(talk.store, talk.actor))
 
 
 def cleared(store: EventStore, talk: StoredTalk) -> Future[Appended]:
-    """An event as it is."""
+    """Append an event as it is."""
     version = talk.conversation.version
     new = Event(new_id(), talk.conversation_id, version + 1, talk.actor, now(), ConversationCleared())
     return store.append([new], expected_version=version)
 
 
 @pytest.mark.parametrize("do", [prompted, started, cleared])
-def test_a_commit_that_the_server_is_still_at_when_its_connection_is_cut_is_waited_for(
+def test_commit_is_awaited_when_its_connection_is_cut_while_server_commits(
     engine: Engine, talk: StoredTalk, do: Callable[[EventStore, StoredTalk], Future[Appended]]
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -187,7 +189,7 @@ def test_a_commit_that_the_server_is_still_at_when_its_connection_is_cut_is_wait
 
 
 def end_all_connections(engine: Engine) -> None:
-    """But the one that asks for it."""
+    """Terminate all connections but the one that asks for it."""
     with engine.connect() as connection:
         connection.execute(
             text(
@@ -197,7 +199,7 @@ def end_all_connections(engine: Engine) -> None:
         )
 
 
-def test_a_connection_that_dies_while_many_rows_are_sent_is_replaced(talk: StoredTalk) -> None:
+def test_writer_replaces_connection_that_dies_while_rows_are_sent(talk: StoredTalk) -> None:
     reply = talk.send("Hello")
     attempts = 0
 
@@ -214,12 +216,12 @@ def test_a_connection_that_dies_while_many_rows_are_sent_is_replaced(talk: Store
     talk.store.submit(work).result(20)
     assert attempts == 2
     with talk.store.reading() as tx:
-        found = reply_leases.find(tx, reply)
-    assert found is not None
-    assert found.text == "Hi 8"
+        draft = reply_leases.find(tx, reply)
+    assert draft is not None
+    assert draft.text == "Hi 8"
 
 
-def test_a_connection_that_dies_while_it_is_read_is_told_once_and_replaced(
+def test_reader_reports_dead_connection_without_driver_log_and_replaces_it(
     talk: StoredTalk, caplog: pytest.LogCaptureFixture
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -231,7 +233,7 @@ def test_a_connection_that_dies_while_it_is_read_is_told_once_and_replaced(
         tx.script("SELECT 1")
 
 
-def test_a_connection_that_dies_after_it_was_read_is_replaced_without_a_word(
+def test_reader_replaces_connection_silently_when_it_dies_after_read(
     talk: StoredTalk, caplog: pytest.LogCaptureFixture
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -243,7 +245,7 @@ def test_a_connection_that_dies_after_it_was_read_is_replaced_without_a_word(
         tx.script("SELECT 1")
 
 
-def test_a_connection_that_dies_in_the_middle_is_replaced(talk: StoredTalk) -> None:
+def test_execute_is_repeated_when_connection_dies_during_decision(talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     attempts = 0
 

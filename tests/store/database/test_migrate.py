@@ -1,4 +1,4 @@
-"""Opening, migrating and refusing databases: whatever is in the way is said in one sentence."""
+"""Migrate: databases that are opened, upgraded, or refused with one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatfeedback.store.maintenance import check, rebuild
 from conversation_builder import StoredTalk
 
 
-def test_the_file_is_made_or_migrated_when_it_is_needed(tmp_path: Path) -> None:
+def test_ensure_ready_creates_or_upgrades_sqlite_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     migrate.ensure_ready(url, migrate=False)
     assert check(url) == []
@@ -28,7 +28,7 @@ def test_the_file_is_made_or_migrated_when_it_is_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_postgres_that_is_behind_is_only_migrated_when_that_is_wanted(empty_database_url: str) -> None:
+def test_ensure_ready_upgrades_postgres_only_when_requested(empty_database_url: str) -> None:
     with pytest.raises(SchemaBehind, match="chatfeedback db upgrade"):
         migrate.ensure_ready(empty_database_url, migrate=False)
     assert migrate.current(empty_database_url).revision is None
@@ -55,7 +55,7 @@ TASKS: dict[str, Task] = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_database_of_a_newer_release_is_refused(database_url: str, engine: Engine, task: str) -> None:
+def test_tasks_refuse_database_of_newer_release(database_url: str, engine: Engine, task: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '7777'"))
     with pytest.raises(StoreError, match=r"\(7777\) was made by a newer release of chatfeedback; install"):
@@ -63,7 +63,7 @@ def test_a_database_of_a_newer_release_is_refused(database_url: str, engine: Eng
 
 
 @pytest.mark.parametrize("task", ["upgrade", "serve"])
-def test_a_database_that_holds_something_else_is_left_alone(
+def test_upgrade_refuses_database_with_events_table_of_another_program(
     empty_database_url: str, task: str, database_kind: str
 ) -> None:
     engine = open_engine(empty_database_url)
@@ -75,7 +75,7 @@ def test_a_database_that_holds_something_else_is_left_alone(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, task: str) -> None:
+def test_tasks_refuse_file_that_is_no_database(tmp_path: Path, task: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("These are my notes. " * 100)
     with pytest.raises(SettingsError, match=r"notes\.txt: This file is not a SQLite database"):
@@ -84,19 +84,19 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, task: str) -> 
 
 
 @pytest.mark.parametrize("task", ["upgrade", "serve"])
-def test_a_folder_that_cannot_be_written_is_named(task: str) -> None:
+def test_upgrade_names_folder_that_cannot_be_written(task: str) -> None:
     with pytest.raises(StoreUnavailable, match=r"^/proc/chat\.db: .* its folder must be writable\.$"):
         TASKS[task]("sqlite:////proc/chat.db")  # not even root writes there
 
 
 @pytest.mark.parametrize("task", ["upgrade", "serve"])
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, task: str) -> None:
+def test_upgrade_names_missing_folder(tmp_path: Path, task: str) -> None:
     with pytest.raises(SettingsError, match=f"The folder {tmp_path}/none .* make it first"):
         TASKS[task](f"sqlite:///{tmp_path}/none/chat.db")
 
 
 @pytest.mark.parametrize("task", ["current", "check", "rebuild", "a command"])
-def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, task: str) -> None:
+def test_tasks_do_not_change_file_of_another_program(tmp_path: Path, task: str) -> None:
     path = tmp_path / "other.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("CREATE TABLE recipes (name); INSERT INTO recipes VALUES ('quince jelly')")
@@ -108,7 +108,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, task: str) ->
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_the_schema_of_a_file_that_is_served_is_not_taken_back(database_url: str, engine: Engine) -> None:
+def test_downgrade_refuses_file_that_is_served(database_url: str, engine: Engine) -> None:
     engine.dispose()
     with (
         file_lock.exclusive(database_url),
@@ -119,7 +119,7 @@ def test_the_schema_of_a_file_that_is_served_is_not_taken_back(database_url: str
 
 
 @pytest.mark.parametrize("task", ["downgrade", "check", "rebuild", "a command"])
-def test_a_file_that_does_not_exist_is_not_made_to_be_looked_at(tmp_path: Path, task: str) -> None:
+def test_tasks_do_not_create_missing_file(tmp_path: Path, task: str) -> None:
     path = tmp_path / "chat.db"
     assert migrate.current(f"sqlite:///{path}").revision is None
     with pytest.raises(SettingsError, match="`chatfeedback db upgrade` makes one"):
@@ -129,9 +129,7 @@ def test_a_file_that_does_not_exist_is_not_made_to_be_looked_at(tmp_path: Path, 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_a_postgres_that_refuses_the_connection_is_named_without_the_password(
-    empty_database_url: str, task: str
-) -> None:
+def test_tasks_report_refused_connection_without_password(empty_database_url: str, task: str) -> None:
     absent = empty_database_url.replace("postgres:@", "postgres:hush@").replace("/test_", "/absent_")
     with pytest.raises(StoreUnavailable, match=r'database "absent_.*" does not exist.* check user, password') as caught:
         TASKS[task](absent)
@@ -139,7 +137,7 @@ def test_a_postgres_that_refuses_the_connection_is_named_without_the_password(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_postgres_that_nobody_serves_is_named_without_the_password(task: str) -> None:
+def test_tasks_report_unreachable_postgres_without_password(task: str) -> None:
     with pytest.raises(
         StoreUnavailable, match=r"^postgresql://ada:\*\*\*@127.0.0.1:1/chat: .*cannot be reached"
     ) as caught:
@@ -148,13 +146,13 @@ def test_a_postgres_that_nobody_serves_is_named_without_the_password(task: str) 
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "mysql://localhost/chat", "sqlite://", "sqlite:///:memory:"])
-def test_a_url_of_no_database_that_we_know_is_refused(url: str) -> None:
+def test_current_refuses_unsupported_url(url: str) -> None:
     with pytest.raises(SettingsError):
         migrate.current(url)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_a_damaged_file_is_called_damaged(database_url: str, talk: StoredTalk) -> None:
+def test_check_reports_damaged_file(database_url: str, talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     talk.store.writer.close()
     talk.store.engine.dispose()
@@ -168,12 +166,12 @@ def test_a_damaged_file_is_called_damaged(database_url: str, talk: StoredTalk) -
 
 
 @pytest.mark.parametrize("revision", ["base", "", "@", "+5", "0001:base"])
-def test_a_revision_that_is_none_is_one_sentence(empty_database_url: str, revision: str) -> None:
+def test_upgrade_refuses_invalid_revision(empty_database_url: str, revision: str) -> None:
     with pytest.raises(SettingsError):
         migrate.upgrade(empty_database_url, revision)
 
 
-def test_a_file_that_a_command_refuses_is_left_as_it_is(tmp_path: Path) -> None:
+def test_opened_does_not_change_file_of_older_schema(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     migrate.upgrade(f"sqlite:///{path}", "0001")
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
@@ -185,7 +183,7 @@ def test_a_file_that_a_command_refuses_is_left_as_it_is(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_with_other_tables_is_left_alone(tmp_path: Path) -> None:
+def test_upgrade_refuses_file_with_tables_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "theirs.db"
     with closing(sqlite3.connect(path)) as theirs:
         theirs.execute("CREATE TABLE recipes (name TEXT)")

@@ -38,14 +38,12 @@ def empty(empty_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_migrated_database_is_what_check_wants(database_url: str) -> None:
+def test_migrated_database_is_at_head_and_passes_check(database_url: str) -> None:
     assert migrate.current(database_url) == migrate.Current(REVISIONS[-1], REVISIONS[-1])
     assert check(database_url) == []
 
 
-def test_the_migrations_make_to_the_letter_what_the_code_describes(
-    empty_database_url: str, empty: Engine, database_kind: str
-) -> None:
+def test_migrations_create_exactly_schema_of_code(empty_database_url: str, empty: Engine, database_kind: str) -> None:
     migrate.upgrade(empty_database_url)
     migrated = definitions(empty, database_kind)
     migrate.downgrade(empty_database_url, "base")
@@ -54,7 +52,7 @@ def test_the_migrations_make_to_the_letter_what_the_code_describes(
 
 
 def definitions(engine: Engine, kind: str) -> set[tuple[str, ...]]:
-    """What the database says of each table, column, constraint and index; alembic's own table left out."""
+    """Return the definitions of all tables, columns, constraints and indexes, without alembic's table."""
     query = SQLITE_DEFINITIONS if kind == "sqlite" else POSTGRES_DEFINITIONS
     with engine.connect() as connection:
         rows = [tuple(map(str, row)) for row in connection.execute(text(query)) if "alembic" not in str(row[0])]
@@ -62,7 +60,7 @@ def definitions(engine: Engine, kind: str) -> set[tuple[str, ...]]:
 
 
 def _parts(definition: str) -> list[str]:
-    """A CREATE TABLE without the order of its parts, which does not matter."""
+    """Split a CREATE TABLE into its sorted parts, as their order does not matter."""
     head, _, rest = " ".join(definition.replace('"', "").split()).partition("(")
     body, _, tail = rest.rpartition(")")
     return [head, tail, *sorted(part.strip() for part in re.split(r", (?=CONSTRAINT|\w+ [A-Z])", body))]
@@ -80,7 +78,7 @@ POSTGRES_DEFINITIONS = """
 """
 
 
-def test_after_every_migration_up_or_down_the_log_is_guarded(empty_database_url: str, empty: Engine) -> None:
+def test_log_is_guarded_after_each_upgrade_and_downgrade(empty_database_url: str, empty: Engine) -> None:
     def assert_guarded() -> None:
         with empty.connect() as connection:
             assert inspect(connection).has_table("events")
@@ -97,19 +95,19 @@ def test_after_every_migration_up_or_down_the_log_is_guarded(empty_database_url:
     assert check(empty_database_url) == []
 
 
-def test_upgrading_twice_changes_nothing(empty_database_url: str) -> None:
+def test_upgrade_changes_nothing_when_repeated(empty_database_url: str) -> None:
     assert migrate.upgrade(empty_database_url) == (None, REVISIONS[-1])
     assert migrate.upgrade(empty_database_url) == (REVISIONS[-1], REVISIONS[-1])
 
 
-def test_a_revision_that_does_not_exist_is_named(empty_database_url: str) -> None:
+def test_upgrade_and_downgrade_name_unknown_revision(empty_database_url: str) -> None:
     for move in (migrate.upgrade, migrate.downgrade):
         migrate.upgrade(empty_database_url)
         with pytest.raises(SettingsError, match="no schema revision 'tomorrow'"):
             move(empty_database_url, "tomorrow")
 
 
-def test_a_downgrade_that_would_destroy_events_wants_to_be_told_so(database_url: str, talk: StoredTalk) -> None:
+def test_downgrade_requires_destroy_data_flag_when_it_drops_events(database_url: str, talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     with pytest.raises(StoreError, match="--destroy-data"):
         migrate.downgrade(database_url, "base")
@@ -122,7 +120,7 @@ def test_a_downgrade_that_would_destroy_events_wants_to_be_told_so(database_url:
 
 
 @pytest.mark.process
-def test_processes_that_upgrade_at_the_same_moment_queue_up(empty_database_url: str) -> None:
+def test_upgrade_succeeds_in_concurrent_processes(empty_database_url: str) -> None:
     script = (
         "import sys; from chatfeedback.store.database import migrate; migrate.ensure_ready(sys.argv[1], migrate=True)"
     )
@@ -131,7 +129,7 @@ def test_processes_that_upgrade_at_the_same_moment_queue_up(empty_database_url: 
     assert check(empty_database_url) == []
 
 
-# A migration as it must not be
+# Careless migrations
 
 
 CARELESS = '''
@@ -173,7 +171,7 @@ def run_careless(engine: Engine, folder: Path, body: str) -> None:
         ("op.execute('DROP TRIGGER events_refuse_replace')", "trigger events_refuse_replace"),
     ],
 )
-def test_a_migration_that_loses_a_guard_is_undone_on_sqlite(
+def test_migration_that_loses_guard_is_undone_on_sqlite(
     database_url: str, talk: StoredTalk, tmp_path: Path, body: str, lost: str
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -192,7 +190,7 @@ def test_a_migration_that_loses_a_guard_is_undone_on_sqlite(
         ("ALTER TABLE events ALTER position DROP IDENTITY", "position"),
     ],
 )
-def test_a_migration_that_loses_a_guard_is_undone_on_postgres(
+def test_migration_that_loses_guard_is_undone_on_postgres(
     database_url: str, talk: StoredTalk, tmp_path: Path, statement: str, lost: str
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -203,7 +201,7 @@ def test_a_migration_that_loses_a_guard_is_undone_on_postgres(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_batch_mode_may_recreate_a_table_that_others_refer_to(
+def test_batch_migration_can_recreate_table_that_others_refer_to(
     database_url: str, talk: StoredTalk, tmp_path: Path
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -214,7 +212,7 @@ def test_batch_mode_may_recreate_a_table_that_others_refer_to(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_a_migration_that_breaks_a_foreign_key_is_undone(database_url: str, talk: StoredTalk, tmp_path: Path) -> None:
+def test_migration_that_breaks_foreign_key_is_undone(database_url: str, talk: StoredTalk, tmp_path: Path) -> None:
     talk.ask("Hello", "Hi")
     with pytest.raises(CommandError, match="would break a foreign key"):
         run_careless(talk.store.engine, tmp_path, "op.execute('DELETE FROM annotators')")

@@ -1,4 +1,4 @@
-"""A server that takes connections and does not answer them: its machine hangs, or something before it does."""
+"""Silent server: it accepts connections and does not answer, as when its machine hangs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AWAY = r"^The database server cannot be reached \(connection timeout expired\); 
 
 
 @pytest.mark.parametrize("addresses", [1, 2])
-def test_it_is_away_and_that_is_said_once(addresses: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_store_logs_silent_server_once(addresses: int, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hosts, ports = ",".join(["127.0.0.1"] * addresses), ",".join([str(silent.getsockname()[1])] * addresses)
         engine = open_engine(f"postgresql://ada@/chat?host={hosts}&port={ports}&connect_timeout=2")
@@ -47,7 +47,7 @@ def silent_at_first(url: str) -> Iterator[str]:
             with silent.accept()[0] as taken:
                 here.unlink()
                 here.symlink_to(Path(str(make_url(url).query["host"]), here.name))
-                while taken.recv(1024):  # until whoever waits for an answer has given up
+                while taken.recv(1024):  # until the client has given up
                     pass
 
         threading.Thread(target=take_one, daemon=True).start()
@@ -56,7 +56,7 @@ def silent_at_first(url: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
-def test_what_is_written_is_tried_again(database_url: str) -> None:
+def test_writer_repeats_work_when_first_connection_is_silent(database_url: str) -> None:
     with silent_at_first(database_url) as url:
         engine = open_engine(url)
         store = open_event_store(engine)

@@ -1,4 +1,4 @@
-"""Databases of every schema that there ever was: they are upgraded, work goes on in them, and they may go back.
+"""Upgrades of databases of all earlier schemas, work in them, and downgrades.
 
 On SQLite, on the newest Postgres, and on an older one.
 """
@@ -46,19 +46,19 @@ def opened(url: str) -> Iterator[EventStore]:
 
 
 def stored(url: str) -> dict[str, list[dict[str, Any]]]:
-    """All rows of all tables but alembic's own, each table in an order of its own."""
+    """Return all rows of all tables but alembic's, each table sorted."""
     engine = open_engine(url)
     rows = {}
     with engine.connect() as connection:
         for name in set(inspect(connection).get_table_names()) - {"alembic_version"}:
-            found = connection.execute(text(f"SELECT * FROM {name}")).mappings()
-            rows[name] = sorted((dict(row) for row in found), key=repr)
+            mappings = connection.execute(text(f"SELECT * FROM {name}")).mappings()
+            rows[name] = sorted((dict(row) for row in mappings), key=repr)
     engine.dispose()
     return rows
 
 
-def kept(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
-    """Whether the rows are the same in the columns that both have."""
+def equal_in_common_columns(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
+    """Return whether the rows are equal in the columns that both have."""
     both = before[0].keys() & now[0].keys()
     narrow = [sorted(([row[name] for name in sorted(both)] for row in rows), key=repr) for rows in (before, now)]
     return narrow[0] == narrow[1]
@@ -74,24 +74,24 @@ def narrowed(now: Any, was: Any) -> Any:
 # The data
 
 
-def test_there_is_data_of_every_schema() -> None:
+def test_data_exists_for_each_schema() -> None:
     assert {schema.revision for schema in schemas()} == set(REVISIONS)
     assert {schema.events for schema in schemas()} == set(range(1, SCHEMA_VERSION + 1))
     assert NEWEST in schemas(), "record it with `python tests/schemas.py`"
 
 
-def test_events_of_a_new_schema_version_come_with_a_new_revision_which_older_releases_refuse() -> None:
+def test_schemas_have_distinct_revisions() -> None:
     assert len({schema.revision for schema in schemas()}) == len(schemas())
 
 
 @every_schema
-def test_the_data_fills_every_table(empty_database_url: str, schema: Schema) -> None:
+def test_data_fills_all_tables(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
     assert migrate.current(empty_database_url).revision == schema.revision
     assert [name for name, rows in stored(empty_database_url).items() if not rows] == []
 
 
-def test_the_data_of_the_newest_schema_has_every_kind_of_event() -> None:
+def test_data_of_newest_schema_contains_all_kinds_of_events() -> None:
     events = NEWEST.rows()["events"]
     assert {event["kind"] for event in events} == set(KINDS)
     assert {event["schema_version"] for event in events} == {SCHEMA_VERSION}
@@ -101,20 +101,18 @@ def test_the_data_of_the_newest_schema_has_every_kind_of_event() -> None:
 
 
 @every_schema
-def test_an_upgrade_keeps_every_row_and_every_byte_of_the_log(empty_database_url: str, schema: Schema) -> None:
+def test_upgrade_keeps_all_rows_and_bytes_of_log(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
     before = stored(empty_database_url)
     migrate.upgrade(empty_database_url)
     after = stored(empty_database_url)
     assert after["events"] == before["events"]
-    assert [name for name, rows in before.items() if not kept(rows, after[name])] == []
+    assert [name for name, rows in before.items() if not equal_in_common_columns(rows, after[name])] == []
     assert check(empty_database_url) == []
 
 
 @every_schema
-def test_after_an_upgrade_every_conversation_opens_and_old_events_are_read_as_new_ones(
-    empty_database_url: str, schema: Schema
-) -> None:
+def test_upgrade_keeps_conversations_readable_and_events_are_upcast(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
     migrate.upgrade(empty_database_url)
     rows = {row["event_id"]: row for row in schema.rows()["events"]}
@@ -132,7 +130,7 @@ def test_after_an_upgrade_every_conversation_opens_and_old_events_are_read_as_ne
 
 
 @every_schema
-def test_after_an_upgrade_the_log_gives_the_same_projections_again(empty_database_url: str, schema: Schema) -> None:
+def test_rebuild_after_upgrade_gives_same_projections(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
     migrate.upgrade(empty_database_url)
     before = stored(empty_database_url)
@@ -142,7 +140,7 @@ def test_after_an_upgrade_the_log_gives_the_same_projections_again(empty_databas
 
 
 def work(url: str) -> None:
-    """Goes on where the data ended, and begins anew."""
+    """Continue where the data ends, and begin a new conversation."""
     with opened(url) as store:
         ada = annotators.ensure(store.engine, "ada")
         with store.engine.connect() as connection:
@@ -161,9 +159,7 @@ def work(url: str) -> None:
 
 
 @every_schema
-def test_work_goes_on_after_an_upgrade_and_after_the_way_back_and_up_again(
-    empty_database_url: str, schema: Schema
-) -> None:
+def test_work_continues_after_upgrade_and_after_downgrade_and_upgrade(empty_database_url: str, schema: Schema) -> None:
     schema.fill(empty_database_url)
     migrate.upgrade(empty_database_url)
     work(empty_database_url)
@@ -183,7 +179,7 @@ def test_work_goes_on_after_an_upgrade_and_after_the_way_back_and_up_again(
         before = after
 
 
-def test_an_upgrade_brings_back_ratings_of_replies_without_text(empty_database_url: str) -> None:
+def test_upgrade_restores_ratings_of_replies_without_text(empty_database_url: str) -> None:
     NEWEST.fill(empty_database_url)
     before = stored(empty_database_url)
     empty = [row["message_id"] for row in before["messages"] if row["model"] and not row["text"]]

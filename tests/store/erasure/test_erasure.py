@@ -1,4 +1,4 @@
-"""Erasing: what goes, and what stays."""
+"""Erasure: rows that are removed, and rows that stay."""
 
 from __future__ import annotations
 
@@ -32,53 +32,59 @@ from store.erasing import ids_of, kinds, rows, without
 # A conversation
 
 
-def test_an_erased_conversation_leaves_a_receipt_and_nothing_else(
-    store: EventStore, people: People, hers: StoredTalk, shared: StoredTalk, database_url: str
+def test_erase_conversation_leaves_only_receipt_and_audit_entry(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, shared: StoredTalk, database_url: str
 ) -> None:
-    before, its, count = rows(store.engine), ids_of(hers), hers.conversation.version
-    assert erasure.extent_of_conversation(store.engine, hers.conversation_id) == Erased(conversations=1, events=count)
-    assert erasure.erase_conversation(store.engine, hers.conversation_id, people.cyd) == Erased(1, count)
+    before, its, count = rows(store.engine), ids_of(talk_of_ada), talk_of_ada.conversation.version
+    assert erasure.extent_of_conversation(store.engine, talk_of_ada.conversation_id) == Erased(
+        conversations=1, events=count
+    )
+    assert erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, people.cyd) == Erased(1, count)
     after = rows(store.engine)
     assert without(after, *its) == without(before, *its) != before, "what others have is untouched"
     assert {name for name, of in after.items() if any(set(its) & set(row) for row in of)} == {"events", "audit"}
-    (receipt,) = store.events_of(hers.conversation_id)
+    (receipt,) = store.events_of(talk_of_ada.conversation_id)
     assert receipt.body == ConversationErased(events=count)
     assert (receipt.version, receipt.actor_id) == (count + 1, people.ada)
     assert (receipt.position or 0) > max(position for position, *_ in before["events"])
     ((_, _, action, actor_id, subject_id, detail),) = after["audit"]
-    assert (action, actor_id, subject_id) == ("conversation_erased", people.cyd, hers.conversation_id)
+    assert (action, actor_id, subject_id) == ("conversation_erased", people.cyd, talk_of_ada.conversation_id)
     assert json.loads(detail) == {"conversations": 1, "events": count, "redacted": 0}
     assert check(database_url) == []
 
 
-def test_a_rebuild_gives_the_same_rows(
-    store: EventStore, people: People, hers: StoredTalk, shared: StoredTalk, database_url: str
+def test_rebuild_after_erasure_gives_same_rows(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, shared: StoredTalk, database_url: str
 ) -> None:
-    erasure.erase_conversation(store.engine, hers.conversation_id, None)
+    erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
     erasure.erase_annotator(store.engine, people.ada, None)
     after = rows(store.engine)
     done: list[tuple[int, int]] = []
-    assert rebuild(database_url, lambda *seen: done.append(seen)) == len(after["events"])
+    assert rebuild(database_url, lambda *progress: done.append(progress)) == len(after["events"])
     assert done[-1] == (len(after["events"]), len(after["events"]))
     assert rows(store.engine) == after
 
 
-def test_nothing_comes_after_an_erasure(store: EventStore, people: People, hers: StoredTalk, database_url: str) -> None:
-    reply = hers.send("Go on")
-    erasure.erase_conversation(store.engine, hers.conversation_id, None)
-    log = store.events_of(hers.conversation_id)
-    assert store.conversation(hers.conversation_id) is None
+def test_commands_and_appends_are_refused_after_erasure(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, database_url: str
+) -> None:
+    reply = talk_of_ada.send("Go on")
+    erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
+    log = store.events_of(talk_of_ada.conversation_id)
+    assert store.conversation(talk_of_ada.conversation_id) is None
     for attempt in (
-        lambda: hers.send("Hello again"),
-        lambda: hers.finish(reply),
-        lambda: hers.rate(reply, people.bob, RatingChange("like")),
-        lambda: store.append([_first(hers, people)], expected_version=0).result(),
-        lambda: store.append([_first(hers, people, version=log[0].version + 1)], log[0].version).result(),
+        lambda: talk_of_ada.send("Hello again"),
+        lambda: talk_of_ada.finish(reply),
+        lambda: talk_of_ada.rate(reply, people.bob, RatingChange("like")),
+        lambda: store.append([_first(talk_of_ada, people)], expected_version=0).result(),
+        lambda: store.append([_first(talk_of_ada, people, version=log[0].version + 1)], log[0].version).result(),
     ):
         with pytest.raises(NotFound, match="There is no such conversation"):
             attempt()
-    assert store.writer.submit(lambda tx: reply_leases.save(tx, store.owner, {reply: "Late"}, now())).result() == {}
-    assert store.events_of(hers.conversation_id) == log
+    assert (
+        store.writer.submit(lambda tx: reply_leases.save(tx, store.lease_owner, {reply: "Late"}, now())).result() == {}
+    )
+    assert store.events_of(talk_of_ada.conversation_id) == log
     assert check(database_url) == []
 
 
@@ -86,7 +92,7 @@ def _first(talk: StoredTalk, people: People, version: int = 1) -> Event:
     return Event(new_id(), talk.conversation_id, version, people.ada, now(), ConversationStarted())
 
 
-def test_a_receipt_can_be_brought_to_another_database(store: EventStore, people: People, database_url: str) -> None:
+def test_append_accepts_receipt_of_another_database(store: EventStore, people: People, database_url: str) -> None:
     receipt = Event(new_id(), new_id(), 8, people.ada, now(), ConversationErased(events=7))
     assert store.append([receipt], expected_version=0).result().conversation.erased
     assert store.conversation(receipt.conversation_id) is None
@@ -94,36 +100,36 @@ def test_a_receipt_can_be_brought_to_another_database(store: EventStore, people:
     assert erasure.erase_conversation(store.engine, receipt.conversation_id, None) == Erased()
 
 
-def test_erasing_again_finds_nothing_and_says_nothing(store: EventStore, people: People, hers: StoredTalk) -> None:
-    erasure.erase_conversation(store.engine, hers.conversation_id, None)
+def test_erase_changes_nothing_when_repeated(store: EventStore, people: People, talk_of_ada: StoredTalk) -> None:
+    erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
     erasure.erase_annotator(store.engine, people.ada, None)
     before = rows(store.engine)
-    assert not erasure.extent_of_conversation(store.engine, hers.conversation_id)
-    assert erasure.erase_conversation(store.engine, hers.conversation_id, None) == Erased()
+    assert not erasure.extent_of_conversation(store.engine, talk_of_ada.conversation_id)
+    assert erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None) == Erased()
     assert erasure.erase_annotator(store.engine, people.ada, None) == Erased()
     assert rows(store.engine) == before
 
 
-def test_what_never_was_is_not_found(store: EventStore, hers: StoredTalk) -> None:
+def test_erase_raises_not_found_for_unknown_id(store: EventStore, talk_of_ada: StoredTalk) -> None:
     before = rows(store.engine)
-    for door in (erasure.extent_of_conversation, lambda *of: erasure.erase_conversation(*of, None)):
+    for call in (erasure.extent_of_conversation, lambda *args: erasure.erase_conversation(*args, None)):
         with pytest.raises(NotFound, match="no such conversation"):
-            door(store.engine, new_id())
-    for door in (erasure.extent_of_annotator, lambda *of: erasure.erase_annotator(*of, None)):
+            call(store.engine, new_id())
+    for call in (erasure.extent_of_annotator, lambda *args: erasure.erase_annotator(*args, None)):
         with pytest.raises(NotFound, match="no such annotator"):
-            door(store.engine, new_id())
+            call(store.engine, new_id())
     assert rows(store.engine) == before
 
 
-def test_the_same_name_is_somebody_else_afterwards(store: EventStore, people: People) -> None:
+def test_name_of_erased_annotator_gets_new_id(store: EventStore, people: People) -> None:
     erasure.erase_annotator(store.engine, people.ada, None)
     assert annotators.find(store.engine, "ada") is None
     assert annotators.ensure(store.engine, "ada") != people.ada
     assert annotators.names(store.engine)[people.ada] == f"erased-{people.ada[-12:]}"
 
 
-def test_an_event_that_cannot_be_read_is_no_reason_to_keep_its_conversation(
-    store: EventStore, hers: StoredTalk, database_url: str
+def test_erase_conversation_succeeds_when_event_cannot_be_read(
+    store: EventStore, talk_of_ada: StoredTalk, database_url: str
 ) -> None:
     with store.engine.begin() as connection:
         latest = connection.execute(select(events).order_by(events.c.position.desc())).mappings().first()
@@ -132,22 +138,22 @@ def test_an_event_that_cannot_be_read_is_no_reason_to_keep_its_conversation(
         broken |= {"version": latest["version"] + 1, "event_id": new_id(), "payload": "{", "kind": "message_rated"}
         connection.execute(events.insert(), broken)
     with pytest.raises(StoreError):
-        store.events_of(hers.conversation_id)
-    erasure.erase_conversation(store.engine, hers.conversation_id, None)
-    assert kinds(store, hers) == ["conversation_erased"]
+        store.events_of(talk_of_ada.conversation_id)
+    erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
+    assert kinds(store, talk_of_ada) == ["conversation_erased"]
     assert check(database_url) == []
 
 
 # An annotator
 
 
-def test_an_erased_annotator_leaves_the_conversations_of_others_without_her_words(
-    store: EventStore, people: People, hers: StoredTalk, shared: StoredTalk, database_url: str
+def test_erase_annotator_redacts_their_texts_in_conversations_of_others(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, shared: StoredTalk, database_url: str
 ) -> None:
-    before, count, was = rows(store.engine), hers.conversation.version, shared.conversation
-    log, touched = store.events_of(shared.conversation_id), (*ids_of(hers), *ids_of(shared), people.ada)
+    before, count, was = rows(store.engine), talk_of_ada.conversation.version, shared.conversation
+    log, touched = store.events_of(shared.conversation_id), (*ids_of(talk_of_ada), *ids_of(shared), people.ada)
     assert erasure.erase_annotator(store.engine, people.ada, people.ada) == Erased(1, count, redacted=4, account=1)
-    assert kinds(store, hers) == ["conversation_erased"]
+    assert kinds(store, talk_of_ada) == ["conversation_erased"]
     assert check(database_url) == []
 
     after = store.events_of(shared.conversation_id)
@@ -170,11 +176,11 @@ def test_an_erased_annotator_leaves_the_conversations_of_others_without_her_word
 
 
 def envelope(event: Event) -> tuple[Any, ...]:
-    """All of it but what it says."""
+    """Return all fields of an event but its body, and its kind."""
     return (*(getattr(event, field.name) for field in fields(Event) if field.name != "body"), event.body.KIND)
 
 
-def test_the_title_does_not_keep_what_was_redacted(store: EventStore, people: People, database_url: str) -> None:
+def test_erase_annotator_removes_their_text_from_title(store: EventStore, people: People, database_url: str) -> None:
     talk = StoredTalk(store, people.bob)
     start = ConversationStarted(), MessageSent(message_id=new_id(), parent_id=None, text="A secret")
     written = [
@@ -187,28 +193,35 @@ def test_the_title_does_not_keep_what_was_redacted(store: EventStore, people: Pe
     assert check(database_url) == []
 
 
-def test_redaction_waits_for_nobody_and_a_running_reply_goes_on(
+def test_erase_annotator_does_not_disturb_running_reply(
     store: EventStore, people: People, shared: StoredTalk, database_url: str
 ) -> None:
     reply = shared.send("Are you still there?")
-    store.writer.submit(lambda tx: reply_leases.save(tx, store.owner, {reply: "I am"}, now())).result()
+    store.writer.submit(lambda tx: reply_leases.save(tx, store.lease_owner, {reply: "I am"}, now())).result()
     erasure.erase_annotator(store.engine, people.ada, None)
     assert shared.conversation.writing_id == reply
-    assert store.writer.submit(lambda tx: reply_leases.save(tx, store.owner, {reply: "I am"}, now())).result()
+    assert store.writer.submit(lambda tx: reply_leases.save(tx, store.lease_owner, {reply: "I am"}, now())).result()
     shared.finish(reply, "I am here")
     assert shared.shown()[-1] == "I am here"
     assert check(database_url) == []
 
 
-def test_account_and_name_go_with_an_annotator_and_nobody_elses(store: EventStore, people: People) -> None:
+def test_erase_annotator_removes_only_their_account_and_name(store: EventStore, people: People) -> None:
     with store.engine.begin() as connection:
-        for who in (people.ada, people.bob):
-            connection.execute(users.insert().values(annotator_id=who, role="annotator", created_at=1))
-            connection.execute(identities.insert().values(issuer="i", subject=who, annotator_id=who, created_at=1))
-            session = {"session_id": new_id(), "token_hash": new_id(), "annotator_id": who, "method": "password"}
+        for annotator_id in (people.ada, people.bob):
+            connection.execute(users.insert().values(annotator_id=annotator_id, role="annotator", created_at=1))
+            connection.execute(
+                identities.insert().values(issuer="i", subject=annotator_id, annotator_id=annotator_id, created_at=1)
+            )
+            session = {
+                "session_id": new_id(),
+                "token_hash": new_id(),
+                "annotator_id": annotator_id,
+                "method": "password",
+            }
             connection.execute(sessions.insert().values(**session, created_at=1, seen_at=1, expires_at=2))
             for version in ("1", "2"):
-                connection.execute(consents.insert().values(annotator_id=who, version=version, agreed_at=1))
+                connection.execute(consents.insert().values(annotator_id=annotator_id, version=version, agreed_at=1))
     before = rows(store.engine)
     assert erasure.erase_annotator(store.engine, people.ada, None) == Erased(account=6)
     after = rows(store.engine, users, identities, sessions, consents)

@@ -1,4 +1,4 @@
-"""Erasing is never left half done, whatever happens on the way or beside it."""
+"""Erasure is atomic, despite crashes, missing guards and concurrent writers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatfeedback.store.log import append_only
 from chatfeedback.store.log.event_store import EventStore
 from chatfeedback.store.maintenance import check
 from conversation_builder import People, StoredTalk
-from store.erasing import must_refuse, rows
+from store.erasing import assert_guarded, rows
 
 
 class Crashed(Exception):
@@ -26,10 +26,10 @@ class Crashed(Exception):
 @pytest.mark.parametrize(
     "step", ["delete_projections", "_append_receipts", "rebuild_conversations", "_delete_account", "_record"]
 )
-def test_a_crash_on_the_way_leaves_everything_as_it_was(
+def test_erase_changes_nothing_when_it_crashes(
     store: EventStore,
     people: People,
-    hers: StoredTalk,
+    talk_of_ada: StoredTalk,
     shared: StoredTalk,
     database_url: str,
     step: str,
@@ -47,52 +47,52 @@ def test_a_crash_on_the_way_leaves_everything_as_it_was(
         erasure.erase_annotator(store.engine, people.ada, None)
     assert rows(store.engine) == before
     assert check(database_url) == []
-    must_refuse(store.engine)
+    assert_guarded(store.engine)
     assert erasure.erase_annotator(store.engine, people.ada, None).conversations == 1
 
 
-def test_the_log_refuses_changes_again_after_an_erasure(
-    store: EventStore, people: People, hers: StoredTalk, shared: StoredTalk
+def test_log_refuses_changes_again_after_erasure(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, shared: StoredTalk
 ) -> None:
-    erasure.erase_conversation(store.engine, hers.conversation_id, None)
-    must_refuse(store.engine)
+    erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
+    assert_guarded(store.engine)
     erasure.erase_annotator(store.engine, people.ada, None)
-    must_refuse(store.engine)
-    hers = StoredTalk(store, people.ada)
-    hers.ask("Hello", "Hi")
-    assert hers.conversation.version == 4
+    assert_guarded(store.engine)
+    talk_of_ada = StoredTalk(store, people.ada)
+    talk_of_ada.ask("Hello", "Hi")
+    assert talk_of_ada.conversation.version == 4
 
 
-def test_a_log_that_has_lost_a_guard_is_not_erased_from(store: EventStore, hers: StoredTalk) -> None:
+def test_erase_is_refused_when_guard_of_log_is_missing(store: EventStore, talk_of_ada: StoredTalk) -> None:
     sqlite = store.engine.dialect.name == "sqlite"
     name = "events_refuse_delete" if sqlite else "events_refuse_change"
     with store.engine.begin() as connection:
         connection.execute(text(f"DROP TRIGGER {name}" + ("" if sqlite else " ON events")))
     before = rows(store.engine)
     with pytest.raises(StoreCorrupt, match=f"The trigger {name} on the table events is missing"):
-        erasure.erase_conversation(store.engine, hers.conversation_id, None)
+        erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
     assert rows(store.engine) == before
 
 
-def test_guards_that_do_not_come_back_undo_the_erasure(
-    store: EventStore, hers: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
+def test_erase_is_undone_when_guards_are_not_restored(
+    store: EventStore, talk_of_ada: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, looks = rows(store.engine), iter([[], ["A guard is missing."]])
     monkeypatch.setattr(append_only, "problems", lambda _connection: next(looks))
     with pytest.raises(StoreCorrupt, match=r"A guard is missing\."):
-        erasure.erase_conversation(store.engine, hers.conversation_id, None)
+        erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
     monkeypatch.undo()
     assert rows(store.engine) == before
     assert check(database_url) == []
 
 
-# While others are there
+# Concurrent writers
 
 
-def test_people_go_on_writing_while_conversations_are_erased(
+def test_writers_continue_or_raise_not_found_while_conversations_are_erased(
     store: EventStore, people: People, database_url: str
 ) -> None:
-    """Some of them in what is being erased: they are told that it is gone, and nothing waits for ever."""
+    """Writers in an erased conversation get `NotFound`, and no thread blocks."""
     talks = [StoredTalk(store, people.ada) for _ in range(4)]
     for talk in talks:
         talk.ask("Hello", "Hi")
@@ -106,7 +106,7 @@ def test_people_go_on_writing_while_conversations_are_erased(
             except NotFound:
                 gone.append(talk.conversation_id)
                 return
-            except Exception as bug:  # noqa: BLE001 - whatever it is, the test shall show it
+            except Exception as bug:  # noqa: BLE001 - the test reports any error
                 bugs.append(bug)
                 return
 

@@ -1,7 +1,7 @@
-"""No byte of what was erased is left in the files of the database, or in a dump of it.
+"""Purge: no byte of erased data is left in the files of the database, or in a dump of it.
 
-SQLite may have been built to overwrite what is deleted. Here it is told not to, as in most builds, so that everything
-that was ever written lies around somewhere.
+SQLite may have been built to overwrite deleted data. Here it is told not to, as in most builds, so that all data that
+was ever written is still in the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from conversation_builder import People, StoredTalk, ending, plan
 from leak_scan import traces
 
 NAME = "Ada-Augusta-King"
-HERS = (
+TEXTS_OF_ADA = (
     *("first prompt of hers", "second prompt of hers", "edited prompt of hers", "undone prompt of hers"),
     *("reply to her", "other reply to her", "correction by her", "partial reply to her", "Cannot, said the model"),
     *("system prompt for her", "comment by her", "better comment by her", "comment of Bob on hers"),
@@ -40,12 +40,12 @@ HERS = (
 OVERWRITTEN = ("earlier draft of hers", "earliest draft of hers")
 ELSEWHERE = ("prompt of hers to Bob", "edit of hers at Bob's", "comment of hers at Bob's", "last comment at Bob's")
 ACCOUNT = ("hash-of-her-password", "her-subject-elsewhere", "hash-of-her-token", "consent-2026-11")
-BOBS = ("prompt of Bob's", "reply to Bob", "comment by Bob", "answer to a guest")
+TEXTS_OF_BOB = ("prompt of Bob's", "reply to Bob", "comment by Bob", "answer to a guest")
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """Of the running application: it keeps its connections, and does not clean up behind itself."""
+    """Engine of the running application: it keeps its connections, and does not overwrite deleted data."""
     engine = open_engine(database_url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA secure_delete=OFF"))
@@ -59,7 +59,7 @@ def people(engine: Engine) -> People:
 
 
 @pytest.fixture
-def hers(store: EventStore, people: People) -> StoredTalk:
+def talk_of_ada(store: EventStore, people: People) -> StoredTalk:
     talk = StoredTalk(store, people.ada)
     ids = {"message_id": new_id(), "reply_id": new_id()}
 
@@ -83,14 +83,14 @@ def hers(store: EventStore, people: People) -> StoredTalk:
     running = talk.send("More")
     for text in ("earliest draft of hers", "earlier draft of hers", "latest draft of hers"):
         assert store.writer.submit(
-            lambda tx, text=text: reply_leases.save(tx, store.owner, {running: text}, now())
+            lambda tx, text=text: reply_leases.save(tx, store.lease_owner, {running: text}, now())
         ).result()
     return talk
 
 
 @pytest.fixture
-def bobs(store: EventStore, people: People) -> StoredTalk:
-    """A conversation of Bob that she took part in."""
+def talk_of_bob(store: EventStore, people: People) -> StoredTalk:
+    """Conversation of Bob in which Ada took part."""
     talk = StoredTalk(store, people.bob)
     reply = talk.ask("prompt of Bob's", "reply to Bob")
     talk.rate(reply, people.bob, RatingChange("like", comment="comment by Bob"))
@@ -113,41 +113,43 @@ def _account(engine: Engine, people: People) -> None:
 
 
 def analyze(engine: Engine) -> None:
-    """The planner of Postgres takes its samples."""
+    """Let the planner of Postgres take its samples."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
 
 
 def before(engine: Engine) -> tuple[str, ...]:
-    """What is to be found before: a server does not give away what was overwritten, a file does."""
-    return HERS + OVERWRITTEN if engine.dialect.name == "sqlite" else HERS
+    """Return the texts that are found before an erasure: overwritten ones only in a file, not on a server."""
+    return TEXTS_OF_ADA + OVERWRITTEN if engine.dialect.name == "sqlite" else TEXTS_OF_ADA
 
 
-def test_no_byte_of_an_erased_conversation_is_left(
-    engine: Engine, hers: StoredTalk, bobs: StoredTalk, database_url: str
+def test_erase_conversation_leaves_no_byte_of_it(
+    engine: Engine, talk_of_ada: StoredTalk, talk_of_bob: StoredTalk, database_url: str
 ) -> None:
-    others = (NAME, *ELSEWHERE, *BOBS)
+    others = (NAME, *ELSEWHERE, *TEXTS_OF_BOB)
     analyze(engine)
-    assert traces(database_url, HERS + OVERWRITTEN + others) == {*before(engine), *others}
-    erasure.erase_conversation(engine, hers.conversation_id, None)
-    assert traces(database_url, HERS + OVERWRITTEN + others) == set(others)
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN + others) == {*before(engine), *others}
+    erasure.erase_conversation(engine, talk_of_ada.conversation_id, None)
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN + others) == set(others)
     assert check(database_url) == []
 
 
 @pytest.mark.usefixtures("_account")
-def test_no_byte_of_what_an_annotator_was_and_wrote_is_left(
-    engine: Engine, people: People, hers: StoredTalk, bobs: StoredTalk, database_url: str
+def test_erase_annotator_leaves_no_byte_of_their_texts_and_account(
+    engine: Engine, people: People, talk_of_ada: StoredTalk, talk_of_bob: StoredTalk, database_url: str
 ) -> None:
-    everything = (NAME, *HERS, *OVERWRITTEN, *ELSEWHERE, *ACCOUNT)
+    everything = (NAME, *TEXTS_OF_ADA, *OVERWRITTEN, *ELSEWHERE, *ACCOUNT)
     analyze(engine)
-    assert traces(database_url, everything + BOBS) == {*everything, *BOBS} - ({*OVERWRITTEN} - {*before(engine)})
+    assert traces(database_url, everything + TEXTS_OF_BOB) == {*everything, *TEXTS_OF_BOB} - (
+        {*OVERWRITTEN} - {*before(engine)}
+    )
     erasure.erase_annotator(engine, people.ada, None)
-    assert traces(database_url, everything + BOBS) == {*BOBS}
+    assert traces(database_url, everything + TEXTS_OF_BOB) == {*TEXTS_OF_BOB}
     assert check(database_url) == []
 
 
-def test_none_is_left_either_when_others_write_all_the_time(
-    store: EventStore, people: People, hers: StoredTalk, bobs: StoredTalk, database_url: str
+def test_erase_conversation_leaves_no_byte_of_it_while_others_write(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, talk_of_bob: StoredTalk, database_url: str
 ) -> None:
     over, bugs = threading.Event(), []
 
@@ -156,26 +158,26 @@ def test_none_is_left_either_when_others_write_all_the_time(
         try:
             while not over.is_set():
                 talk.ask("prompt of Cyd's", "reply to Cyd")
-        except Exception as bug:  # noqa: BLE001 - whatever it is, the test shall show it
+        except Exception as bug:  # noqa: BLE001 - the test reports any error
             bugs.append(bug)
 
     writing = threading.Thread(target=write)
     writing.start()
     elsewhere = open_engine(database_url)
     try:
-        erasure.erase_conversation(elsewhere, hers.conversation_id, None)
+        erasure.erase_conversation(elsewhere, talk_of_ada.conversation_id, None)
     finally:
         over.set()
         writing.join()
         elsewhere.dispose()
     assert bugs == []
-    assert traces(database_url, HERS + OVERWRITTEN + BOBS) == {*BOBS}
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN + TEXTS_OF_BOB) == {*TEXTS_OF_BOB}
     assert check(database_url) == []
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_who_reads_for_too_long_is_named_and_the_same_again_finishes(
-    store: EventStore, people: People, hers: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
+def test_purge_names_blocking_reader_and_finishes_when_repeated(
+    store: EventStore, people: People, talk_of_ada: StoredTalk, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge, "WAL_CHECKPOINT_SECONDS", 0.2)
     reader = open_engine(database_url, read_only=True)
@@ -186,16 +188,16 @@ def test_who_reads_for_too_long_is_named_and_the_same_again_finishes(
         reading.exec_driver_sql("SELECT count(*) FROM events").all()
         with pytest.raises(StoreUnavailable, match=again):
             erasure.erase_annotator(store.engine, people.ada, None)
-        assert store.conversation(hers.conversation_id) is None
-        assert traces(database_url, HERS), "or the test proves nothing"
+        assert store.conversation(talk_of_ada.conversation_id) is None
+        assert traces(database_url, TEXTS_OF_ADA), "or the test proves nothing"
     reader.dispose()
     assert erasure.erase_annotator(store.engine, people.ada, None) == erasure.Erased()
-    assert traces(database_url, HERS + OVERWRITTEN + (NAME,)) == set()
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN + (NAME,)) == set()
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_files_that_cannot_be_cleaned_are_no_reason_to_say_that_nothing_was_erased(
-    store: EventStore, hers: StoredTalk, monkeypatch: pytest.MonkeyPatch
+def test_purge_error_states_that_erasure_is_complete(
+    store: EventStore, talk_of_ada: StoredTalk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really = purge._vacuum_sqlite
 
@@ -206,29 +208,31 @@ def test_files_that_cannot_be_cleaned_are_no_reason_to_say_that_nothing_was_eras
 
     monkeypatch.setattr(purge, "_vacuum_sqlite", full)
     with pytest.raises(StoreUnavailable, match=r"^All of it is erased, but .* \(database or disk is full\)"):
-        erasure.erase_conversation(store.engine, hers.conversation_id, None)
-    assert store.conversation(hers.conversation_id) is None
+        erasure.erase_conversation(store.engine, talk_of_ada.conversation_id, None)
+    assert store.conversation(talk_of_ada.conversation_id) is None
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_the_file_of_a_stopped_application_is_cleaned_as_well(
-    database_url: str, engine: Engine, people: People, hers: StoredTalk
+def test_purge_cleans_file_of_stopped_application(
+    database_url: str, engine: Engine, people: People, talk_of_ada: StoredTalk
 ) -> None:
-    hers.store.writer.close()
+    talk_of_ada.store.writer.close()
     engine.dispose()
     assert [path.name for path in Path(str(make_url(database_url).database)).parent.iterdir()] == ["chatfeedback.db"]
-    assert traces(database_url, HERS + OVERWRITTEN)
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN)
     alone = open_engine(database_url)
-    erasure.erase_conversation(alone, hers.conversation_id, None)
+    erasure.erase_conversation(alone, talk_of_ada.conversation_id, None)
     alone.dispose()
-    assert traces(database_url, HERS + OVERWRITTEN) == set()
+    assert traces(database_url, TEXTS_OF_ADA + OVERWRITTEN) == set()
 
 
-def test_connections_of_the_application_clean_up_as_before(engine: Engine, hers: StoredTalk, database_url: str) -> None:
-    """What an erasure sets on a connection does not come back to the pool with it."""
-    erasure.erase_conversation(engine, hers.conversation_id, None)
+def test_purge_does_not_change_settings_of_pooled_connections(
+    engine: Engine, talk_of_ada: StoredTalk, database_url: str
+) -> None:
+    """Settings of a connection for an erasure do not return to the pool with it."""
+    erasure.erase_conversation(engine, talk_of_ada.conversation_id, None)
     writer = open_writer(engine)
-    StoredTalk(open_event_store(engine, writer), hers.actor).ask("Hello", "Hi")
+    StoredTalk(open_event_store(engine, writer), talk_of_ada.actor).ask("Hello", "Hi")
     writer.close()
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Appending: decided and stored in one transaction, once, in order, whoever else writes at the same time."""
+"""Append: decided and stored in one transaction, once and in order, despite concurrent writers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from chatfeedback.store.opening import open_event_store
 from conversation_builder import REASONS, People, StoredTalk
 from store.importing import LONG_AGO, imported, stored
 
-# What comes back
+# Results
 
 
-def test_what_was_appended_comes_back_with_its_position_and_both_instants(store: EventStore, people: People) -> None:
+def test_append_returns_events_with_position_and_both_instants(store: EventStore, people: People) -> None:
     new = imported(people, ["Hello", "Anybody?"])
     before = datetime.now(UTC)
     appended = store.append(new, expected_version=0).result()
@@ -45,12 +45,21 @@ def test_what_was_appended_comes_back_with_its_position_and_both_instants(store:
     assert store.conversation(new[0].conversation_id) == appended.conversation == fold(new[0].conversation_id, new)
 
 
-def test_a_conversation_that_never_was_is_none(store: EventStore) -> None:
+def test_conversation_is_none_when_unknown(store: EventStore) -> None:
     assert store.conversation(new_id()) is None
     assert store.events_of(new_id()) == []
 
 
-def test_what_is_refused_leaves_nothing(talk: StoredTalk) -> None:
+def test_execute_loads_no_conversation_that_cache_has(talk: StoredTalk, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(talk.store._states, "load", lambda tx, conversation_id: loads.append(conversation_id))
+    talk.ask("Hello", "Hi")
+    talk.ask("And?", "That is all.")
+    assert len(talk.conversation.shown()) == 4
+    assert loads == []
+
+
+def test_execute_stores_nothing_when_decision_is_refused(talk: StoredTalk) -> None:
     def refuse(_: Conversation) -> list[Body]:
         raise Conflict("No.")
 
@@ -59,16 +68,14 @@ def test_what_is_refused_leaves_nothing(talk: StoredTalk) -> None:
     assert talk.store.conversation(talk.conversation_id) is None
 
 
-def test_a_decision_without_events_writes_nothing(talk: StoredTalk) -> None:
+def test_execute_writes_nothing_when_decision_has_no_events(talk: StoredTalk) -> None:
     assert talk.do(lambda c: []) == ()
     assert talk.store.conversation(talk.conversation_id) is None
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text_from_outside=st.text(st.characters(), min_size=1))
-def test_any_text_from_outside_comes_back_as_the_door_let_it_in(
-    store: EventStore, people: People, text_from_outside: str
-) -> None:
+def test_execute_stores_sanitized_text_unchanged(store: EventStore, people: People, text_from_outside: str) -> None:
     clean, altered = sanitize(text_from_outside)
     conversation_id = new_id()
 
@@ -90,7 +97,7 @@ def test_any_text_from_outside_comes_back_as_the_door_let_it_in(
 # Once
 
 
-def test_an_import_that_is_run_twice_returns_the_first_result(store: EventStore, people: People) -> None:
+def test_append_returns_first_result_when_repeated(store: EventStore, people: People) -> None:
     new = imported(people, ["Hello"])
     first = store.append(new, expected_version=0).result()
     StoredTalk(store, people.ada, new[0].conversation_id).send("More")
@@ -110,7 +117,7 @@ def test_an_import_that_is_run_twice_returns_the_first_result(store: EventStore,
     ],
     ids=str,
 )
-def test_an_event_id_that_comes_back_with_other_content_is_refused(
+def test_append_refuses_event_id_with_other_content(
     store: EventStore, people: People, other: dict[str, object]
 ) -> None:
     new = imported(people, ["Hello"])[:1]
@@ -120,7 +127,7 @@ def test_an_event_id_that_comes_back_with_other_content_is_refused(
     assert len(store.events_of(new[0].conversation_id)) == 1
 
 
-def test_an_id_of_another_conversation_is_refused_to_a_command(store: EventStore, people: People) -> None:
+def test_execute_refuses_event_id_of_another_conversation(store: EventStore, people: People) -> None:
     new = imported(people, ["Hello"])
     store.append(new, expected_version=0).result()
     thief = Command(new_id(), people.bob, lambda c: [ConversationStarted()], event_ids=(new[0].event_id,))
@@ -129,7 +136,7 @@ def test_an_id_of_another_conversation_is_refused_to_a_command(store: EventStore
     assert store.conversation(thief.conversation_id) is None
 
 
-def test_a_version_that_is_taken_is_refused(store: EventStore, people: People) -> None:
+def test_append_refuses_version_that_is_taken(store: EventStore, people: People) -> None:
     new = imported(people, ["Hello"])
     store.append(new, expected_version=0).result()
     late = replace(new[0], event_id=new_id(), body=TurnUndone(message_id="m", model=None))
@@ -138,7 +145,7 @@ def test_a_version_that_is_taken_is_refused(store: EventStore, people: People) -
     assert len(store.events_of(new[0].conversation_id)) == 2
 
 
-# Reading what others wrote
+# Events of other releases
 
 
 def by_hand(engine: Engine, conversation_id: str, kind: str, schema_version: int, payload: str) -> None:
@@ -159,14 +166,14 @@ def by_hand(engine: Engine, conversation_id: str, kind: str, schema_version: int
         )
 
 
-def test_an_event_of_a_newer_release_is_refused_and_named(talk: StoredTalk) -> None:
+def test_events_of_refuses_and_names_event_of_newer_release(talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     by_hand(talk.store.engine, talk.conversation_id, "message_translated", 1, "{}")
     with pytest.raises(StoreCorrupt, match=r"Event .* cannot be read: .*newer than this release"):
         talk.store.events_of(talk.conversation_id)
 
 
-def test_an_old_event_is_upcast_when_it_is_read_and_stays_as_it_is(
+def test_events_of_upcasts_old_event_and_keeps_stored_payload(
     talk: StoredTalk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(UPCASTERS, ("turn_undone", 0), lambda payload: {"model": payload["name"]})
@@ -177,7 +184,7 @@ def test_an_old_event_is_upcast_when_it_is_read_and_stays_as_it_is(
         assert connection.scalar(text("SELECT payload FROM events WHERE schema_version = 0")) == '{"name":"zephyr"}'
 
 
-# All at once
+# Concurrency
 
 
 @pytest.fixture
@@ -190,7 +197,7 @@ def neighbour(database_url: str) -> Iterator[EventStore]:
     engine.dispose()
 
 
-def test_64_threads_on_one_conversation_lose_nothing(
+def test_execute_loses_no_event_of_64_threads_on_one_conversation(
     store: EventStore, neighbour: EventStore, talk: StoredTalk, people: People
 ) -> None:
     reply = talk.ask("Hello", "Hi")
@@ -226,7 +233,7 @@ def test_64_threads_on_one_conversation_lose_nothing(
     assert neighbour.conversation(talk.conversation_id) == store.conversation(talk.conversation_id)
 
 
-def test_of_two_who_start_the_same_conversation_one_is_told(
+def test_append_refuses_one_of_two_concurrent_starts_of_conversation(
     store: EventStore, neighbour: EventStore, people: People
 ) -> None:
     for _ in range(10):
@@ -238,7 +245,9 @@ def test_of_two_who_start_the_same_conversation_one_is_told(
         assert stored(tuple(store.events_of(one[0].conversation_id))) == (one if errors[0] is None else other)
 
 
-def test_a_neighbours_events_are_seen_at_once(store: EventStore, neighbour: EventStore, people: People) -> None:
+def test_conversation_shows_events_of_another_process_at_once(
+    store: EventStore, neighbour: EventStore, people: People
+) -> None:
     mine = StoredTalk(store, people.ada)
     reply = mine.ask("Hello", "Hi")
     theirs = StoredTalk(neighbour, people.bob, mine.conversation_id)

@@ -1,4 +1,4 @@
-"""The database itself refuses whatever would change an event, also from a program that is not ours."""
+"""Append-only log: the database itself refuses changes of events, also by other programs."""
 
 from __future__ import annotations
 
@@ -79,19 +79,19 @@ def assert_refused(engine: Engine, *statements: str) -> None:
 
 
 @pytest.mark.parametrize("statement", BOTH)
-def test_every_database_refuses(guarded: Engine, statement: str) -> None:
+def test_log_refuses_changes_on_all_databases(guarded: Engine, statement: str) -> None:
     assert_refused(guarded, statement)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("statement", SQLITE)
-def test_sqlite_refuses_what_goes_around_triggers(guarded: Engine, statement: str) -> None:
+def test_sqlite_log_refuses_statements_that_bypass_triggers(guarded: Engine, statement: str) -> None:
     assert_refused(guarded, statement)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("pragma", ["PRAGMA foreign_keys=OFF", "PRAGMA recursive_triggers=ON"])
-def test_no_pragma_of_a_session_opens_the_log(guarded: Engine, pragma: str) -> None:
+def test_sqlite_log_refuses_changes_despite_pragmas_of_session(guarded: Engine, pragma: str) -> None:
     with guarded.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
@@ -104,22 +104,22 @@ def test_no_pragma_of_a_session_opens_the_log(guarded: Engine, pragma: str) -> N
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 @pytest.mark.parametrize("statement", POSTGRES)
-def test_postgres_refuses_what_goes_around_row_triggers(guarded: Engine, statement: str) -> None:
+def test_postgres_log_refuses_statements_that_bypass_row_triggers(guarded: Engine, statement: str) -> None:
     assert_refused(guarded, statement)
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
 @pytest.mark.parametrize("statement", ["UPDATE events SET payload = '{}'", "DELETE FROM events", "TRUNCATE events"])
-def test_postgres_refuses_a_session_that_plays_a_replica_too(guarded: Engine, statement: str) -> None:
+def test_postgres_log_refuses_changes_in_replica_session(guarded: Engine, statement: str) -> None:
     assert_refused(guarded, "SET LOCAL session_replication_role = replica", statement)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_an_insert_that_would_ignore_a_conflict_changes_nothing(guarded: Engine) -> None:
+def test_sqlite_log_refuses_insert_or_ignore(guarded: Engine) -> None:
     assert_refused(guarded, f"INSERT OR IGNORE INTO events ({COLUMNS}) {SAME}")
 
 
-def test_positions_only_ever_grow(talk: StoredTalk, guarded: Engine) -> None:
+def test_positions_increase_after_rolled_back_insert(talk: StoredTalk, guarded: Engine) -> None:
     with guarded.connect() as connection:  # takes a position, and is undone
         connection.exec_driver_sql(f"INSERT INTO events ({COLUMNS}) {SAME_POSITION.replace('position, ', '', 1)}")
         connection.rollback()

@@ -1,4 +1,4 @@
-"""Whole conversations, at random: the store, the fold of the log and a model on paper always agree."""
+"""Random conversations: the store, the folded log and a model on paper always agree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.projections import conversation as projections
 from chatfeedback.store.schema import PROJECTIONS
 from conversation_builder import REASONS, People, StoredTalk
-from docs_snippets import Paper
+from reference_model import Paper
 
 STATUSES: list[FinalStatus] = ["complete", "stopped", "left", "interrupted", "failed"]
 texts = st.sampled_from(["Hello", "What is a river?", "Grüße, 日本 😀", "a" * 100])
@@ -34,7 +34,7 @@ changes = st.builds(
 
 
 class Conversations(RuleBasedStateMachine):
-    """What a person may do, done to the store and to the paper."""
+    """State machine of the commands of people, run on the store and on paper."""
 
     store: EventStore
     people: People
@@ -104,22 +104,22 @@ class Conversations(RuleBasedStateMachine):
 
     @precondition(lambda self: self.idle() and self.paper.corrigible())
     @rule(data=st.data())
-    def correct_an_early_reply_and_go_back(self, data: st.DataObject) -> None:
+    def correct_early_reply_and_go_back(self, data: st.DataObject) -> None:
         message_id = self.some(data, self.paper.corrigible())
         self.paper.edit(message_id, "Corrected", *self.talk.edit(message_id, "Corrected"))
-        self.everything_agrees()
+        self.assert_agreement()
         self.talk.choose(message_id)
         self.paper.choose(message_id)
 
     @precondition(lambda self: self.paper.rateable())
-    @rule(data=st.data(), who=st.sampled_from([0, 1, 2]), change=changes)
-    def rate(self, data: st.DataObject, who: int, change: RatingChange) -> None:
+    @rule(data=st.data(), annotator=st.sampled_from([0, 1, 2]), change=changes)
+    def rate(self, data: st.DataObject, annotator: int, change: RatingChange) -> None:
         message_id = self.some(data, self.paper.rateable())
-        seen = self.talk.conversation.tree_version
-        new = self.talk.rate(message_id, self.people[who], change)
-        changed = self.paper.rate(message_id, self.people[who], change.value, change.reasons, change.comment)
+        tree_version = self.talk.conversation.tree_version
+        new = self.talk.rate(message_id, self.people[annotator], change)
+        changed = self.paper.rate(message_id, self.people[annotator], change.value, change.reasons, change.comment)
         assert len(new) == changed
-        assert self.talk.conversation.tree_version == seen
+        assert self.talk.conversation.tree_version == tree_version
 
     @precondition(lambda self: self.paper.screens != [()])
     @rule()
@@ -128,8 +128,8 @@ class Conversations(RuleBasedStateMachine):
         assert self.talk.conversation.cleared_at is not None
 
     @precondition(busy)
-    @rule(what=st.sampled_from(["send", "undo", "retry", "edit"]))
-    def disturb_a_running_reply(self, what: str) -> None:
+    @rule(command=st.sampled_from(["send", "undo", "retry", "edit"]))
+    def disturb_running_reply(self, command: str) -> None:
         version = self.talk.conversation.version
         with pytest.raises(ReplyRunning):
             {
@@ -137,26 +137,26 @@ class Conversations(RuleBasedStateMachine):
                 "undo": self.talk.undo,
                 "retry": lambda: self.talk.retry(self.paper.screen[-1]),
                 "edit": lambda: self.talk.edit(self.paper.screen[0], "Something else"),
-            }[what]()
+            }[command]()
         assert self.talk.conversation.version == version
 
     @precondition(lambda self: self.paper.screen)
-    @rule(what=st.sampled_from(["send", "undo", "retry", "edit", "choose"]), behind=st.integers(1, 3))
-    def come_too_late(self, what: str, behind: int) -> None:
+    @rule(command=st.sampled_from(["send", "undo", "retry", "edit", "choose"]), behind=st.integers(1, 3))
+    def use_outdated_version(self, command: str, behind: int) -> None:
         before = self.talk.conversation
-        seen, last = before.tree_version - behind, self.paper.screen[-1]
+        tree_version, last = before.tree_version - behind, self.paper.screen[-1]
         with pytest.raises(Conflict):
             {
-                "send": lambda: self.talk.send("More", seen),
-                "undo": lambda: self.talk.undo(seen),
-                "retry": lambda: self.talk.retry(last, seen),
-                "edit": lambda: self.talk.edit(last, "Something else", seen),
-                "choose": lambda: self.talk.choose(last, seen),
-            }[what]()
+                "send": lambda: self.talk.send("More", tree_version),
+                "undo": lambda: self.talk.undo(tree_version),
+                "retry": lambda: self.talk.retry(last, tree_version),
+                "edit": lambda: self.talk.edit(last, "Something else", tree_version),
+                "choose": lambda: self.talk.choose(last, tree_version),
+            }[command]()
         assert self.talk.conversation == before
 
     @invariant()
-    def everything_agrees(self) -> None:
+    def assert_agreement(self) -> None:
         conversation = self.talk.conversation
         events = self.store.events_of(self.talk.conversation_id)
         assert conversation == fold(self.talk.conversation_id, events)
@@ -168,15 +168,15 @@ class Conversations(RuleBasedStateMachine):
         assert {m for m, message in conversation.messages.items() if message.shown} == set(self.paper.screen)
         assert conversation.writing_id == self.paper.writing
         if self.paper.alternatives():
-            found = conversation.alternatives(self.paper.screen[-1])
-            assert [message.message_id for message in found] == self.paper.alternatives()
+            alternatives = conversation.alternatives(self.paper.screen[-1])
+            assert [message.message_id for message in alternatives] == self.paper.alternatives()
         assert {
             key: (rating.value or "", set(rating.reasons), rating.comment or "")
             for key, rating in conversation.ratings.items()
         } == {key: (o.value, o.reasons, o.comment) for key, o in self.paper.opinions.items()}
 
 
-def test_store_fold_and_paper_agree_after_every_step(
+def test_store_fold_and_paper_agree_after_each_step(
     store: EventStore, people: People, database_url: str, database_kind: str
 ) -> None:
     machine = type("Conversations", (Conversations,), {"store": store, "people": people})
@@ -204,36 +204,39 @@ def rows(store: EventStore) -> dict[str, list[tuple[object, ...]]]:
 
 
 def act(talk: StoredTalk, people: People, dice: random.Random) -> None:
-    """Something at random, on what the conversation looks like now; others may be quicker."""
+    """Run a random command on the current conversation; others may be quicker."""
     conversation = talk.conversation
-    seen = conversation.tree_version
+    tree_version = conversation.tree_version
     replies = [m.message_id for m in conversation.messages.values() if m.role == "assistant"]
     shown = [m.message_id for m in conversation.shown()]
     running = conversation.writing_id
-    actions: list[Any] = [lambda: talk.send("Hello", seen), lambda: talk.undo(seen), talk.clear]
+    actions: list[Any] = [lambda: talk.send("Hello", tree_version), lambda: talk.undo(tree_version), talk.clear]
     if running:
         text, status = dice.choice(["", "Hi", "Good day"]), dice.choice(STATUSES)
         actions += [lambda: talk.finish(running, text, status)] * 4
     if shown:
         one = dice.choice(shown)
-        actions += [lambda: talk.retry(shown[-1], seen), lambda: talk.edit(one, f"{dice.random()}", seen)]
+        actions += [
+            lambda: talk.retry(shown[-1], tree_version),
+            lambda: talk.edit(one, f"{dice.random()}", tree_version),
+        ]
     if replies:
-        reply, who = dice.choice(replies), dice.choice(people)
+        reply, annotator = dice.choice(replies), dice.choice(people)
         change = RatingChange(
             value=dice.choice([None, "", "like", "dislike"]),
             reasons=dice.choice([{}, {"funny": False}, {"funny": True}, {"accurate": True, "funny": True}]),
             comment=dice.choice([None, "", "Well said"]),
         )
-        actions += [lambda: talk.rate(reply, who, change)] * 4 + [lambda: talk.choose(reply, seen)]
+        actions += [lambda: talk.rate(reply, annotator, change)] * 4 + [lambda: talk.choose(reply, tree_version)]
     dice.choice(actions)()
 
 
 ENOUGH = 20
-"""Messages, for something to have happened at once."""
+"""Number of messages from which on commands were concurrent."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_people_at_once_leave_a_log_and_projections_that_agree(
+def test_log_and_projections_agree_after_concurrent_random_commands(
     store: EventStore, people: People, database_url: str, database_kind: str, seed: int
 ) -> None:
     ids = [StoredTalk(store, people.ada).conversation_id for _ in range(3)]
@@ -241,12 +244,12 @@ def test_people_at_once_leave_a_log_and_projections_that_agree(
     turns = 60 if database_kind == "sqlite" else 25
 
     def messages() -> int:
-        return sum(len(found.messages) for each in ids if (found := store.conversation(each)))
+        return sum(len(conversation.messages) for each in ids if (conversation := store.conversation(each)))
 
     def person(number: int) -> None:
         dice = random.Random(100 * seed + number)
         for turn in range(20 * turns):
-            if turn >= turns and messages() > ENOUGH:  # how many come in vain depends on who is quicker
+            if turn >= turns and messages() > ENOUGH:  # the number of refused commands depends on timing
                 break
             try:
                 act(StoredTalk(store, people[number % 3], dice.choice(ids)), people, dice)
@@ -254,7 +257,7 @@ def test_people_at_once_leave_a_log_and_projections_that_agree(
                 assert str(refusal)
             except Conflict:
                 continue
-            except Exception as bug:  # noqa: BLE001 - whatever it is, the test shall show it
+            except Exception as bug:  # noqa: BLE001 - the test reports any error
                 bugs.append(bug)
 
     threads = [threading.Thread(target=person, args=(number,)) for number in range(8)]

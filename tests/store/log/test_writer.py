@@ -1,4 +1,4 @@
-"""The writers: who waits for which commit, and what is left of work that failed."""
+"""Writers: groups of work in one commit, work that fails, and databases that cannot be written."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def stored(engine: Engine) -> set[str]:
 
 @contextmanager
 def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: None) -> Iterator[list[Future[None]]]:
-    """Keeps all threads of the writer busy inside the block, so that what is submitted there waits.
+    """Keep all threads of the writer busy inside the block, so that work submitted there waits.
 
     `watch` is run first in each of them; the futures of all this are yielded.
     """
@@ -81,14 +81,14 @@ def held(writer: Writer, watch: Callable[[Transaction], object] = lambda tx: Non
         future.result()
 
 
-def test_a_future_is_done_only_after_the_commit(engine: Engine, writer: Writer) -> None:
+def test_writer_completes_future_only_after_commit(engine: Engine, writer: Writer) -> None:
     with held(writer, lambda tx: put(new_id())(tx)) as futures:
         assert not any(future.done() for future in futures)
         assert stored(engine) == set()
     assert len(stored(engine)) == len(futures)
 
 
-def test_work_that_fails_leaves_nothing_and_spoils_nothing(engine: Engine, writer: Writer) -> None:
+def test_writer_stores_nothing_of_failed_work_and_all_of_other_work(engine: Engine, writer: Writer) -> None:
     def fails_after(tx: Transaction) -> None:
         put("bob")(tx)
         raise Conflict("No.")
@@ -109,18 +109,18 @@ def test_work_that_fails_leaves_nothing_and_spoils_nothing(engine: Engine, write
 
 
 @SQLITE
-def test_what_waits_is_committed_in_one_group(engine: Engine, writer: Writer) -> None:
+def test_writer_commits_waiting_work_in_one_group(engine: Engine, writer: Writer) -> None:
     statements: list[str] = []
     with held(writer, lambda tx: tx.connection.set_trace_callback(statements.append)):
         futures = [writer.submit(put(f"person {number}")) for number in range(40)]
     for future in futures:
         future.result()
     assert len(stored(engine)) == 40
-    assert statements.count("COMMIT") == 2  # that of the work which kept the thread busy, and one for all
+    assert statements.count("COMMIT") == 2  # one of the work that kept the thread busy, and one of the group
 
 
 @SQLITE
-def test_group_needs_no_savepoint_when_a_piece_is_refused_before_it_writes(engine: Engine, writer: Writer) -> None:
+def test_writer_needs_no_savepoint_when_work_is_refused_before_it_writes(engine: Engine, writer: Writer) -> None:
     def refused(_tx: Transaction) -> None:
         raise Conflict("No.")
 
@@ -134,7 +134,7 @@ def test_group_needs_no_savepoint_when_a_piece_is_refused_before_it_writes(engin
 
 
 @SQLITE
-def test_group_is_run_again_in_savepoints_when_a_piece_fails_that_has_written(engine: Engine, writer: Writer) -> None:
+def test_writer_repeats_group_in_savepoints_when_work_fails_after_it_wrote(engine: Engine, writer: Writer) -> None:
     attempts: list[str] = []
 
     def noted(name: str, error: Exception | None = None) -> Callable[[Transaction], None]:
@@ -156,7 +156,7 @@ def test_group_is_run_again_in_savepoints_when_a_piece_fails_that_has_written(en
 
 
 @SQLITE
-def test_a_commit_that_fails_undoes_the_group_and_leaves_no_stale_state(database_url: str, talk: StoredTalk) -> None:
+def test_writer_undoes_group_and_leaves_no_stale_state_when_commit_fails(database_url: str, talk: StoredTalk) -> None:
     reply = talk.ask("Hello", "Hi")
     before = talk.conversation
 
@@ -181,7 +181,7 @@ def test_a_commit_that_fails_undoes_the_group_and_leaves_no_stale_state(database
     assert check(database_url) == []
 
 
-def test_work_that_was_cancelled_in_time_is_never_done(engine: Engine, writer: Writer) -> None:
+def test_writer_skips_work_that_was_cancelled_in_time(engine: Engine, writer: Writer) -> None:
     with held(writer):
         cancelled, other = writer.submit(put("ada")), writer.submit(put("bob"))
         assert cancelled.cancel()
@@ -189,7 +189,7 @@ def test_work_that_was_cancelled_in_time_is_never_done(engine: Engine, writer: W
     assert stored(engine) == {"bob"}
 
 
-def test_a_cancelled_command_is_not_remembered_by_the_store(talk: StoredTalk) -> None:
+def test_store_does_not_remember_cancelled_command(talk: StoredTalk) -> None:
     talk.ask("Hello", "Hi")
     with held(talk.store.writer):
         command = Command(talk.conversation_id, talk.actor, lambda c: decide.undo(c, expected_version=None))
@@ -197,7 +197,7 @@ def test_a_cancelled_command_is_not_remembered_by_the_store(talk: StoredTalk) ->
     assert talk.shown() == ["Hello", "Hi"]
 
 
-def test_a_writer_finishes_what_is_queued_before_it_closes(engine: Engine) -> None:
+def test_writer_finishes_queued_work_before_it_closes(engine: Engine) -> None:
     writer = open_writer(engine)
     futures = [writer.submit(put(f"person {number}")) for number in range(300)]
     writer.close()
@@ -205,7 +205,7 @@ def test_a_writer_finishes_what_is_queued_before_it_closes(engine: Engine) -> No
     assert len(stored(engine)) == 300
 
 
-def test_a_closed_writer_takes_nothing_more(engine: Engine) -> None:
+def test_writer_refuses_work_when_closed(engine: Engine) -> None:
     writer = open_writer(engine)
     writer.close()
     writer.close()
@@ -214,7 +214,7 @@ def test_a_closed_writer_takes_nothing_more(engine: Engine) -> None:
     assert stored(engine) == set()
 
 
-def test_a_writer_that_is_open_takes_work_where_no_thread_can_be_started_any_more(
+def test_writer_accepts_work_when_no_thread_can_be_started(
     engine: Engine, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_thread: threading.Thread) -> None:
@@ -236,8 +236,8 @@ END_OTHERS = text(
 
 
 def wait_until_usable(store: EventStore) -> None:
-    """Until whoever tries the database again and again has told that it works."""
-    assert eventually(lambda: store.availability.trouble, lambda seen: seen is None) is None
+    """Wait until the check of the database has reported that it works."""
+    assert eventually(lambda: store.availability.trouble, lambda trouble: trouble is None) is None
 
 
 def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], allow: Callable[[], object]) -> None:
@@ -259,7 +259,7 @@ def assert_refuses_then_works(talk: StoredTalk, refuse: Callable[[], object], al
 
 @POSTGRES
 @pytest.mark.parametrize("fault", ["deadlock_detected", "serialization_failure"])
-def test_others_that_are_in_the_way_all_the_time_are_said_and_are_no_outage(store: EventStore, fault: str) -> None:
+def test_store_reports_conflicts_with_other_writers_and_no_outage(store: EventStore, fault: str) -> None:
     attempts = 0
 
     def work(tx: Transaction) -> None:
@@ -274,15 +274,15 @@ def test_others_that_are_in_the_way_all_the_time_are_said_and_are_no_outage(stor
 
 
 @SQLITE
-def test_a_full_disk_is_said_and_nothing_is_half_written(talk: StoredTalk) -> None:
-    def pages(most: int) -> Callable[[], object]:
-        return lambda: talk.store.writer.submit(lambda tx: tx.script(f"PRAGMA max_page_count={most}")).result()
+def test_store_reports_full_disk_without_partial_writes(talk: StoredTalk) -> None:
+    def pages(limit: int) -> Callable[[], object]:
+        return lambda: talk.store.writer.submit(lambda tx: tx.script(f"PRAGMA max_page_count={limit}")).result()
 
     assert_refuses_then_works(talk, pages(1), pages(2**30))
 
 
 @POSTGRES
-def test_a_database_that_may_only_be_read_is_said(talk: StoredTalk) -> None:
+def test_store_reports_read_only_database(talk: StoredTalk) -> None:
     def read_only(setting: str) -> Callable[[], None]:
         def change() -> None:
             with talk.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -299,7 +299,7 @@ def test_a_database_that_may_only_be_read_is_said(talk: StoredTalk) -> None:
 
 
 @POSTGRES
-def test_a_server_that_takes_no_connections_is_said(talk: StoredTalk) -> None:
+def test_store_reports_server_that_accepts_no_connections(talk: StoredTalk) -> None:
     administration = open_engine(str(talk.store.engine.url.set(database="postgres")))
     name = talk.store.engine.url.database
 
@@ -317,7 +317,7 @@ def test_a_server_that_takes_no_connections_is_said(talk: StoredTalk) -> None:
 
 
 @POSTGRES
-def test_a_lock_of_somebody_else_is_not_waited_for_for_ever(database_url: str) -> None:
+def test_store_limits_wait_for_lock_of_another_session(database_url: str) -> None:
     engine = open_engine(database_url, lock_seconds=0.2)
     store = open_event_store(engine)
     other = open_engine(database_url)
@@ -332,7 +332,7 @@ def test_a_lock_of_somebody_else_is_not_waited_for_for_ever(database_url: str) -
 
 
 @SQLITE
-def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
+def test_store_reports_read_only_file(database_url: str) -> None:
     # Not in pytest's folder, which is closed to the user that root becomes here.
     folder = Path(tempfile.mkdtemp(prefix="chatfeedback-read-only-"))
     path = folder / "chat.db"
@@ -355,7 +355,7 @@ def test_a_file_that_may_not_be_written_is_said(database_url: str) -> None:
         shutil.rmtree(folder)
 
 
-def test_a_store_whose_schema_is_behind_says_what_to_run(empty_database_url: str) -> None:
+def test_store_names_upgrade_command_when_schema_is_behind(empty_database_url: str) -> None:
     engine = open_engine(empty_database_url)
     store = open_event_store(engine)
     command = Command(new_id(), "nobody", lambda c: [ConversationStarted()])

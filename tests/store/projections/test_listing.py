@@ -1,4 +1,4 @@
-"""The list of conversations in the sidebar."""
+"""List of conversations in the sidebar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from chatfeedback.store.projections import listing
 from conversation_builder import People, StoredTalk
 
 
-def test_the_list_has_ones_own_conversations_newest_first(store: EventStore, people: People) -> None:
+def test_latest_lists_own_conversations_newest_first(store: EventStore, people: People) -> None:
     others = [StoredTalk(store, people.ada) for _ in range(3)]
     for number, other in enumerate(others):
         other.ask(f"Talk {number}", "Yes")

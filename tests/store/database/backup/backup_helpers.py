@@ -1,4 +1,4 @@
-"""What tests of backups do and look at."""
+"""Helpers for tests of backups."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def url_of(file: Path) -> str:
 def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
     engine = open_engine(url, read_only=True)
     with engine.connect() as connection:
-        found = {
+        tables = {
             table.name: [tuple(row) for row in connection.execute(select(table))] for table in metadata.sorted_tables
         }
     engine.dispose()
-    return found
+    return tables
 
 
 def names(file: Path) -> list[str]:
-    """What is in its folder, without what SQLite and `store.serving` keep beside a file that is in use."""
+    """List the folder of a file, without what SQLite and `file_lock` keep beside a file that is in use."""
     beside = ("db-wal", "db-shm", ".lock")
     return sorted(path.name for path in file.parent.iterdir() if not path.name.endswith(beside))
 
@@ -59,7 +59,7 @@ def write_much(talk: StoredTalk, megabytes: int) -> None:
 
 
 def damage(file: Path) -> None:
-    """Spoils an index, which no query of a backup would read."""
+    """Damage an index, which no query of a backup reads."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         size = connection.execute("PRAGMA page_size").fetchone()[0]

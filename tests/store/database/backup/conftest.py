@@ -20,7 +20,7 @@ def database_kind() -> str:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the backup goes."""
+    """Path of the backup."""
     folder = tmp_path / "backups"
     folder.mkdir()
     return folder / "monday.db"
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Not in pytest's folder, which is closed to the user that root becomes in a folder that may only be read."""
+    """Folder outside that of pytest, which is closed to the user that root becomes in `read_only`."""
     with tempfile.TemporaryDirectory(prefix="chatfeedback-read-only-") as folder:
         yield Path(folder)
 
@@ -48,7 +48,7 @@ def back_up(database_url: str, file: Path) -> BackUp:
 
 @pytest.fixture
 def restore(tmp_path: Path, file: Path) -> Restore:
-    """Into a new database, or another one."""
+    """Function that restores into a new database, or into another one."""
 
     def restore(overwrite: bool = False, to: Path = tmp_path / "new.db", progress: backup.Progress = silent) -> Copied:
         return backup.restore(url_of(to), file, overwrite, progress)

@@ -1,4 +1,4 @@
-"""Backups of a SQLite file: whole, of one state, and made while it is in use."""
+"""Backup of a SQLite file: complete, of one state, and made while it is in use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from conversation_builder import People, StoredTalk
 from readonly_dirs import read_only
 from schemas import REVISIONS, schemas
 from store.database.backup.backup_helpers import BackUp, command, damage, names, rows, silent, url_of, write_much
-from store.database.backup.under_load import load, must_hold
+from store.database.backup.under_load import assert_holds, load
 
 
-def test_a_backup_holds_every_row_in_one_private_file(
+def test_backup_contains_all_rows_in_one_file_with_mode_of_database(
     talk: StoredTalk, database_url: str, database: Path, file: Path, back_up: BackUp
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -32,19 +32,19 @@ def test_a_backup_holds_every_row_in_one_private_file(
     assert check(url_of(file)) == []
 
 
-def test_a_backup_can_be_read_where_nothing_can_be_written(
+def test_backup_is_readable_in_read_only_folder(
     talk: StoredTalk, database_url: str, open_folder: Path, back_up: BackUp
 ) -> None:
     talk.ask("Hello", "Hi")
     file = open_folder / "monday.db"
     back_up(to=file)
     with read_only(open_folder):
-        found = rows(url_of(file))
-    assert found == rows(database_url)
+        tables = rows(url_of(file))
+    assert tables == rows(database_url)
 
 
 @pytest.mark.process
-def test_a_backup_under_load_holds_every_event_acknowledged_before_it_and_no_half_conversation(
+def test_backup_under_load_contains_acknowledged_events_and_no_partial_commit(
     store: EventStore, people: People, database_url: str, file: Path
 ) -> None:
     write_much(StoredTalk(store, people.ada), megabytes=8)
@@ -56,11 +56,11 @@ def test_a_backup_under_load_holds_every_event_acknowledged_before_it_and_no_hal
             assert (done.returncode, done.stderr) == (0, "")
             assert done.stdout.startswith("Backed up ")
             going.wait_for_more(events=20)
-            must_hold(url_of(target), before)
-    must_hold(database_url, going.acknowledged())
+            assert_holds(url_of(target), before)
+    assert_holds(database_url, going.acknowledged())
 
 
-def test_a_backup_is_of_one_state_and_ends_however_much_is_written_between_its_steps(
+def test_backup_is_of_one_state_and_ends_while_database_is_written(
     talk: StoredTalk, people: People, database_url: str, back_up: BackUp, file: Path
 ) -> None:
     write_much(talk, megabytes=12)
@@ -79,7 +79,7 @@ def test_a_backup_is_of_one_state_and_ends_however_much_is_written_between_its_s
     assert rows(url_of(file)) == before
 
 
-def test_a_backup_of_an_older_schema_is_one_before_an_upgrade(tmp_path: Path, file: Path) -> None:
+def test_backup_keeps_older_schema(tmp_path: Path, file: Path) -> None:
     old = url_of(tmp_path / "old.db")
     schemas()[0].fill(old)
     copied = backup.back_up(old, file, False, silent)
@@ -88,7 +88,7 @@ def test_a_backup_of_an_older_schema_is_one_before_an_upgrade(tmp_path: Path, fi
     assert check(url_of(file)) == []
 
 
-def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
+def test_backup_replaces_existing_file_only_with_overwrite(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
     back_up()
     first = file.read_bytes()
     talk.ask("Hello", "Hi")
@@ -108,7 +108,7 @@ def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(talk: StoredTal
         ("chatfeedback.db-wal", r"^.* is the database itself; name another file\.$"),
     ],
 )
-def test_what_cannot_be_a_backup_is_refused(
+def test_backup_refuses_invalid_target(
     talk: StoredTalk, database: Path, back_up: BackUp, name: str, sentence: str
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -119,7 +119,7 @@ def test_what_cannot_be_a_backup_is_refused(
     assert check(url_of(database)) == []
 
 
-def test_the_log_of_a_file_that_was_deleted_is_not_taken_for_that_of_the_backup(
+def test_backup_refuses_target_with_wal_of_deleted_file(
     talk: StoredTalk, database: Path, file: Path, back_up: BackUp
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -136,7 +136,7 @@ def test_the_log_of_a_file_that_was_deleted_is_not_taken_for_that_of_the_backup(
     assert rows(url_of(file)) == rows(url_of(database))
 
 
-def test_in_a_folder_that_cannot_be_written_there_is_a_sentence_and_no_file(open_folder: Path) -> None:
+def test_backup_reports_read_only_folder_and_leaves_no_file(open_folder: Path) -> None:
     url, file = url_of(open_folder / "chat.db"), open_folder / "monday.db"
     migrate.upgrade(url)
     sentence = r"^No backup was made at .*: Permission denied\.$"
@@ -146,9 +146,7 @@ def test_in_a_folder_that_cannot_be_written_there_is_a_sentence_and_no_file(open
 
 
 @pytest.mark.process
-def test_where_there_is_no_room_there_is_a_sentence_and_no_file(
-    talk: StoredTalk, database_url: str, file: Path
-) -> None:
+def test_backup_reports_full_disk_and_leaves_no_file(talk: StoredTalk, database_url: str, file: Path) -> None:
     write_much(talk, megabytes=4)
 
     def no_room() -> None:
@@ -161,7 +159,7 @@ def test_where_there_is_no_room_there_is_a_sentence_and_no_file(
     assert names(file) == []
 
 
-def test_a_backup_that_is_broken_off_leaves_nothing_behind(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
+def test_backup_leaves_no_file_when_interrupted(talk: StoredTalk, file: Path, back_up: BackUp) -> None:
     def interrupt(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
@@ -170,9 +168,7 @@ def test_a_backup_that_is_broken_off_leaves_nothing_behind(talk: StoredTalk, fil
     assert names(file) == []
 
 
-def test_a_damaged_database_is_not_taken_for_sound(
-    talk: StoredTalk, database: Path, file: Path, back_up: BackUp
-) -> None:
+def test_backup_refuses_damaged_database(talk: StoredTalk, database: Path, file: Path, back_up: BackUp) -> None:
     write_much(talk, megabytes=1)
     damage(database)
     with pytest.raises(StoreCorrupt, match=r"^No backup was made at .* damaged"):

@@ -31,7 +31,7 @@ from chatfeedback.store.opening import open_event_store
 from clusters import Cluster
 from conversation_builder import People, StoredTalk
 from store.database.backup.backup_helpers import command, rows, silent
-from store.database.backup.under_load import load, must_hold
+from store.database.backup.under_load import assert_holds, load
 
 SESSION = timedelta(days=1)
 
@@ -43,9 +43,9 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(database_kind: str, request: pytest.FixtureRequest) -> Cluster:
-    """Where the database comes from."""
-    found: Cluster = request.getfixturevalue(clusters.SERVERS[database_kind])
-    return found
+    """Cluster of the database that is dumped."""
+    cluster: Cluster = request.getfixturevalue(clusters.SERVERS[database_kind])
+    return cluster
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def database_url(server: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Cluster]:
-    """Where it goes."""
+    """New cluster that the dump is restored into."""
     with clusters.running(clusters.newest()) as cluster:
         yield cluster
 
@@ -71,22 +71,22 @@ def new_url(elsewhere: Cluster) -> Iterator[str]:
 
 
 def dumped(server: Cluster, url: str, file: Path) -> None:
-    with pytest.raises(SettingsError) as said:
+    with pytest.raises(SettingsError) as refusal:
         backup.back_up(url, file, False, silent)
-    run_as_said(server, str(said.value))
+    run_named_command(server, str(refusal.value))
 
 
 def restored(server: Cluster, url: str, file: Path) -> None:
-    with pytest.raises(SettingsError) as said:
+    with pytest.raises(SettingsError) as refusal:
         backup.restore(url, file, False, silent)
-    run_as_said(server, str(said.value))
+    run_named_command(server, str(refusal.value))
 
 
-def run_as_said(server: Cluster, sentence: str) -> None:
-    found = re.search(r"; run (.+?)(?: into an empty database)?\.$", sentence)
-    assert found, sentence
+def run_named_command(server: Cluster, sentence: str) -> None:
+    command_line = re.search(r"; run (.+?)(?: into an empty database)?\.$", sentence)
+    assert command_line, sentence
     path = os.pathsep.join([str(server.programs), os.environ["PATH"]])
-    subprocess.run(shlex.split(found[1]), check=True, env={**os.environ, "PATH": path}, timeout=120)
+    subprocess.run(shlex.split(command_line[1]), check=True, env={**os.environ, "PATH": path}, timeout=120)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def on_new(new_url: str) -> Iterator[Engine]:
 
 
 @pytest.mark.process
-def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on(
+def test_dump_under_load_restores_complete_and_usable_database(
     store: EventStore,
     people: People,
     server: Cluster,
@@ -112,7 +112,7 @@ def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on
         dumped(server, database_url, tmp_path / "monday.dump")
         going.wait_for_more(events=20)
     restored(elsewhere, new_url, tmp_path / "monday.dump")
-    must_hold(new_url, before)
+    assert_holds(new_url, before)
     used = {row[0] for row in rows(new_url)["events"]}
     with closing(open_writer(on_new)) as writer:
         StoredTalk(open_event_store(on_new, writer), people.ada).ask("And then?", "Then")
@@ -125,7 +125,7 @@ def test_a_dump_under_load_restored_into_a_new_cluster_is_whole_and_work_goes_on
 
 
 @pytest.mark.process
-def test_people_sessions_exports_and_figures_come_along_in_a_dump(
+def test_dump_restores_users_sessions_exports_and_figures(
     engine: Engine,
     talk: StoredTalk,
     people: People,
@@ -143,9 +143,9 @@ def test_people_sessions_exports_and_figures_come_along_in_a_dump(
     dumped(server, database_url, tmp_path / "monday.dump")
     restored(elsewhere, new_url, tmp_path / "monday.dump")
     assert rows(new_url) == rows(database_url)
-    found = Sessions(on_new, lifetime=SESSION, idle=SESSION).person(token, None)
-    assert found is not None
-    assert (found[0].annotator_id, found[0].role) == (people.ada, "admin")
+    result = Sessions(on_new, lifetime=SESSION, idle=SESSION).person(token, None)
+    assert result is not None
+    assert (result[0].annotator_id, result[0].role) == (people.ada, "admin")
     users.add(on_new, "new", "annotator", actor_id=people.ada)
     assert len({entry.position for entry in audit.latest(on_new, 100)}) == len(audit.latest(engine, 100)) + 1
     assert annotators.find(on_new, "cyd") == annotators.find(engine, "cyd")
@@ -156,7 +156,7 @@ def test_people_sessions_exports_and_figures_come_along_in_a_dump(
 
 
 @pytest.mark.process
-def test_the_commands_for_postgres_are_named_without_its_password_and_end_with_status_2(tmp_path: Path) -> None:
+def test_backup_and_restore_name_postgres_commands_without_password(tmp_path: Path) -> None:
     url = "postgresql://ada:hush@127.0.0.1:1/chat?password=hush&sslmode=require"
     for verb in ("backup", "restore"):
         done = command("db", verb, str(tmp_path / "monday.dump"), "--database-url", url)

@@ -1,4 +1,4 @@
-"""Backups are put back where nobody is using the database, and what was there is kept."""
+"""Restore of a backup: only into a database that is not in use, and the previous one is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas import NEWEST, REVISIONS, schemas
 from store.database.backup.backup_helpers import BackUp, Restore, command, damage, names, rows, silent, url_of
 
 
-def test_a_restored_database_is_the_one_that_was_backed_up_and_goes_on(
+def test_restore_gives_same_rows_and_accepts_new_events(
     talk: StoredTalk, database_url: str, file: Path, tmp_path: Path, back_up: BackUp, restore: Restore
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -43,14 +43,14 @@ def test_a_restored_database_is_the_one_that_was_backed_up_and_goes_on(
     assert check(restored) == []
 
 
-def test_a_database_that_is_there_is_replaced_only_if_that_is_wanted_and_kept(
+def test_restore_replaces_database_only_with_overwrite_and_keeps_it_aside(
     talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
 ) -> None:
     talk.ask("Hello", "Hi")
     back_up()
     before = rows(url_of(database))
     talk.ask("Later", "Lost")
-    let_go(talk)
+    close(talk)
     lost = rows(url_of(database))
     with pytest.raises(SettingsError, match=r"chatfeedback\.db is there already; pass --overwrite to put"):
         restore(to=database)
@@ -61,14 +61,12 @@ def test_a_database_that_is_there_is_replaced_only_if_that_is_wanted_and_kept(
     assert rows(url_of(aside)) == lost
 
 
-def let_go(talk: StoredTalk) -> None:
+def close(talk: StoredTalk) -> None:
     talk.store.writer.close()
     talk.store.engine.dispose()
 
 
-def test_a_database_that_is_in_use_is_not_replaced(
-    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
-) -> None:
+def test_restore_refuses_database_in_use(talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore) -> None:
     talk.ask("Hello", "Hi")
     back_up()
     with pytest.raises(StoreUnavailable, match=r"chatfeedback\.db: Another program has it open, .* end that first\.$"):
@@ -77,12 +75,12 @@ def test_a_database_that_is_in_use_is_not_replaced(
     assert check(url_of(database)) == []
 
 
-def test_a_database_that_is_taken_into_use_meanwhile_is_not_replaced(
+def test_restore_refuses_database_that_is_opened_meanwhile(
     talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
 ) -> None:
     talk.ask("Hello", "Hi")
     back_up()
-    let_go(talk)
+    close(talk)
     before = rows(url_of(database))
     with closing(sqlite3.connect(database)) as other:
 
@@ -95,13 +93,11 @@ def test_a_database_that_is_taken_into_use_meanwhile_is_not_replaced(
     assert rows(url_of(database)) == before
 
 
-def test_a_damaged_database_can_be_replaced(
-    talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
-) -> None:
+def test_restore_replaces_damaged_database(talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore) -> None:
     talk.ask("Hello", "Hi")
     back_up()
     before = rows(url_of(database))
-    let_go(talk)
+    close(talk)
     database.write_bytes(b"\xff" * database.stat().st_size)
     aside = restore(overwrite=True, to=database).aside
     assert aside is not None
@@ -109,7 +105,7 @@ def test_a_damaged_database_can_be_replaced(
     assert rows(url_of(database)) == before
 
 
-def test_the_log_of_a_database_that_was_deleted_is_not_taken_for_that_of_the_restored_one(
+def test_restore_moves_wal_of_deleted_database_aside(
     talk: StoredTalk, database: Path, back_up: BackUp, restore: Restore
 ) -> None:
     talk.ask("Hello", "Hi")
@@ -118,7 +114,7 @@ def test_the_log_of_a_database_that_was_deleted_is_not_taken_for_that_of_the_res
     talk.ask("Later", "Lost")
     log = database.with_name("chatfeedback.db-wal")
     left = log.read_bytes()
-    let_go(talk)
+    close(talk)
     database.unlink()
     log.write_bytes(left)
     assert restore(to=database).aside is None
@@ -136,14 +132,14 @@ def recipes(file: Path) -> None:
         theirs.execute("CREATE TABLE recipes (name TEXT)")
 
 
-def of_tomorrow(file: Path) -> None:
+def newer_schema(file: Path) -> None:
     migrate.upgrade(url_of(file))
     with closing(sqlite3.connect(file)) as newer:
         newer.execute("UPDATE alembic_version SET version_num = '7777'")
         newer.commit()
 
 
-def spoiled(file: Path) -> None:
+def damaged(file: Path) -> None:
     NEWEST.fill(url_of(file))
     damage(file)
 
@@ -154,15 +150,15 @@ def spoiled(file: Path) -> None:
         (notes, SettingsError, r"monday\.db: This file is not a SQLite database; choose another one\.$"),
         (recipes, StoreError, r"monday\.db: It is no database of chatfeedback; name one that is\.$"),
         (
-            of_tomorrow,
+            newer_schema,
             StoreError,
             r"monday\.db: Its schema \(7777\) was made by a newer release of",
         ),
-        (spoiled, StoreCorrupt, r"monday\.db was not restored: .* damaged"),
+        (damaged, StoreCorrupt, r"monday\.db was not restored: .* damaged"),
         (lambda file: None, SettingsError, r"^There is no file .*monday\.db; name a backup\.$"),
     ],
 )
-def test_what_is_no_sound_backup_is_not_restored(
+def test_restore_refuses_invalid_backup(
     talk: StoredTalk,
     database: Path,
     file: Path,
@@ -172,7 +168,7 @@ def test_what_is_no_sound_backup_is_not_restored(
     sentence: str,
 ) -> None:
     talk.ask("Hello", "Hi")
-    let_go(talk)
+    close(talk)
     make(file)
     before = names(database), rows(url_of(database))
     with pytest.raises(kind, match=sentence):
@@ -181,7 +177,7 @@ def test_what_is_no_sound_backup_is_not_restored(
 
 
 @pytest.mark.process
-def test_a_backup_of_an_older_schema_is_restored_and_says_so(tmp_path: Path, file: Path) -> None:
+def test_restore_accepts_older_schema_and_reports_it(tmp_path: Path, file: Path) -> None:
     schemas()[0].fill(url_of(file))
     done = command("db", "restore", str(file), "--database-url", url_of(tmp_path / "new.db"))
     assert done.returncode == 0
@@ -192,16 +188,14 @@ def test_a_backup_of_an_older_schema_is_restored_and_says_so(tmp_path: Path, fil
     assert check(url_of(tmp_path / "new.db")) == []
 
 
-def test_a_backup_with_a_log_beside_it_is_restored_with_what_is_in_the_log(
-    talk: StoredTalk, database: Path, tmp_path: Path
-) -> None:
+def test_restore_includes_wal_beside_backup(talk: StoredTalk, database: Path, tmp_path: Path) -> None:
     talk.ask("Hello", "Hi")
     assert database.with_name("chatfeedback.db-wal").stat().st_size > 0
     backup.restore(url_of(tmp_path / "new.db"), database, False, silent)
     assert rows(url_of(tmp_path / "new.db")) == rows(url_of(database))
 
 
-def test_nothing_is_restored_into_a_folder_that_does_not_exist_and_it_is_not_made(
+def test_restore_refuses_missing_folder_and_does_not_create_it(
     talk: StoredTalk, tmp_path: Path, back_up: BackUp, restore: Restore
 ) -> None:
     back_up()

@@ -1,4 +1,4 @@
-"""People who talk all the time, while something else is done with the database."""
+"""Load of concurrent conversations during other work on the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THREADS = 4
 
 
 class Load:
-    """What the people were told is stored."""
+    """Ids of the events that the store has acknowledged."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -33,15 +33,15 @@ class Load:
             self._more.notify_all()
 
     def acknowledged(self) -> set[str]:
-        """The ids of the events so far."""
+        """Return the ids of the events so far."""
         with self._more:
             return set(self._acknowledged)
 
     def wait_for_more(self, events: int) -> None:
-        """Returns when so many more are stored."""
+        """Wait until this many more events are stored."""
         with self._more:
-            wanted = len(self._acknowledged) + events
-            assert self._more.wait_for(lambda: len(self._acknowledged) >= wanted, timeout=60)
+            target = len(self._acknowledged) + events
+            assert self._more.wait_for(lambda: len(self._acknowledged) >= target, timeout=60)
 
 
 class _Talk(StoredTalk):
@@ -57,7 +57,7 @@ class _Talk(StoredTalk):
 
 @contextmanager
 def load(store: EventStore, actor: str) -> Iterator[Load]:
-    """A few people who talk until the end of the block, each in one conversation after the other."""
+    """Run threads that talk until the end of the block, each in one conversation after the other."""
     going = Load()
 
     def talk_on() -> None:
@@ -78,8 +78,8 @@ def load(store: EventStore, actor: str) -> Iterator[Load]:
             each.result()
 
 
-def must_hold(url: str, acknowledged: set[str]) -> None:
-    """The database is sound, has these events, and none without what was stored together with it."""
+def assert_holds(url: str, acknowledged: set[str]) -> None:
+    """Assert that the database is sound, and contains these events and no partial commit."""
     assert check(url) == []
     engine = open_engine(url)
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""A conversation as one would write it down on paper: a list of every screen there ever was.
+"""Reference model of a conversation, as one would write it down on paper: a list of every screen there ever was.
 
 It shares no idea with the program: no tree, no head, no events. A branch is found again by looking for the latest
 screen on which its first message stood.
@@ -17,7 +17,7 @@ Screen = tuple[str, ...]
 
 @dataclass
 class Opinion:
-    """What one person says of one reply."""
+    """Feedback of one person on one reply."""
 
     value: str = ""
     reasons: set[str] = field(default_factory=set)
@@ -28,18 +28,18 @@ class Opinion:
 
 
 class Paper:
-    """The model that the program is compared with. Each method does what a person did, if it was allowed."""
+    """Model that the program is compared with. Each method does what a person did, if it was allowed."""
 
     def __init__(self) -> None:
         self.screens: list[Screen] = [()]
         self.texts: dict[str, str] = {}
         self.roles: dict[str, str] = {}
         self.before: dict[str, Screen] = {}
-        """What stood on the screen above a message when it was made."""
+        """Messages that stood on the screen above a message when it was made."""
         self.opinions: dict[tuple[str, str], Opinion] = {}
         self.writing: str | None = None
         self.instead_of: str | None = None
-        """The reply that the one being written is to replace."""
+        """Reply that the one being written is to replace."""
 
     @property
     def screen(self) -> Screen:
@@ -82,7 +82,7 @@ class Paper:
         self.screens.append(next(screen for screen in reversed(self.screens) if message_id in screen))
 
     def alternatives(self) -> list[str]:
-        """Of the last reply, in the order in which they were made."""
+        """Return the alternatives of the last reply, in the order in which they were made."""
         if not self.screen or self.roles[self.screen[-1]] != "assistant":
             return []
         last = self.screen[-1]
@@ -93,17 +93,17 @@ class Paper:
         ]
 
     def corrigible(self) -> list[str]:
-        """Replies on the screen that something follows."""
+        """Return the replies on the screen that something follows."""
         return [m for m in self.screen[:-1] if self.roles[m] == "assistant" and self.texts[m] not in ("", "Corrected")]
 
     def rateable(self) -> list[str]:
         return [m for m, role in self.roles.items() if role == "assistant" and (self.texts[m] or m == self.writing)]
 
     def rate(
-        self, message_id: str, who: str, value: str | None, reasons: Mapping[str, bool], comment: str | None
+        self, message_id: str, annotator_id: str, value: str | None, reasons: Mapping[str, bool], comment: str | None
     ) -> bool:
-        """Whether anything changed."""
-        old = self.opinions.get((message_id, who), Opinion())
+        """Change a rating; return True if anything changed."""
+        old = self.opinions.get((message_id, annotator_id), Opinion())
         new = Opinion(old.value, set(old.reasons), old.comment)
         if value is not None:
             new.value = value
@@ -118,7 +118,7 @@ class Paper:
             new.reasons = {reason for reason in new.reasons if REASONS[reason] in ("any", new.value)}
         if comment is not None:
             new.comment = comment
-        self.opinions.pop((message_id, who), None)
+        self.opinions.pop((message_id, annotator_id), None)
         if new.says_something():
-            self.opinions[message_id, who] = new
+            self.opinions[message_id, annotator_id] = new
         return new != old

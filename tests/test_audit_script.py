@@ -1,4 +1,4 @@
-"""The audit of the packages tells a finding, a clean answer and no answer apart."""
+"""Audit of the packages (`scripts/audit.py`): findings, clean answers and no answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def answering(tmp_path: Path) -> Any:
-    """Makes a command that plays pip-audit: what it prints for each service, or the error that it ends with."""
+    """Return a function that makes a stub of pip-audit, with its output or its error for each service."""
 
     def make(**answers: list[dict[str, Any]] | str) -> list[str]:
         program = tmp_path / "pip_audit.py"
@@ -49,20 +49,20 @@ def answering(tmp_path: Path) -> Any:
     return make
 
 
-def test_a_clean_answer_passes_and_counts_what_was_asked_about(script: ModuleType, answering: Any) -> None:
+def test_package_audit_passes_and_counts_packages_when_answer_is_clean(script: ModuleType, answering: Any) -> None:
     passed, lines = script.audit(answering(pypi=[FINE, UNKNOWN]))
     assert passed
     assert lines == ["1 packages audited, 0 of their vulnerabilities to be dealt with; pypi does not know unknown."]
 
 
-def test_a_finding_fails_and_names_package_and_remedy(script: ModuleType, answering: Any) -> None:
+def test_package_audit_fails_and_names_package_and_fix(script: ModuleType, answering: Any) -> None:
     passed, lines = script.audit(answering(pypi=[FINE, BAD]))
     assert not passed
     assert lines[0] == "FOUND bad 2.0: PYSEC-2026-1 CVE-2026-1, fixed in 2.1"
 
 
 @pytest.mark.parametrize("name", ["PYSEC-2026-1", "CVE-2026-1"])
-def test_a_finding_that_is_ignored_for_a_reason_passes_and_is_told(
+def test_package_audit_passes_and_reports_finding_that_is_ignored(
     script: ModuleType, answering: Any, name: str
 ) -> None:
     passed, lines = script.audit(answering(pypi=[BAD]), {name: "not used here"})
@@ -72,7 +72,7 @@ def test_a_finding_that_is_ignored_for_a_reason_passes_and_is_told(
 
 
 @pytest.mark.parametrize("pypi", [[UNKNOWN], NO_NETWORK], ids=["knows nothing", "no network"])
-def test_where_no_service_answers_one_line_says_so_and_nothing_fails(
+def test_package_audit_passes_with_one_line_when_no_service_answers(
     script: ModuleType, answering: Any, pypi: Any
 ) -> None:
     passed, lines = script.audit(answering(pypi=pypi, osv=NO_NETWORK))
@@ -81,12 +81,12 @@ def test_where_no_service_answers_one_line_says_so_and_nothing_fails(
     assert line.startswith("NOT AUDITED: no vulnerability service answered")
 
 
-def test_the_next_service_is_asked_when_one_does_not_answer(script: ModuleType, answering: Any) -> None:
+def test_package_audit_asks_next_service_when_one_does_not_answer(script: ModuleType, answering: Any) -> None:
     assert not script.audit(answering(pypi=NO_NETWORK, osv=[BAD]))[0]
     assert not script.audit(answering(pypi=[UNKNOWN], osv=[BAD]))[0]
 
 
-def test_a_service_that_hangs_is_no_answer(script: ModuleType, tmp_path: Path) -> None:
+def test_package_audit_treats_hung_service_as_no_answer(script: ModuleType, tmp_path: Path) -> None:
     program = tmp_path / "hangs.py"
     program.write_text("import threading; threading.Event().wait()")
     passed, (line,) = script.audit([sys.executable, str(program)], {}, seconds=0)
@@ -94,11 +94,7 @@ def test_a_service_that_hangs_is_no_answer(script: ModuleType, tmp_path: Path) -
     assert "did not answer in time" in line
 
 
-def test_a_fault_of_pip_audit_itself_fails(script: ModuleType, answering: Any) -> None:
+def test_package_audit_fails_when_pip_audit_fails(script: ModuleType, answering: Any) -> None:
     passed, (line,) = script.audit(answering(pypi="ModuleNotFoundError: No module named 'pip_audit'"))
     assert not passed
     assert "No module named 'pip_audit'" in line
-
-
-def test_every_finding_that_is_ignored_has_a_reason(script: ModuleType) -> None:
-    assert all(len(reason) > 20 for reason in script.IGNORED.values())
