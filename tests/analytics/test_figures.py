@@ -186,3 +186,9 @@ FRAMES = {
         "conversation_id", "message_id", "annotator_id",
     ],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("days", "filled"), [([10_000, 10_002], range(10_000, 10_003)), ([], range(0))])
+def test_per_day_fills_no_centuries_around_feedback(days: list[int], filled: range) -> None:
+    filters = ResolvedFilters(since=datetime(1900, 1, 1, tzinfo=UTC), until=datetime(2100, 1, 1, tzinfo=UTC))
+    assert list(feedback._days(filters, days)) == list(filled)

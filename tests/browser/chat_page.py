@@ -53,6 +53,11 @@ class ChatPage:
         self.page.goto(f"{self.address}{search}")
         return self.wait_until_rendered()
 
+    def open_analytics(self) -> None:
+        """Click the Analytics tab; only once the sidebar is open, which moves the tabs."""
+        self.wait_until_settled()
+        self.page.get_by_role("tab", name="Analytics").click()
+
     def reload(self) -> ChatPage:
         self.page.reload()
         return self.wait_until_rendered()

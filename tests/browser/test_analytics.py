@@ -15,6 +15,7 @@ from browser.application import Application
 from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, SIZES, in_each_scheme
+from browser.traffic import traffic
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.engine import open_engine
@@ -30,6 +31,7 @@ class Analytics:
     page: Page
 
     def open(self) -> Analytics:
+        traffic(self.page).wait_for_end()  # the sidebar opens by then; it moves the tabs
         self.page.get_by_role("tab", name="Analytics").click()
         expect(self.page.locator("#analytics-cards .cf-card").first).to_be_visible()
         return self

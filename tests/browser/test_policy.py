@@ -138,7 +138,7 @@ def test_csp_is_not_violated_by_any_action_of_page(
     chat.listed.first.click()
     expect(chat.messages.first).to_be_visible()
     chat.press("Undo")
-    page.get_by_role("tab", name="Analytics").click()
+    chat.open_analytics()
     expect(page.locator("#analytics-per-day svg")).to_be_visible()
     page.locator("#analytics-feedback button[data-row]").first.press("Enter")
     expect(page.locator("#analytics-conversation .katex").first).to_be_visible()

@@ -172,7 +172,7 @@ def test_draft_is_not_shown_to_next_user(chat: ChatPage, ada: Visitor, visits: V
 
 
 def test_analytics_refresh_after_end_of_session_leads_to_sign_in(chat: ChatPage, ada: Visitor) -> None:
-    chat.page.get_by_role("tab", name="Analytics").click()
+    chat.open_analytics()
     expect(chat.page.locator("#analytics-cards .cf-card").first).to_be_visible()
     chat.page.get_by_role("button", name="Refresh").focus()
     ada.ends_sessions("DELETE FROM sessions")

@@ -147,7 +147,7 @@ def test_xss_vectors_do_nothing_in_conversation_list(chat: ChatPage, traps: Trap
 
 def test_xss_vectors_do_nothing_in_feedback_table(chat: ChatPage, traps: Traps, singles: int) -> None:
     page = chat.page
-    page.get_by_role("tab", name="Analytics").click()
+    chat.open_analytics()
     shown, older = page.locator("#analytics-range"), page.locator("#analytics-older")
     expect(shown).to_contain_text("1–50 of")
     row_count = 50
@@ -171,7 +171,7 @@ def test_xss_vectors_do_nothing_in_conversation_beside_table(
         reply = talk.conversation.head_id
         assert reply is not None
         talk.rate(reply, talk.actor, RatingChange(comment=f"again {texts[0]}"))
-    page.get_by_role("tab", name="Analytics").click()
+    chat.open_analytics()
     rows = page.locator("#analytics-feedback button[data-row]")
     for row, (_, texts) in enumerate(reversed(batches)):
         rows.nth(row).press("Enter")
@@ -261,7 +261,7 @@ def test_names_are_shown_as_text(chat: ChatPage, traps: Traps, application: Appl
     chat.reason(f"Bad {NAMED}").check()
     expect(chat.saved).to_have_text("✓ Saved")
     traps.assert_quiet(chat.page)
-    chat.page.get_by_role("tab", name="Analytics").click()
+    chat.open_analytics()
     expect(chat.page.locator("#analytics-reasons")).to_contain_text(f"Bad {NAMED}")
     expect(chat.page.locator("#analytics-by-model")).to_contain_text(f"other {NAMED}")
     expect(chat.page.locator("#analytics-feedback tbody tr").first).to_contain_text(f"Ann {NAMED}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatfeedback.auth.service import AuthService
 from chatfeedback.config.settings import Settings
@@ -31,7 +31,7 @@ async def _behind(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(LET_IN)(scope, receive, send)
 
 
-def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
+def build_gate(engine: Engine, settings: Settings, application: ASGIApp = _behind) -> AccessMiddleware:
     """Build the middleware that `AuthSetup` puts around the application, with no function and no file behind it."""
     auth_service = AuthService(engine)
     config = AccessConfig(
@@ -46,7 +46,7 @@ def build_gate(engine: Engine, settings: Settings) -> AccessMiddleware:
     )
     authenticate = SingleUserAuth(auth_service.local("ada")) if settings.auth == "none" else SessionAuth(auth_service)
     return AccessMiddleware(
-        _behind, config=config, authenticate=authenticate, auth_service=auth_service, store_failed=log_error
+        application, config=config, authenticate=authenticate, auth_service=auth_service, store_failed=log_error
     )
 
 

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
+from starlette.types import Message, Receive, Scope, Send
 
 from chatfeedback.config.settings import Settings
+from chatfeedback.errors import StoreUnavailable
 from chatfeedback.server.authentication.authenticators import host_name
 from chatfeedback.server.authentication.setup import LOOPBACK, allowed_hosts
 from chatfeedback.server.authorization.middleware import AccessMiddleware
+from chatfeedback.server.authorization.request_body import RequestRejected
 from chatfeedback.store.database.engine import open_engine
 from server.gate_harness import LET_IN, ask, build_gate
 
@@ -228,3 +231,45 @@ async def test_origin_check_uses_scheme_of_connection(gate_with_auth: AccessMidd
     for origin, status in (("https://127.0.0.1", 200), ("http://127.0.0.1", 403)):
         answer = await ask(gate_with_auth, "POST", "/login", f"Origin: {origin}", scheme="https")
         assert answer.status == status
+
+
+# The protocol
+
+
+@pytest.mark.parametrize(
+    ("length", "status", "sentence"),
+    [
+        ("x", 400, "The Content-Length is not a number."),
+        ("-1", 400, "The Content-Length is not a number."),
+        ("99999999999", 413, "This is too large to be sent."),
+    ],
+)
+async def test_middleware_rejects_content_length_that_cannot_be_read(
+    gate_without_auth: AccessMiddleware, length: str, status: int, sentence: str
+) -> None:
+    answer = await ask(gate_without_auth, "POST", "/gradio_api/queue/join", f"Content-Length: {length}")
+    assert (answer.status, sentence in answer.text) == (status, True)
+
+
+async def test_middleware_closes_web_sockets(gate_without_auth: AccessMiddleware) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await gate_without_auth({"type": "websocket", "path": "/gradio_api/queue/join", "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize("error", [RequestRejected(403, "No.", "code"), StoreUnavailable("The database is away.")])
+async def test_middleware_raises_error_after_response_has_started(engine: Engine, error: Exception) -> None:
+    async def start_and_fail(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    gate = build_gate(engine, Settings(auth="none"), start_and_fail)
+    with pytest.raises(type(error)):
+        await ask(gate, "GET", "/config")

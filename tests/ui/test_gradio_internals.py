@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
+from chatfeedback.ui import gradio_internals
 from chatfeedback.ui.gradio_internals import SparseUpdateBlocks
 
 Update = Callable[["App"], Any]
@@ -124,3 +126,8 @@ async def test_update_of_component_that_is_no_output_is_refused(app: App) -> Non
         stranger = gr.HTML()
     with pytest.raises(ValueError, match="not specified as output"):
         await app.process({stranger: "new", app.notice: ""})
+
+
+def test_katex_element_is_empty_when_gradio_has_no_katex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradio_internals, "FRONTEND", tmp_path)
+    assert gradio_internals.katex_element() == ""
