@@ -11,6 +11,7 @@ A refusal is a status and one sentence. The audit log records the refusals of kn
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs
 import orjson
 from cachetools import LRUCache
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatfeedback.auth.current_user import set_person
@@ -34,6 +36,7 @@ from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
 from chatfeedback.ui.actions import MALFORMED_CALL, Action
 
+log = logging.getLogger(__name__)
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_PAGES = 100_000
 """Page names whose owners are remembered; Gradio keeps the state of the last 10,000 and the streams of 2,000."""
@@ -101,6 +104,9 @@ class AccessMiddleware:
             limited_receive = limit_size(receive, self._config.max_request_bytes)
             checked_receive = await self._check_gradio_request(scope, limited_receive, person)
             await self._app(scope, checked_receive, response)
+        except ClientDisconnect:
+            # Nobody waits for a response, and an interrupted request is no refusal.
+            log.debug("the client disconnected during its request: %s %s", scope["method"], scope["path"])
         except RequestRejected as error:
             if response.started:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 
@@ -34,12 +35,12 @@ def limit_size(receive: Receive, limit: int) -> Receive:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """Read the whole body of a request. Raises RequestRejected if the client disconnects before its end."""
+    """Read the whole body of a request. Raises ClientDisconnect if the client disconnects before its end."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise RequestRejected(400, "The request broke off.", "malformed")
+            raise ClientDisconnect
         body += message.get("body", b"")
         if not message.get("more_body"):
             return bytes(body)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+
 import pytest
 from sqlalchemy import text
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from browser.application import Application
+from browser.application import Application, eventually
 from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from server.http_client import MOST, PASSWORD, Visitor, request, sent
 from users import Somebody
@@ -17,6 +21,11 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 def failures(application: Application) -> int:
     with application.engine.connect() as connection:
         return int(connection.execute(text("SELECT count(*) FROM sign_in_failures")).scalar_one())
+
+
+def refusals(application: Application) -> int:
+    with application.engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM audit WHERE action = 'refused'")).scalar_one())
 
 
 @pytest.mark.parametrize("path", ["/login", "/gradio_api/queue/join", "/nowhere"])
@@ -37,6 +46,24 @@ def test_content_length_given_twice_or_with_chunks_is_refused(application: Appli
     for headers in lines:
         answer = sent(application, request("/login", FORM, *headers, method="POST") + b"0\r\n\r\n", half_closed=True)
         assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/login", FORM), ("/logout", FORM), ("/gradio_api/queue/join", "Content-Type: application/json")],
+)
+def test_request_that_breaks_off_is_neither_refusal_nor_error(
+    application: Application, people: dict[str, Somebody], caplog: pytest.LogCaptureFixture, path: str, kind: str
+) -> None:
+    caplog.set_level("DEBUG", "chatfeedback")
+    before = refusals(application)
+    session = f"Cookie: chatfeedback_session={people['ada'].token}"
+    with socket.create_connection(("127.0.0.1", application.port)) as connection:
+        connection.sendall(request(path, session, kind, "Content-Length: 100", method="POST") + b"{")
+    ended = f"the client disconnected during its request: POST {path}"
+    eventually(lambda: caplog.messages, lambda messages: ended in messages)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert refusals(application) == before
 
 
 def chunked(piece: bytes, times: int) -> bytes:
@@ -147,11 +174,10 @@ def piece(body: bytes, more_body: bool = True) -> Message:
     return {"type": "http.request", "body": body, "more_body": more_body}
 
 
-async def test_read_body_joins_pieces_and_rejects_body_that_breaks_off() -> None:
+async def test_read_body_joins_pieces_and_raises_if_client_disconnects() -> None:
     assert await read_body(receiving(piece(b"ab"), piece(b""), piece(b"c", False), piece(b"next"))) == b"abc"
-    with pytest.raises(RequestRejected, match="broke off") as refused:
+    with pytest.raises(ClientDisconnect):
         await read_body(receiving(piece(b"ab"), {"type": "http.disconnect"}))
-    assert (refused.value.status, refused.value.code) == (400, "malformed")
 
 
 async def test_limit_size_rejects_first_byte_over_limit() -> None:
