@@ -7,7 +7,6 @@ refusals.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -27,8 +26,6 @@ from chatfeedback.store.database.availability import StoreFailed, log_error
 from chatfeedback.store.database.clock import Clock, now
 from chatfeedback.store.database.transactions import read_write
 
-MAX_CONCURRENT_HASHES = 2
-"""Limit for memory: each hash takes 64 MiB for a moment."""
 MAX_NAME_CHARS = 200
 PROXY = "proxy"
 """Issuer of the identities that a trusted proxy asserts."""
@@ -37,7 +34,8 @@ PROXY = "proxy"
 class AuthService:
     """Authentication of people.
 
-    Every method may raise StoreError. All block on the database or a hash: do not call them in an event loop.
+    Every method may raise StoreError. All block on the database: do not call them in an event loop. `sign_in` and
+    `change_password` hash passwords besides: a server calls them in a `HashingPool`.
 
     Args:
         engine: The database.
@@ -68,7 +66,6 @@ class AuthService:
         self._consent_version = consent_version
         self._sign_up = sign_up
         self._refusals = RefusalLog(engine, store_failed)
-        self._hash_slots = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
     # Identity
 
@@ -126,8 +123,7 @@ class AuthService:
                 f"Too many attempts to sign in; try again in {minutes} minute{'s' if minutes > 1 else ''}.", wait
             )
         user = users.find_by_name(self._engine, name)
-        with self._hash_slots:
-            is_correct = passwords.verify(user.password_hash if user else None, password)
+        is_correct = passwords.verify(user.password_hash if user else None, password)
         if user is None or not is_correct or user.disabled_at:
             with read_write(self._engine) as connection:
                 audit.record(connection, "sign_in_failed", subject_id=user.annotator_id if user else None)
@@ -154,13 +150,11 @@ class AuthService:
         if wait > 0:
             raise TooMany("Too many attempts; try again in a few minutes.", wait)
         user = users.by_id(self._engine, person.annotator_id)
-        with self._hash_slots:
-            is_correct = passwords.verify(user.password_hash if user else None, current)
+        is_correct = passwords.verify(user.password_hash if user else None, current)
         if not is_correct:
             raise SignInRefused("This is not your password.")
         self._login_throttle.succeeded(attempt_id, person.name, address)
-        with self._hash_slots:
-            password_hash = passwords.hash_password(new, person.name)
+        password_hash = passwords.hash_password(new, person.name)
         users.set_password(
             self._engine,
             person.annotator_id,
@@ -216,8 +210,7 @@ class AuthService:
     def _rehash_if_needed(self, user: User, password: str) -> str:
         """Store a new hash if the parameters are outdated; return the stored hash of the correct password."""
         assert user.password_hash is not None  # noqa: S101 - a user who signed in with a password has one
-        with self._hash_slots:
-            new_hash = passwords.rehash_if_needed(user.password_hash, password)
+        new_hash = passwords.rehash_if_needed(user.password_hash, password)
         if new_hash is None:
             return user.password_hash
         users.rehash(self._engine, user.annotator_id, user.password_hash, new_hash)

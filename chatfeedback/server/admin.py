@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from chatfeedback.auth import passwords
 from chatfeedback.auth.commands import validate_name
+from chatfeedback.auth.hashing_pool import HashingPool
 from chatfeedback.domain.roles import ROLES, Person, Role
 from chatfeedback.errors import ChatFeedbackError, InputError, NotFound
 from chatfeedback.server.authentication.csrf import Forms, text_field
@@ -40,13 +41,17 @@ class AdminPages:
 
     Args:
         engine: The database.
+        hashing: The threads that hash passwords.
         forms: Maker and checker of CSRF tokens.
         local_passwords: Whether users sign in with a password of this server, so that a new user gets one.
         issuer: The OpenID Connect issuer, if there is one.
     """
 
-    def __init__(self, engine: Engine, forms: Forms, *, local_passwords: bool, issuer: str | None) -> None:
+    def __init__(
+        self, engine: Engine, hashing: HashingPool, forms: Forms, *, local_passwords: bool, issuer: str | None
+    ) -> None:
         self._engine = engine
+        self._hashing = hashing
         self._forms = forms
         self._passwords = local_passwords
         self._issuer = issuer
@@ -88,7 +93,7 @@ class AdminPages:
                     identity=identity,
                 )
 
-            await asyncio.to_thread(add)
+            await self._hashing.run(add)
         except ChatFeedbackError as error:
             return await self._users_page(request, error=error, name=name)
         return await self._users_page(request, added=name, password=password)
@@ -107,7 +112,7 @@ class AdminPages:
             if change == "password":
                 user = await asyncio.to_thread(self._user, annotator_id)
                 password = secrets.token_urlsafe(12)
-                hashed = await asyncio.to_thread(passwords.hash_password, password, user.name)
+                hashed = await self._hashing.run(passwords.hash_password, password, user.name)
                 await asyncio.to_thread(users.set_password, engine, annotator_id, hashed, actor_id=actor_id)
             elif change in changes:
                 await asyncio.to_thread(changes[change], engine, annotator_id, actor_id)

@@ -64,6 +64,21 @@ def place(nginx: str) -> Iterator[Place]:
         one.close()
 
 
+def test_nginx_limits_sign_ins_from_one_address_and_not_the_page_for_them(place: Place) -> None:
+    with place.client() as client:
+        for _ in range(150):
+            assert client.get("/login").status_code == 200
+        answers = [client.post("/login", content=b"name=ada") for _ in range(150)]
+        assert client.get("/login").status_code == 200
+        assert client.post("/logout").status_code == 200
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert len(answers) - len(refused) == len(place.served_by("/login")) - 151 >= 101
+    for answer in refused:
+        assert answer.text == "Too many people sign in at the moment; try again in a few seconds.\n"
+        assert answer.headers["retry-after"] == "5"
+
+
 def with_tls(session: str) -> str:
     return f"__Host-chatfeedback_session={session}"
 

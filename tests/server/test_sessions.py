@@ -169,7 +169,7 @@ def test_password_change_requires_old_password_and_ends_other_sessions(
         ({"csrf": other.hidden("/login")["csrf"]}, 400, "open the page again"),
         ({"old": "not the old one at all"}, 401, "This is not your password."),
         ({"again": "something else"}, 400, "not the same both times"),
-        ({"new": "short", "again": "short"}, 400, "A password has 12 to 1000 characters"),
+        ({"new": "short", "again": "short"}, 400, "A password has 15 to 1000 characters"),
     ]:
         answer = visitor.post("/password", data={**fields, **wrong})
         assert answer.status_code == status

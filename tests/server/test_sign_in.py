@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+from typing import Any
 
+import argon2
+import httpx
 import pytest
 from sqlalchemy import text
 
 from browser.application import Application
+from chatfeedback.auth import hashing_pool
+from cheap_hashes import hashing_with
 from server.http_client import FORM, ON_SQLITE, PASSWORD, SESSION, Visitor, set_cookies
+from users import PLAIN
 
 
 @pytest.fixture
@@ -127,6 +135,45 @@ def test_sign_in_page_is_neither_cached_nor_framed(visitor: Visitor) -> None:
     assert "script-src" not in headers["content-security-policy"]
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "same-origin"
+
+
+@ON_SQLITE
+async def test_flood_of_sign_ins_does_not_delay_who_is_signed_in(application: Application, visitor: Visitor) -> None:
+    visitor.sign_in("grace")
+    may_end = threading.Event()
+
+    class Slow(argon2.PasswordHasher):
+        def verify(self, stored: str | bytes, password: str | bytes) -> Any:
+            assert may_end.wait(60)
+            return super().verify(stored, password)
+
+    fields = visitor.hidden()
+    cookies = {FORM: visitor.cookies[FORM]}
+    capacity = hashing_pool.MAX_CONCURRENT_HASHES + hashing_pool.MAX_WAITING
+    refused: asyncio.Queue[httpx.Response] = asyncio.Queue()
+    with hashing_with(Slow(time_cost=1, memory_cost=8, parallelism=1)):
+        async with httpx.AsyncClient(
+            base_url=application.address, cookies=cookies, verify=PLAIN, limits=httpx.Limits(), timeout=60
+        ) as client:
+
+            async def sign_in(number: int) -> int:
+                answer = await client.post("/login", data={**fields, "name": f"nobody {number}", "password": PASSWORD})
+                if answer.status_code == 429:
+                    refused.put_nowait(answer)
+                return answer.status_code
+
+            flood = [asyncio.create_task(sign_in(number)) for number in range(capacity + 5)]
+            try:
+                async with asyncio.timeout(60):
+                    answers = [await refused.get() for _ in range(5)]
+                assert await asyncio.to_thread(lambda: visitor.is_let_in)
+            finally:
+                may_end.set()
+            statuses = await asyncio.gather(*flood)
+    for answer in answers:
+        assert "Too many people sign in at the moment; try again in a few seconds." in answer.text
+        assert answer.headers["retry-after"] == "5"
+    assert statuses.count(401) >= capacity - 2 * hashing_pool.MAX_CONCURRENT_HASHES  # an address has 100 attempts
 
 
 # Redirect after the sign-in

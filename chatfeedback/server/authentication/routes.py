@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from chatfeedback.auth.hashing_pool import HashingPool
 from chatfeedback.auth.service import AuthService
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import (
@@ -72,7 +73,9 @@ def begin_session(request: Request, token: str, address: str, seconds: float) ->
     return response  # keep the form cookie: another tab may still show a form with its token
 
 
-def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds: float) -> APIRouter:
+def password_routes(
+    auth_service: AuthService, hashing: HashingPool, forms: Forms, *, session_seconds: float
+) -> APIRouter:
     """Return GET and POST `/login` for accounts with a password, and `/password` to change it."""
     router = APIRouter(include_in_schema=False)
 
@@ -107,7 +110,7 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
             form = await forms.sent(request, "login")
             name, next_url = text_field(form, "name"), text_field(form, "next")
             address = request.client.host if request.client else ""
-            token = await asyncio.to_thread(auth_service.sign_in, name, text_field(form, "password"), address)
+            token = await hashing.run(auth_service.sign_in, name, text_field(form, "password"), address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
                 log.warning("too many attempts to sign in; the last ones were not looked at")
@@ -131,7 +134,7 @@ def password_routes(auth_service: AuthService, forms: Forms, *, session_seconds:
                 raise InputError("The new password was not the same both times.")
             address = request.client.host if request.client else ""
             current, new = text_field(form, "old"), text_field(form, "new")
-            await asyncio.to_thread(auth_service.change_password, request.state.person, current, new, address)
+            await hashing.run(auth_service.change_password, request.state.person, current, new, address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             return password_page(request, error=error)
         return password_page(request, done=True)

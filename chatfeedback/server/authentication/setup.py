@@ -5,6 +5,7 @@ For every authentication mode, the rest of the application sees the same: the `P
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from chatfeedback.auth.current_user import person_in
+from chatfeedback.auth.hashing_pool import HashingPool
 from chatfeedback.auth.service import AuthService
 from chatfeedback.config.settings import Settings
 from chatfeedback.domain.roles import Person
@@ -65,6 +67,7 @@ class AuthSetup:
             sign_up=settings.sign_up,
             store_failed=store_failed,
         )
+        self._hashing = HashingPool()
         self.sign_in = SignIn(
             token_for=self._token_for,
             multi_user=settings.auth != "none",
@@ -75,7 +78,8 @@ class AuthSetup:
         templates.configure(settings.title)
 
     async def close(self) -> None:
-        """Close the connections to the identity provider."""
+        """Close the connections to the identity provider, and end the threads that hash passwords."""
+        await asyncio.to_thread(self._hashing.close)
         if self._provider is not None:
             await self._provider.close()
 
@@ -99,7 +103,9 @@ class AuthSetup:
         router = APIRouter(include_in_schema=False)
         seconds = settings.session_hours * 3600
         if settings.auth == "password":
-            router.include_router(password_routes(self.auth_service, self._forms, session_seconds=seconds))
+            router.include_router(
+                password_routes(self.auth_service, self._hashing, self._forms, session_seconds=seconds)
+            )
         if self._provider is not None and settings.oidc is not None and settings.public_url is not None:
             from chatfeedback.server.authentication.oidc_routes import oidc_routes
 
@@ -126,6 +132,7 @@ class AuthSetup:
         router.include_router(
             AdminPages(
                 self._engine,
+                self._hashing,
                 self._forms,
                 local_passwords=settings.auth == "password",
                 issuer=settings.oidc.issuer if settings.auth == "oidc" and settings.oidc else None,
