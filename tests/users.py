@@ -91,17 +91,20 @@ class Tab:
 
         `query`: what Gradio takes for the query of the page's address.
         """
+        body = self.body(name, data) | more
+        return self.person.post(f"/gradio_api/queue/join{query}", json=body, headers=headers)
+
+    def body(self, name: str, data: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Return the body of a call of the first function with this handler, without event data."""
         index = next(index for index, handler in self.functions().items() if handler == name)
         function = self._blocks.fns[index]
-        body = {
+        return {
             "data": list(data) if data is not None else [None] * len(function.inputs),
             "fn_index": index,
             "trigger_id": function.targets[0][0],
             "session_hash": self.session_hash,
             "event_data": None,
-            **more,
         }
-        return self.person.post(f"/gradio_api/queue/join{query}", json=body, headers=headers)
 
     def call(self, name: str, data: Sequence[Any] | None = None, **more: Any) -> list[dict[str, Any]]:
         """Call a handler; return the messages about it, to its end."""

@@ -175,6 +175,10 @@ class AuthService:
         """Record the refusal of a known person. `code` is a constant, never input of a browser."""
         self._refusals.record(annotator_id, code)
 
+    def record_too_many_sign_ins(self) -> None:
+        """Log that sign-ins were refused without looking at the password."""
+        self._refusals.too_many_sign_ins()
+
     def record_export(self, person: Person, **detail: Any) -> None:
         """Record an export of data."""
         with read_write(self._engine) as connection:

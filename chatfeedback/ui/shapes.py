@@ -74,7 +74,7 @@ class EditEvent(_Event):
 
     index: NonNegativeInt
     value: str
-    previous_value: Texts = ""
+    previous_value: Texts
     dispatch_value: Any = Field(None, alias="_dispatch_value")
 
 
@@ -90,7 +90,7 @@ class MessageSelected(_Event):
     """Selection of a message. `index`: that of the message, or the path to a part of it."""
 
     index: NonNegativeInt | Annotated[list[NonNegativeInt], Field(min_length=1)]
-    value: Texts = ""
+    value: Texts
     selected: bool = True
 
 

@@ -19,6 +19,7 @@ from chatfeedback.errors import StoreUnavailable
 from chatfeedback.server.authentication.authenticators import host_name
 from chatfeedback.server.authentication.setup import LOOPBACK, allowed_hosts
 from chatfeedback.server.authorization.middleware import AccessMiddleware
+from chatfeedback.server.authorization.policy import ROUTES
 from chatfeedback.server.authorization.request_body import RequestRejected
 from chatfeedback.store.database.engine import open_engine
 from server.gate_harness import LET_IN, ask, build_gate
@@ -79,6 +80,64 @@ def gate_without_auth(engine: Engine) -> AccessMiddleware:
 @pytest.fixture(scope="module")
 def gate_with_auth(engine: Engine) -> AccessMiddleware:
     return build_gate(engine, Settings(auth="password"))
+
+
+# What the browser wants the response for
+
+PARTS = (
+    "audio",
+    "embed",
+    "font",
+    "frame",
+    "iframe",
+    "image",
+    "manifest",
+    "object",
+    "script",
+    "style",
+    "track",
+    "video",
+)
+FILES = ("/favicon.ico", "/pages/pages.css", "/theme.css", "/assets/a.js", "/static/a.js", "/manifest.json")
+
+
+@pytest.mark.parametrize("part", [*PARTS, "webidentity", "anything", "", "Document"])
+async def test_only_files_of_pages_can_be_part_of_page(gate_without_auth: AccessMiddleware, part: str) -> None:
+    for rule in ROUTES:
+        path = rule.address.replace("{*}", "x").replace("{}", "x")
+        method = "GET" if "GET" in rule.methods else "POST"
+        status, text = await ask(gate_without_auth, method, path, f"Sec-Fetch-Dest: {part}")
+        if path in FILES or path.startswith(("/pages/", "/assets/", "/static/", "/gradio_api/file=")):
+            assert "not a part of a page" not in text, path
+        else:
+            assert (status, text) == (403, "This address is for people and scripts, and not a part of a page.\n"), path
+    assert (await ask(gate_without_auth, "GET", "/no/such/path", f"Sec-Fetch-Dest: {part}")).status == 403
+
+
+async def test_page_is_opened_by_people_and_scripts(gate_without_auth: AccessMiddleware) -> None:
+    for headers in ([], ["Sec-Fetch-Dest: document"], ["Sec-Fetch-Dest: empty"]):
+        for path in ("/", "/export/events.csv", "/admin", "/gradio_api/queue/data", "/conversations/x/version"):
+            assert "part of a page" not in (await ask(gate_without_auth, "GET", path, *headers)).text
+    twice = ("Sec-Fetch-Dest: empty", "Sec-Fetch-Dest: image")
+    assert (await ask(gate_without_auth, "GET", "/admin", *twice)).status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "anything"])
+async def test_export_is_not_started_by_page_of_another_site(gate_without_auth: AccessMiddleware, site: str) -> None:
+    for path in ("/export/events.csv", "/export/messages.jsonl"):
+        for method in ("GET", "HEAD"):
+            assert await ask(gate_without_auth, method, path, f"Sec-Fetch-Site: {site}") == (
+                403,
+                "This request comes from a page of another site.\n",
+            )
+    assert (await ask(gate_without_auth, "GET", "/", f"Sec-Fetch-Site: {site}")) == (200, LET_IN)
+
+
+@pytest.mark.parametrize("headers", [[], ["Sec-Fetch-Site: none"], ["Sec-Fetch-Site: same-origin"]])
+async def test_export_is_started_by_own_page_address_and_program(
+    gate_without_auth: AccessMiddleware, headers: list[str]
+) -> None:
+    assert await ask(gate_without_auth, "GET", "/export/events.csv", *headers) == (200, LET_IN)
 
 
 # The host

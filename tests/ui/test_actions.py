@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import gradio as gr
@@ -59,6 +60,10 @@ def chosen(code: Any, is_chosen: Any = True) -> dict[str, Any]:
     return {"index": 0, "value": code, "selected": is_chosen}
 
 
+def edited(value: Any) -> dict[str, Any]:
+    return {"index": 0, "value": value, "previous_value": "y"}
+
+
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
 LIKE, SELECT = "FeedbackHandlers.like", "FeedbackHandlers.select"
 SEND, EDIT, OPEN = "ChatHandlers.send", "ChatHandlers.edit", "ChatHandlers.open"
@@ -80,10 +85,10 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
     "an index that is truth": (LIKE, [None, "", ""], like(True)),
     "an index that is a fraction": (LIKE, [None, "", ""], like(1.5)),
     "an index that is a list": (LIKE, [None, "", ""], like([1, 0])),
-    "a place that is an empty list": (SELECT, [None, "", ""], {"index": []}),
-    "a place that is negative": (SELECT, [None, "", ""], {"index": [0, -1]}),
-    "a place that is text": (SELECT, [None, "", ""], {"index": ["0"]}),
-    "a selection that is text": (SELECT, [None, "", ""], {"index": 0, "selected": "yes"}),
+    "a place that is an empty list": (SELECT, [None, "", ""], {"index": [], "value": "x"}),
+    "a place that is negative": (SELECT, [None, "", ""], {"index": [0, -1], "value": "x"}),
+    "a place that is text": (SELECT, [None, "", ""], {"index": ["0"], "value": "x"}),
+    "a selection that is text": (SELECT, [None, "", ""], {"index": 0, "value": "x", "selected": "yes"}),
     "a click without an index": (LIKE, [None, "", ""], {"value": ["x"], "liked": True}),
     "a click with something else": (LIKE, [None, "", ""], {**like(1), "message_id": "x"}),
     "a click that tells nothing": (LIKE, [None, "", ""], None),
@@ -100,8 +105,9 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
     "too few inputs": (SEND, ["Hi"], None),
     "a prompt with a click": (SEND, ["Hi", None, None, ""], {"index": 0}),
     "a prompt with a list of clicks": (SEND, ["Hi", None, None, ""], [0]),
-    "an edit that is no text": (EDIT, [None, None], {"index": 0, "value": {"role": "system"}}),
-    "an edit of a role": (EDIT, [None, None], {"index": 0, "value": "x", "role": "assistant"}),
+    "an edit that is no text": (EDIT, [None, None], edited({"role": "system"})),
+    "an edit of a role": (EDIT, [None, None], {**edited("x"), "role": "assistant"}),
+    "an edit of nothing": (EDIT, [None, None], {"index": 0, "value": "x"}),
     "an edit without a text": (EDIT, [None, None], {"index": 0, "previous_value": "x"}),
     "an edit of what is no text": (EDIT, [None, None], {"index": 0, "value": "x", "previous_value": 7}),
     "a reason that is a number": (REASON, ["a b"], chosen(1)),
@@ -132,10 +138,10 @@ MALFORMED: dict[str, tuple[str, list[Any], Any]] = {
 CALLS: list[tuple[str, list[Any], Any]] = [
     *((LIKE, [None, "", ""], like(1, liked)) for liked in (True, False, "")),
     (LIKE, [None, None, ""], like(0, True, "one text")),
-    *((SELECT, [None, "", ""], {"index": index}) for index in (0, [0], [3, 0])),
+    *((SELECT, [None, "", ""], {"index": index, "value": ""}) for index in (0, [0], [3, 0])),
     (SELECT, [None, "", ""], {"index": 0, "value": ["x", "y"], "selected": False}),
     *((SEND, ["Hi", None, model, ""], nothing) for model in (None, "parrot") for nothing in (None, {}, [], "Hi", 0)),
-    (EDIT, [None, None], {"index": 0, "value": "x"}),
+    (EDIT, [None, None], {"index": 0, "value": "x", "previous_value": "y"}),
     (EDIT, [None, "parrot"], {"index": 0, "value": "x", "previous_value": ["y"], "_dispatch_value": [{}]}),
     *((REASON, ["a b"], chosen("correct", is_chosen)) for is_chosen in (True, False)),
     *((AGAIN, [None, ""], {**KEPT, "reasons": reasons}) for reasons in ({}, {"correct": True, "clear": False})),
@@ -159,6 +165,26 @@ def test_function_rejects_malformed_call(handlers: dict[str, Action], name: str)
 def test_function_accepts_each_call_of_page(handlers: dict[str, Action]) -> None:
     rejected = [call for call in CALLS if accepts(handlers[call[0]], *call[1:]) != {True}]
     assert rejected == []
+
+
+@pytest.mark.parametrize(
+    ("name", "event", "kind"),
+    [
+        (LIKE, like(1), gr.LikeData),
+        (SELECT, {"index": [1, 0], "value": "x", "selected": True}, gr.SelectData),
+        (EDIT, edited("x"), gr.EditData),
+        (REASON, chosen("correct"), gr.SelectData),
+    ],
+)
+def test_function_accepts_no_event_without_what_gradio_reads(
+    handlers: dict[str, Action], name: str, event: dict[str, Any], kind: Callable[..., object]
+) -> None:
+    function = handlers[name]
+    assert function.event.accepts(event)
+    for left_out in [set(keys) for count in (1, 2, 3) for keys in combinations(event, count)]:
+        partial = {key: value for key, value in event.items() if key not in left_out}
+        if function.event.accepts(partial):
+            kind(None, partial)
 
 
 JSON = st.recursive(

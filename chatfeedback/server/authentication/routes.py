@@ -6,7 +6,6 @@ The authentication mode decides which of them exist. All of them work without sc
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -36,8 +35,6 @@ from chatfeedback.server.authentication.csrf import (
     text_field,
 )
 from chatfeedback.server.templates import render
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ def password_routes(
             token = await hashing.run(auth_service.sign_in, name, text_field(form, "password"), address)
         except (InputError, SignInRefused, TooMany, StoreError) as error:
             if isinstance(error, TooMany):
-                log.warning("too many attempts to sign in; the last ones were not looked at")
+                auth_service.record_too_many_sign_ins()
             return login_page(request, name=name, next_url=next_url, error=error)
         return begin_session(request, token, next_address(next_url), session_seconds)
 

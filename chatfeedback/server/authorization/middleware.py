@@ -1,9 +1,10 @@
 """Access middleware: the one place that admits or refuses a request.
 
-All requests pass through it, including those to Gradio's own routes. It checks host and origin, size, and the rule for
-the path (`policy.py`). Unless the rule is public, it then checks user, consent and permission. For calls of Gradio's
-queue it also checks the function and the page. The browser chooses the name of its page (`session_hash`); the name
-belongs to the user who sends it first, and other users cannot use it.
+All requests pass through it, including those to Gradio's own routes. It checks the host, the rule for the path
+(`policy.py`), who sends the request and for what (the origin, and Fetch Metadata of the W3C), and the size. Unless the
+rule is public, it then checks user, consent and permission. For calls of Gradio's queue it also checks the function and
+the page. The browser chooses the name of its page (`session_hash`); the name belongs to the user who sends it first, and
+other users cannot use it.
 
 A refusal is a status and one sentence. The audit log records the refusals of known users, without the request content.
 """
@@ -30,7 +31,7 @@ from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
 from chatfeedback.server import security_headers
 from chatfeedback.server.authentication.authenticators import Authenticator, header, headers, host_name, is_secure
-from chatfeedback.server.authorization.policy import rule_for
+from chatfeedback.server.authorization.policy import Rule, rule_for
 from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
 from chatfeedback.store.database.availability import StoreFailed
@@ -93,9 +94,10 @@ class AccessMiddleware:
         response = _SecuredResponse(self._config, scope, send)
         person: Person | None = None
         try:
-            self._check_host_and_origin(scope)
-            self._check_size(scope)
+            self._check_host(scope)
             rule = rule_for(scope["method"], scope["path"])
+            self._check_initiator(scope, rule)
+            self._check_size(scope)
             if rule is None or rule.requirement is not Open.PUBLIC:
                 scope.setdefault("state", {})["unattended"] = rule is not None and rule.unattended
                 person = await self._authenticate(scope)
@@ -122,17 +124,23 @@ class AccessMiddleware:
                 self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, response)
 
-    def _check_host_and_origin(self, scope: Scope) -> None:
-        """Check that the request is for this host and was not sent by a page of another site (CSRF)."""
+    def _check_host(self, scope: Scope) -> None:
+        """Check that the request is for this host."""
         host = header(scope, "host") or ""
         hosts = None if scope["path"] in self._config.host_exempt else self._config.hosts
         if hosts is not None and host_name(host) not in hosts:
             raise RequestRejected(
                 421, "This server does not answer to that host name; set public_url to allow it.", "host"
             )
-        if scope["method"] in ("GET", "HEAD"):
+
+    def _check_initiator(self, scope: Scope, rule: Rule | None) -> None:
+        """Check that no page of another site sent the request (CSRF), and no element of a page, such as an image."""
+        destinations = headers(scope, "sec-fetch-dest")
+        if not (rule and rule.embeddable) and not {"document", "empty"}.issuperset(destinations):
+            raise RequestRejected(403, "This address is for people and scripts, and not a part of a page.", "embedded")
+        if scope["method"] in ("GET", "HEAD") and not (rule and rule.has_effect):
             return
-        own_origins = {f"{scope.get('scheme', 'http')}://{host}".lower(), self._config.origin}
+        own_origins = {f"{scope.get('scheme', 'http')}://{header(scope, 'host') or ''}".lower(), self._config.origin}
         origins, sites = headers(scope, "origin"), headers(scope, "sec-fetch-site")
         is_foreign = any(origin.lower() not in own_origins for origin in origins)
         if is_foreign or not {"same-origin", "none"}.issuperset(sites):
@@ -201,7 +209,11 @@ class AccessMiddleware:
         if not action.accepts(body["data"], body.get("event_data")):
             raise RequestRejected(400, MALFORMED_CALL, "malformed")
         self._require_page_owner(person, body.get("session_hash"))
-        return replace_body(scope, orjson.dumps(body), receive)
+        try:
+            checked = orjson.dumps(body)
+        except orjson.JSONEncodeError:  # it is nested more deeply than any page sends
+            raise RequestRejected(400, MALFORMED_CALL, "malformed") from None
+        return replace_body(scope, checked, receive)
 
     def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):

@@ -21,6 +21,10 @@ class Rule(NamedTuple):
     requirement: Requirement
     unattended: bool = False
     """True for requests that pages send without the user: they do not keep a session alive."""
+    embeddable: bool = False
+    """True for files that are parts of a page: scripts, styles, images. An image in a message can request no others."""
+    has_effect: bool = False
+    """True for a GET that is recorded in the audit log: like a POST, no page of another site can cause it."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -36,28 +40,28 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET, "/healthz", Open.PUBLIC),
     Rule(_GET, "/readyz", Open.PUBLIC),
     Rule(_GET, "/metrics", Open.PUBLIC),  # the route itself requires the metrics token
-    Rule(_GET, "/favicon.ico", Open.PUBLIC),
-    Rule(_GET, "/pages/{}", Open.PUBLIC),  # style sheet and images of our own pages
+    Rule(_GET, "/favicon.ico", Open.PUBLIC, embeddable=True),
+    Rule(_GET, "/pages/{}", Open.PUBLIC, embeddable=True),  # style sheet and images of our own pages
     Rule(_GET | _POST, "/login", Open.PUBLIC),
     Rule(_GET, "/login/oidc", Open.PUBLIC),
     Rule(_GET, "/login/oidc/callback", Open.PUBLIC),
     Rule(_POST, "/logout", Open.SIGNED_IN),
     Rule(_GET | _POST, "/consent", Open.SIGNED_IN),
     Rule(_GET | _POST, "/password", Open.PAGE),
-    Rule(_GET, "/export/{}", Permission.EXPORT),
+    Rule(_GET, "/export/{}", Permission.EXPORT, has_effect=True),
     Rule(_GET, "/admin", Permission.ADMINISTER),
     Rule(_GET | _POST, "/admin/{*}", Permission.ADMINISTER),
     # The Gradio page
     Rule(_GET, "/", Open.PAGE),
     Rule(_GET, "/conversations/{}/version", Permission.CHAT, unattended=True),  # only the user's own conversations
     Rule(_GET, "/config", Open.PAGE),
-    Rule(_GET, "/theme.css", Open.PUBLIC),
-    Rule(_GET, "/assets/{*}", Open.PUBLIC),
-    Rule(_GET, "/static/{*}", Open.PUBLIC),
-    Rule(_GET, "/manifest.json", Open.PUBLIC),
+    Rule(_GET, "/theme.css", Open.PUBLIC, embeddable=True),
+    Rule(_GET, "/assets/{*}", Open.PUBLIC, embeddable=True),
+    Rule(_GET, "/static/{*}", Open.PUBLIC, embeddable=True),
+    Rule(_GET, "/manifest.json", Open.PUBLIC, embeddable=True),
     Rule(_GET, "/gradio_api/startup-events", Open.PAGE),
     Rule(_GET, "/gradio_api/app_id", Open.PAGE),
-    Rule(_GET, "/gradio_api/file={*}", Open.PAGE),  # only files that the page itself shows
+    Rule(_GET, "/gradio_api/file={*}", Open.PAGE, embeddable=True),  # only files that the page itself shows
     Rule(_GET, "/gradio_api/heartbeat/{}", Open.PAGE),  # only with a session hash of the user
     Rule(_GET, "/gradio_api/queue/data", Open.PAGE),  # the same
     Rule(_POST, "/gradio_api/queue/join", Open.PAGE),  # the same, and the requirement of the action

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 
+import orjson
 import pytest
 from sqlalchemy import text
 from starlette.requests import ClientDisconnect
@@ -64,6 +65,24 @@ def test_request_that_breaks_off_is_neither_refusal_nor_error(
     eventually(lambda: caplog.messages, lambda messages: ended in messages)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert refusals(application) == before
+
+
+@pytest.mark.parametrize("depth", [100, 253, 254, 300, 1020, 1100, 4000])
+def test_deeply_nested_call_is_answered_without_fault(
+    application: Application, people: dict[str, Somebody], depth: int
+) -> None:
+    nested = "[" * depth + "]" * depth
+    tab = people["ada"].tab()
+    edit = tab.body("ChatHandlers.edit", [None, None])
+    for event in (nested, f'{{"index": 0, "value": "x", "previous_value": "y", "_dispatch_value": {nested}}}'):
+        for data in ("[null, null]", f"[null, {nested}]", nested):
+            body = orjson.dumps({**edit, "data": None, "event_data": 0}).decode()
+            body = body.replace('"data":null', f'"data":{data}').replace('"event_data":0', f'"event_data":{event}')
+            target = "/gradio_api/queue/join"
+            answer = people["ada"].http.post(target, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code in (200, 400), answer.text
+            if answer.status_code == 200:
+                tab.told(answer.json()["event_id"])
 
 
 def chunked(piece: bytes, times: int) -> bytes:
