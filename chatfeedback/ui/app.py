@@ -26,7 +26,7 @@ from chatfeedback.ui.chat.panel import Panel, Reason
 from chatfeedback.ui.chat.tab_state import TabStates
 from chatfeedback.ui.chat.view import ChatView, Components
 from chatfeedback.ui.event_defaults import EVENT_DEFAULTS
-from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, files_in, katex_element
+from chatfeedback.ui.gradio_internals import ActionBlocks, actions_in, drop_session, files_in, katex_element
 from chatfeedback.ui.shapes import FLAG, MESSAGE
 
 SCRIPTS = (
@@ -84,6 +84,12 @@ class Page:
     """Paths of the files that the page shows."""
     scripts: tuple[str, ...]
     """Inline scripts of the page's head."""
+    tabs: TabStates
+
+    def forget(self, annotator_id: str, session_hash: str) -> None:
+        """Drop the state of an open page; at its next call it goes on as after a restart of the server."""
+        self.tabs.remove(annotator_id, session_hash)
+        drop_session(self.blocks, session_hash)
 
     def mount(self, app: FastAPI, username: Callable[[Request], str | None]) -> FastAPI:
         """Return `app` with the page at its root.
@@ -137,6 +143,7 @@ def build_page(
     Raises:
         AssertionError: A handler declares no action.
     """
+    tab_states = TabStates()
     with ActionBlocks(title=title, fill_height=True, analytics_enabled=False) as blocks:
         # A person must not see a tab that they may not use, not even for a moment: the page waits for the account bar.
         account = gr.HTML(
@@ -148,7 +155,7 @@ def build_page(
             with gr.Tab("Chat", id="chat", elem_id="chat-tab") as chat_tab:
                 components, panel, controls = lay_out_chat(title, models, shown_messages)
                 view = ChatView(service, components)
-                chat = ChatHandlers(service, view, components, TabStates(), assignments, shown_messages)
+                chat = ChatHandlers(service, view, components, tab_states, assignments, shown_messages)
                 _wire_chat(blocks, chat, components, controls)
                 _wire_feedback(FeedbackHandlers(service, chat, components, panel, reasons), components, panel)
             with gr.Tab("Analytics", id="analytics", elem_id="analytics-tab") as tab:
@@ -157,7 +164,7 @@ def build_page(
     blocks.max_threads = MAX_CONCURRENT_EVENTS
     blocks.queue(default_concurrency_limit=None)
     scripts = tuple((ASSETS / name).read_text() for name in SCRIPTS)
-    return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts)
+    return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts, tab_states)
 
 
 def _wire_account(blocks: gr.Blocks, components: AccountComponents, sign_in: SignIn) -> None:

@@ -99,6 +99,14 @@ class ActionBlocks(SparseUpdateBlocks):
         return {"data": unchanged, "is_generating": False, "iterator": kwargs.get("iterator")}
 
 
+def drop_session(blocks: gr.Blocks, session_hash: str) -> None:
+    """Drop Gradio's state of an open page, if it has any. A running call keeps what it holds."""
+    holder = blocks.state_holder
+    with holder.lock:
+        holder.session_data.pop(session_hash, None)
+        holder.time_last_used.pop(session_hash, None)
+
+
 def _check_call(action: Action, request: gr.Request | None, inputs: Any, event_data: gr.EventData | None) -> None:
     person = person_in(request.request.scope) if request and request.request else None
     if person is None or not action.permits(person):

@@ -14,7 +14,10 @@ from browser.page_probe import asked
 from chatfeedback.store.accounts import audit
 from openai_server import ScriptedServer
 
-RESTARTED = "The server was restarted after this page was loaded; check the newest state and try again."
+RESTARTED = (
+    "The server has forgotten this page, because it was restarted or you opened many others; check the newest state "
+    "and try again."
+)
 
 
 @pytest.fixture

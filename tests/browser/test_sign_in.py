@@ -213,7 +213,8 @@ def test_session_outlives_server_restart(
     chat.prompt.fill("two")
     chat.prompt.press("Enter")
     expect(chat.notice).to_have_text(
-        "The server was restarted after this page was loaded; check the newest state and try again."
+        "The server has forgotten this page, because it was restarted or you opened many others; check the newest "
+        "state and try again."
     )
     chat.prompt.press("Enter")
     chat.expect_texts("one", "You said: one", "two", "You said: two")

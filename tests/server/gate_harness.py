@@ -37,6 +37,7 @@ def build_gate(engine: Engine, settings: Settings, application: ASGIApp = _behin
     config = AccessConfig(
         actions={},
         files=frozenset(),
+        forget_page=lambda user_id, page: None,
         scripts=(),
         hosts=allowed_hosts(settings),
         host_exempt={"/healthz", "/readyz"},

@@ -153,6 +153,7 @@ class AuthSetup:
         config = AccessConfig(
             actions=page.actions,
             files=page.files,
+            forget_page=page.forget,
             scripts=page.scripts,
             hosts=allowed_hosts(settings),
             # Without a token, a site that uses DNS rebinding could read the metrics.

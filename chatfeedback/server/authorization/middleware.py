@@ -3,8 +3,8 @@
 All requests pass through it, including those to Gradio's own routes. It checks the host, the rule for the path
 (`policy.py`), who sends the request and for what (the origin, and Fetch Metadata of the W3C), and the size. Unless the
 rule is public, it then checks user, consent and permission. For calls of Gradio's queue it also checks the function and
-the page. The browser chooses the name of its page (`session_hash`); the name belongs to the user who sends it first, and
-other users cannot use it.
+the page. The browser chooses the name of its page (`session_hash`); it belongs to the user who sends it first, and
+others cannot use it (`page_owners.py`).
 
 A refusal is a status and one sentence. The audit log records the refusals of known users, without the request content.
 """
@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from cachetools import LRUCache
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +30,7 @@ from chatfeedback.domain.roles import Open, Person, Requirement
 from chatfeedback.errors import ChatFeedbackError, NotSignedIn, SchemaBehind, StoreError, StoreUnavailable
 from chatfeedback.server import security_headers
 from chatfeedback.server.authentication.authenticators import Authenticator, header, headers, host_name, is_secure
+from chatfeedback.server.authorization.page_owners import PageOwners
 from chatfeedback.server.authorization.policy import Rule, rule_for
 from chatfeedback.server.authorization.request_body import RequestRejected, limit_size, read_body, replace_body
 from chatfeedback.server.error_responses import NO_CONSENT, refusal
@@ -39,8 +39,6 @@ from chatfeedback.ui.actions import MALFORMED_CALL, Action
 
 log = logging.getLogger(__name__)
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MAX_PAGES = 100_000
-"""Page names whose owners are remembered; Gradio keeps the state of the last 10,000 and the streams of 2,000."""
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
@@ -54,6 +52,8 @@ class AccessConfig:
     """Actions of Gradio's function table, by index."""
     files: Collection[str]
     """Paths that the page itself shows; no others are served below `/gradio_api/file=`."""
+    forget_page: Callable[[str, str], None]
+    """Drops the state of a page, by user and name."""
     scripts: Collection[str]
     """Scripts that the page adds to its head; the Content-Security-Policy allows them."""
     hosts: Collection[str] | None
@@ -83,7 +83,7 @@ class AccessMiddleware:
         self._authenticate = authenticate
         self._auth_service = auth_service
         self._store_failed = store_failed
-        self._page_owners: LRUCache[str, str] = LRUCache(MAX_PAGES)
+        self._page_owners = PageOwners(config.forget_page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on, or send a refusal."""
@@ -218,9 +218,7 @@ class AccessMiddleware:
     def _require_page_owner(self, person: Person, session_hash: Any) -> None:
         if not isinstance(session_hash, str) or not SESSION_HASH.fullmatch(session_hash):
             raise RequestRejected(400, MALFORMED_CALL, "malformed")
-        # An access keeps the entry in the cache.
-        owner = self._page_owners.setdefault(session_hash, person.annotator_id)
-        if owner != person.annotator_id:
+        if self._page_owners.owner(session_hash, person.annotator_id) != person.annotator_id:
             raise RequestRejected(403, "This page belongs to another user; reload it.", "page_of_another")
 
     async def _record_refusal(self, person: Person | None, error: RequestRejected) -> None:

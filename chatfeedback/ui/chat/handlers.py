@@ -72,9 +72,12 @@ class ChatHandlers:
 
     @staticmethod
     def require_known_view(view: ViewState) -> None:
-        """Raise Conflict for a view that an earlier server process rendered."""
+        """Raise Conflict for a view that an earlier server process rendered, or one that was forgotten since."""
         if view.is_lost:
-            raise Conflict("The server was restarted after this page was loaded; check the newest state and try again.")
+            raise Conflict(
+                "The server has forgotten this page, because it was restarted or you opened many others; check the "
+                "newest state and try again."
+            )
 
     async def message_at(self, annotator_id: str, view: ViewState, index: object) -> str:
         """Return the id of the message at an index from the page.
