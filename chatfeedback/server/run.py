@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import signal
 import socket
 import threading
@@ -21,7 +22,9 @@ from chatfeedback.server.authentication.setup import is_loopback
 from chatfeedback.server.gc_freeze import frozen_startup
 from chatfeedback.server.shutdown import Server
 from chatfeedback.store.database import file_lock, migrate
+from chatfeedback.store.database.engine import readable_by_all
 
+log = logging.getLogger(__name__)
 GRACE_SECONDS = 3
 """Seconds that requests may take at shutdown, after the wait for replies (`shutdown_seconds`)."""
 
@@ -37,6 +40,8 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     logs.configure(settings.log_format, settings.log_level)
     with file_lock.exclusive(settings.database_url):
         migrate.ensure_ready(settings.database_url, migrate=settings.migrate)
+        if file := readable_by_all(settings.database_url):
+            log.warning("every user of this machine can read %s; run `chmod o= %s`", file, shlex.quote(str(file)))
         listening = _listen(settings.host, settings.port)
         port = listening.getsockname()[1]
         with frozen_startup():

@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from chatfeedback.errors import SettingsError, StoreCorrupt, StoreError, StoreUnavailable
-from chatfeedback.store.database import file_lock, migrate
+from chatfeedback.store.database import file_lock, migrate, schema_objects
 from chatfeedback.store.database.atomic_files import replacing, sidecar_files, sync_folder
 from chatfeedback.store.database.clock import now
 from chatfeedback.store.database.engine import open_engine, parse_url
@@ -75,7 +75,7 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
 
     Raises:
         SettingsError: The file is no backup, the database exists and `overwrite` is False, or it is a Postgres.
-        StoreError: The backup is damaged or of a newer release, or the database is in use.
+        StoreError: The backup is damaged, of a newer release or of another schema, or the database is in use.
     """
     database = _require_sqlite(
         url,
@@ -97,6 +97,7 @@ def restore(url: str, file: Path, overwrite: bool, progress: Progress) -> Copied
         if not database.exists():
             _copy_mode(file, part.name)
         events = _copy_database(source, Path(part.name), progress)
+        _check_schema(Path(part.name), revision)
         os.fsync(part.fileno())  # flush, which is slow, before the last check that the database is unused
         _check_unused(database)
         return Copied(events, revision, _move_aside(database))
@@ -157,6 +158,13 @@ def _copy_database(url: str, copy: Path, progress: Progress) -> int:
         engine.dispose()
         for remaining in sidecar_files(copy):  # SQLite cannot always delete them when the disk is full
             remaining.unlink(missing_ok=True)
+
+
+def _check_schema(copy: Path, revision: str) -> None:
+    """Check that the copy has the schema of its revision and nothing that changes what is stored."""
+    with closing(sqlite3.connect(copy)) as connection:
+        for difference in schema_objects.differences(connection, revision):
+            raise StoreCorrupt(f"It is no backup of chatfeedback, for {difference}; take another one.")
 
 
 # Replacing the database

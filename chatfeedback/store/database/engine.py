@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from pathlib import Path
@@ -148,6 +149,8 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     engine.update_execution_options(file_identity=file_identity)
     for event_name in ("do_connect", "checkout"):
         event.listen(engine, event_name, lambda *_: file_identity.check())
+    if not read_only:
+        event.listen(engine, "do_connect", lambda *_: _create_private(file))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -161,6 +164,26 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
+
+
+def _create_private(file: Path) -> None:
+    """Create a missing file that only its owner may read: it will hold all texts, password hashes and keys.
+
+    SQLite gives the files beside it, such as the write-ahead log, the same mode.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError:
+        return  # it exists, or cannot be created: then SQLite raises an error
+
+
+def readable_by_all(url: str) -> Path | None:
+    """Return the file of a SQLite database that every user of the machine may read or write; else None."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or os.name != "posix":
+        return None
+    file = file_of(parsed)
+    return file if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH) else None
 
 
 class FileIdentity:

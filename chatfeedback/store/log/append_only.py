@@ -1,8 +1,8 @@
-"""Append-only triggers of the log and the audit, and a check that they are all in place.
+"""Append-only triggers of the log and the audit, and a check that they are all in place, and no others.
 
 The migrations create the triggers. Recreating a table in Alembic's batch mode, a restored dump or a careless
-administrator can lose them silently. `problems` therefore reads the catalogue of the database. `triggers_disabled` is
-for erasures alone.
+administrator can lose them silently. A foreign trigger can ignore what is stored, or change it. `problems` therefore
+reads the catalogue of the database. `triggers_disabled` is for erasures alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, inspect, text
 
 from chatfeedback.errors import StoreCorrupt
+from chatfeedback.store.schema import metadata
 
 _RAISE_ABORT = "SELECT RAISE(ABORT, '{}');"
 _MESSAGES = {"events": "events are never changed or deleted", "audit": "the audit is never changed or deleted"}
@@ -68,7 +69,21 @@ _POSTGRES_TRIGGERS = text(
       AND btrim(regexp_replace(p.prosrc, '\\s+', ' ', 'g')) = :body
     """
 )
-_POSTGRES_RULES = text("SELECT rulename FROM pg_rules WHERE tablename = :table AND schemaname = current_schema()")
+_POSTGRES_FOREIGN = text(
+    """
+    SELECT c.relname AS on_table, 'trigger' AS kind, t.tgname AS name
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND t.tgrelid = ANY(CAST(:oids AS oid[])) AND t.tgname <> ALL(:own)
+    UNION ALL
+    SELECT c.relname, 'rule', r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE r.ev_class = ANY(CAST(:oids AS oid[]))
+    UNION ALL
+    SELECT c.relname, 'row-level security policy', coalesce(p.polname, 'none')
+    FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid
+    WHERE c.oid = ANY(CAST(:oids AS oid[])) AND (c.relrowsecurity OR p.polname IS NOT NULL)
+    ORDER BY 1, 2, 3
+    """
+)
 _POSTGRES_BODY = "BEGIN RAISE EXCEPTION '{}' USING ERRCODE = 'restrict_violation'; END"
 _POSTGRES_IDENTITY = text(
     "SELECT attidentity FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attname = 'position'"
@@ -76,10 +91,33 @@ _POSTGRES_IDENTITY = text(
 
 
 def problems(connection: Connection) -> list[str]:
-    """Return one sentence for each trigger of the existing tables that is missing, disabled or altered."""
+    """Return one sentence for each trigger of the existing tables that is missing, disabled, altered or foreign."""
     find = _sqlite_problems if connection.dialect.name == "sqlite" else _postgres_problems
     inspector = inspect(connection)
-    return [problem for table in SQLITE_TRIGGERS if inspector.has_table(table) for problem in find(connection, table)]
+    defects = [
+        problem for table in SQLITE_TRIGGERS if inspector.has_table(table) for problem in find(connection, table)
+    ]
+    return defects + [
+        f"The {kind} {name} on {table} is not of chatfeedback and can change what is stored or read; drop it."
+        for table, kind, name in _foreign(connection)
+    ]
+
+
+def _foreign(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return table, kind and name of what changes reads and writes and is not ours.
+
+    On Postgres only of our tables: others may share the database.
+    """
+    if connection.dialect.name == "sqlite":
+        triggers = connection.execute(text("SELECT tbl_name, type, name FROM sqlite_master WHERE type = 'trigger'"))
+        own = {name for of_table in SQLITE_TRIGGERS.values() for name in of_table}
+        return sorted((table, kind, name) for table, kind, name in triggers if name not in own)
+    own_names = [name for of_table in POSTGRES_TRIGGERS.values() for name in of_table]
+    oids = [
+        connection.scalar(text("SELECT CAST(to_regclass(:name) AS oid)"), {"name": name}) for name in metadata.tables
+    ]
+    found = connection.execute(_POSTGRES_FOREIGN, {"oids": [oid for oid in oids if oid], "own": own_names})
+    return [(table, kind, name) for table, kind, name in found]
 
 
 @contextmanager
@@ -131,10 +169,6 @@ def _postgres_problems(connection: Connection, table: str) -> list[str]:
         _describe_missing(table, name)
         for name, kind in POSTGRES_TRIGGERS[table].items()
         if connection.scalar(_POSTGRES_TRIGGERS, {"name": name, "type": kind, **expected}) is None
-    ]
-    defects += [
-        f"The rule {name} on the table {table} changes what is written to it; drop it."
-        for name in connection.scalars(_POSTGRES_RULES, {"table": table})
     ]
     if connection.scalar(_POSTGRES_IDENTITY, {"table": table}) not in ("a", b"a"):
         defects.append(

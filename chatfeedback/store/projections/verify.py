@@ -1,4 +1,4 @@
-"""Verification of a database: schema, append-only triggers, log and projections.
+"""Verification of a database: schema, append-only triggers, accounts, log and projections.
 
 Everything is read in one snapshot, so that a running application cannot make a sound database look broken. The log is
 replayed conversation by conversation, and each is compared with its rows in the projections. A second pass in the other
@@ -18,6 +18,7 @@ from sqlalchemy import CheckConstraint, Connection, Table, exists, inspect, sele
 
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.errors import StoreCorrupt
+from chatfeedback.store.accounts import verify as accounts
 from chatfeedback.store.log import append_only
 from chatfeedback.store.projections import conversation as projections
 from chatfeedback.store.projections.replay import replay
@@ -44,7 +45,8 @@ def find_problems(connection: Connection) -> list[str]:
     with connection.begin():
         schema = list(_schema_differences(connection))
         # With another schema, the rows cannot be interpreted.
-        problems = chain(schema, append_only.problems(connection), () if schema else _log_problems(connection))
+        rows = () if schema else chain(accounts.problems(connection), _log_problems(connection))
+        problems = chain(schema, append_only.problems(connection), rows)
         sentences = list(islice(problems, MAX_PROBLEMS))
         if more := sum(1 for _ in problems):
             sentences.append(f"There are {more:,} more problems.")

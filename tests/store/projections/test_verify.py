@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from sqlalchemy import Engine, select
@@ -13,8 +14,11 @@ from chatfeedback.domain.conversation.events import ConversationStarted, Message
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.events import Body
 from chatfeedback.domain.feedback.decide import RatingChange
+from chatfeedback.domain.roles import Role
 from chatfeedback.domain.types import new_id
 from chatfeedback.errors import ChatFeedbackError, StoreCorrupt
+from chatfeedback.store.accounts import users
+from chatfeedback.store.log import append_only
 from chatfeedback.store.log.event_store import Command, EventStore
 from chatfeedback.store.maintenance import check, rebuild
 from chatfeedback.store.projections.verify import MAX_PROBLEMS
@@ -314,3 +318,135 @@ def test_check_finds_column_that_differs_from_payload(database_url: str, lived_i
 def test_check_finds_draft_without_conversation(database_url: str, lived_in: Engine) -> None:
     by_hand(lived_in, f"INSERT INTO reply_drafts VALUES ('{OTHER}', '{OTHER}', 'text', 'owner', 0, false, 0)")
     assert check(database_url) == [f"The row {OTHER} of reply_drafts is surplus: the log does not have it."]
+
+
+# What another program has added or deleted
+
+FOREIGN_SQLITE = {
+    "trigger quiet on events": "CREATE TRIGGER quiet BEFORE INSERT ON events BEGIN SELECT RAISE(IGNORE); END",
+    "trigger loud on EVENTS": "CREATE TRIGGER loud AFTER INSERT ON EVENTS BEGIN SELECT 1; END",
+    "trigger crown on users": "CREATE TRIGGER crown AFTER INSERT ON users BEGIN UPDATE users SET role = 'admin'; END",
+    "trigger let_in on sessions": "CREATE TRIGGER let_in AFTER UPDATE ON sessions BEGIN DELETE FROM consents; END",
+    "trigger kept on ratings": "CREATE TRIGGER kept BEFORE DELETE ON ratings BEGIN SELECT RAISE(IGNORE); END",
+    "trigger unseen on audit": "CREATE TRIGGER unseen BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END",
+}
+FUNCTION = "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+FOREIGN_POSTGRES = {
+    f"trigger quiet on {table}": f"CREATE TRIGGER quiet BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION skip()"
+    for table in ("events", "audit", "users", "ratings", "sessions")
+} | {
+    "rule unseen on audit": "CREATE RULE unseen AS ON INSERT TO audit DO INSTEAD NOTHING",
+    "rule crown on users": "CREATE RULE crown AS ON INSERT TO users DO ALSO UPDATE users SET role = 'admin'",
+    "row-level security policy none on messages": "ALTER TABLE messages ENABLE ROW LEVEL SECURITY",
+    "row-level security policy few on events": "CREATE POLICY few ON events USING (version < 3)",
+}
+
+
+@pytest.mark.parametrize(("called", "statement"), FOREIGN_SQLITE.items())
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_check_finds_foreign_trigger_in_sqlite(
+    database_url: str, lived_in: Engine, called: str, statement: str
+) -> None:
+    by_hand(lived_in, statement)
+    assert check(database_url) == [
+        f"The {called} is not of chatfeedback and can change what is stored or read; drop it."
+    ]
+
+
+@pytest.mark.parametrize(("called", "statement"), FOREIGN_POSTGRES.items())
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_check_finds_foreign_trigger_rule_and_policy_in_postgres(
+    database_url: str, lived_in: Engine, called: str, statement: str
+) -> None:
+    by_hand(lived_in, FUNCTION, statement)
+    assert check(database_url) == [
+        f"The {called} is not of chatfeedback and can change what is stored or read; drop it."
+    ]
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_check_leaves_tables_of_others_alone(database_url: str, lived_in: Engine) -> None:
+    by_hand(
+        lived_in,
+        FUNCTION,
+        "CREATE TABLE theirs (id integer)",
+        "CREATE TRIGGER quiet BEFORE INSERT ON theirs FOR EACH ROW EXECUTE FUNCTION skip()",
+    )
+    assert check(database_url) == []
+
+
+@pytest.fixture
+def administered(lived_in: Engine) -> dict[str, str]:
+    """Return the ids of users whose accounts have a history, by name."""
+    for name, role in (("eve", "admin"), ("kim", "annotator"), ("lee", "researcher")):
+        users.add(lived_in, name, cast(Role, role), actor_id=None)
+    users.set_role(lived_in, "kim", "researcher", actor_id=None)
+    users.set_role(lived_in, "kim", "annotator", actor_id=None)
+    users.set_disabled(lived_in, "lee", True, actor_id=None)
+    found = {name: users.find(lived_in, name) for name in ("eve", "kim", "lee")}
+    ids = {name: user.annotator_id for name, user in found.items() if user}
+    users.consent(lived_in, ids["kim"], "2")
+    return ids
+
+
+BY_HAND = {
+    "UPDATE users SET role = 'admin' WHERE annotator_id = '{kim}'": (
+        "The user {kim} is admin, but annotator by the audit."
+    ),
+    "UPDATE users SET disabled_at = NULL": "The user {lee} is not disabled, which the audit does not say.",
+    "UPDATE users SET disabled_at = 5 WHERE annotator_id = '{eve}'": (
+        "The user {eve} is disabled, which the audit does not say."
+    ),
+    "INSERT INTO users VALUES ('ada', 'admin', NULL, 0, NULL)": "The audit does not say who added the user ada.",
+    "INSERT INTO consents VALUES ('{kim}', '3', 0)": (
+        "The audit does not say that {kim} agreed to version 3 of the consent text."
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "sentence"), BY_HAND.items())
+def test_check_finds_account_that_audit_does_not_explain(
+    database_url: str, lived_in: Engine, administered: dict[str, str], statement: str, sentence: str
+) -> None:
+    assert check(database_url) == []
+    by_hand(lived_in, statement.format(**administered))
+    assert check(database_url) == [sentence.format(**administered)]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "which", ["position = 1", "position = 3", "position IN (2, 4)", "position = (SELECT max(position) FROM audit)"]
+)
+def test_check_finds_deleted_entries_of_audit(
+    database_url: str, lived_in: Engine, administered: dict[str, str], which: str
+) -> None:
+    definition = append_only.SQLITE_TRIGGERS["audit"]["audit_refuse_delete"]
+    by_hand(
+        lived_in,
+        "DROP TRIGGER audit_refuse_delete",
+        f"DELETE FROM audit WHERE {which}",
+        f"CREATE TRIGGER audit_refuse_delete {definition}",
+    )
+    count = 2 if "IN" in which else 1
+    assert f"The audit lacks {count} of its entries: they were deleted by hand." in check(database_url)
+
+
+@pytest.mark.parametrize("action", ["user_added", "role_changed", "consented", "user_disabled"])
+def test_check_finds_deleted_entries_that_explain_accounts(
+    database_url: str, lived_in: Engine, administered: dict[str, str], action: str
+) -> None:
+    before, after = {
+        "sqlite": (
+            "DROP TRIGGER audit_refuse_delete",
+            f"CREATE TRIGGER audit_refuse_delete {append_only.SQLITE_TRIGGERS['audit']['audit_refuse_delete']}",
+        ),
+        "postgresql": (
+            "ALTER TABLE audit DISABLE TRIGGER audit_refuse_change",
+            "ALTER TABLE audit ENABLE ALWAYS TRIGGER audit_refuse_change",
+        ),
+    }[lived_in.dialect.name]
+    first = "(SELECT min(position) FROM audit WHERE action = 'role_changed')"
+    # Of the changes of a role only the last one is deleted: the first one then contradicts the role.
+    which = f"action = '{action}'" + (f" AND position > {first}" if action == "role_changed" else "")
+    by_hand(lived_in, before, f"DELETE FROM audit WHERE {which}", after)
+    assert [problem for problem in check(database_url) if "audit" in problem]

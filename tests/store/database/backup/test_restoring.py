@@ -61,6 +61,66 @@ def test_restore_replaces_database_only_with_overwrite_and_keeps_it_aside(
     assert rows(url_of(aside)) == lost
 
 
+FAKES = {
+    "a trigger that ignores events": (
+        "CREATE TRIGGER quiet BEFORE INSERT ON events BEGIN SELECT RAISE(IGNORE); END",
+        "the trigger quiet is not of chatfeedback",
+    ),
+    "a trigger that makes everybody an admin": (
+        "CREATE TRIGGER crown AFTER INSERT ON users BEGIN UPDATE users SET role = 'admin'; END",
+        "the trigger crown is not of chatfeedback",
+    ),
+    "a view": ("CREATE VIEW theirs AS SELECT * FROM events", "the view theirs is not of chatfeedback"),
+    "a trigger less": ("DROP TRIGGER events_refuse_update", "the trigger events_refuse_update is missing"),
+    "a trigger that does nothing": (
+        "DROP TRIGGER audit_refuse_delete;"
+        "CREATE TRIGGER audit_refuse_delete BEFORE DELETE ON audit BEGIN SELECT 1; END",
+        "the trigger audit_refuse_delete is altered",
+    ),
+    "a column more": ("ALTER TABLE sessions ADD COLUMN token TEXT", "the table sessions is altered"),
+    "a table less": ("DROP TABLE consents", "the table consents is missing"),
+    "an index less": ("DROP INDEX ix_events_kind_time", "the index ix_events_kind_time is missing"),
+}
+
+
+@pytest.mark.parametrize("fake", FAKES)
+def test_restore_refuses_file_with_another_schema(
+    talk: StoredTalk, database: Path, file: Path, tmp_path: Path, back_up: BackUp, restore: Restore, fake: str
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    statements, difference = FAKES[fake]
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(statements)
+    before = names(tmp_path / "new.db")
+    with pytest.raises(StoreCorrupt, match=f"It is no backup of chatfeedback, for {difference}; take another one."):
+        restore()
+    assert names(tmp_path / "new.db") == before
+
+
+def test_restore_refuses_file_that_only_names_a_revision(tmp_path: Path) -> None:
+    file = tmp_path / "fake.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE alembic_version (version_num TEXT);"
+            f"INSERT INTO alembic_version VALUES ('{NEWEST.revision}');"
+            "CREATE TABLE events (position INTEGER)"
+        )
+    with pytest.raises(StoreCorrupt, match="It is no backup of chatfeedback"):
+        backup.restore(url_of(tmp_path / "new.db"), file, False, silent)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_restore_leaves_tables_and_indexes_of_others_alone(
+    talk: StoredTalk, file: Path, back_up: BackUp, restore: Restore
+) -> None:
+    talk.ask("Hello", "Hi")
+    back_up()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("CREATE TABLE notes (note TEXT); CREATE INDEX own ON events (model); ANALYZE")
+    restore()
+
+
 def close(talk: StoredTalk) -> None:
     talk.store.writer.close()
     talk.store.engine.dispose()
