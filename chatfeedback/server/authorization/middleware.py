@@ -39,6 +39,8 @@ from chatfeedback.ui.actions import MALFORMED_CALL, Action
 
 log = logging.getLogger(__name__)
 SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RECHECK_SECONDS = 15.0
+"""Seconds after which it is checked again whether a user may have a stream."""
 _JOIN = "/gradio_api/queue/join"
 _JOIN_KEYS = {"data", "event_data", "fn_index", "trigger_id", "session_hash"}
 _FILE = "/gradio_api/file="
@@ -105,7 +107,10 @@ class AccessMiddleware:
             set_person(scope, person)
             limited_receive = limit_size(receive, self._config.max_request_bytes)
             checked_receive = await self._check_gradio_request(scope, limited_receive, person)
-            await self._app(scope, checked_receive, response)
+            if rule is not None and rule.is_stream:
+                await self._stream(scope, checked_receive, response, rule)
+            else:
+                await self._app(scope, checked_receive, response)
         except ClientDisconnect:
             # Nobody waits for a response, and an interrupted request is no refusal.
             log.debug("the client disconnected during its request: %s %s", scope["method"], scope["path"])
@@ -123,6 +128,32 @@ class AccessMiddleware:
                 status = 503 if isinstance(error, (StoreUnavailable, SchemaBehind)) else 500
                 self._store_failed(error)
             await refusal(scope, status, str(error))(scope, receive, response)
+
+    async def _stream(self, scope: Scope, receive: Receive, response: _SecuredResponse, rule: Rule) -> None:
+        """Run the application; end its response when the user may no longer have it, as when they are disabled."""
+        running = asyncio.ensure_future(self._app(scope, receive, response))
+        try:
+            while not (await asyncio.wait({running}, timeout=RECHECK_SECONDS))[0]:
+                if not await self._is_admitted(scope, rule):
+                    break
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        if running.cancelled():
+            await response.end()
+        else:
+            running.result()
+
+    async def _is_admitted(self, scope: Scope, rule: Rule) -> bool:
+        scope["state"]["unattended"] = True
+        try:
+            self._check_access(await self._authenticate(scope), rule.requirement)
+        except StoreError as error:
+            self._store_failed(error)  # an outage of the database ends no stream
+        except (RequestRejected, ChatFeedbackError):
+            return False
+        return True
 
     def _check_host(self, scope: Scope) -> None:
         """Check that the request is for this host."""
@@ -262,3 +293,8 @@ class _SecuredResponse:
             await self._send(self._start)
             message = {"type": "http.response.body", "body": bytes(self._page)}
         await self._send(message)
+
+    async def end(self) -> None:
+        """End the response that has been started."""
+        if self.started:
+            await self._send({"type": "http.response.body", "body": b""})

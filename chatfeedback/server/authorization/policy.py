@@ -23,6 +23,8 @@ class Rule(NamedTuple):
     """True for requests that pages send without the user: they do not keep a session alive."""
     embeddable: bool = False
     """True for files that are parts of a page: scripts, styles, images. An image in a message can request no others."""
+    is_stream: bool = False
+    """True for responses that last as long as a page: they end when the user may no longer have them."""
     has_effect: bool = False
     """True for a GET that is recorded in the audit log: like a POST, no page of another site can cause it."""
 
@@ -62,8 +64,8 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_GET, "/gradio_api/startup-events", Open.PAGE),
     Rule(_GET, "/gradio_api/app_id", Open.PAGE),
     Rule(_GET, "/gradio_api/file={*}", Open.PAGE, embeddable=True),  # only files that the page itself shows
-    Rule(_GET, "/gradio_api/heartbeat/{}", Open.PAGE),  # only with a session hash of the user
-    Rule(_GET, "/gradio_api/queue/data", Open.PAGE),  # the same
+    Rule(_GET, "/gradio_api/heartbeat/{}", Open.PAGE, is_stream=True),  # only with a session hash of the user
+    Rule(_GET, "/gradio_api/queue/data", Open.PAGE, is_stream=True),  # the same
     Rule(_POST, "/gradio_api/queue/join", Open.PAGE),  # the same, and the requirement of the action
 )
 
