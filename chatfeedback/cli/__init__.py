@@ -7,6 +7,7 @@ library. `_Commands` is the only error handler: an error of chatfeedback becomes
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -34,19 +35,15 @@ class _Commands(TyperGroup):
         """Run the command; translate its errors."""
         try:
             result = super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
             return result
-        except BrokenPipeError:
-            # The reader (`| head`) has closed the pipe. Python flushes stdout once more at exit: redirect it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader (`| head`) has closed the pipe
             raise typer.Exit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None
         except OSError as error:
             # Commands translate the errors of their own files: this one comes from stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            typer.echo(f"chatfeedback: The standard output cannot be written: {error.strerror or error}.", err=True)
+            _report(error)
             raise typer.Exit(1) from None
         except ChatFeedbackError as error:
             typer.echo(f"chatfeedback: {error}", err=True)
@@ -87,9 +84,45 @@ app.command()(erase)
 app.command()(link)
 
 
+def _report(error: OSError) -> None:
+    """Say that stdout cannot be written."""
+    what = "is closed" if error.errno == errno.EBADF else f"cannot be written: {error.strerror or error}"
+    typer.echo(f"chatfeedback: The standard output {what}.", err=True)
+
+
+def _drop_unwritable_output() -> None:
+    """Drop what stdout cannot take, which was reported: Python would flush it once more, and end with status 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that the caller has closed (`>&-`).
+
+    Otherwise the next file or socket would get their numbers, and what libraries write to them. To write to a closed
+    stdout is still an error.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 def main() -> None:
     """Run the console script."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot encode an arrow gets a question mark
-    app()
+    try:
+        app()
+    except OSError as error:  # `--help` and `--version` are printed before `_Commands` is asked
+        _report(error)
+        raise SystemExit(1) from None
+    finally:
+        _drop_unwritable_output()

@@ -90,6 +90,9 @@ def serve(
         migrate=migrate,
         database_url=database_url,
     )
+    from chatfeedback.server import proxy_variables
+
+    proxy_variables.prepare()  # Gradio reads them at import
     with frozen_startup():
         from chatfeedback.server import run
 

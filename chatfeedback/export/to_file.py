@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import stat
 import sys
@@ -75,8 +76,6 @@ def _check_not_database(output: Path, database: URL) -> None:
 
 
 def _to_stdout(chunks: Iterable[bytes]) -> None:
-    if sys.stdout is None:
-        raise SettingsError("The standard output is closed; name a file with --output.")
     try:
         sys.stdout.flush()
         for chunk in chunks:
@@ -85,6 +84,8 @@ def _to_stdout(chunks: Iterable[bytes]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.errno == errno.EBADF:
+            raise SettingsError("The standard output is closed; name a file with --output.") from error
         raise SettingsError(f"The standard output cannot be written: {error.strerror or error}.") from error
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shlex
 import signal
 import socket
+import sys
 import threading
 import webbrowser
 
@@ -51,7 +53,7 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
         signal.signal(signal.SIGTERM, server.handle_exit)
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - a comparison
         address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-        print(f"chatfeedback is at {address}  (Ctrl+C ends it)", flush=True)  # noqa: T201 - the only output
+        _say(f"chatfeedback is at {address}  (Ctrl+C ends it)")
         if open_browser:
             # The socket listens already: a browser that connects before the application is ready waits.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
@@ -95,6 +97,15 @@ def _is_not_stream_cancellation(record: logging.LogRecord) -> bool:
     too_late = isinstance(error, RuntimeError) and isinstance(error.__cause__, HTTPException)
     cancelled = too_late or isinstance(error, asyncio.CancelledError)
     return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
+
+
+def _say(line: str) -> None:
+    """Print the only output of the server; if nothing can be written, as to a closed stdout, the log has it."""
+    try:
+        print(line, flush=True)  # noqa: T201
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the line is still in its buffer
+        log.warning("%s; the standard output cannot be written (%s)", line, error.strerror)
 
 
 def _check_not_public_without_auth(settings: Settings) -> None:

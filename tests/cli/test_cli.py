@@ -105,6 +105,37 @@ def test_cli_exits_quietly_when_reader_closes_pipe(arguments: tuple[str, ...]) -
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+CLOSED = "chatfeedback: The standard output is closed.\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">&- 3>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "status"),
+    [
+        ("--version", CLOSED, 1),
+        ("--help", CLOSED, 1),
+        ("stats --help", CLOSED, 1),
+        ("db current", CLOSED, 1),
+        ("export events", "chatfeedback: The standard output is closed; name a file with --output.\n", 2),
+    ],
+)
+def test_cli_reports_closed_stdout(closed: str, arguments: str, sentence: str, status: int) -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    command = ["sh", "-c", f"exec {sys.executable} -m chatfeedback {arguments} {closed}"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (status, sentence)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_cli_works_without_stdin_and_stderr(closed: str) -> None:
+    migrate.upgrade("sqlite:///chatfeedback.db")
+    command = ["sh", "-c", f"exec {sys.executable} -m chatfeedback db check {closed}"]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "The database is as it should be.\n")
+
+
 # The database
 
 
