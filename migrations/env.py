@@ -76,18 +76,12 @@ def _sqlite(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def _postgres(connection: Connection) -> Iterator[None]:
-    def outside(statement: str, value: int | str) -> None:
-        connection.execute(text(statement), {"value": value})
-        connection.commit()
-
-    outside("SELECT set_config('lock_timeout', :value, false)", f"{QUEUE_SECONDS}s")
-    outside("SELECT pg_advisory_lock(:value)", ADVISORY_LOCK)
-    try:
-        outside("SELECT set_config('lock_timeout', :value, false)", f"{LOCK_SECONDS}s")
+    # A lock of the transaction: behind a pooler, one of the session could not be returned.
+    with connection.begin():
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{QUEUE_SECONDS}s'")
+        connection.execute(text("SELECT pg_advisory_xact_lock(:value)"), {"value": ADVISORY_LOCK})
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         yield
-    finally:
-        connection.rollback()
-        outside("SELECT pg_advisory_unlock(:value)", ADVISORY_LOCK)
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ class Cluster:
         # Not in pytest's folder: that one is closed to the user as whom Postgres runs, and its path is too long.
         self._folder = Path(tempfile.mkdtemp(prefix="chatfeedback-pg-"))
         self._data = self._folder / "data"
-        self._user = _not_root()
+        self._user = user()
         if self._user is not None:
             shutil.chown(self._folder, self._user)
             _let_in(self.programs)
@@ -249,7 +249,7 @@ def running(folder_of_programs: Path) -> Iterator[Cluster]:
         cluster.close()
 
 
-def _not_root() -> str | None:
+def user() -> str | None:
     """Return another user to run Postgres as; None where no other user is needed."""
     if os.geteuid() != 0:
         return None

@@ -23,7 +23,7 @@ from chatfeedback.domain.conversation.decide import ThreadMessage
 from chatfeedback.domain.conversation.events import ReplyFinished
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.types import FinalStatus
-from chatfeedback.errors import NO_CONVERSATION, ChatFeedbackError, ModelError, NotFound, StoreUnavailable
+from chatfeedback.errors import NO_CONVERSATION, ChatFeedbackError, ModelError, NotFound, StoreError, StoreUnavailable
 from chatfeedback.generation.checkpoints import Checkpointer
 from chatfeedback.generation.recovery import OrphanRecovery
 from chatfeedback.generation.running_reply import NOT_READ_YET, NOT_STORED_YET, Progress, RunningReply
@@ -241,6 +241,9 @@ class GenerationManager:
             except ChatFeedbackError as error:
                 log_store_error(f"the end of reply {event.message_id} is not stored yet", error)
                 running.set_store_error(error)
+            except Exception:  # whatever it is, the text is kept until it can be stored
+                log.exception("the end of reply %s is not stored yet", event.message_id)
+                running.set_store_error(StoreError("The database cannot store this reply yet."))
             if closing:
                 return
             with contextlib.suppress(TimeoutError):

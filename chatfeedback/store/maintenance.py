@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatfeedback.store.database.engine import parse_url
-from chatfeedback.store.database.migrate import _check_exists, _check_usable, _connect, _head, _known_revision
+from chatfeedback.store.database.migrate import (
+    _check_exists,
+    _check_usable,
+    _connect,
+    _head,
+    _known_revision,
+    check_encoding,
+)
 from chatfeedback.store.projections.rebuild import rebuild_projections
 from chatfeedback.store.projections.verify import find_problems
 
@@ -18,6 +25,7 @@ def check(url: str) -> list[str]:
     parsed = parse_url(url)
     _check_exists(parsed)
     with _connect(parsed, read_only=True) as connection:
+        check_encoding(connection)
         revision = _known_revision(connection)
         if revision != _head():
             return [f"The schema is at revision {revision or 'none'}, this release needs {_head()}."]

@@ -6,12 +6,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from chatfeedback.domain.conversation.state import Conversation
-from chatfeedback.errors import StoreUnavailable
+from chatfeedback.errors import StoreError, StoreUnavailable
 from chatfeedback.generation import manager
 from chatfeedback.generation.running_reply import NOT_READ_YET, NOT_STORED_YET
 from chatfeedback.inference.client import Endpoint
@@ -187,6 +187,39 @@ async def test_reply_end_is_stored_after_outage(
     assert "the database cannot be used" in first
     # The check of the database logs the end of the outage, perhaps just now.
     assert [message for message in others if "can be used again" not in message] == [], "one line, not thousands"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeEncodeError("latin-1", "\u2026", 0, 1, "ordinal not in range(256)"),
+        RuntimeError("anything"),
+        StoreError("The database refused this."),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+async def test_reply_text_is_kept_and_stored_whatever_store_raises(
+    room: Room, server: ScriptedServer, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = server.reply(STORY, hold_after=1)
+    conversation = await room.send()
+    watching = room.service.watch(conversation.conversation_id, conversation.writing_id)
+    await next_of(watching, lambda update: update.text == "Once")
+
+    def refuse(*_: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        return future
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room.store, "execute", refuse)
+        script.release()
+        warning = await next_of(watching, lambda update: update.text == STORY and update.notice)
+        assert warning.notice == NOT_STORED_YET
+    *_, update = [progress async for progress in watching]
+    assert (last(update.conversation).text, last(update.conversation).status) == (STORY, "complete")
+    assert room.kinds(conversation).count("reply_finished") == 1
 
 
 async def test_watch_reports_outage_and_its_end_during_reply(

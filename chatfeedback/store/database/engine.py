@@ -2,7 +2,7 @@
 
 SQLite: WAL, synchronous=FULL (a commit survives a power cut), foreign keys on. We begin transactions ourselves: the
 driver's own deferred BEGIN fails at once when a read turns into a write under load.
-Postgres: psycopg 3 behind a pool, sessions in UTC.
+Postgres: psycopg 3 behind a pool, sessions in UTC; also through a pooler such as PgBouncer.
 
 Parameters are hidden from all messages (`hide_parameters`): they may be text that a user wrote.
 """
@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,18 @@ LIBPQ_TIMEOUTS = {
     "tcp_user_timeout": 30_000,
 }
 """Timeouts of libpq in seconds, the last one in milliseconds; parameters in the URL take precedence."""
-SERVER_PARAMETERS = {
+SERVER_PARAMETERS: Mapping[str, str] = {
     "timezone": "UTC",
     # The server, too, gives up a vanished client: until then its open transaction keeps its row locks.
-    "tcp_keepalives_idle": 10,
-    "tcp_keepalives_interval": 5,
-    "tcp_keepalives_count": 4,
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
 }
 """Parameters of each Postgres session."""
+TRANSACTION_PARAMETERS: Mapping[str, str] = {"timezone": "UTC"}
+"""Those of each transaction behind a pooler, whose sessions belong to others too."""
+AT_BEGIN = "statement_at_begin"
+"""Key in the `info` of a connection: the statement with which each of its transactions begins, "" for none."""
 LOCK_SECONDS = 10
 """Lock timeout of a Postgres session that serves requests; a migration waits longer."""
 POOL_SIZE = 10
@@ -112,27 +117,50 @@ def _close_late_connections(engine: Engine) -> None:
 
 
 def _postgres_engine(parsed: URL, lock_seconds: float | None) -> Engine:
-    settings = (
-        SERVER_PARAMETERS
-        if lock_seconds is None
-        else {**SERVER_PARAMETERS, "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
-    )
-    session = (f"-c {name}={value}" for name, value in settings.items())
-    return create_engine(
-        parsed.difference_update_query(["options"]),
+    lock_timeout: dict[str, str] = {} if lock_seconds is None else {"lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+    engine = create_engine(
+        parsed,
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
-            "options": " ".join([_join_options(parsed.query.get("options", "")), *session]).strip(),
+            # Not the default of the server: it may be one in which not every text can be sent.
+            "client_encoding": "utf8",
             **{name: value for name, value in LIBPQ_TIMEOUTS.items() if name not in parsed.query},
         },
     )
+    _set_parameters(engine, {**SERVER_PARAMETERS, **lock_timeout}, {**TRANSACTION_PARAMETERS, **lock_timeout})
+    return engine
 
 
-def _join_options(options: str | tuple[str, ...]) -> str:
-    return options if isinstance(options, str) else " ".join(options)
+def _set_parameters(engine: Engine, of_session: Mapping[str, str], of_transaction: Mapping[str, str]) -> None:
+    """Set parameters of each session by statements, because poolers such as PgBouncer refuse start-up options.
+
+    Behind a pooler each transaction may run in another session of the server: so it sets its parameters itself, and
+    there are no prepared statements, which belong to a session.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: ConnectionPoolEntry) -> None:
+        connection.autocommit = True
+        (backend_pid,) = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+        # A pooler tells a client a process id of its own.
+        if is_pooled := backend_pid != connection.info.backend_pid:
+            connection.prepare_threshold = None
+        else:
+            connection.execute(_statement("SET", of_session))
+        connection.autocommit = False
+        record.info[AT_BEGIN] = _statement("SET LOCAL", of_transaction) if is_pooled else ""
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.info[AT_BEGIN] and connection.get_isolation_level() != "AUTOCOMMIT":
+            connection.exec_driver_sql(connection.info[AT_BEGIN])
+
+
+def _statement(command: str, parameters: Mapping[str, str]) -> str:
+    return "; ".join(f"{command} {name} = '{value}'" for name, value in parameters.items())
 
 
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:

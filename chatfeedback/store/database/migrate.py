@@ -77,6 +77,7 @@ def upgrade(url: str, revision: str = "head") -> tuple[str | None, str]:
         raise SettingsError("An upgrade goes up; `chatfeedback db downgrade base` goes back.")
     _check_revision(revision)
     with _connect(parsed) as connection:
+        check_encoding(connection)
         # Read the tables first: a concurrent migration commits them together with the revision.
         tables = _tables(connection)
         # A Postgres database may be shared; a SQLite file with other tables belongs to another program.
@@ -118,6 +119,7 @@ def ensure_ready(url: str, migrate: bool) -> None:
     """
     parsed = parse_url(url)
     with _connect(parsed) as connection:
+        check_encoding(connection)
         before = _known_revision(connection)
         if before == _head():
             return
@@ -127,6 +129,18 @@ def ensure_ready(url: str, migrate: bool) -> None:
                 " (or serve with --migrate)."
             )
     upgrade(url)
+
+
+def check_encoding(connection: Connection) -> None:
+    """Check that a Postgres database can store every text. Raises StoreError for another encoding than UTF-8."""
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        connection.rollback()
+        if encoding != "UTF8":
+            raise StoreError(
+                f"Its encoding is {encoding}, in which not every text can be stored; make a database with "
+                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and copy what is there with pg_dump."
+            )
 
 
 def is_at_head(connection: Connection) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Dialect, Engine, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from chatfeedback.store.database.engine import AT_BEGIN
 from chatfeedback.store.database.errors import is_read_only, translating
 
 Row = tuple[Any, ...]
@@ -123,6 +124,7 @@ def reading(engine: Engine, statements: Statements) -> Iterator[Transaction]:
             if engine.dialect.name == "sqlite":
                 tx.script("BEGIN")  # on Postgres, psycopg begins by itself
             else:
+                begin(tx, pooled)
                 tx.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield tx
         except BaseException as error:
@@ -130,6 +132,12 @@ def reading(engine: Engine, statements: Statements) -> Iterator[Transaction]:
             raise
         finally:
             return_to_pool(pooled, engine.dialect)
+
+
+def begin(tx: Transaction, pooled: Any) -> None:
+    """Begin a transaction on Postgres: psycopg does it by itself, at the first statement."""
+    if statement := pooled.info[AT_BEGIN]:
+        tx.script(statement)
 
 
 def return_to_pool(pooled: Any, dialect: Dialect) -> None:

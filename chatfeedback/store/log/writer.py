@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 
 from chatfeedback.errors import ChatFeedbackError, StoreUnavailable
 from chatfeedback.store.database.errors import is_transient, translated
-from chatfeedback.store.log.statements import Statements, Transaction, invalidate_if_lost, return_to_pool
+from chatfeedback.store.log.statements import Statements, Transaction, begin, invalidate_if_lost, return_to_pool
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -224,7 +224,9 @@ class PostgresWriter:
     def _run_once(self, work: Work[T]) -> T:
         pooled = self._engine.raw_connection()
         try:
-            result = work(Transaction(pooled.driver_connection, self._statements))
+            tx = Transaction(pooled.driver_connection, self._statements)
+            begin(tx, pooled)
+            result = work(tx)
             self._commit(pooled.driver_connection)
             return result
         except BaseException as error:

@@ -36,7 +36,7 @@ def test_postgres_connection_has_keepalives_and_timeouts(engine: Engine) -> None
     # Only the settings can be tested: the Unix socket of the tests has no keepalives.
     sources = text("SELECT source FROM pg_settings WHERE name LIKE 'tcp_keepalives%'")
     with engine.connect() as connection:
-        assert list(connection.scalars(sources)) == ["client"] * 3
+        assert list(connection.scalars(sources)) == ["session"] * 3
         driver = connection.connection.driver_connection
         assert driver is not None
         parameters = driver.info.get_parameters()
