@@ -33,24 +33,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(pacing, "time", clock)
     monkeypatch.setattr(pacing, "asyncio", clock)
+    monkeypatch.setattr(pacing, "SLICE_SECONDS", 1.0)
+    monkeypatch.setattr(pacing, "MAX_REST_SECONDS", 8.0)
     return clock
 
 
 async def test_pacer_rests_as_long_as_it_has_worked(clock: Clock) -> None:
     pacer = Pacer()
-    for _ in range(30):
-        clock.now += pacing.SLICE_SECONDS / 3
+    for _ in range(40):
+        clock.now += 0.25
         await pacer.pause()
-    assert sum(clock.rests) == pytest.approx(clock.now / 2, abs=pacing.SLICE_SECONDS)
-    assert len(clock.rests) == pytest.approx(10, abs=1)
+    assert clock.rests == [1.0] * 10
+    assert clock.now == 20.0
 
 
 async def test_pacer_counts_waiting_for_the_server_as_rest(clock: Clock) -> None:
     pacer = Pacer()
     for _ in range(30):
-        clock.now += pacing.SLICE_SECONDS / 2
+        clock.now += 0.5
         await pacer.pause()
-        clock.now += pacing.SLICE_SECONDS
+        clock.now += 1.0
         pacer.resume()
     assert clock.rests == []
 
