@@ -127,7 +127,7 @@ class ModelClient:
         timeouts, started = StreamTimeouts(self.endpoint), False
         async with timeouts.enforce():
             key = await self._api_key()
-        for _request in range(MAX_REQUESTS):
+        for number in range(1, MAX_REQUESTS + 1):
             exchange = Exchange(self.endpoint, self._http, key, self._shape, fresh=request.fresh)
             exchange.on_provenance, exchange.on_changes = on_provenance, on_changes
             try:
@@ -137,7 +137,7 @@ class ModelClient:
                         yield piece
                 return
             except (httpx2.HTTPStatusError, errors.StreamedError) as error:
-                if started or not self._learn(errors.read_refusal(error), exchange):
+                if started or number == MAX_REQUESTS or not self._learn(errors.read_refusal(error), exchange):
                     raise
             finally:
                 await exchange.exit_stack.aclose()

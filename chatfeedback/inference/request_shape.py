@@ -12,7 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chatfeedback.inference.error_body import Refusal
-from chatfeedback.inference.parameter_refusals import mentions, refused_parameters, refuses_system_role
+from chatfeedback.inference.parameter_refusals import (
+    mentions,
+    named_settings,
+    refused_parameters,
+    refuses_system_role,
+)
 
 OnChanges = Callable[[tuple[str, ...]], None]
 """Callback with the changes of the request that was sent, see `RequestShape.changes`."""
@@ -25,6 +30,9 @@ _ALWAYS_RENAMED = ("max_tokens",)
 """Parameters for which the other name is tried even if the refusal does not mention it: a reply needs a limit."""
 _UNRECORDED = ("stream", "stream_options")
 """Parameters that do not change the reply."""
+_NEUTRAL_AT_ONE = ("temperature", "top_p")
+"""Parameters that mean the same if they are 1 as if they are left out: a refused 1 (TGI) is left out."""
+_INVALID = (None, 400, 422)
 _WRONG_ADDRESS = (404, 405)
 
 Payload = Mapping[str, Any]
@@ -92,6 +100,9 @@ class RequestShape:
             return not _is_about_model(refusal) and self._try_other_url(url)
         for name in refused_parameters(refusal, sent):
             self._refuse(name, refusal)
+        for name in named_settings(refusal):
+            if name in _NEUTRAL_AT_ONE and sent.get(name) == 1 and refusal.status in _INVALID:
+                self._names.setdefault(name, None)
         if refuses_system_role(refusal) and any(message["role"] == "system" for message in sent["messages"]):
             self._merges_system = True
         return self.apply(payload) != sent

@@ -71,6 +71,16 @@ async def test_client_merges_system_prompt_when_chat_template_refuses_it(
     assert changes[-1] == ("system prompt in the first user message",)
 
 
+async def test_client_gives_up_when_refusals_do_not_end(
+    server: ScriptedServer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatfeedback.inference.client.MAX_REQUESTS", 2)
+    for name in ("seed", "temperature", "top_p"):
+        refuse(server, f"Unknown parameter: '{name}'")
+    assert "temperature" in str(await failure(endpoint))
+    assert len(server.requests) == 2
+
+
 async def test_client_does_not_repeat_request_after_text_has_come(server: ScriptedServer, client: ModelClient) -> None:
     server.error_in_stream({"message": "seed is not supported"}, after="so far")
     text, error = await pieces_before_failure(client)

@@ -52,6 +52,14 @@ def test_shape_renames_seed_only_when_refusal_mentions_other_name() -> None:
         assert shape.changes(PAYLOAD) == (changes,)
 
 
+def test_shape_leaves_out_refused_value_only_if_it_means_the_same() -> None:
+    words, neutral = "Input validation error: `top_p` must be > 0.0 and < 1.0", {**PAYLOAD, "top_p": 1.0}
+    assert not RequestShape().learn(Refusal(422, "", words), PAYLOAD, PAYLOAD, "")
+    shape = RequestShape()
+    assert shape.learn(Refusal(422, "", words), neutral, neutral, "")
+    assert shape.changes(neutral) == ("top_p left out",)
+
+
 def test_shape_leaves_out_stream_options_with_stream() -> None:
     shape = RequestShape()
     assert shape.learn(Refusal(400, "", "'stream' is not supported"), PAYLOAD, PAYLOAD, "")
