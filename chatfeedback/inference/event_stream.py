@@ -25,8 +25,8 @@ from chatfeedback.inference.pacing import Pacer
 
 MAX_EVENT_CHARS = 2**20
 """Maximum size of one event, far above any piece of a reply."""
-SLICE_BYTES = 2**12
-"""Bytes that are parsed at once: hundreds of the shortest events."""
+SLICE_BYTES = 2**11
+"""Bytes that are parsed at once: about a hundred of the shortest chunks."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _FIELD = re.compile(r"(data|event|id|retry|error)?(:|$)")
 

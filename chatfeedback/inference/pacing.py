@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-SLICE_SECONDS = 0.002
+SLICE_SECONDS = 0.001
 """Work of a stream after which it rests."""
 MAX_REST_SECONDS = 0.05
 """Longest rest, also after a consumer that took long."""
