@@ -22,7 +22,8 @@ _UNSUPPORTED_CODE = re.compile(
 _UNSUPPORTED = re.compile(
     r"unsupported|not (yet )?(be )?(supported|permitted|allowed|accepted|recogni[sz]ed|available|implemented|enabled)"
     r"|(does|do|is|are)(n't| not) (support|accept|allow|recogni[sz]e|have|a valid|compatible)"
-    r"|extra (inputs|fields)|extraneous|additional propert(y|ies)|unrecogni[sz]ed|unknown|unexpected|cannot find field"
+    r"|extra (inputs|fields)|extraneous|additional (property|properties)"
+    r"|unrecogni[sz]ed|unknown|unexpected|cannot find field"
     r"|no such (field|parameter|argument)|deprecated|incompatible|only the default|\bonly \S+ is (allowed|supported)"
     r"|only (be )?(allowed|used|set|supported|valid)|must be (set to |equal to |exactly )?1(\.0)?\b(?!.\d)",
     re.IGNORECASE,
