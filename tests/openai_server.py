@@ -89,11 +89,13 @@ class Script:
 class ScriptedServer:
     """Server on 127.0.0.1 and a free port, or `port`, from `with` to the end of the block.
 
-    `requests` and `headers` hold what came, oldest first: the parsed bodies, and the headers with lower-case names.
+    `requests`, `paths` and `headers` hold what came, oldest first: the parsed bodies, the paths with their queries, and
+    the headers with lower-case names.
     """
 
     def __init__(self, port: int = 0, tokens_per_second: float | None = None) -> None:
         self.requests: list[Body] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.default: Callable[[Body, int], str] = numbered_answer
         self.tokens_per_second = tokens_per_second
@@ -153,7 +155,7 @@ class ScriptedServer:
         kind = "application/json" if isinstance(body, dict) else "text/html"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = (json.dumps(body) if isinstance(body, dict) else body).encode()
-        return self._queue(Script((), status, {"Content-Type": kind, **named}, content))
+        return self._queue(Script((), status, {"content-type": kind, **named}, content))
 
     def break_after(self, text: str, **options: Any) -> Script:
         """Stream `text`, then drop the connection in the middle of the reply."""
@@ -173,10 +175,11 @@ class ScriptedServer:
             self._held.append(script)
         return script
 
-    def begin(self, request: Body, headers: dict[str, str]) -> Script:
+    def begin(self, request: Body, path: str, headers: dict[str, str]) -> Script:
         """Return the script for a request that has just come."""
         with self._lock:
             self.requests.append(request)
+            self.paths.append(path)
             self.headers.append(headers)
             if not self._scripts:
                 self.reply(self.default(request, len(self.requests)))
@@ -228,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        script = self.server.scripted.begin(request, {name.lower(): value for name, value in self.headers.items()})
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        script = self.server.scripted.begin(request, self.path, headers)
         try:
             self._play(script)
         except OSError:  # the client has gone

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, FiniteFloat, SecretStr, StringConstraints, field_validator, model_validator
 
+from chatfeedback.config.keys import clean_key
 from chatfeedback.config.types import BaseUrl, Frozen, Name, Text
 from chatfeedback.errors import SettingsError
 
@@ -116,16 +117,18 @@ class ModelSettings(RequestSettings):
         return self
 
     def resolve_api_key(self) -> SecretStr | None:
-        """Return the API key, None without one. Raises SettingsError if `api_key_env` is unset."""
+        """Return the API key, None without one. Raises SettingsError if it is missing, or cannot be sent."""
         if self.api_key_env is None:
-            return self.api_key
+            source = f"The api_key of the model {self.name!r}"
+            return self.api_key and SecretStr(clean_key(self.api_key.get_secret_value(), source))
         key = os.environ.get(self.api_key_env)
         if not key:
             raise SettingsError(
                 f"The key for the model {self.name!r} should be in the environment variable "
                 f"{self.api_key_env}, which is not set."
             )
-        return SecretStr(key)
+        source = f"The key for the model {self.name!r} in the environment variable {self.api_key_env}"
+        return SecretStr(clean_key(key, source))
 
 
 class LocalSettings(Frozen):

@@ -84,12 +84,18 @@ _PAYLOAD_FIELDS = {kind: tuple(f.name for f in fields(body) if f.name != "messag
 _NESTED_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in (Generation, Provenance)}
 # orjson sorts the keys of dicts only: it would write a dataclass in the order of its fields.
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
-_LISTS = ("reasons", "previous_reasons", "sent_ids")
+_LISTS = ("reasons", "previous_reasons", "sent_ids", "request_changes")
+_LEFT_OUT_IF_EMPTY = ("request_changes",)
+"""Fields that their schema version did not have at first."""
 
 
 def payload_text(body: Body) -> str:
     """Return the body as canonical JSON text, without its message id, which is a column of its own."""
-    payload = {name: getattr(body, name) for name in _PAYLOAD_FIELDS[body.KIND]}
+    payload = {
+        name: value
+        for name in _PAYLOAD_FIELDS[body.KIND]
+        if (value := getattr(body, name)) or name not in _LEFT_OUT_IF_EMPTY
+    }
     return orjson.dumps(payload, _nested_fields, _CANONICAL).decode()
 
 

@@ -149,10 +149,10 @@ class GenerationManager:
             while not running.finished.done():
                 changed = running.changed
                 if (progress := running.progress) != previous:
-                    previous = progress
+                    previous, begun = progress, time.monotonic()
                     yield progress
                     if progress.text:  # the update before the first word is not throttled
-                        await self._throttle.pause(running.finished)
+                        await self._throttle.pause(running.finished, time.monotonic() - begun)
                 if not running.finished.done():
                     await changed.wait()
             if running.erased:

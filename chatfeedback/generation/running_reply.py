@@ -53,6 +53,7 @@ class RunningReply:
     parts: list[str] = field(default_factory=list)
     finish: Finish | None = None
     sent_ids: tuple[str, ...] | None = None
+    request_changes: tuple[str, ...] = ()
     provenance: Provenance = UNKNOWN
     started_at: float = field(default_factory=time.monotonic)
     first_token_at: float | None = None
@@ -145,6 +146,7 @@ class RunningReply:
             fresh=self.fresh,
             on_pause=self._on_pause,
             on_provenance=self._on_provenance,
+            on_changes=self._on_changes,
         )
         async with contextlib.aclosing(stream):
             async for piece in stream:
@@ -178,6 +180,9 @@ class RunningReply:
     def _on_provenance(self, provenance: Provenance) -> None:
         self.provenance = provenance
 
+    def _on_changes(self, changes: tuple[str, ...]) -> None:
+        self.request_changes = changes
+
     def _on_pause(self, seconds: float | None) -> None:
         if seconds is None:
             self.retry_notice = "The model was busy or unavailable; trying again now."
@@ -209,6 +214,7 @@ class RunningReply:
             prompt_tokens=_valid_count(finish.prompt_tokens) if finish else None,
             completion_tokens=_valid_count(finish.completion_tokens) if finish else None,
             sent_ids=self.sent_ids,
+            request_changes=self.request_changes,
             provenance=_sanitize_provenance(self.provenance),
         )
 

@@ -19,6 +19,8 @@ MAX_LAG_SECONDS = 0.02
 """Mean lag of the event loop above which the interval grows."""
 STEP_SECONDS = 0.25
 """Time between two changes of the factor, so that each takes effect before the next."""
+DRAWING_REST = 4.0
+"""Pause after an update as a multiple of the time that it took: drawing takes a fifth of the event loop at most."""
 _GROWTH, _DECAY = 1.5, 0.9
 _LAG_WEIGHT = 0.2
 """Weight of the newest lag in the exponential moving average."""
@@ -37,10 +39,15 @@ class UpdateThrottle:
         """Current interval between two updates of a reply."""
         return UPDATE_SECONDS * self._factor
 
-    async def pause(self, finished: asyncio.Future[None]) -> None:
-        """Wait one interval, or until the reply is `finished`."""
-        due = time.monotonic() + self.seconds
-        done, _ = await asyncio.wait([finished], timeout=self.seconds)
+    def seconds_after(self, drawing_seconds: float) -> float:
+        """Return the interval after an update that took this time to draw."""
+        return max(self.seconds, min(drawing_seconds * DRAWING_REST, UPDATE_SECONDS * MAX_FACTOR))
+
+    async def pause(self, finished: asyncio.Future[None], drawing_seconds: float = 0.0) -> None:
+        """Wait one interval, or until the reply is `finished`; longer after an update that took long to draw."""
+        seconds = self.seconds_after(drawing_seconds)
+        due = time.monotonic() + seconds
+        done, _ = await asyncio.wait([finished], timeout=seconds)
         if not done:
             self._record_lag(time.monotonic() - due)
 

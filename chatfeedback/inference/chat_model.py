@@ -16,6 +16,7 @@ from chatfeedback.inference.client import (
     Delta,
     Finish,
     ModelClient,
+    OnChanges,
     OnPause,
     OnProvenance,
     ReplyRequest,
@@ -91,6 +92,7 @@ class ChatModel:
         fresh: bool,
         on_pause: OnPause | None = None,
         on_provenance: OnProvenance | None = None,
+        on_changes: OnChanges | None = None,
     ) -> Pieces:
         """Stream the reply in pieces, then a Finish; see `ModelClient.stream`. Raises ModelError."""
         system = (ChatMessage("system", self.system_prompt),) if self.system_prompt else ()
@@ -99,7 +101,7 @@ class ChatModel:
         try:
             client = await self.connect()
             # A generator that is closed does not close the one that it reads from.
-            async with contextlib.aclosing(client.stream(request, on_pause, on_provenance)) as pieces:
+            async with contextlib.aclosing(client.stream(request, on_pause, on_provenance, on_changes)) as pieces:
                 async for piece in pieces:
                     yield piece
         except ModelError as error:

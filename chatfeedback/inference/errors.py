@@ -7,10 +7,7 @@ server only after keys and markup are removed.
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
-from typing import Any
 
 import httpx2
 from huggingface_hub import errors as hub
@@ -27,7 +24,9 @@ from chatfeedback.errors import (
     ReplyEndless,
     StreamBroken,
 )
-from chatfeedback.inference.retry_after import humanize_delay, parse_retry_after
+from chatfeedback.inference.error_body import Refusal, is_html, read_payload, read_response
+from chatfeedback.inference.parameter_refusals import named_settings, refuses_system_role
+from chatfeedback.inference.retry_after import humanize_delay
 from chatfeedback.inference.types import Endpoint
 
 # llama.cpp, OpenAI, vLLM, SGLang, text-generation-inference (TGI), LM Studio, Anthropic's and Gemini's layers.
@@ -40,6 +39,11 @@ _CONTEXT_EXCEEDED = re.compile(
 _UNKNOWN_MODEL = re.compile(
     r"model_not_(found|supported)|unknown_model|model\b.{0,200}?\b(does not exist|not found|is not supported by)"
     r"|no such model|unknown model|invalid model",
+    re.IGNORECASE,
+)
+_KEY_REFUSED = re.compile(
+    r"invalid_api_key|API_KEY_INVALID|(api key|token|credentials?) (is )?(not valid|invalid)"
+    r"|(invalid|incorrect) api key",
     re.IGNORECASE,
 )
 _RATE_LIMITED = re.compile(
@@ -68,23 +72,13 @@ class StreamedError(Exception):
     """Error that a server sent within the stream; `args[0]` is its payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """Error response of a server: HTTP status if any, code or type, message, seconds to wait before a retry."""
-
-    status: int | None
-    code: str
-    words: str
-    retry_after: float | None = None
-
-
 def translate(error: Exception, endpoint: Endpoint, *, started: bool = False) -> ModelError:
     """Translate any exception of a request to a ModelError. `started`: text of the reply has come already."""
     match error:
         case ModelError():
             return error
         case httpx2.HTTPStatusError() | hub.HfHubHTTPError():
-            return _from_refusal(_read_response(error.response), endpoint)
+            return _from_refusal(read_refusal(error), endpoint)
         case StreamedError() | hub.TextGenerationError():
             return _from_streamed(error, endpoint)
         case StreamTimeout():
@@ -122,48 +116,27 @@ def reply_too_long(endpoint: Endpoint) -> ReplyEndless:
     )
 
 
-def _read_response(response: httpx2.Response) -> _Refusal:
-    try:
-        payload: Any = response.json()
-    except (ValueError, httpx2.ResponseNotRead):
-        payload = None
-    code, words = _read_payload(payload)
-    if not words and not response.headers.get("content-type", "").startswith("text/html"):
-        words = "" if payload is not None or not response.is_stream_consumed else response.text
-    return _Refusal(response.status_code, code, words, parse_retry_after(response.headers.get("retry-after")))
-
-
-def _read_payload(payload: Any) -> tuple[str, str]:
-    """Return code and message of an error in any of the usual shapes.
-
-    {"error": {"message", "type", "code"}}, {"error": "words", "error_type": …}, {"object": "error", "message", …},
-    {"detail": …}, or the inner object of one of these.
-    """
-    if not isinstance(payload, dict):
-        return "", payload if isinstance(payload, str) else ""
-    inner = payload.get("error")
-    if isinstance(inner, dict):
-        return _read_payload(inner)
-    code = " ".join(str(payload[key]) for key in ("code", "type", "error_type") if payload.get(key))
-    words = payload.get("message") or inner or payload.get("detail") or payload.get("errors") or ""
-    return code, words if isinstance(words, str) else json.dumps(words)
+def read_refusal(error: Exception) -> Refusal:
+    """Read the error of a server, from its response or within its stream."""
+    if isinstance(error, httpx2.HTTPStatusError | hub.HfHubHTTPError):
+        return read_response(error.response)
+    return read_payload(error.args[0] if error.args else None)
 
 
 def _from_streamed(error: Exception, endpoint: Endpoint) -> ModelError:
-    if isinstance(error, hub.IncompleteGenerationError):
+    refusal = read_refusal(error)
+    if isinstance(error, hub.IncompleteGenerationError) or "incomplete_generation" in refusal.code:
         return _stream_broken(endpoint)
     if isinstance(error, hub.OverloadedError):
-        return _rate_limited(_Refusal(None, "overloaded", ""), endpoint)
-    code, words = _read_payload(error.args[0] if error.args else None)
-    status = int(code.split()[0]) if re.match(r"[45]\d\d\b", code) else None
-    return _from_refusal(_Refusal(status, code, words), endpoint)
+        return _rate_limited(Refusal(None, "overloaded", ""), endpoint)
+    return _from_refusal(refusal, endpoint)
 
 
-def _from_refusal(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
+def _from_refusal(refusal: Refusal, endpoint: Endpoint) -> ModelError:
     status, text = refusal.status, f"{refusal.code} {refusal.words}"
     if status == 429 or status == 402 or "rate_limit" in refusal.code:
         return _rate_limited(refusal, endpoint)
-    if status in (401, 403):
+    if status in (401, 403) or _KEY_REFUSED.search(text):
         return _key_refused(endpoint)
     if status == 413 or _CONTEXT_EXCEEDED.search(text):
         return ContextExceeded(
@@ -180,15 +153,25 @@ def _from_refusal(refusal: _Refusal, endpoint: Endpoint) -> ModelError:
         return ModelFailed(f"{_label(endpoint)} sends elsewhere; set base_url to the address that it has now.")
     with_status = f" with HTTP status {status}" if status else ""
     quoted = _redact(refusal.words, endpoint)
-    advice = "try Retry" if refusal.retry_after is None else f"try again {humanize_delay(refusal.retry_after)}"
     return ModelFailed(
-        f"{_label(endpoint)} failed{with_status}{f': “{quoted}”' if quoted else ''}; {advice}.",
+        f"{_label(endpoint)} failed{with_status}{f': “{quoted}”' if quoted else ''}; {_advice(refusal)}.",
         transient=status in _TRANSIENT_STATUSES,
         retry_after=refusal.retry_after,
     )
 
 
-def _rate_limited(refusal: _Refusal, endpoint: Endpoint) -> RateLimited:
+def _advice(refusal: Refusal) -> str:
+    """Return what to do about a refusal: change the setting that it names, or try again."""
+    if refusal.retry_after is not None:
+        return f"try again {humanize_delay(refusal.retry_after)}"
+    if refusal.status in (None, 400, 422) and (settings := named_settings(refusal)):
+        return f"change {' or '.join(settings)} in the settings of this model"
+    if refuses_system_role(refusal):
+        return "set an empty system_prompt for this model"
+    return "try Retry"
+
+
+def _rate_limited(refusal: Refusal, endpoint: Endpoint) -> RateLimited:
     is_transient = refusal.status is None or refusal.status in _TRANSIENT_STATUSES
     delay = humanize_delay(refusal.retry_after)
     return RateLimited(
@@ -264,7 +247,7 @@ def _label(endpoint: Endpoint) -> str:
 
 def _redact(words: str, endpoint: Endpoint) -> str:
     """Return a server's message for quoting: short, on one line, with secrets redacted; "" for an HTML page."""
-    if re.search(r"<(!doctype|html|head|body|div|p|h1)\b", words, re.IGNORECASE):
+    if is_html(words):
         return ""
     url = endpoint.url
     for secret in (endpoint.api_key, url and url.password, url and url.query):

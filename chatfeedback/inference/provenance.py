@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from huggingface_hub import ChatCompletionStreamOutput
-
 from chatfeedback.domain.conversation.events import Provenance
+from chatfeedback.inference.chunks import Chunk
 
 OnProvenance = Callable[[Provenance], None]
 
@@ -30,15 +29,19 @@ def with_request(current: Provenance, payload: Mapping[str, Any], headers: Mappi
     )
 
 
-def with_chunk(current: Provenance, chunk: ChatCompletionStreamOutput) -> Provenance:
+def with_chunk(current: Provenance, chunk: Chunk) -> Provenance:
     """Return `current` with the values of a chunk that are still missing. The field `provider` is OpenRouter's."""
-    if current.reported_model and current.system_fingerprint:
-        return current  # fast path: nearly every chunk of a server that reports both
+    if (
+        (current.reported_model or not chunk.model)
+        and (current.system_fingerprint or not chunk.system_fingerprint)
+        and (current.reported_provider or not chunk.provider)
+    ):
+        return current  # fast path: nearly every chunk
     return replace(
         current,
         reported_model=current.reported_model or _clean(chunk.model),
         system_fingerprint=current.system_fingerprint or _clean(chunk.system_fingerprint),
-        reported_provider=current.reported_provider or _clean(getattr(chunk, "provider", None)),
+        reported_provider=current.reported_provider or _clean(chunk.provider),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from chatfeedback.config.keys import clean_key
 from chatfeedback.errors import SettingsError
 
 # Hosts of Hugging Face itself, which may get its token.
@@ -38,7 +39,7 @@ class Endpoint:
         attempts: Maximum attempts to get the first piece of a reply.
         weights_sha256: The hash of the file of a local model.
 
-    Raises SettingsError if `base_url` is not an address.
+    Raises SettingsError if `base_url` is not an address, or `api_key` cannot be sent.
     """
 
     model: str
@@ -60,6 +61,8 @@ class Endpoint:
             raise SettingsError(
                 f"The base_url of the model {self.model!r} is not an address such as http://127.0.0.1:8000/v1."
             )
+        if self.api_key:
+            object.__setattr__(self, "api_key", clean_key(self.api_key, f"The key for the model {self.model!r}"))
 
     @property
     def url(self) -> SplitResult | None:

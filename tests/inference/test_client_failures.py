@@ -319,7 +319,7 @@ async def test_stream_ignores_invalid_usage_after_whole_reply(server: ScriptedSe
     assert await reply(client) == ("whole", Finish("stop", None, None))
 
 
-@pytest.mark.parametrize("body", ["<html>Please log in</html>", {"choices": [{"message": {"content": "whole"}}]}])
+@pytest.mark.parametrize("body", ["<html>Please log in</html>", "ready", {"status": "ok"}, {"choices": [7]}])
 async def test_client_advises_to_check_address_when_response_is_no_stream(
     server: ScriptedServer, endpoint: Endpoint, body: dict[str, object] | str
 ) -> None:

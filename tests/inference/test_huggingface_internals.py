@@ -1,4 +1,4 @@
-"""Canary: the one private method of huggingface_hub that `inference/client.py` overrides (ADR 18)."""
+"""Canary: the one private method of huggingface_hub that `inference/exchange.py` overrides (ADR 18)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from huggingface_hub import AsyncInferenceClient
 
 REPAIR = (
     f"huggingface_hub {huggingface_hub.__version__}: AsyncInferenceClient sends its requests in another way; adapt "
-    "_Exchange in chatfeedback/inference/client.py, or drop it if status, headers and lines have a public way now."
+    "Exchange in chatfeedback/inference/exchange.py, or drop it if status, headers and lines have a public way now."
 )
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from huggingface_hub import ChatCompletionStreamOutput
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatfeedback.domain.conversation.events import Provenance
 from chatfeedback.errors import ModelError
 from chatfeedback.inference import provenance
+from chatfeedback.inference.chunks import Chunk
 from chatfeedback.inference.client import Endpoint, ModelClient
 from inference.client_calls import SAMPLING, asking, reply
 from openai_server import ScriptedServer, delta
@@ -117,13 +117,13 @@ async def test_stream_ignores_values_that_are_not_numbers(server: ScriptedServer
     | st.dictionaries(st.text(), st.text())
 )
 def test_with_chunk_ignores_values_that_are_not_text(value: Any) -> None:
-    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": value, "system_fingerprint": value})
+    chunk = Chunk(model=value, system_fingerprint=value, provider=value)
 
     assert provenance.with_chunk(SENT, chunk) == SENT
 
 
 @given(value=st.text())
 def test_with_chunk_limits_length_of_text(value: str) -> None:
-    chunk = ChatCompletionStreamOutput.parse_obj(delta("Hello") | {"model": value})
+    chunk = Chunk(model=value)
 
     assert provenance.with_chunk(SENT, chunk).reported_model == (value.strip()[: provenance.MAX_CHARS] or None)

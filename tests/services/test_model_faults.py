@@ -53,6 +53,7 @@ class Fault:
 
 BEFORE, BETWEEN = {"first_token_seconds": SILENCE_SECONDS}, {"timeout_seconds": SILENCE_SECONDS}
 CUT = b'data: {"choices": [{"delta": {"content": "wor'
+DEEP = '{"choices":' + "[" * 100_000 + "]" * 100_000 + "}"
 FAULTS = {
     "refused": Fault(
         lambda server: server.fail(400, {"error": "no tools"}), "ModelFailed", "HTTP status 400: “no tools”"
@@ -107,6 +108,33 @@ FAULTS = {
         "ModelFailed",
         "in the middle of its reply",
         "half",
+    ),
+    "deeply nested in the middle": Fault(
+        lambda server: server.stream(delta("half"), DEEP), "ModelFailed", "in the middle of its reply", "half"
+    ),
+    "a number for text in the middle": Fault(
+        lambda server: server.stream(delta("half"), delta(7)), "ModelFailed", "in the middle of its reply", "half"
+    ),
+    "a huge line in the middle": Fault(
+        lambda server: server.stream(delta("half"), "x" * 2**21), "ModelFailed", "in the middle of its reply", "half"
+    ),
+    "a deeply nested error": Fault(
+        lambda server: server.fail(400, DEEP, content_type="application/json"), "ModelFailed", "HTTP status 400; try"
+    ),
+    "an error with status 200": Fault(
+        lambda server: server.fail(200, {"error": {"message": "out of memory", "code": 418}}),
+        "ModelFailed",
+        "failed with HTTP status 418: “out of memory”",
+    ),
+    "a list of errors": Fault(
+        lambda server: server.fail(400, '[{"error": {"message": "no tools"}}]', content_type="application/json"),
+        "ModelFailed",
+        "HTTP status 400: “no tools”",
+    ),
+    "a refused value": Fault(
+        lambda server: server.fail(400, {"error": {"message": "temperature must be at most 1"}}),
+        "ModelFailed",
+        "change temperature in the settings of this model",
     ),
     "no chat": Fault(lambda server: server.fail(200, "<html>"), "ModelFailed", "did not answer like a chat model"),
     "an error in the middle": Fault(
@@ -174,6 +202,35 @@ def assert_sentence(error: str) -> None:
     """Assert that the error is one sentence, without a key, HTML or a Python object."""
     assert error.endswith(".") and error == " ".join(error.split())
     assert not [word for word in ("sk-", "<html", "Traceback", "object at 0x", "{") if word in error]
+
+
+# Refused parameters
+
+
+async def test_reply_records_what_was_sent_after_refusal_of_parameters(
+    room: Room, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="chatfeedback")
+    server.fail(400, {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'."}})
+    server.fail(422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]})
+    server.fail(400, {"object": "error", "message": "System role not supported"})
+    for conversation in (await room.ask(), await room.ask()):
+        recorded, sent = room.finished(conversation), server.requests[-1]
+        assert recorded.status == "complete"
+        assert recorded.request_changes == (
+            "max_tokens as max_completion_tokens",
+            "seed left out",
+            "system prompt in the first user message",
+        )
+        assert (recorded.provenance.sent_max_tokens, recorded.provenance.sent_seed) == (None, None)
+        assert recorded.provenance.sent_temperature == sent["temperature"]
+        assert sent["max_completion_tokens"] and [message["role"] for message in sent["messages"]] == ["user"]
+    assert len(server.requests) == 5
+    assert len([record for record in caplog.records if "from now on" in record.getMessage()]) == 3
+
+
+async def test_reply_records_no_changes_when_request_is_accepted(room: Room) -> None:
+    assert room.finished(await room.ask()).request_changes == ()
 
 
 # Repeated attempts

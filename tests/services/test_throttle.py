@@ -56,3 +56,11 @@ async def test_throttle_changes_pauses_at_most_once_per_step(loop: LateLoop, mon
     monkeypatch.setattr(throttle, "STEP_SECONDS", 3600)
     shortest = loop.pace.seconds
     assert {await loop.paused(late=5 * throttle.MAX_LAG_SECONDS) for _ in range(20)} == {shortest}
+
+
+async def test_throttle_lengthens_pause_after_slow_update_up_to_a_limit(loop: LateLoop) -> None:
+    shortest = loop.pace.seconds
+    assert loop.pace.seconds_after(0.0) == loop.pace.seconds_after(shortest / throttle.DRAWING_REST) == shortest
+    assert loop.pace.seconds_after(shortest) == throttle.DRAWING_REST * shortest
+    assert loop.pace.seconds_after(3600) == throttle.MAX_FACTOR * shortest
+    assert loop.pace.seconds == shortest, "the next pause depends on the next update"

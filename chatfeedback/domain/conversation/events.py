@@ -123,6 +123,8 @@ class ReplyFinished:
     completion_tokens: int | None = None
     sent_ids: tuple[str, ...] | None = None
     """Set if fewer messages were sent than `ReplyStarted` planned."""
+    request_changes: tuple[str, ...] = ()
+    """Differences of the request that was sent from `ReplyStarted.generation`, see docs/data.md."""
     provenance: Provenance = UNKNOWN
     """`UNKNOWN` if no endpoint was reached, and in events before schema version 3."""
 
