@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.analytics_page import Analytics
 from browser.application import Application
 from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, SIZES, in_each_scheme, keep_picture
-from browser.test_analytics import Analytics
 from browser.traffic import traffic
 from export.recording import TimedTalk
 
