@@ -55,18 +55,26 @@ def _like_rate_detail(h: Headline) -> str:
 FIGURES: tuple[Figure, ...] = (
     Figure(
         {"conversations": lambda h: h.conversations},
-        Card("Conversations", lambda h: number(h.conversations), lambda _: "started"),
+        Card(
+            "Conversations",
+            lambda h: number(h.conversations),
+            lambda h: "started, in which the model was asked" if h.of_model else "started",
+        ),
     ),
     Figure(
         {"messages": lambda h: h.messages},
-        Card("Messages", lambda h: number(h.messages), lambda _: "by people and models, all versions"),
+        Card(
+            "Messages",
+            lambda h: number(h.messages),
+            lambda h: "by this model, all versions" if h.of_model else "by people and models, all versions",
+        ),
     ),
     Figure(
         {"replies": lambda h: h.replies.requested, "replies_with_text": lambda h: h.replies.with_text},
         Card(
             "Replies",
             lambda h: number(h.replies.requested),
-            lambda h: f"asked of models; {number(h.replies.with_text)} with text",
+            lambda h: f"asked of {'this model' if h.of_model else 'models'}; {number(h.replies.with_text)} with text",
         ),
     ),
     Figure(
@@ -108,7 +116,11 @@ FIGURES: tuple[Figure, ...] = (
         Card(
             "Edited",
             lambda h: percent(h.edited.value),
-            lambda h: f"{counted(h.edits, 'edit', 'edits')}, per message",
+            lambda h: (
+                f"{counted(h.edits, 'edit', 'edits')} of replies, per reply"
+                if h.of_model
+                else f"{counted(h.edits, 'edit', 'edits')}, per message"
+            ),
         ),
     ),
     Figure(

@@ -22,6 +22,7 @@ from chatfeedback.cli.database import db
 from chatfeedback.cli.erase import erase
 from chatfeedback.cli.export import export
 from chatfeedback.cli.link import link
+from chatfeedback.cli.options import Command
 from chatfeedback.cli.serve import serve
 from chatfeedback.cli.stats import stats
 from chatfeedback.cli.users import users
@@ -77,11 +78,11 @@ def _root(
 ) -> None: ...
 
 
-app.command()(serve)
-app.command()(export)
-app.command()(stats)
-app.command()(erase)
-app.command()(link)
+app.command(cls=Command)(serve)
+app.command(cls=Command)(export)
+app.command(cls=Command)(stats)
+app.command(cls=Command)(erase)
+app.command(cls=Command)(link)
 
 
 def _report(error: OSError) -> None:

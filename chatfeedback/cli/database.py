@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, exit_on_signals, progress
+from chatfeedback.cli.options import Command, Config, DatabaseUrl, configured_url, exit_on_signals, progress
 
 db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 
 
-@db.command()
+@db.command(cls=Command)
 def upgrade(
     revision: Annotated[str, typer.Argument(help="The schema revision to go to.")] = "head",
     database_url: DatabaseUrl = None,
@@ -24,7 +24,7 @@ def upgrade(
     _print_change(*migrate.upgrade(configured_url(config, database_url), revision))
 
 
-@db.command()
+@db.command(cls=Command)
 def downgrade(
     revision: Annotated[
         str, typer.Argument(help="The schema revision to go back to, base for none at all.", show_default=False)
@@ -41,7 +41,7 @@ def downgrade(
     _print_change(*migrate.downgrade(configured_url(config, database_url), revision, destroy_data=destroy_data))
 
 
-@db.command()
+@db.command(cls=Command)
 def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Say which schema the database has, and which is the newest."""
     from chatfeedback.store.database import migrate
@@ -51,7 +51,7 @@ def current(database_url: DatabaseUrl = None, config: Config = None) -> None:
     typer.echo(f"{schema.revision or 'empty'} ({newest})")
 
 
-@db.command()
+@db.command(cls=Command)
 def check(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Check the schema, the guards of the log, and that all else agrees with the log; status 1 if not."""
     from chatfeedback.store.maintenance import check
@@ -64,7 +64,7 @@ def check(database_url: DatabaseUrl = None, config: Config = None) -> None:
     typer.echo("The database is as it should be.")
 
 
-@db.command()
+@db.command(cls=Command)
 def rebuild(database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Make everything that is derived from the log again."""
     from chatfeedback.store.maintenance import rebuild
@@ -75,7 +75,7 @@ def rebuild(database_url: DatabaseUrl = None, config: Config = None) -> None:
     typer.echo(f"Rebuilt from {events:,} events.")
 
 
-@db.command()
+@db.command(cls=Command)
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")] = False,
@@ -91,7 +91,7 @@ def backup(
     typer.echo(f"Backed up {result.events:,} events to {file}.")
 
 
-@db.command()
+@db.command(cls=Command)
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)],
     overwrite: Annotated[

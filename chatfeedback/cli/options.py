@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from chatfeedback.errors import InputError
 
@@ -74,6 +75,19 @@ Annotator = Annotated[
 Study = Annotated[str | None, optional("--study", "NAME", "Only conversations of this study.")]
 Condition = Annotated[str | None, optional("--condition", "NAME", "Only conversations with this condition of a study.")]
 ExternalId = Annotated[str | None, optional("--external-id", "ID", "Only conversations with this external id.")]
+
+
+class Command(TyperCommand):
+    """Command that refuses an option with two values. The parser alone would take the last one silently."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments of the command. Raises UsageError."""
+        _, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        options = [one for one in parameters if isinstance(one, TyperOption) and not one.is_flag and not one.multiple]
+        for option in options:
+            if options.count(option) > 1:
+                ctx.fail(f"{option.opts[0]} is given more than once; give it once.")
+        return super().parse_args(ctx, args)
 
 
 def configured_url(config: Path | None, database_url: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from chatfeedback.cli.options import Config, DatabaseUrl, configured_url, is_text, optional
+from chatfeedback.cli.options import Command, Config, DatabaseUrl, configured_url, is_text, optional
 from chatfeedback.errors import InputError, SettingsError
 
 users = typer.Typer(help="Look after the people who may sign in.", no_args_is_help=True)
@@ -22,7 +22,7 @@ FromStdin = Annotated[
 ]
 
 
-@users.command()
+@users.command(cls=Command)
 def add(
     name: UserName,
     role: Annotated[AnyRole, typer.Option("--role", help=_ROLES)] = "annotator",
@@ -52,7 +52,7 @@ def add(
     typer.echo(f"{name} may sign in, as {role}.")
 
 
-@users.command(name="list")
+@users.command(name="list", cls=Command)
 def list_users(
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="For people a table, for programs json.")
@@ -96,7 +96,7 @@ def list_users(
         )
 
 
-@users.command()
+@users.command(cls=Command)
 def role(
     name: UserName,
     role: Annotated[AnyRole, typer.Argument(metavar="ROLE", help=_ROLES, show_default=False)],
@@ -110,7 +110,7 @@ def role(
     typer.echo(f"{name} is {role} now.")
 
 
-@users.command()
+@users.command(cls=Command)
 def disable(
     name: UserName,
     enable: Annotated[bool, typer.Option("--enable", help="The opposite: enable the user again.")] = False,
@@ -124,7 +124,7 @@ def disable(
     typer.echo(f"{name} may sign in again." if enable else f"{name} is locked out.")
 
 
-@users.command()
+@users.command(cls=Command)
 def password(
     name: UserName,
     password_stdin: FromStdin = False,
@@ -138,7 +138,7 @@ def password(
     typer.echo(f"The password of {name} was changed.")
 
 
-@users.command()
+@users.command(cls=Command)
 def sessions(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Only those of this user.", show_default=False)

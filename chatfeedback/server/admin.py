@@ -20,6 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from chatfeedback.auth import passwords
 from chatfeedback.auth.commands import validate_name
 from chatfeedback.auth.hashing_pool import HashingPool
+from chatfeedback.domain.query_string import single_values
 from chatfeedback.domain.roles import ROLES, Person, Role
 from chatfeedback.errors import ChatFeedbackError, InputError, NotFound
 from chatfeedback.server.authentication.csrf import Forms, text_field
@@ -166,7 +167,10 @@ class AdminPages:
 
     async def show_erasure(self, request: Request) -> Response:
         """Show the form that names the conversation or annotator to erase; then its extent, to be confirmed."""
-        query = request.query_params
+        try:
+            query = single_values(request.query_params.multi_items())
+        except InputError as error:
+            return await self._erasure_page(request, "", "", error=error)
         return await self._erasure_page(request, query.get("conversation", ""), query.get("annotator", ""))
 
     async def erase(self, request: Request) -> Response:

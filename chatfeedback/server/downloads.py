@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from chatfeedback.domain.query_string import single_values
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.domain.text import sanitize
 from chatfeedback.errors import ChatFeedbackError, InputError, NotAllowed, NotFound, NotSignedIn, StoreUnavailable
@@ -80,10 +81,11 @@ def download_routes(
     async def download(request: Request, name: str) -> Response:
         try:
             person = person_of(request)
-            annotators = _parse_annotators(request.query_params)
+            query = single_values(request.query_params.multi_items())
+            annotators = _parse_annotators(query)
             _require_permission(person, annotators)
             dataset, format = _parse_name(name)
-            filters = _parse_filters(request.query_params)
+            filters = _parse_filters(query)
             chunks = _chunks(engine, dataset, format, filters, annotators, person, record_export)
         except ChatFeedbackError as error:
             return _refusal(error)
@@ -196,8 +198,16 @@ def _parse_filters(query: Mapping[str, str]) -> Filters:
     if unknown := sorted(query.keys() - {*_FILTERS, _ANNOTATORS}):
         raise InputError(f"{unknown[0]!r} is no filter; there are {', '.join(_FILTERS)}.")
     values = {name: sanitize(query.get(name, ""))[0] or None for name in _FILTERS}
-    since, until = (instant(text) if (text := values.pop(name)) else None for name in ("since", "until"))
+    since, until = (_parse_instant(text) if (text := values.pop(name)) else None for name in ("since", "until"))
     return Filters(since=since, until=until, **values)
+
+
+def _parse_instant(text: str) -> datetime:
+    try:
+        return instant(text)
+    except InputError as error:
+        hint = " In an address, + is written as %2B." if " " in text else ""
+        raise InputError(f"{error}{hint}") from None
 
 
 def _refusal(error: ChatFeedbackError) -> Response:

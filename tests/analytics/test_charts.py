@@ -1,21 +1,30 @@
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analytics.markup import Element, parse
 from chatfeedback.analytics import formatting
 from chatfeedback.analytics.statistics import Proportion
+from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.ui.analytics import charts, timeline
 from chatfeedback.ui.analytics.feedback_table import feedback_table
 
 NASTY = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1) | st.sampled_from(
     ["<script>alert(1)</script>", '" onmouseover="alert(1)', "a&amp;b", "</svg>", "'"]
 )
+
+
+NOW = datetime(2031, 1, 1, 12, tzinfo=UTC)
+
+
+def chart(frame: pd.DataFrame, now: datetime = NOW, **filters: datetime) -> Element:
+    return parse(timeline.per_day(frame, ResolvedFilters(**filters), now))
 
 
 def days(*counts: tuple[int, int, int], start: str = "2026-06-01") -> pd.DataFrame:
@@ -45,7 +54,7 @@ def spoken(page: Element) -> str:
 
 
 def test_per_day_bars_stand_on_zero_and_agree_with_axis() -> None:
-    page = parse(timeline.per_day(days((3, 1, 2), (0, 0, 0), (0, 5, 0))))
+    page = chart(days((3, 1, 2), (0, 0, 0), (0, 5, 0)))
     lines = [line.text for line in page.all(cls="cf-lines")[0].children]
     assert lines == ["0", "1", "2", "3", "4", "5"]
     likes, dislikes = page.all("rect", "cf-like"), page.all("rect", "cf-dislike")
@@ -58,10 +67,10 @@ def test_per_day_bars_stand_on_zero_and_agree_with_axis() -> None:
 
 
 def test_per_day_has_label_table_titles_and_legend() -> None:
-    page = parse(timeline.per_day(days((3, 1, 2), (1, 1, 0))))
-    assert spoken(page) == "Feedback per day from 2026-06-01 to 2026-06-02: 4 likes, 2 dislikes, 2 comments."
+    page = chart(days((3, 1, 2), (1, 1, 0)))
+    assert spoken(page) == "Feedback per day from 2026-06-01 to 2026-06-02, UTC: 4 likes, 2 dislikes, 2 comments."
     assert page.rows() == [
-        ["Day from", "Likes", "Dislikes", "Comments"],
+        ["Day from (UTC)", "Likes", "Dislikes", "Comments"],
         ["2026-06-01", "3", "1", "2"],
         ["2026-06-02", "1", "1", "0"],
     ]
@@ -76,7 +85,7 @@ def test_per_day_has_label_table_titles_and_legend() -> None:
     ("number", "period"), [(1, "day"), (92, "day"), (93, "week"), (600, "week"), (700, "month"), (3000, "year")]
 )
 def test_per_day_adds_many_days_up_to_longer_periods(number: int, period: str) -> None:
-    page = parse(timeline.per_day(days(*[(2, 1, 1)] * number, start="2019-01-01")))
+    page = chart(days(*[(2, 1, 1)] * number, start="2019-01-01"))
     _header, *rows = page.rows()
     assert len(rows) == len(page.all("rect", "cf-like")) <= timeline.MAX_BARS
     assert [sum(int(row[column].replace(",", "")) for row in rows) for column in (1, 2, 3)] == [
@@ -90,7 +99,7 @@ def test_per_day_adds_many_days_up_to_longer_periods(number: int, period: str) -
 
 @given(counts=st.lists(st.tuples(*[st.integers(0, 10**7)] * 3), min_size=1, max_size=120))
 def test_per_day_bars_stay_inside_chart(counts: list[tuple[int, int, int]]) -> None:
-    page = parse(timeline.per_day(days(*counts)))
+    page = chart(days(*counts))
     if not any(map(any, counts)):
         assert not page.all("svg") and "No feedback" in page.text
         return
@@ -105,11 +114,92 @@ def test_per_day_bars_stay_inside_chart(counts: list[tuple[int, int, int]]) -> N
 
 
 def test_per_day_bar_of_single_day_is_narrow() -> None:
-    page = parse(timeline.per_day(days((1, 0, 0))))
+    page = chart(days((1, 0, 0)))
     (bar,) = page.all("rect", "cf-like")
     _, _, width, _ = map(float, (page.all("svg")[0].attributes["viewbox"] or "").split())
     assert bar.number("width") / width < 0.1
     assert bar.number("x") + bar.number("width") / 2 == pytest.approx(width / 2)
+
+
+def labels(page: Element, screen: str) -> list[tuple[float, str, str]]:
+    """Return the place, the date and the year of each label that this screen shows; "" for no year."""
+    seen = []
+    for label in page.all(cls="cf-dates")[0].children:
+        if screen == "phone" and label.attributes.get("class") == "cf-wide":
+            continue
+        years = [year for year in label.all("b") if screen == "phone" or "cf-narrow" not in str(year.attributes)]
+        text = label.text.removesuffix(label.all("b")[0].text) if label.all("b") else label.text
+        seen.append((label.style("left"), text, years[0].text if years else ""))
+    return seen
+
+
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+@given(number=st.integers(1, 1900), start=st.dates(date(2019, 1, 1), date(2025, 1, 1)))
+@example(number=1, start=date(2024, 2, 29))
+@example(number=92, start=date(2024, 12, 1))
+@example(number=365, start=date(2024, 12, 20))
+@example(number=1827, start=date(2021, 1, 1))
+def test_per_day_dates_are_even_and_name_every_year(screen: str, number: int, start: date) -> None:
+    page = chart(days(*[(1, 0, 0)] * number, start=str(start)))
+    starts = [pd.Timestamp(row[0]) for row in page.rows()[1:]]
+    shown = labels(page, screen)
+    places = [place for place, _, _ in shown]
+    gaps = [after - before for before, after in pairwise(places)]
+    assert 1 <= len(shown) <= (7 if screen == "desktop" else 5)
+    assert len(shown) > 1 or len(starts) <= 2
+    assert not gaps or max(gaps) - min(gaps) < 0.03
+    assert not gaps or min(gaps) > (11 if screen == "desktop" else 19)  # per cent of the width: they do not touch
+    _, _, width, _ = map(float, (page.all("svg")[0].attributes["viewbox"] or "").split())
+    year = ""
+    for place, text, shown_year in shown:
+        labelled = starts[round(place * width / 100 - 0.5 - (width - len(starts)) / 2)]
+        year = shown_year or year
+        assert year == str(labelled.year)
+        assert text in (f"{labelled:%-d %b}", f"{labelled:%b}", "")
+
+
+def marked(page: Element) -> list[str]:
+    """Return the titles of the bars that are marked as parts of a period."""
+    return [group.all("title")[0].text.rpartition(":")[0] for group in page.all("g", "cf-part")]
+
+
+def test_per_day_marks_day_that_is_not_over() -> None:
+    frame = days((5, 1, 0), (5, 1, 0), (1, 0, 0))
+    page = chart(frame, datetime(2026, 6, 3, 8, tzinfo=UTC))
+    title = "Wednesday, 3 June 2026, not over yet"
+    assert marked(page) == [title]
+    assert page.all("p")[0].text.endswith(f"in UTC. Paler: {title}.")
+    assert spoken(page).endswith(f"{title}.")
+    assert [row[0] for row in page.rows()[1:]] == ["2026-06-01", "2026-06-02", "2026-06-03 (not over yet)"]
+    over = chart(frame, datetime(2026, 6, 4, tzinfo=UTC))
+    assert marked(over) == [] and "Paler" not in over.text
+
+
+def test_per_day_marks_periods_that_filter_cuts() -> None:
+    since, until = datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 5, 29, tzinfo=UTC)
+    frame = days(*[(1, 0, 0)] * (until - since).days, start="2026-01-07")
+    assert marked(chart(frame, since=since, until=until)) == [
+        "Week from Monday, 5 January 2026, cut by the filter",
+        "Week from Monday, 25 May 2026, cut by the filter",
+    ]
+    # With open filters nothing is left out: there was no feedback before the first day.
+    assert marked(chart(frame)) == []
+
+
+@pytest.mark.parametrize("number", [1, 92, 93, 600, 700, 1827, 3000])
+def test_per_day_has_no_bars_after_now(number: int) -> None:
+    frame = days(*[(2, 1, 1)] * number, *[(0, 0, 0)] * 40, start="2019-01-01")
+    last = date(2019, 1, 1) + timedelta(days=number - 1)
+    page = chart(frame, datetime(last.year, last.month, last.day, 12, tzinfo=UTC))
+    assert all(row[0][:10] <= str(last) for row in page.rows()[1:])
+    assert len(marked(page)) == 1 and marked(page)[0].endswith(", not over yet")
+    assert page.all("g")[-1].attributes.get("class") == "cf-part"
+
+
+def test_per_day_keeps_feedback_of_clock_that_is_ahead() -> None:
+    page = chart(days((1, 0, 0), (0, 0, 0), (1, 0, 0), (0, 0, 0)), datetime(2026, 6, 1, 12, tzinfo=UTC))
+    assert len(page.rows()) == 4
+    assert marked(page) == ["Monday, 1 June 2026, not over yet"]
 
 
 # Like rate by model
@@ -184,8 +274,8 @@ def test_card_shows_its_texts(texts: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     ("html", "sentence"),
     [
-        (timeline.per_day(days()), "No feedback"),
-        (timeline.per_day(days((0, 0, 0), (0, 0, 0))), "No feedback"),
+        (timeline.per_day(days(), ResolvedFilters(), NOW), "No feedback"),
+        (timeline.per_day(days((0, 0, 0), (0, 0, 0)), ResolvedFilters(), NOW), "No feedback"),
         (charts.by_model(models()), "No likes or dislikes"),
         (charts.reasons(given_reasons(), {}), "No reasons"),
         (feedback_table(pd.DataFrame(), {}), "No feedback"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,11 +18,14 @@ from starlette.requests import Request
 from analytics.conftest import Recorded, fill
 from analytics.load_users import Crowd
 from analytics.markup import parse
+from chatfeedback.analytics.dashboard import DashboardQueries
 from chatfeedback.domain.roles import Person
 from chatfeedback.errors import InputError
 from chatfeedback.query.filters import ResolvedFilters
+from chatfeedback.store.database.engine import open_engine
+from chatfeedback.ui.analytics.download_links import download_links
 from chatfeedback.ui.analytics.filter_inputs import parse_filters
-from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards, downloads
+from chatfeedback.ui.analytics.handlers import ROWS, AnalyticsHandlers, cards
 from chatfeedback.ui.analytics.layout import Components, DashboardView, lay_out_analytics
 
 # For tests of rendering only; the source of the figures is tested on both databases.
@@ -35,6 +39,9 @@ def sent_by(person: Person | None) -> gr.Request:
 
 
 REQUEST = sent_by(ADMIN)
+
+
+FIGURES = {"download", "cards", "per_day", "by_model", "reasons", "table"}
 
 
 class Tab:
@@ -63,6 +70,15 @@ class Tab:
 
     def open(self, **data: Any) -> set[str]:
         return self.do(self.handlers.open(self.drawn["view"], gr.EventData(None, data), REQUEST))
+
+    def has_no_figures(self, sentence: str) -> bool:
+        """Return True if only this sentence is in place of all figures and links."""
+        return (
+            all(self.drawn[name] == "" for name in FIGURES)
+            and not self.drawn["pagination"].visible
+            and self.drawn["view"] == DashboardView()
+            and parse(self.drawn["as_of"]).text == f"{sentence} No figures are shown."
+        )
 
     def card(self, name: str) -> str:
         shown = parse(self.drawn["cards"])
@@ -173,8 +189,9 @@ def test_handlers_render_nothing_without_sign_in(tab: Tab) -> None:
     tab.refresh()
     shown, data = tab.drawn["view"], gr.EventData(None, {"row": 0})
     nobody = sent_by(None)
+    assert tab.do(tab.handlers.refresh("", "", "", "", nobody)) >= FIGURES
+    assert tab.has_no_figures("Sign in first: you have not signed in here, or your session has ended.")
     calls = {
-        "refresh": ("", "", "", "", nobody),
         "tick": (shown, nobody),
         "watch": (True, nobody),
         "newer": (shown, nobody),
@@ -183,7 +200,7 @@ def test_handlers_render_nothing_without_sign_in(tab: Tab) -> None:
         "close": (nobody,),
     }
     handlers = inspect.getmembers(AnalyticsHandlers, inspect.isfunction)
-    assert calls.keys() == {name for name, _ in handlers if not name.startswith("_")}
+    assert calls.keys() | {"refresh"} == {name for name, _ in handlers if not name.startswith("_")}
     for name, arguments in calls.items():
         with pytest.warns(UserWarning, match="Sign in first"):
             assert tab.do(getattr(tab.handlers, name)(*arguments)) == set()
@@ -211,11 +228,40 @@ def test_annotator_sees_only_own_figures_and_rows_with_any_filter(tab: Tab, reco
     assert tab.refused == [(annotator_id, "conversation_of_another"), (annotator_id, "not_offered")]
 
 
+REFUSED = {
+    ("2026-06-25", "2026-06-24", "", ""): "The first day must not be after the last one.",
+    ("2090-01-01", "2026-06-24", "", ""): "The first day must not be after the last one.",
+    ("incomplete", "", "", ""): "A day is incomplete; complete or delete it.",
+    ("", "2026-02-30", "", ""): "'2026-02-30' is not a date; write it as in 2026-11-20.",
+    ("0020-06-25", "", "", ""): "Choose a day between 2000 and 2100.",
+    ("", "12026-06-25", "", ""): "'12026-06-25' is not a date; write it as in 2026-11-20.",
+}
+
+
 @ON_SQLITE
-def test_refresh_changes_nothing_when_filter_is_refused(tab: Tab) -> None:
+@pytest.mark.parametrize("filters", REFUSED)
+def test_refresh_removes_figures_and_links_when_filter_is_refused(tab: Tab, filters: tuple[str, ...]) -> None:
     tab.refresh()
-    with pytest.warns(UserWarning, match="first day"):
-        assert tab.refresh("2026-06-25", "2026-06-24") == set()
+    assert not tab.has_no_figures("")
+    tab.refresh(*filters)
+    assert tab.has_no_figures(REFUSED[filters])
+    for handler in (tab.handlers.tick, tab.handlers.older, tab.handlers.newer):
+        assert tab.do(handler(tab.drawn["view"], REQUEST)) == set()
+    with pytest.warns(UserWarning, match="not on the screen"):
+        assert tab.open(row=0) == set()
+    tab.refresh()
+    assert not tab.has_no_figures("")
+
+
+@ON_SQLITE
+def test_refresh_removes_figures_when_database_cannot_be_read(tab: Tab, tmp_path: Path) -> None:
+    tab.refresh()
+    engine = open_engine(f"sqlite:///{tmp_path}/empty.db")
+    away = AnalyticsHandlers(DashboardQueries(engine, lambda _: None), tab.on, {}, lambda *_: None)
+    tab.do(away.refresh("2026-06-25", "", "", "", REQUEST))
+    engine.dispose()
+    assert tab.has_no_figures(parse(tab.drawn["as_of"]).text.removesuffix(" No figures are shown."))
+    assert "database" in tab.drawn["as_of"]
 
 
 def test_parse_filters_includes_both_days() -> None:
@@ -236,15 +282,15 @@ def test_parse_filters_accepts_days_only(text: str) -> None:
 def test_downloads_carry_any_name_in_links(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
     expected = {"model": [model], "annotator": [annotator]}
-    for link in parse(downloads(ResolvedFilters(model=model or None, annotator_id=annotator or None), names=False)).all(
-        "a"
-    ):
+    for link in parse(
+        download_links(ResolvedFilters(model=model or None, annotator_id=annotator or None), names=False)
+    ).all("a"):
         query = urlsplit(link.attributes["href"] or "").query
         assert parse_qs(query) == {name: value for name, value in expected.items() if value[0]}
 
 
 def test_downloads_offer_spreadsheet_file_first_and_explain_choice() -> None:
-    offered = parse(downloads(ResolvedFilters(), names=False))
+    offered = parse(download_links(ResolvedFilters(), names=False))
     assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
         ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
         ("Download CSV (unchanged)", "/export/feedback.csv"),
@@ -252,7 +298,7 @@ def test_downloads_offer_spreadsheet_file_first_and_explain_choice() -> None:
     ]
     (which,) = offered.all("p")
     assert {link.attributes["aria-describedby"] for link in offered.all("a")} == {which.attributes["id"]}
-    named = parse(downloads(ResolvedFilters(model="m"), names=True)).all("a")
+    named = parse(download_links(ResolvedFilters(model="m"), names=True)).all("a")
     assert [link.text for link in named[:3]] == [link.text for link in offered.all("a")]
     assert named[3].attributes["href"] == "/export/feedback.spreadsheet.csv?model=m&annotators=names"
     assert "Excel" in which.text and "exactly as it was recorded" in which.text
@@ -263,6 +309,20 @@ def test_cards_show_every_figure_of_empty_result(tab: Tab, recorded: Recorded) -
     nothing = recorded.dashboard.overview(ResolvedFilters(model="none")).headline
     assert {card.value for card in cards(nothing)} == {"0", "–"}
     assert len({card.name for card in cards(nothing)}) == 12
+
+
+@ON_SQLITE
+def test_cards_count_texts_by_people_only_without_model(tab: Tab, recorded: Recorded) -> None:
+    tab.refresh()
+    assert tab.card("Messages").endswith("by people and models, all versions")
+    for model in recorded.crowd.model_names():
+        tab.refresh(model=model)
+        headline = recorded.dashboard.overview(ResolvedFilters(model=model)).headline
+        assert tab.card("Messages") == f"{headline.replies.requested:,}by this model, all versions"
+        assert "people" not in "".join(tab.card(card.name) for card in cards(headline))
+        assert tab.card("Replies").endswith(f"asked of this model; {headline.replies.with_text:,} with text")
+        assert tab.card("Edited").endswith("of replies, per reply")
+        assert tab.card("Conversations").endswith("started, in which the model was asked")
 
 
 @ON_SQLITE

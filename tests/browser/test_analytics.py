@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Download, Page, expect
+from playwright.sync_api import expect
 
+from browser.analytics_page import Analytics
 from browser.application import Application
 from browser.browser_context import Watched
 from browser.chat_page import ChatPage
 from browser.looks import CONTRAST, SIZES, in_each_scheme
-from browser.traffic import traffic
 from chatfeedback.domain.feedback.decide import RatingChange
 from chatfeedback.store.accounts import annotators
 from chatfeedback.store.database.engine import open_engine
 from conversation_builder import StoredTalk
 
 PEOPLE = {"ada": "like", "bob": "dislike", "cleo": "like"}
-
-
-@dataclass
-class Analytics:
-    """Page object of the Analytics tab."""
-
-    page: Page
-
-    def open(self) -> Analytics:
-        traffic(self.page).wait_for_end()  # the sidebar opens by then; it moves the tabs
-        self.page.get_by_role("tab", name="Analytics").click()
-        expect(self.page.locator("#analytics-cards .cf-card").first).to_be_visible()
-        return self
-
-    def card(self, name: str) -> str:
-        """Return the figure of a card."""
-        card = self.page.locator("#analytics-cards .cf-card").filter(has_text=name).first
-        return card.inner_text().split("\n")[1]
-
-    def rows(self, count: int) -> None:
-        expect(self.page.locator("#analytics-feedback button[data-row]")).to_have_count(count)
-
-    def choose(self, what: str, option: str) -> None:
-        self.page.locator(f"#analytics-{what} input").click()
-        self.page.get_by_role("option", name=option, exact=True).click()
-
-    def download(self, name: str) -> Download:
-        """Return the file that the browser saves for the link of this name."""
-        with self.page.expect_download() as begun:
-            self.page.get_by_role("link", name=name, exact=True).click()
-        return begun.value
-
-    def downloaded(self, name: str = "Download for spreadsheets") -> list[dict[str, str]]:
-        """Return the rows of a downloaded CSV file."""
-        written = self.download(name).path().read_text("utf-8-sig")
-        return list(csv.DictReader(io.StringIO(written, newline="")))
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,18 @@ def test_address_of_foreign_or_unknown_conversation_shows_notice_and_starts_new_
 
 
 @pytest.mark.talked("one")
+@pytest.mark.talked("one")
+def test_address_with_two_conversations_shows_notice_and_starts_new_one(
+    chat: ChatPage, application: Application
+) -> None:
+    first, second = chat.conversation_id, application.store_talk("two")
+    for ids in ((first, second), (second, first), (first, first), (first, "")):
+        chat.open(query="?" + "&".join(f"conversation={conversation_id}" for conversation_id in ids))
+        expect(chat.notice).to_have_text("'conversation' is given more than once in the address; give it once.")
+        chat.expect_texts()
+        expect(chat.page).to_have_url(application.address)
+
+
 def test_reply_never_paints_over_another_conversation_while_it_streams(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:

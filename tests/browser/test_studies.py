@@ -52,15 +52,23 @@ def test_study_link_assigns_conversations_to_its_study_after_sign_in(
     assert recorded(guarded, chat.conversation_id) == UNASSIGNED
 
 
-@pytest.mark.parametrize("query", ["?assignment=x", "?assignment=a.b.c", "?assignment="])
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?assignment=x", "This link to a study is not valid"),
+        ("?assignment=a.b.c", "This link to a study is not valid"),
+        ("?assignment=", "This link to a study is not valid"),
+        ("?assignment=a.b.c&assignment=x", "'assignment' is given more than once in the address; give it once."),
+    ],
+)
 def test_study_link_that_is_invalid_shows_notice_and_keeps_prompt(
-    chat: ChatPage, application: Application, query: str
+    chat: ChatPage, application: Application, query: str, sentence: str
 ) -> None:
     before = application.conversation_ids()
     chat.open(query=query)
-    expect(chat.notice).to_contain_text("This link to a study is not valid")
+    expect(chat.notice).to_contain_text(sentence)
     chat.prompt.fill("one")
     chat.prompt.press("Enter")
-    expect(chat.notice).to_contain_text("This link to a study is not valid")
+    expect(chat.notice).to_contain_text(sentence)
     expect(chat.prompt).to_have_value("one")
     assert application.conversation_ids() == before

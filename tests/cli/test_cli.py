@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperOption
 from typer.testing import CliRunner, Result
 
 from chatfeedback import __version__
@@ -291,3 +294,32 @@ def test_link_refuses_values_that_cannot_be_recorded(working_directory: Path, fl
     result = run("link", *flags)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "study" in result.stderr or "condition" in result.stderr
+
+
+# Options
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each command with its path."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        pytest.param(path, option, id=" ".join((*path, option.opts[0])))
+        for path, command in commands(typer.main.get_command(app))
+        for option in command.params
+        if isinstance(option, TyperOption) and not option.is_flag and not option.multiple
+    ],
+)
+def test_cli_refuses_option_with_two_values(path: tuple[str, ...], option: TyperOption) -> None:
+    value = {"--since": "2026-11-01", "--until": "2026-11-01"}.get(option.opts[0], "1")
+    result = run(*path, option.opts[0], value, f"{option.opts[-1]}={value}")
+    assert result.exit_code == 2
+    words = " ".join(result.stderr.replace("│", " ").split())
+    assert f"{option.opts[0]} is given more than once; give it once." in words

@@ -32,7 +32,7 @@ class TimedTalk(StoredTalk):
     def __init__(self, store: EventStore, actor: str, model: str = "small", at: datetime = START) -> None:
         super().__init__(store, actor)
         self.model, self.at = model, at
-        self.system_prompt = "You are a friendly chatbot"
+        self.generation: dict[str, Any] = {"system_prompt": "You are a friendly chatbot"}
 
     def do(self, decide: Decision, actor: str | None = None) -> tuple[Event, ...]:
         command = Command(self.conversation_id, actor or self.actor, decide, occurred_at=self.at)
@@ -70,7 +70,7 @@ class TimedTalk(StoredTalk):
         return ids["reply_id"]
 
     def _plan(self, thread: Sequence[ThreadMessage]) -> Generation:
-        return replace(plan(thread, self.model), system_prompt=self.system_prompt)
+        return replace(plan(thread, self.model), **self.generation)
 
     def finish(self, reply_id: str, text: str = "Hello yourself", status: FinalStatus = "complete") -> None:
         finished = replace(ending(reply_id, text, status), model=self.model)

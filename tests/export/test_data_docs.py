@@ -17,50 +17,13 @@ from sqlalchemy import make_url
 import clusters
 from chatfeedback.domain.conversation.events import Generation, Provenance
 from chatfeedback.domain.events import BODIES
+from chatfeedback.domain.types import FinalStatus
 from chatfeedback.export.registry import DATASETS, FORMATS
 from chatfeedback.store.log.event_store import EventStore
 from conversation_builder import People
+from export.data_page import PAGE, blocks, rows, section
+from export.hard_values import HARD_NUMBERS, HARD_TEXTS
 from export.recording import Export, Read, TimedTalk, gather
-
-PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
-HARD = [
-    "NA",
-    "null",
-    "nan",
-    "None",
-    "123",
-    "2026-01-01",
-    "true",
-    '"',
-    "a,b",
-    "x\r\ny\rz\n",
-    "👩 שלום",
-    "  x  ",
-    "\\N",
-    "=1",
-    "'=1",
-    " -1",
-    "\n@",
-]
-
-
-def section(heading: str) -> str:
-    """Return the text under a heading, up to the next heading of the same or a higher level."""
-    level = heading.index(" ")
-    match = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    assert match, f"docs/data.md has no heading {heading!r}"
-    return match[1]
-
-
-def rows(text: str, header: str) -> list[list[str]]:
-    """Return the cells of the first table that has this header."""
-    match = re.search(rf"^\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
-    assert match, f"there is no table {header!r}"
-    return [[cell.strip() for cell in line[1:-1].split("|")] for line in match[1].splitlines()]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", DATASETS)
@@ -135,13 +98,39 @@ def test_data_page_example_agrees_with_export(talk: TimedTalk, people: People, c
     assert (names[rated["message_id"]], rated["value"], rated["shown"]) == ("m2", "dislike", False)
 
 
+@pytest.mark.parametrize("status", ["failed", "stopped", "left", "interrupted"])
+@pytest.mark.parametrize("text", ["", "Green"])
+def test_export_shows_old_reply_after_retry_without_text(
+    status: FinalStatus, text: str, talk: TimedTalk, people: People, read: Read
+) -> None:
+    old = talk.ask("Name a colour", "Blue")
+    new = talk.retry(old)
+    shown = {row["message_id"]: row["shown"] for row in read("messages")}
+    assert (shown[old], shown[new]) == (False, True), "while it is being written"
+    talk.finish(new, text, status)
+    rows = {row["message_id"]: row for row in read("messages")}
+    assert (rows[new]["text"], rows[new]["status"]) == (text, status)
+    assert (rows[old]["shown"], rows[new]["shown"]) == (text == "", text != "")
+
+
+def test_export_shows_empty_reply_after_retry_of_empty_reply(talk: TimedTalk, read: Read) -> None:
+    old = talk.ask("Name a colour", "", "failed")
+    new = talk.retry(old)
+    talk.finish(new, "", "failed")
+    shown = {row["message_id"]: row["shown"] for row in read("messages")}
+    assert (shown[old], shown[new]) == (False, True)
+
+
 @pytest.fixture
 def hard_to_read(store: EventStore, people: People) -> None:
     gather(store, people)
     talk = TimedTalk(store, people.ada)
-    for text in HARD:
+    for text in HARD_TEXTS:
         talk.comment(talk.ask(text, text), people.bob, text)
-    talk.system_prompt = ""
+    for number, seed in HARD_NUMBERS.items():
+        talk.generation = {"temperature": number, "top_p": number / 3, "seed": seed}
+        talk.ask("How much?", "That much.")
+    talk.generation = {"system_prompt": ""}
     talk.like(talk.ask("At length, please", "long " * 500_000), people.cyd)
 
 
@@ -152,49 +141,6 @@ def exported(tmp_path: Path, export: Export, hard_to_read: None, monkeypatch: py
     for kind in DATASETS:
         for format, written in FORMATS.items():
             Path(f"{kind}.{written.suffix}").write_bytes(export(kind, format))
-
-
-@pytest.mark.usefixtures("exported")
-def test_data_page_calls_for_python_lose_nothing(read: Read) -> None:
-    space: dict[str, Any] = {}
-    for block in blocks("python"):
-        exec(block, space)
-    feedback, messages = read("feedback"), read("messages")
-
-    frame = space["feedback"]
-    for name in ("prompt", "reply", "thread", "reasons", "shown", "event_id"):
-        assert list(frame[name]) == [row[name] for row in feedback]
-    assert list(frame["comment"]) == [row["comment"] or "" for row in feedback]
-    assert [f"{at:%Y-%m-%dT%H:%M:%S.%f}Z" for at in frame["rated_at"]] == [row["rated_at"] for row in feedback]
-    assert len(space["likes"]) == sum(row["value"] == "like" for row in feedback) > 0
-
-    assert list(space["messages"]["text"]) == [row["text"] for row in messages]
-    assert len(space["written_by_people"]) == sum(row["system_prompt"] is None for row in messages) > 0
-    assert len(space["asked_without_instruction"]) == sum(row["system_prompt"] == "" for row in messages) == 1
-
-    table = space["feedback_table"].to_pylist()
-    for name in ("prompt", "reply", "value", "comment", "model", "author_id", "shown"):
-        assert [row[name] for row in table] == [row[name] for row in feedback]
-    table = space["messages_table"].to_pylist()
-    for name in (
-        "text",
-        "seed",
-        "temperature",
-        "duration",
-        "system_prompt",
-        "shown",
-        "completion_tokens",
-        "replaces_id",
-    ):
-        assert [row[name] for row in table] == [row[name] for row in messages]
-    assert list(space["exact"]["text"]) == [row["text"] for row in messages]
-    assert space["exact"]["seed"].isna().sum() == sum(row["seed"] is None for row in messages)
-
-    for name in ("prompt", "reply", "comment", "event_ids", "annotator_id"):
-        assert list(space["undone"][name]) == list(frame[name])
-    assert list(space["spreadsheet"]["prompt"]) != list(frame["prompt"])
-
-    assert space["disliked"] == [row for row in feedback if row["value"] == "dislike"] != []
 
 
 @pytest.mark.usefixtures("exported")

@@ -7,10 +7,11 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -176,11 +177,31 @@ def test_head_request_has_headers_of_get_and_no_body(site: Site) -> None:
     assert site.comes_to_rest()
 
 
+NAMES = ("since", "until", "model", "annotator", "study", "condition", "external_id", "annotators")
+
+
+@pytest.mark.parametrize("values", [("2026-03-02", "2026-03-03"), ("names", "names"), ("", "small")])
+@pytest.mark.parametrize("name", NAMES)
+def test_download_refuses_parameter_with_two_values(name: str, values: tuple[str, str], site: Site) -> None:
+    answer = site.get("/export/feedback.csv?" + "&".join(f"{name}={value}" for value in values))
+    assert answer.status == 400
+    assert answer.body.decode() == f"'{name}' is given more than once in the address; give it once.\n"
+
+
+@pytest.mark.parametrize("form", [str.upper, str.capitalize, "{}[]".format, " {}".format, "{}%20".format])
+@pytest.mark.parametrize("name", NAMES)
+def test_download_refuses_parameter_in_another_form(name: str, form: Callable[[str], str], site: Site) -> None:
+    answer = site.get(f"/export/feedback.csv?{quote(form(name), safe='%')}=2026-03-02")
+    assert answer.status == 400
+    assert "is no filter; there are since, until, model," in answer.body.decode()
+
+
 @pytest.mark.usefixtures("gathered")
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
         ("feedback.csv?since=yesterday", 400, "'yesterday' is neither a date (2026-11-20) nor a time"),
+        ("feedback.csv?since=2026-03-02T12:00+01:00", 400, "In an address, + is written as %2B."),
         ("feedback.csv?until=0001-01-01T00:00%2B10:00", 400, "is neither a date (2026-11-20) nor a time"),
         ("feedback.csv?since=2026-03-02&until=2026-03-02", 400, "since must be earlier than until."),
         ("feedback.csv?modle=small", 400, "'modle' is no filter; there are since, until, model, annotator, study,"),

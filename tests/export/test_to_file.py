@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -33,6 +34,19 @@ from export.recording import Export, TimedTalk, gather
 from readonly_dirs import read_only, reading_url, write_only
 
 Run = Callable[..., None]
+KILLED_EXPORT = """
+import os, signal, sys
+from pathlib import Path
+from chatfeedback.export import to_file
+from chatfeedback.query.filters import Filters
+
+def kill(done, total):
+    if done == total:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+to_file.run(sys.argv[1], "feedback", "csv", Path(sys.argv[2]), Filters(), progress=kill)
+"""
+"""Program that is killed at the last row of its export."""
 
 
 @pytest.fixture
@@ -215,6 +229,25 @@ def test_export_leaves_no_file_when_terminated(run: Run, folder: Path) -> None:
         run("events", "csv", folder / "f.csv", ask)
     assert ended.value.code == 128 + signal.SIGTERM
     assert names(folder) == []
+
+
+@pytest.mark.process
+def test_export_leaves_old_file_and_part_file_when_killed(
+    database_url: str, store: EventStore, people: People, folder: Path, export: Export
+) -> None:
+    talk = TimedTalk(store, people.ada)
+    talk.like(talk.ask("At length, please", "long " * 100_000), people.ada)  # more than one chunk
+    target = folder / "feedback.csv"
+    target.write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", KILLED_EXPORT, database_url, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_bytes() == b"old"
+    (part,) = (name for name in names(folder) if name != target.name)
+    assert re.fullmatch(r"\.feedback\.csv\.[0-9a-f]{8}\.part", part)
+    # The next export neither uses nor deletes it: another export may be writing it.
+    to_file.run(database_url, "feedback", "csv", target, Filters())
+    assert target.read_bytes() == export("feedback")
+    assert set(names(folder)) == {target.name, part}
 
 
 def test_export_leaves_database_file_unchanged(tmp_path: Path) -> None:

@@ -136,6 +136,13 @@ def test_erasure_removes_annotator_and_refuses_own_account(application: Applicat
     assert missing.status_code == 404 and "There is no annotator" in missing.text
 
 
+@pytest.mark.parametrize("name", ["conversation", "annotator"])
+def test_erasure_refuses_address_with_two_values(admin: Somebody, name: str) -> None:
+    page = admin.get("/admin/erase", params=[(name, "one"), (name, "another")])
+    assert page.status_code == 400
+    assert f"{name}&#39; is given more than once in the address; give it once." in page.text
+
+
 def test_audit_page_begins_before_given_entry_and_ignores_invalid_number(
     application: Application, admin: Somebody
 ) -> None:

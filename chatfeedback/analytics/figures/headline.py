@@ -56,6 +56,8 @@ class Headline:
     retries: int
     undos: int
     edits: int
+    of_model: bool = False
+    """True if a model is chosen: text by people is not counted."""
 
     @property
     def rated(self) -> Proportion:
@@ -103,6 +105,7 @@ def headline(connection: Connection, filters: ResolvedFilters) -> Headline:
         retries=event_counts.get(ReplyRetried.KIND, 0),
         undos=event_counts.get(TurnUndone.KIND, 0),
         edits=event_counts.get(MessageEdited.KIND, 0),
+        of_model=filters.model is not None,
     )
 
 

@@ -9,6 +9,8 @@ from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import InputError
 from chatfeedback.query.filters import ResolvedFilters
 
+INCOMPLETE = "incomplete"
+"""Value of a day of which a part is missing (assets/day.js)."""
 YEARS = (2000, 2100)
 """First and last year of a valid day."""
 
@@ -35,6 +37,8 @@ def _parse_day(text: object) -> date | None:
     text = str(text or "").strip()
     if not text:
         return None
+    if text == INCOMPLETE:
+        raise InputError("A day is incomplete; complete or delete it.")
     try:
         day = date.fromisoformat(text)
     except ValueError:

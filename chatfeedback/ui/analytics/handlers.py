@@ -1,7 +1,8 @@
 """Handlers of the Analytics tab, one for each action of a person.
 
 A handler parses the inputs into `ResolvedFilters`, queries the dashboard, and renders. An error becomes one sentence in
-a warning and changes nothing else on the page.
+a warning and changes nothing else on the page. Only after an error of `refresh` the sentence takes the place of the
+figures, which may belong to other filters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import html
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -21,13 +21,13 @@ from chatfeedback.analytics.registry import FIGURES
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.roles import Permission, Person
 from chatfeedback.errors import ChatFeedbackError, NotAllowed, NotOffered
-from chatfeedback.export.registry import FORMATS
 from chatfeedback.query.filters import ResolvedFilters
 from chatfeedback.services.commands import NOT_OFFERED, OTHERS_CONVERSATION
 from chatfeedback.ui.account import current_person
 from chatfeedback.ui.actions import action
 from chatfeedback.ui.analytics import charts, timeline
 from chatfeedback.ui.analytics.charts import Card
+from chatfeedback.ui.analytics.download_links import download_links
 from chatfeedback.ui.analytics.feedback_table import badge, feedback_table
 from chatfeedback.ui.analytics.filter_inputs import parse_filters, restrict_to_role
 from chatfeedback.ui.analytics.layout import ALL_ANNOTATORS, ALL_MODELS, Components, DashboardView, lay_out_analytics
@@ -37,7 +37,6 @@ from chatfeedback.ui.chat.rendering_cache import RenderingCache
 from chatfeedback.ui.event_defaults import EVENT_DEFAULTS
 from chatfeedback.ui.shapes import FLAG, STATE, TAB_SELECTED_OR_NO_EVENT, TEXT, RowSelected, Shape
 
-EXPORT_PATH = "/export/feedback"
 ROWS = 50
 """Rows of one page of the table."""
 Update = dict[Any, Any]
@@ -101,14 +100,14 @@ class AnalyticsHandlers:
                 **self._figures(person, filters),
             }
 
-        return self._respond(request, render)
+        return self._respond(request, render, self._without_figures)
 
     @action(Permission.SEE_OWN, STATE)
     def tick(self, view: DashboardView, request: gr.Request) -> Update:
         """Render again if an event was stored since."""
 
         def render(person: Person) -> Update:
-            if self._dashboard.position() == view.position:
+            if view.filters is None or self._dashboard.position() == view.position:
                 return {}
             return self._figures(person, restrict_to_role(person, view.filters), view.offset)
 
@@ -166,12 +165,15 @@ class AnalyticsHandlers:
         }
         return self._respond(request, lambda _person: update)
 
-    def _respond(self, request: gr.Request, render: Render) -> Update:
+    def _respond(self, request: gr.Request, render: Render, refused: Callable[[str], Update] | None = None) -> Update:
+        """Return the update of `render`; after an error that of `refused`, or none and a warning."""
         try:
             update = self._render_if_permitted(current_person(request), render)
         except ChatFeedbackError as error:
-            gr.Warning(html.escape(str(error), quote=False))
-            update = {}
+            sentence = html.escape(str(error), quote=False)
+            update = refused(sentence) if refused else {}
+            if not refused:
+                gr.Warning(sentence)
         return update or {self._components.as_of: gr.skip()}  # Gradio takes an empty dict for a value
 
     def _render_if_permitted(self, person: Person, render: Render) -> Update:
@@ -185,6 +187,8 @@ class AnalyticsHandlers:
 
     def _turn_page(self, view: DashboardView, step: int, request: gr.Request) -> Update:
         def render(person: Person) -> Update:
+            if view.filters is None:
+                return {}
             filters = restrict_to_role(person, view.filters)
             page = self._dashboard.latest(filters, view.offset + step, ROWS, names=_shows_names(person))
             return self._table(page, filters, view.position)
@@ -200,15 +204,25 @@ class AnalyticsHandlers:
             self._components.as_of: f'As of <time datetime="{now.isoformat()}">{now:%Y-%m-%d %H:%M:%S} UTC</time>',
             self._components.download: self._downloads(person, filters),
             self._components.cards: charts.cards(cards(overview.headline)),
-            self._components.per_day: timeline.per_day(overview.per_day),
+            self._components.per_day: timeline.per_day(overview.per_day, filters, now),
             self._components.by_model: charts.by_model(overview.by_model),
             self._components.reasons: charts.reasons(overview.reasons, self._labels),
             **self._table(overview.latest, filters, overview.position),
         }
 
+    def _without_figures(self, sentence: str) -> Update:
+        """Return the tab with a sentence, as HTML, in place of figures and links."""
+        shown = ("download", "cards", "per_day", "by_model", "reasons", "table")
+        return {
+            self._components.as_of: f'<p class="cf-refused" role="alert">{sentence} No figures are shown.</p>',
+            **{getattr(self._components, name): "" for name in shown},
+            self._components.pagination: gr.Row(visible=False),
+            self._components.view: DashboardView(),
+        }
+
     def _downloads(self, person: Person, filters: ResolvedFilters) -> str:
         names = person.may(Permission.SEE_NAMES)
-        return downloads(filters, names=names) if person.may(Permission.EXPORT) else ""
+        return download_links(filters, names=names) if person.may(Permission.EXPORT) else ""
 
     def _table(self, page: FeedbackPage, filters: ResolvedFilters, position: int) -> Update:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
@@ -252,40 +266,6 @@ class AnalyticsHandlers:
 def _shows_names(person: Person) -> bool:
     """Return True for a person who may see annotators' names, or who sees only their own data."""
     return person.may(Permission.SEE_NAMES) or not person.may(Permission.SEE_ALL)
-
-
-def downloads(filters: ResolvedFilters, *, names: bool) -> str:
-    """Return the download links for the filtered feedback, the recommended file first, with advice on the choice.
-
-    `names`: add a file with annotators' names to those with pseudonyms.
-    """
-    parameters = {
-        "since": filters.since and filters.since.isoformat(),
-        "until": filters.until and filters.until.isoformat(),
-        "model": filters.model,
-        "annotator": filters.annotator_id,
-    }
-    query = urlencode({name: value for name, value in parameters.items() if value})
-
-    def link(suffix: str, text: str, css_class: str, extra_query: str = "") -> str:
-        full_query = "&".join(part for part in (query, extra_query) if part)
-        url = html.escape(f"{EXPORT_PATH}.{suffix}{'?' if full_query else ''}{full_query}")
-        return f'<a class="{css_class}" href="{url}" aria-describedby="cf-which-file" download>{text}</a>'
-
-    formats = sorted(FORMATS.values(), key=lambda format: not format.is_for_people)
-    links = [link(format.suffix, format.link, "cf-quiet") for format in formats[1:]]
-    if names:
-        links += [
-            link(format.suffix, "For spreadsheets, with names", "cf-quiet", "annotators=names")
-            for format in formats
-            if format.is_for_people
-        ]
-    return (
-        '<div class="cf-downloads" role="group" aria-label="Download this feedback">'
-        f"{link(formats[0].suffix, formats[0].link, 'cf-button cf-primary')}{''.join(links)}"
-        '<p id="cf-which-file">For Excel or LibreOffice take the first: what looks like a formula is made plain text.'
-        " For programs take one of the others: every text exactly as it was recorded.</p></div>"
-    )
 
 
 def cards(headline: Headline) -> list[Card]:

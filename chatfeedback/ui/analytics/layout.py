@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gradio as gr
 
@@ -20,7 +20,8 @@ ALL_ANNOTATORS = ("Everybody", "")
 class DashboardView:
     """Rendered state of the tab; a row number from the page has a meaning only together with it."""
 
-    filters: ResolvedFilters = field(default_factory=ResolvedFilters)
+    filters: ResolvedFilters | None = None
+    """Filters of the figures; None while there are no figures."""
     position: int = -1
     """Position of the newest event in the figures; -1 before the first render."""
     offset: int = 0
@@ -66,7 +67,9 @@ class Components:
 def lay_out_analytics() -> Components:
     """Lay out the whole tab, from top to bottom."""
     with gr.Row(elem_id="analytics-filters"):
-        since, until = _date_input("From", "analytics-since"), _date_input("To", "analytics-until")
+        since, until = (
+            _date_input(f"{label} (UTC)", f"analytics-{name}") for label, name in (("From", "since"), ("To", "until"))
+        )
         model = gr.Dropdown([ALL_MODELS], value="", label="Model", interactive=True, elem_id="analytics-model")
         annotator = gr.Dropdown(
             [ALL_ANNOTATORS], value="", label="Annotator", interactive=True, elem_id="analytics-annotator"

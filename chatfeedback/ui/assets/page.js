@@ -1,6 +1,8 @@
 // Page behaviour that Gradio lacks: drafts, keyboard use and screen readers.
 (() => {
   const { gradio } = chatfeedback;
+  const DATE = { year: "numeric", month: "short", day: "numeric" };
+  const TIME_WITH_ZONE = { ...DATE, hour: "numeric", minute: "2-digit", timeZoneName: "short" };
   // Draft: text that is typed and not sent. It survives a reload, and typing while a prompt is in flight stays. It is
   // stored with the id of its person: another person who signs in at this browser does not get it.
   const box = gradio.promptBox;
@@ -104,11 +106,11 @@
       if (button.dataset.conversation === open) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
-    // Show times in the reader's time zone.
-    for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
+    // Show times in the reader's time zone and name it; on the Analytics tab they are in UTC, like its days.
+    for (const time of document.querySelectorAll("time[datetime]:not([title], #analytics-tab *)")) {
       const instant = new Date(time.dateTime);
       time.title = time.textContent;
-      time.textContent = instant.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+      time.textContent = instant.toLocaleString([], TIME_WITH_ZONE);
     }
   };
 

@@ -17,6 +17,7 @@ from chatfeedback.domain import prompts
 from chatfeedback.domain.conversation.decide import CHANGED_ELSEWHERE
 from chatfeedback.domain.conversation.events import UNASSIGNED
 from chatfeedback.domain.conversation.state import Conversation
+from chatfeedback.domain.query_string import single_values
 from chatfeedback.domain.roles import Open, Permission
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
 from chatfeedback.services.assignments import Assignments
@@ -106,22 +107,18 @@ class ChatHandlers:
         if is_first and (tab.is_acting or tab.sending_id is not None or tab.view is not None):
             yield await self._chat_view.conversation_list_update(tab, annotator_id)
             return
-        conversation_id = request.query_params.get("conversation")
         async with tab.render_turn() as turn:
-            if not conversation_id:
+            conversation = None
+            with self._collect_refusal() as refusal:
+                query = _page_parameters(request)
+                if conversation_id := query.get("conversation"):
+                    conversation = await self._service.conversation(annotator_id, conversation_id)
+                else:
+                    self._assignments.from_query(query)
+                refusal.clear()
+            if conversation is None:
                 list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
-                new_update = self._chat_view.render_new(tab, self._limit)
-                with self._collect_refusal() as refusal:
-                    self._assignments.from_query(request.query_params)
-                    refusal.clear()
-                yield {**new_update, **refusal, **list_update}
-                return
-            try:
-                conversation = await self._service.conversation(annotator_id, conversation_id)
-            except ChatFeedbackError as error:
-                list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
-                new_update = self._chat_view.render_new(tab, self._limit)
-                yield {**new_update, self._components.notice: alert(str(error)), **list_update}
+                yield {**self._chat_view.render_new(tab, self._limit), **refusal, **list_update}
                 return
             async for update in self._render_opened(tab, turn, annotator_id, conversation):
                 yield update
@@ -159,7 +156,7 @@ class ChatHandlers:
                     model=model,
                     expected_version=NEW_CONVERSATION if is_new else view.tree_version,
                     consent_version=consent_version,
-                    assignment=self._assignments.from_query(request.query_params) if is_new else UNASSIGNED,
+                    assignment=self._assignments.from_query(_page_parameters(request)) if is_new else UNASSIGNED,
                     prompt_id=valid_id,
                     viewed_id=view.viewed_id,
                 )
@@ -452,6 +449,11 @@ class ChatHandlers:
             yield update
         except ChatFeedbackError as error:
             update[self._components.notice] = alert(str(error))
+
+
+def _page_parameters(request: gr.Request) -> dict[str, str]:
+    """Return the parameters of the page's address. Raises InputError for one that is given more than once."""
+    return single_values(request.query_params.multi_items())
 
 
 def _require_conversation_id(view: ViewState) -> str:
