@@ -105,6 +105,21 @@ class DashboardQueries:
             display_names = {annotator_id: display_name(annotator_id) for annotator_id in display_names}
         return dict(sorted(display_names.items(), key=lambda item: item[1].casefold()))
 
+    def annotator_choices(self, *, names: bool = True) -> list[tuple[str, str]]:
+        """Return the display name and the pseudonym of each annotator, for a filter; no id leaves the server."""
+        return [(name, self.pseudonym(annotator_id)) for annotator_id, name in self.annotators(names=names).items()]
+
+    def pseudonym(self, annotator_id: str) -> str:
+        """Return the pseudonym of an annotator."""
+        return pseudonyms.pseudonyms(self._engine)(annotator_id)
+
+    def annotator_id(self, pseudonym: str) -> str:
+        """Return the id of the annotator with a pseudonym. Raises NotFound."""
+        annotator = pseudonyms.find(self._engine, pseudonym, by_name=False)
+        if annotator is None:
+            raise NotFound("There is no such annotator any more; choose another one.")
+        return annotator.annotator_id
+
     def conversation(self, conversation_id: str) -> Conversation:
         """Return the conversation with this id. Raises NotFound."""
         conversation = self._find_conversation(conversation_id)

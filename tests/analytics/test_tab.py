@@ -100,18 +100,20 @@ def test_refresh_renders_all_figures_and_offers_choices(tab: Tab, recorded: Reco
     assert "Clear as day" in parse(tab.drawn["reasons"]).text
     assert len(parse(tab.drawn["table"]).all("button")) == min(ROWS, len(record.judged))
     assert [value for _, value in tab.drawn["model"].choices] == ["", *recorded.crowd.model_names()]
-    assert dict(tab.drawn["annotator"].choices) == {"Everybody": ""} | {v: k for k, v in recorded.crowd.names().items()}
+    pseudonyms = {name: recorded.dashboard.pseudonym(id_) for id_, name in recorded.crowd.names().items()}
+    assert dict(tab.drawn["annotator"].choices) == {"Everybody": ""} | pseudonyms
 
 
 def test_refresh_applies_filters_to_figures_table_and_download(tab: Tab, recorded: Recorded) -> None:
     for model in recorded.crowd.model_names():
-        for annotator, name in recorded.crowd.names().items():
+        for annotator_id, name in recorded.crowd.names().items():
+            annotator = recorded.dashboard.pseudonym(annotator_id)
             tab.refresh("2026-06-25", "2026-06-28", model, annotator)
             filters = ResolvedFilters(
                 since=datetime(2026, 6, 25, tzinfo=UTC),
                 until=datetime(2026, 6, 29, tzinfo=UTC),
                 model=model,
-                annotator_id=annotator,
+                annotator_id=annotator_id,
             )
             naive = recorded.record.under(filters)
             assert tab.drawn["view"].filters == filters
@@ -211,7 +213,8 @@ def test_annotator_sees_only_own_figures_and_rows_with_any_filter(tab: Tab, reco
     everybody, theirs = tab.drawn["view"], tab.card("Conversations")
     annotator_id = everybody.rows[0][2]
     person = Person(annotator_id, "She", "annotator")
-    other = next(value for _, value in tab.drawn["annotator"].choices if value not in ("", annotator_id))
+    own = recorded.dashboard.pseudonym(annotator_id)
+    other = next(value for _, value in tab.drawn["annotator"].choices if value not in ("", own))
     tab.do(tab.handlers.refresh("", "", "", other, sent_by(person)))
     assert {row[2] for row in tab.drawn["view"].rows} == {annotator_id}
     assert tab.card("Conversations") != theirs
@@ -282,15 +285,13 @@ def test_parse_filters_accepts_days_only(text: str) -> None:
 def test_downloads_carry_any_name_in_links(model: str, annotator: str) -> None:
     model = model.encode("utf-8", "replace").decode()
     expected = {"model": [model], "annotator": [annotator]}
-    for link in parse(
-        download_links(ResolvedFilters(model=model or None, annotator_id=annotator or None), names=False)
-    ).all("a"):
+    for link in parse(download_links(ResolvedFilters(model=model or None), annotator or None, names=False)).all("a"):
         query = urlsplit(link.attributes["href"] or "").query
         assert parse_qs(query) == {name: value for name, value in expected.items() if value[0]}
 
 
 def test_downloads_offer_spreadsheet_file_first_and_explain_choice() -> None:
-    offered = parse(download_links(ResolvedFilters(), names=False))
+    offered = parse(download_links(ResolvedFilters(), None, names=False))
     assert [(link.text, link.attributes["href"]) for link in offered.all("a")] == [
         ("Download for spreadsheets", "/export/feedback.spreadsheet.csv"),
         ("Download CSV (unchanged)", "/export/feedback.csv"),
@@ -298,7 +299,7 @@ def test_downloads_offer_spreadsheet_file_first_and_explain_choice() -> None:
     ]
     (which,) = offered.all("p")
     assert {link.attributes["aria-describedby"] for link in offered.all("a")} == {which.attributes["id"]}
-    named = parse(download_links(ResolvedFilters(model="m"), names=True)).all("a")
+    named = parse(download_links(ResolvedFilters(model="m"), None, names=True)).all("a")
     assert [link.text for link in named[:3]] == [link.text for link in offered.all("a")]
     assert named[3].attributes["href"] == "/export/feedback.spreadsheet.csv?model=m&annotators=names"
     assert "Excel" in which.text and "exactly as it was recorded" in which.text

@@ -11,16 +11,19 @@ from chatfeedback.query.filters import ResolvedFilters
 EXPORT_PATH = "/export/feedback"
 
 
-def download_links(filters: ResolvedFilters, *, names: bool) -> str:
+def download_links(filters: ResolvedFilters, annotator: str | None, *, names: bool) -> str:
     """Return the download links for the filtered feedback, the recommended file first, with advice on the choice.
 
-    `names`: add a file with annotators' names to those with pseudonyms.
+    Args:
+        filters: The filters of the page.
+        annotator: The pseudonym of the annotator among the filters, if there is one.
+        names: Add a file with annotators' names to those with pseudonyms.
     """
     parameters = {
         "since": filters.since and filters.since.isoformat(),
         "until": filters.until and filters.until.isoformat(),
         "model": filters.model,
-        "annotator": filters.annotator_id,
+        "annotator": annotator,
     }
     query = urlencode({name: value for name, value in parameters.items() if value})
 

@@ -20,8 +20,8 @@ def restrict_to_role(person: Person, filters: ResolvedFilters) -> ResolvedFilter
     return filters if person.may(Permission.SEE_ALL) else replace(filters, annotator_id=person.annotator_id)
 
 
-def parse_filters(since: object, until: object, model: str | None, annotator: str | None) -> ResolvedFilters:
-    """Return the filters for two days in UTC, both inclusive, a model and an annotator id. Raises InputError."""
+def parse_filters(since: object, until: object, model: str | None, annotator_id: str | None) -> ResolvedFilters:
+    """Return the filters for two days in UTC, both inclusive, a model and an annotator. Raises InputError."""
     first, last = _parse_day(since), _parse_day(until)
     if first and last and first > last:
         raise InputError("The first day must not be after the last one.")
@@ -29,7 +29,7 @@ def parse_filters(since: object, until: object, model: str | None, annotator: st
         since=datetime.combine(first, time(), UTC) if first else None,
         until=datetime.combine(last + timedelta(days=1), time(), UTC) if last else None,
         model=model or None,
-        annotator_id=annotator or None,
+        annotator_id=annotator_id,
     )
 
 

@@ -87,14 +87,15 @@ class AnalyticsHandlers:
         """Render the newest figures for the selected filters."""
 
         def render(person: Person) -> Update:
-            filters = restrict_to_role(person, parse_filters(since, until, model, annotator))
             sees_all = person.may(Permission.SEE_ALL)
+            annotator_id = self._dashboard.annotator_id(annotator) if annotator and sees_all else None
+            filters = restrict_to_role(person, parse_filters(since, until, model, annotator_id))
             models = self._dashboard.models(None if sees_all else person.annotator_id)
-            annotators = self._dashboard.annotators(names=_shows_names(person)) if sees_all else {}
+            annotators = self._dashboard.annotator_choices(names=_shows_names(person)) if sees_all else []
             return {
                 self._components.model: gr.Dropdown(choices=[ALL_MODELS, *((name, name) for name in models)]),
                 self._components.annotator: gr.Dropdown(
-                    choices=[ALL_ANNOTATORS, *((name, annotator_id) for annotator_id, name in annotators.items())],
+                    choices=[ALL_ANNOTATORS, *annotators],
                     visible=sees_all,
                 ),
                 **self._figures(person, filters),
@@ -221,8 +222,10 @@ class AnalyticsHandlers:
         }
 
     def _downloads(self, person: Person, filters: ResolvedFilters) -> str:
-        names = person.may(Permission.SEE_NAMES)
-        return download_links(filters, names=names) if person.may(Permission.EXPORT) else ""
+        if not person.may(Permission.EXPORT):
+            return ""
+        annotator = self._dashboard.pseudonym(filters.annotator_id) if filters.annotator_id else None
+        return download_links(filters, annotator, names=person.may(Permission.SEE_NAMES))
 
     def _table(self, page: FeedbackPage, filters: ResolvedFilters, position: int) -> Update:
         keys = page.rows[["conversation_id", "message_id", "annotator_id"]]
@@ -241,7 +244,8 @@ class AnalyticsHandlers:
     def _summary(self, person: Person, conversation: Conversation, message_id: str, annotator_id: str, row: int) -> str:
         """Return the title, the rating and its annotator as HTML, and a style that marks bubble number `row`."""
         rating = conversation.ratings.get((message_id, annotator_id))
-        name = html.escape(self._dashboard.annotators(names=_shows_names(person)).get(annotator_id, annotator_id))
+        names = self._dashboard.annotators(names=_shows_names(person))
+        name = html.escape(names.get(annotator_id, "An annotator who was erased"))
         rating_text = "took this rating back."
         if rating is not None:
             codes = ", ".join(charts.reason_label(code, self._labels) for code in rating.reasons)
