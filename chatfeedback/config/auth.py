@@ -30,8 +30,13 @@ def _parse_origin(url: str) -> str:
         raise error from None
     if "@" in parsed.netloc:
         raise ValueError("a name or a password does not belong into it")
-    if parsed.scheme not in _PORTS or not parsed.hostname or parsed.path or parsed.query or parsed.fragment:
+    if parsed.scheme not in _PORTS or not parsed.hostname:
         raise error
+    if parsed.path or parsed.query or parsed.fragment:
+        raise ValueError(
+            "chatfeedback cannot be served below a path; give it a host name or a port of its own, such as "
+            "https://chat.example.org"
+        )
     if not re.fullmatch(r"[a-z0-9._:-]+", parsed.hostname):
         raise ValueError("it should be written as browsers send it, in ASCII (a name of other letters as xn--…)")
     host = f"[{parsed.hostname}]" if ":" in parsed.hostname else parsed.hostname
@@ -109,7 +114,7 @@ class ConsentSettings(Frozen):
         if self.file is None:
             return self.text or ""
         try:
-            return self.file.expanduser().read_text("utf-8")
+            return self.file.expanduser().read_text("utf-8-sig")  # editors on Windows begin with a byte order mark
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"The consent text {self.file} cannot be read: {error}.") from error
 

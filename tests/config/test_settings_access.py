@@ -144,6 +144,12 @@ def test_public_url_is_refused_when_it_is_no_origin(address: str) -> None:
     assert "public_url" in refusal(public_url=address)
 
 
+@pytest.mark.parametrize("rest", ["/chat", "/chat/", "/a/b?c=d", "?a=b", "#a"])
+def test_public_url_with_path_is_refused_with_reason(rest: str) -> None:
+    sentence = refusal(public_url=f"https://chat.example.org{rest}")
+    assert "chatfeedback cannot be served below a path; give it a host name or a port of its own" in sentence
+
+
 @given(st.text(max_size=40))
 def test_public_url_is_origin_or_refused_for_arbitrary_text(text: str) -> None:
     try:
@@ -209,3 +215,13 @@ def test_serve_refuses_host_other_than_loopback_without_auth(working_directory: 
         "people sign in with --auth (docs/security.md), or leave out --host.\n"
     )
     assert list(working_directory.iterdir()) == [], "not even a database was made"
+
+
+def test_settings_and_consent_text_may_begin_with_byte_order_mark() -> None:
+    Path("consent.txt").write_text("Read this.", "utf-8-sig")
+    text = 'title = "Colours"\n[consent]\nversion = "1"\nfile = "consent.txt"\n'
+    Path("chatfeedback.toml").write_text(text, "utf-8-sig")
+    settings = Settings.load()
+    assert settings.title == "Colours"
+    assert settings.consent is not None
+    assert settings.consent.read() == "Read this."

@@ -112,3 +112,10 @@ async def test_cache_control_keeps_files_of_gradio_build_only(client: httpx2.Asy
         assert (await client.get(path)).headers["cache-control"] == "no-store", path
     for path in ("/assets/nothing.js", "/static/js/iframeResizer.contentWindow.min.js"):
         assert "cache-control" not in (await client.get(path)).headers, path
+
+
+async def test_streams_are_not_buffered_by_nginx(client: httpx2.AsyncClient) -> None:
+    for path in ("/gradio_api/queue/data?session_hash=abc", "/export/events.csv", "/export/messages.jsonl"):
+        assert (await client.get(path)).headers.get_list("x-accel-buffering") == ["no"], path
+    for path in ("/", "/config", "/healthz", "/pages/pages.css", "/nowhere"):
+        assert "x-accel-buffering" not in (await client.get(path)).headers, path

@@ -277,6 +277,8 @@ class _SecuredResponse:
             self.started = True
             headers = MutableHeaders(scope=message)
             headers.update(security_headers.headers(secure=is_secure(self._scope)))
+            if "content-length" not in headers:
+                headers["x-accel-buffering"] = "no"  # a stream, which nginx holds back by default
             if self._scope["path"] == "/" and message["status"] == 200 and self._scope["method"] == "GET":
                 headers["cache-control"] = "no-store"
                 self._start = message

@@ -178,6 +178,7 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     for event_name in ("do_connect", "checkout"):
         event.listen(engine, event_name, lambda *_: file_identity.check())
     if not read_only:
+        event.listen(engine, "do_connect", lambda *_: _check_access(file))
         event.listen(engine, "do_connect", lambda *_: _create_private(file))
 
     @event.listens_for(engine, "connect")
@@ -192,6 +193,25 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
+
+
+def _check_access(file: Path) -> None:
+    """Check that this user may read an existing file. Raises StoreUnavailable that names the owner.
+
+    SQLite would say only that the file cannot be opened.
+    """
+    if file.exists() and not os.access(file, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise StoreUnavailable(
+            f"The file belongs to {_owner(file)}, and this user may not read it; run chatfeedback as its owner, or "
+            "change the owner or the mode of the file."
+        )
+
+
+def _owner(file: Path) -> str:
+    try:
+        return f"the user {file.owner()}"
+    except (KeyError, NotImplementedError):  # a user without a name, or a system without owners
+        return "another user"
 
 
 def _create_private(file: Path) -> None:
@@ -257,6 +277,7 @@ def _execute_with_retry(connection: sqlite3.Connection, pragma: str) -> None:
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a read-only connection, also to a file in a folder that is not writable, where it is opened as immutable."""
+    _check_access(path)
     uri = f"{path.as_uri()}?mode=ro"
     connection = _connect(uri)
     try:

@@ -1,4 +1,4 @@
-"""File mode: a new database can be read by its owner only; an existing one keeps its mode, and serve says so."""
+"""File mode: a new database can be read by its owner only; an existing one keeps its mode."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chatfeedback.errors import StoreUnavailable
 from chatfeedback.store.database import backup, migrate
 from chatfeedback.store.database.engine import open_engine, readable_by_all
 from chatfeedback.store.opening import open_event_store
@@ -68,3 +69,35 @@ def test_serve_says_once_that_database_is_readable_by_all(tmp_path: Path) -> Non
     with served(*arguments) as server:
         assert server.address
         assert "every user of this machine" not in server.log
+
+
+@pytest.fixture
+def _as_another_user(tmp_path: Path) -> Iterator[None]:
+    """Give the file to the user 1 and act as the user 2, where root runs the tests; else take all rights away."""
+    migrate.upgrade(f"sqlite:///{tmp_path}/chat.db")
+    if os.geteuid() != 0:
+        (tmp_path / "chat.db").chmod(0)
+        yield
+        return
+    for path in tmp_path.iterdir():
+        os.chown(path, 1, 1)
+    modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in (tmp_path, *tmp_path.parents)}
+    closed = {folder: mode for folder, mode in modes.items() if not mode & stat.S_IXOTH}
+    for folder, mode in closed.items():
+        folder.chmod(mode | stat.S_IXOTH)
+    os.seteuid(2)
+    yield
+    os.seteuid(0)
+    for folder, mode in closed.items():
+        folder.chmod(mode)
+
+
+@pytest.mark.usefixtures("_as_another_user")
+@pytest.mark.parametrize("read_only", [True, False])
+def test_file_of_another_user_is_named_with_its_owner(tmp_path: Path, read_only: bool) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/chat.db", read_only=read_only)
+    with pytest.raises(
+        StoreUnavailable, match=r"^The file belongs to the user \w+, and this user may not read it; run"
+    ):
+        engine.connect()
+    engine.dispose()
