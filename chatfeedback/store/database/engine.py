@@ -78,10 +78,17 @@ def parse_url(url: str) -> URL:
 
 
 def file_of(url: URL) -> Path:
-    """Return the file of a SQLite database, links resolved. Raises SettingsError if its folder does not exist."""
+    """Return the file of a SQLite database, links resolved. Raises SettingsError if its folder cannot be used."""
     file = Path(url.database or "").resolve()
-    if not file.parent.is_dir():
-        raise SettingsError(f"The folder {file.parent} for the database does not exist; make it first.")
+    try:
+        if not file.parent.is_dir():
+            raise SettingsError(f"The folder {file.parent} for the database does not exist; make it first.")
+        file.exists()
+    except PermissionError:
+        raise SettingsError(
+            f"This user may not enter the folder {file.parent} of the database; run chatfeedback as its owner, or "
+            "change its owner or its mode."
+        ) from None
     return file
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatfeedback.errors import StoreUnavailable
+from chatfeedback.errors import SettingsError, StoreUnavailable
 from chatfeedback.store.database import backup, migrate
 from chatfeedback.store.database.engine import open_engine, readable_by_all
 from chatfeedback.store.opening import open_event_store
@@ -81,10 +81,11 @@ def _as_another_user(tmp_path: Path) -> Iterator[None]:
         return
     for path in tmp_path.iterdir():
         os.chown(path, 1, 1)
-    modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in (tmp_path, *tmp_path.parents)}
-    closed = {folder: mode for folder, mode in modes.items() if not mode & stat.S_IXOTH}
+    entered = stat.S_IXGRP | stat.S_IXOTH  # the group stays that of root
+    before = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in (tmp_path, *tmp_path.parents)}
+    closed = {folder: mode for folder, mode in before.items() if mode & entered != entered}
     for folder, mode in closed.items():
-        folder.chmod(mode | stat.S_IXOTH)
+        folder.chmod(mode | entered)
     os.seteuid(2)
     yield
     os.seteuid(0)
@@ -101,3 +102,13 @@ def test_file_of_another_user_is_named_with_its_owner(tmp_path: Path, read_only:
     ):
         engine.connect()
     engine.dispose()
+
+
+@pytest.mark.usefixtures("_as_another_user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can act as another user.")
+def test_folder_of_another_user_is_named(tmp_path: Path) -> None:
+    os.seteuid(0)
+    tmp_path.chmod(0o700)
+    os.seteuid(2)
+    with pytest.raises(SettingsError, match=f"^This user may not enter the folder {tmp_path} of the database; run"):
+        open_engine(f"sqlite:///{tmp_path}/chat.db")
