@@ -20,7 +20,7 @@ from typing import Any
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ALL = (
     "record", "writers", "growth", "opening", "drawing", "analytics", "export_memory", "page", "help", "authorisation",
-    "history", "fast_streams", "load", "replicas",
+    "history", "fast_streams", "sign_ins", "load", "replicas",
 )  # fmt: skip
 _HEAD = ("| benchmark | what | figure | beside | ratio | target |", "|---|---|---:|---|---:|---|")
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
