@@ -148,6 +148,7 @@ def new_sqlite(_migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
         # A copy of the file alone could miss what is still in the write-ahead log.
         with closing(sqlite3.connect(_migrated_sqlite)) as migrated, closing(sqlite3.connect(path)) as copy:
             migrated.backup(copy)
+        path.chmod(0o600)
         return f"sqlite:///{path}"
 
     return make

@@ -274,6 +274,7 @@ def test_export_works_in_write_only_folder() -> None:
         migrate.upgrade(url)
         folder.mkdir()
         Path(top).chmod(0o755)
+        Path(top, "old.db").chmod(0o644)
         with write_only(folder):
             to_file.run(url, "events", "csv", folder / "events.csv", Filters(), "names")
         assert names(folder) == ["events.csv"]

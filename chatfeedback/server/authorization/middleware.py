@@ -271,6 +271,7 @@ class _SecuredResponse:
         self._start: Message | None = None
         self._page = bytearray()
         self.started = False
+        self.ended = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -294,9 +295,10 @@ class _SecuredResponse:
             MutableHeaders(scope=self._start)["content-security-policy"] = policy
             await self._send(self._start)
             message = {"type": "http.response.body", "body": bytes(self._page)}
+        self.ended = message["type"] == "http.response.body" and not message.get("more_body")
         await self._send(message)
 
     async def end(self) -> None:
-        """End the response that has been started."""
-        if self.started:
-            await self._send({"type": "http.response.body", "body": b""})
+        """End the response, if it has been started and not ended."""
+        if self.started and not self.ended:
+            await self({"type": "http.response.body", "body": b""})

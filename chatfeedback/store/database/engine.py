@@ -207,11 +207,15 @@ def _check_access(file: Path) -> None:
 
     SQLite would say only that the file cannot be opened.
     """
-    if file.exists() and not os.access(file, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+    try:
+        file.open("rb").close()
+    except FileNotFoundError:
+        return
+    except PermissionError:
         raise StoreUnavailable(
             f"The file belongs to {_owner(file)}, and this user may not read it; run chatfeedback as its owner, or "
             "change the owner or the mode of the file."
-        )
+        ) from None
 
 
 def _owner(file: Path) -> str:
