@@ -109,7 +109,6 @@ def test_address_of_foreign_or_unknown_conversation_shows_notice_and_starts_new_
 
 
 @pytest.mark.talked("one")
-@pytest.mark.talked("one")
 def test_address_with_two_conversations_shows_notice_and_starts_new_one(
     chat: ChatPage, application: Application
 ) -> None:
@@ -121,6 +120,7 @@ def test_address_with_two_conversations_shows_notice_and_starts_new_one(
         expect(chat.page).to_have_url(application.address)
 
 
+@pytest.mark.talked("one")
 def test_reply_never_paints_over_another_conversation_while_it_streams(
     chat: ChatPage, application: Application, model: ScriptedServer
 ) -> None:
