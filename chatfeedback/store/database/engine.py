@@ -56,6 +56,7 @@ SQLITE_PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-32768",
 )
+_CREATING = threading.Lock()
 
 
 def parse_url(url: str) -> URL:
@@ -205,17 +206,14 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
 def _check_access(file: Path) -> None:
     """Check that this user may read an existing file. Raises StoreUnavailable that names the owner.
 
-    SQLite would say only that the file cannot be opened.
+    SQLite would say only that the file cannot be opened. The file is not opened to find out: closing it would drop
+    the locks that SQLite holds on it in this process (POSIX), and another process would delete the write-ahead log.
     """
-    try:
-        file.open("rb").close()
-    except FileNotFoundError:
-        return
-    except PermissionError:
+    if file.exists() and not os.access(file, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise StoreUnavailable(
             f"The file belongs to {_owner(file)}, and this user may not read it; run chatfeedback as its owner, or "
             "change the owner or the mode of the file."
-        ) from None
+        )
 
 
 def _owner(file: Path) -> str:
@@ -228,12 +226,14 @@ def _owner(file: Path) -> str:
 def _create_private(file: Path) -> None:
     """Create a missing file that only its owner may read: it will hold all texts, password hashes and keys.
 
-    SQLite gives the files beside it, such as the write-ahead log, the same mode.
+    SQLite gives the files beside it, such as the write-ahead log, the same mode. No thread passes here before the file
+    is closed again, because that drops the locks of this process on it.
     """
-    try:
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except OSError:
-        return  # it exists, or cannot be created: then SQLite raises an error
+    with _CREATING:
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError:
+            return  # it exists, or cannot be created: then SQLite raises an error
 
 
 def readable_by_all(url: str) -> Path | None:
