@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import Any, NoReturn
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, WebError
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Page, WebError
 
 from browser.traffic import traffic
 
@@ -105,6 +105,11 @@ class Watched:
         """Ignore errors of unanswered requests from now on."""
         self.harmless += UNREACHABLE
 
+    def content(self) -> list[tuple[str, str]]:
+        """Return the address of each open page, and its elements as a screen reader finds them."""
+        contexts = [*self._own, *(context for context, _options in self._taken)]
+        return [(page.url, _elements(page)) for context in contexts for page in context.pages]
+
     def close(self) -> None:
         """Close all pages; errors that they report meanwhile count too."""
         for context in self._own:
@@ -130,6 +135,13 @@ class Watched:
     def _add(self, error: str) -> None:
         if not error.startswith(tuple(self.harmless)):
             self.errors.append(error)
+
+
+def _elements(page: Page) -> str:
+    try:
+        return page.locator("body").aria_snapshot(timeout=TIMEOUT_MS)
+    except Error as error:  # the page may be what failed
+        return f"The page cannot be read: {error}"
 
 
 def _key(options: dict[str, Any]) -> str:
