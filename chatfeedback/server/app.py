@@ -106,7 +106,7 @@ def _add_routes(app: FastAPI, components: _Components) -> None:
 
 def _with_page(app: FastAPI, components: _Components) -> FastAPI:
     """Return the application with the page at its root, behind the access middleware."""
-    from chatfeedback.ui.app import build_page
+    from chatfeedback.ui.app import Limits, build_page
     from chatfeedback.ui.chat.panel import Reason
 
     settings, auth = components.settings, components.auth
@@ -123,6 +123,7 @@ def _with_page(app: FastAPI, components: _Components) -> FastAPI:
         models=list(components.models.models),
         reasons=[Reason(reason.code, reason.label, reason.polarity) for reason in settings.reasons],
         shown_messages=settings.shown_messages,
+        limits=Limits(settings.max_message_chars, settings.max_request_bytes),
     )
     mounted = page.mount(app, auth.gradio_username)
     auth.wrap(mounted, page)

@@ -32,8 +32,12 @@ from chatfeedback.ui.shapes import FLAG, MESSAGE
 SCRIPTS = (
     "transport.js",
     "bridge.js",
+    "storage.js",
+    "navigation.js",
     "outage.js",
     "session.js",
+    "clipboard.js",
+    "limits.js",
     "unsaved.js",
     "messages.js",
     "page.js",
@@ -50,6 +54,9 @@ COMMENT_LEFT_JS = "(about, comment) => [about, chatfeedback.unsaved.isTyped() ? 
 PROMPT_SENT_JS = (
     "(text, drawn, model) => { const sent = chatfeedback.draft.send(text); return [sent.text, drawn, model, sent.id] }"
 )
+UNDO_JS = "(text, view) => [text.trim().slice(0, 1), view]"
+"""The handler needs to know only whether the box holds a text, which may be too long to be sent."""
+NOTICE_JS = "() => chatfeedback.limits.notice()"
 IS_WIDE_JS = "() => [window.innerWidth >= 1024]"
 
 
@@ -74,6 +81,20 @@ def theme() -> gr.themes.Base:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that the page checks before it sends a text (assets/limits.js)."""
+
+    message_chars: int
+    """Longest prompt, edit and comment, in Unicode code points."""
+    request_bytes: int
+    """Largest body of a request."""
+
+    def element(self) -> str:
+        """Return the `<meta>` element that tells the page."""
+        return f'<meta name="chatfeedback-limits" content="{self.message_chars} {self.request_bytes}">'
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The page, and the facts that an application needs to protect it."""
 
@@ -84,6 +105,7 @@ class Page:
     """Paths of the files that the page shows."""
     scripts: tuple[str, ...]
     """Inline scripts of the page's head."""
+    limits: Limits
     tabs: TabStates
 
     def forget(self, annotator_id: str, session_hash: str) -> None:
@@ -105,7 +127,9 @@ class Page:
             path="",
             theme=theme(),
             css_paths=[ASSETS / name for name in STYLES],
-            head=katex_element() + "".join(f"<script>{script}</script>" for script in self.scripts),
+            head="".join(
+                [self.limits.element(), katex_element(), *(f"<script>{script}</script>" for script in self.scripts)]
+            ),
             auth_dependency=username,
             run_history=False,
             footer_links=[],
@@ -126,6 +150,7 @@ def build_page(
     models: Sequence[str],
     reasons: Sequence[Reason],
     shown_messages: int,
+    limits: Limits,
 ) -> Page:
     """Build the page.
 
@@ -139,6 +164,7 @@ def build_page(
         title: Title of the page.
         reasons: Reasons that annotators can select.
         shown_messages: Newest messages that a page shows at first.
+        limits: Limits on texts and requests.
 
     Raises:
         AssertionError: A handler declares no action.
@@ -164,7 +190,7 @@ def build_page(
     blocks.max_threads = MAX_CONCURRENT_EVENTS
     blocks.queue(default_concurrency_limit=None)
     scripts = tuple((ASSETS / name).read_text() for name in SCRIPTS)
-    return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts, tab_states)
+    return Page(blocks, actions_in(blocks), frozenset(files_in(blocks.config)), scripts, limits, tab_states)
 
 
 def _wire_account(blocks: gr.Blocks, components: AccountComponents, sign_in: SignIn) -> None:
@@ -209,12 +235,16 @@ def _wire_chat(blocks: gr.Blocks, chat: ChatHandlers, components: Components, co
     components.prompt.change(None, [components.prompt], None, js=KEEP_DRAFT_JS)
     listen(components.prompt.stop, chat.stop, [components.view])
     listen(components.chatbot.retry, chat.retry, [components.view, components.model])
-    listen(components.chatbot.undo, chat.undo, [components.prompt, components.view])
+    listen(components.chatbot.undo, chat.undo, [components.prompt, components.view], js=UNDO_JS)
     listen(components.chatbot.edit, chat.edit, [components.view, components.model], trigger_mode="multiple")
     listen(components.chatbot.clear, chat.new, [components.view])
     listen(controls.new.click, chat.new, [components.view])
     listen(components.conversation_list.select, chat.open, [components.view], trigger_mode="multiple")
     # "multiple" for the same reason: a click while the one before is being answered would be dropped.
+    listen(on_message(components.bridge, "visit"), chat.visit, [components.view], trigger_mode="multiple")
+    on_message(components.bridge, "notice")(
+        None, [], [components.notice], js=NOTICE_JS, trigger_mode="multiple", **EVENT_DEFAULTS
+    )
     listen(components.earlier.click, chat.earlier, [components.view], trigger_mode="multiple")
     listen(components.previous.click, chat.view_previous, [components.view], trigger_mode="multiple")
     listen(components.following.click, chat.view_next, [components.view], trigger_mode="multiple")

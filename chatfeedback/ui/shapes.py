@@ -126,6 +126,14 @@ class NewerVersion(_Event):
     message: Literal["newer_version"]
 
 
+class Visit(_Event):
+    """Step of the browser in its history. `conversation`: its id, "" for a new one; `number`: of the step."""
+
+    message: Literal["visit"]
+    conversation: str
+    number: NonNegativeInt
+
+
 class UnsavedFeedback(_Event):
     """Feedback that the page kept while the server did not answer. `age`: seconds since it was given."""
 

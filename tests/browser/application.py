@@ -33,6 +33,8 @@ from ports import HOST, free_port
 T = TypeVar("T")
 _idle_ports: list[int] = []
 """Ports of ended applications, for reuse: browsers cache Gradio's scripts by address."""
+LAN_NAME = "chat.test"
+"""Host name of this machine for the browser. Over plain http it is no secure context, unlike a loopback address."""
 PATIENCE = 20.0
 """Timeout of a test in seconds; the usual wait is a fraction of it."""
 
@@ -60,14 +62,15 @@ def endpoint(server: ScriptedServer, name: str = "parrot", **more: Any) -> dict[
 class Application:
     """One server and its database, which has its schema already. `settings`: those of chatfeedback.
 
-    `at_home`: set public_url to the address of the server.
+    `at_home`: set public_url to the address of the server. `host`: the host of that address.
     """
 
     shutdown_seconds = 0.0
     """Grace period for running replies at shutdown."""
 
-    def __init__(self, database_url: str, *, at_home: bool = False, **settings: Any) -> None:
+    def __init__(self, database_url: str, *, at_home: bool = False, host: str = HOST, **settings: Any) -> None:
         self._listening = _listen(_idle_ports.pop() if _idle_ports else free_port())
+        self._host = host
         self.port: int = self._listening.getsockname()[1]
         public = {"public_url": self.address} if at_home else {}
         self.settings = Settings(database_url=database_url, **public, **settings)
@@ -79,7 +82,7 @@ class Application:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http://{self._host}:{self.port}/"
 
     @contextmanager
     def running(self) -> Iterator[Application]:

@@ -18,12 +18,13 @@ from openai_server import ScriptedServer
 
 pytest.register_assert_rewrite("browser.application", "browser.chat_page", "browser.xss_traps")
 
-from browser.application import Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
+from browser.application import LAN_NAME, Application, HeldCommits, SlowWriter, endpoint  # noqa: E402 - after what lets their assertions explain
 from browser.browser_context import Contexts, Watched  # noqa: E402
 from browser.chat_page import ChatPage  # noqa: E402
 from browser.looks import SIZES  # noqa: E402
 from browser.users import PASSWORD, Visitor, add_user  # noqa: E402
 from log_assertions import faults  # noqa: E402
+from ports import HOST  # noqa: E402
 
 FOLDER = os.environ.get("CHATFEEDBACK_SCREENSHOTS")  # read at import: the tests run without such variables
 FLAGS = (
@@ -34,6 +35,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {LAN_NAME} {HOST}",
 )
 
 NOT_LET_IN = "Failed to load resource: the server responded with a status of 40"

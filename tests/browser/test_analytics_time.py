@@ -17,8 +17,8 @@ from browser.looks import CONTRAST, SIZES, in_each_scheme, keep_picture
 from browser.traffic import traffic
 from export.recording import TimedTalk
 
-SPANS = (1, 2, 8, 30, 92, 200, 700, 1827)
-"""Days from the first day of the filter to today."""
+SPANS = {"phone": (1, 2, 8, 30, 92, 200, 700, 1827), "desktop": (1, 30, 1827)}
+"""Days from the first day of the filter to today. A phone has little room for their dates."""
 
 DATES = """() => {
     const wrong = [];
@@ -44,7 +44,7 @@ DATES = """() => {
 def of_five_years(application: Application) -> datetime:
     """Store feedback of each span up to today; return the time of the last feedback."""
     now = datetime.now(UTC)
-    for days in SPANS:
+    for days in SPANS["phone"]:
         talk = TimedTalk(application.store, application.annotator_id, at=now - timedelta(days=days - 1))
         talk.like(talk.ask("A question", "An answer"), application.annotator_id)
         talk.dislike(talk.ask("A question", "An answer"), application.annotator_id)
@@ -68,7 +68,7 @@ def test_chart_dates_are_even_and_visible_with_their_year(
 ) -> None:
     page = watched.context(viewport=SIZES[size]).new_page()
     opened(page, application)
-    for days in SPANS:
+    for days in SPANS[size]:
         since = f"{of_five_years - timedelta(days=days - 1):%Y-%m-%d}"
         choose_days(page, since)
         picture = page.locator("#analytics-per-day [role=img]")
@@ -120,7 +120,7 @@ def test_incomplete_day_is_refused(watched: Watched, application: Application, o
     expect(page.locator("#analytics-tab .cf-card")).to_have_count(0)
 
 
-@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles", "UTC"])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
 def test_every_time_names_its_zone(
     watched: Watched, application: Application, of_five_years: datetime, zone: str
 ) -> None:
@@ -133,7 +133,7 @@ def test_every_time_names_its_zone(
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", text)
     labels = page.locator("#analytics-filters .cf-day span").all_inner_texts()
     assert labels == ["From (UTC)", "To (UTC)"]
-    short = {"Asia/Tokyo": r"GMT\+9", "America/Los_Angeles": "P[SD]T", "UTC": "UTC"}[zone]
+    short = {"Asia/Tokyo": r"GMT\+9", "America/Los_Angeles": "P[SD]T"}[zone]
     listed = page.locator("#conversations time")
     expect(listed.first).to_have_text(re.compile(rf"^\w+ \d+, \d{{4}}, \d+:\d\d [AP]M {short}$"))
     for text in listed.all_inner_texts():

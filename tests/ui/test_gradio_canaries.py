@@ -148,7 +148,7 @@ def test_gradio_has_elements_that_transport_finds(name: str) -> None:
 
 @pytest.mark.parametrize("script", sorted(path.name for path in ASSETS.glob("*.js") if path.name != "transport.js"))
 def test_scripts_other_than_transport_name_no_element_of_gradio(script: str) -> None:
-    text = (ASSETS / script).read_text("utf-8")
+    text = re.sub(r'createElement\("\w+"\)', "", (ASSETS / script).read_text("utf-8"))  # an element of our own
     names = [name for name in (*NAMES_OF_ELEMENTS, "data-testid", "aria-label=", "textarea") if name in text]
     assert names == [], f"find these elements by `chatfeedback.gradio` of assets/transport.js: {names}"
 

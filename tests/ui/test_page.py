@@ -22,7 +22,7 @@ from chatfeedback.services.assignments import Assignments
 from chatfeedback.store.database.engine import open_engine
 from chatfeedback.ui.account import SignIn
 from chatfeedback.ui.actions import MALFORMED_CALL
-from chatfeedback.ui.app import Page, build_page
+from chatfeedback.ui.app import Limits, Page, build_page
 from chatfeedback.ui.gradio_internals import NOT_PERMITTED
 from conversation_builder import People
 from openai_server import ScriptedServer
@@ -99,6 +99,7 @@ async def caller(room: Room, engine: Engine) -> AsyncIterator[Callable[[str], Ca
         models=["parrot"],
         reasons=[],
         shown_messages=50,
+        limits=Limits(32_000, 1_000_000),
     )
     app = FastAPI()
     mounted = page.mount(app, username)

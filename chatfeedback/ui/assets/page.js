@@ -29,7 +29,8 @@
     // With the id: a prompt that was stored before a reload and is sent again is recognised by it.
     keep: (text) => {
       const kept = [person(), text ?? "", text === prompt.text ? prompt.id : ""];
-      if (restored) sessionStorage.setItem("chatfeedback:typed", JSON.stringify(kept));
+      if (!restored || chatfeedback.storage.keep("chatfeedback:typed", JSON.stringify(kept))) return;
+      chatfeedback.limits.notKept();
     },
     restore: () => {
       if (restored || !box() || !person()) return;
@@ -59,15 +60,6 @@
   let typed = 0;
   Object.assign(window.chatfeedback, { draft, stamp: () => ++typed });
   chatfeedback.bridge.on("accepted", draft.sent);
-
-  // Keep the conversation id in the URL, so that a reload, a link and a reconnect restore the conversation.
-  chatfeedback.bridge.on("address", (conversation) => {
-    const url = new URL(window.location.href);
-    if ((url.searchParams.get("conversation") ?? "") === conversation) return;
-    if (conversation) url.searchParams.set("conversation", conversation);
-    else url.searchParams.delete("conversation");
-    history.replaceState(null, "", url);
-  });
 
   const names = { submit: "Send", stop: "Stop" };
 

@@ -1,8 +1,8 @@
 // Transport: the only wrapper of `window.fetch`, and the only script that depends on Gradio's protocol and elements.
 //
-// Requests pass through four layers (middleware), in a fixed order: unsaved feedback (unsaved.js), the event stream
-// (below), the session (session.js), the outage of the database (outage.js). A layer is a function of a resource, its
-// options and the next layer, and returns a promise of the response, as fetch does.
+// Requests pass through five layers (middleware), in a fixed order: unsaved feedback (unsaved.js), the size of calls
+// (limits.js), the event stream (below), the session (session.js), the outage of the database (outage.js). A layer is a
+// function of a resource, its options and the next layer, and returns a promise of the response, as fetch does.
 //
 // Event stream: Gradio 6.31 sends all responses to a page over one stream of server-sent events.
 //
@@ -25,7 +25,7 @@
 // - The page itself shows a click on a thumb. A late update after an earlier click would take it back, and a third click
 //   would not mean what the person saw. So that update is removed too.
 (() => {
-  const LAYERS = ["unsaved", "stream", "session", "outage"]; // from the page to the network
+  const LAYERS = ["unsaved", "limits", "stream", "session", "outage"]; // from the page to the network
   const network = window.fetch.bind(window);
   const layers = new Map();
   const through = (index) => (resource, options) => {
@@ -73,18 +73,30 @@
     scrollBox: () => one("#chatbot .bubble-wrap"),
     editBox: () => one("#chatbot textarea.edit-textarea"),
     // The buttons of a message follow it; while it is edited they are Submit and Cancel.
-    cancelButton: () => {
+    editButtons: () => {
       const box = gradio.editBox();
-      const buttons = [...document.querySelectorAll("#chatbot .message-buttons")].find((row) => box && isAfter(box)(row));
-      return buttons?.querySelector("button:last-of-type");
+      return [...document.querySelectorAll("#chatbot .message-buttons")].find((row) => box && isAfter(box)(row));
     },
+    submitButton: () => gradio.editButtons()?.querySelector("button:first-of-type"),
+    cancelButton: () => gradio.editButtons()?.querySelector("button:last-of-type"),
     commentBox: () => one("#feedback-comment textarea"),
     panelTarget: () => one("#feedback-about :is(textarea, input)")?.value,
     isReason: (element) => Boolean(element.matches?.("#feedback-reasons input")),
     sidebarButton: () => one("#sidebar.open .toggle-button"),
     hasError: () => one('[data-testid="status-tracker"] .error') !== null,
   };
-  window.chatfeedback = { gradio, transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall } };
+  // Return the options of a call that changes nothing, in place of another one: Gradio gets an answer to that one.
+  const withoutEffect = (options) => {
+    const { components, dependencies } = window.gradio_config;
+    const bridge = components.find(({ props }) => props.elem_id === "bridge").id;
+    const isWake = ({ targets }) => targets.some(([id, name]) => id === bridge && name === "click");
+    const wake = { fn_index: dependencies.find(isWake).id, trigger_id: bridge, data: [], event_data: null };
+    return { ...options, body: JSON.stringify({ ...JSON.parse(options.body), ...wake }) };
+  };
+  window.chatfeedback = {
+    gradio,
+    transport: { use, network, isOwn, isCall, isWork, isHeartbeat, readCall, withoutEffect },
+  };
 
   const wake = () => chatfeedback.bridge.send("wake");
   const MAX_END_MS = 5000; // milliseconds that the server may take to end a stream after `close_stream`
@@ -93,6 +105,7 @@
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const saying = (messages) => new Response(messages, { headers: { "Content-Type": "text/event-stream" } });
   const NO_CHANGE = { __type__: "update" };
+  const mostOutputs = () => Math.max(...window.gradio_config.dependencies.map(({ outputs }) => outputs.length));
   const begun = new Set(); // events that have sent an update and may send more
   const clicked = new Map(); // number of the click, by event of a click on a thumb
   const waiting = new Set(); // events without a response so far; some never get one
@@ -117,8 +130,11 @@
     }
     if (told.msg === "process_generating") begun.add(told.event_id);
     if (told.msg !== "process_completed" || !told.success) return message;
-    if (!begun.delete(told.event_id) && !isLate(told)) return message;
-    told.output.data = told.output.data.map(() => NO_CHANGE);
+    // A call without effect has no outputs. In place of another call it changes none of the outputs of that one.
+    const isEmpty = told.output.data.length === 0;
+    if (!begun.delete(told.event_id) && !isLate(told) && !isEmpty) return message;
+    const outputs = isEmpty ? mostOutputs() : told.output.data.length;
+    told.output.data = Array(outputs).fill(NO_CHANGE);
     return `data: ${JSON.stringify(told)}`;
   };
 

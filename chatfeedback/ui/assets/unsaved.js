@@ -15,7 +15,7 @@
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const never = () => new Promise(() => {}); // Gradio would cover the panel with an error that intercepts every click
   const person = () => document.querySelector("#account [data-person]")?.dataset.person;
-  const open = () => new URL(window.location.href).searchParams.get("conversation");
+  const open = () => chatfeedback.navigation.shown();
   const messageAt = (index) => rows()[index]?.dataset.message;
 
   // Each note is one part of the rating of one message. Notes from before a reload wait for `resume`.
@@ -29,7 +29,7 @@
     const kept = notes.filter((note) => note.person);
     if (!kept.length) return sessionStorage.removeItem(KEY);
     const plain = kept.map(({ person, about, part, wanted, at }) => ({ person, about, part, wanted, at }));
-    return sessionStorage.setItem(KEY, JSON.stringify(plain));
+    return chatfeedback.storage.keep(KEY, JSON.stringify(plain));
   };
   const drop = (gone) => {
     const before = notes.length;
@@ -38,6 +38,8 @@
     tell();
   };
 
+  // Comments that are too long to be sent, by target: they come back into the box with the panel.
+  const longComments = new Map();
   // Last status line of each target. An answer may come when the panel is open for another reply.
   const said = new Map();
   let drawing = "";
@@ -60,6 +62,11 @@
   const hear = ({ dataset, textContent, role }) => {
     said.set(dataset.about, [role, textContent, "refused" in dataset]);
     const box = commentBox();
+    if (longComments.has(dataset.about) && dataset.about === panel()) {
+      const text = longComments.get(dataset.about);
+      setTimeout(() => { if (dataset.about === panel()) chatfeedback.draft.put(box, text); }); // after the other outputs
+      return;
+    }
     if (dataset.comment === undefined || dataset.about !== panel() || isBeingTyped() || box.value === dataset.comment) return;
     isPainting = true; // not typed by the person
     chatfeedback.draft.put(box, dataset.comment);
@@ -152,6 +159,14 @@
   use("unsaved", async (resource, options, next) => {
     const feedback = isCall(resource) && options?.body ? read(readCall(options)) : null;
     if (!feedback) return next(resource, options);
+    const tooLong = chatfeedback.limits.comment(feedback.parts.comment);
+    if (tooLong) {
+      drop((one) => one.about === feedback.about && one.part === "comment"); // an older text
+      longComments.set(feedback.about, feedback.parts.comment);
+      refused({ about: feedback.about, part: "comment" }, tooLong);
+      return never();
+    }
+    if (feedback.parts.comment !== undefined) longComments.delete(feedback.about);
     const call = note(feedback);
     const answer = await next(resource, options).catch(() => null);
     if (!answer || answer.status >= LOST) {
@@ -203,6 +218,8 @@
       chatfeedback.bridge.send("unsaved_feedback", { about, ...parts });
     }
   };
+  // True for a call whose refusal is a line in the panel.
+  const isInPanel = (call) => call.source !== "chatbot" && !call.event?.edit && read(call) !== null;
   const isBusy = () => notes.some((one) => !one.waits);
   // True if the comment in the open panel was typed and is not stored. Otherwise it may be older than the stored one:
   // then it is not sent, and may be overwritten.
@@ -216,5 +233,5 @@
   };
   chatfeedback.bridge.whenOpen(resume);
   chatfeedback.bridge.on("refusal", () => chatfeedback.bridge.send("click_refused"));
-  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBeingTyped, isBusy, isTyped, leave, resume, type } });
+  Object.assign(window.chatfeedback, { unsaved: { answered, broken, isBeingTyped, isBusy, isInPanel, isTyped, leave, resume, type } });
 })();

@@ -19,6 +19,8 @@ MESSAGES = {
     "newer_version": "select",
     "click_refused": "undo",
     "unsaved_feedback": "submit",
+    "visit": "retry",
+    "notice": "clear",
 }
 """Messages of the page, and the event of Gradio's component that carries each."""
 _ON_LOAD_JS = f"""

@@ -148,10 +148,10 @@ class FeedbackHandlers:
 
     @action(Permission.CHAT, STATE, event=MESSAGE)
     async def take_back(self, view: ViewState, request: gr.Request) -> Updates:
-        """Render the stored thumbs after a refused click; the whole conversation if the view is lost.
+        """Render the stored thumbs and texts after a refused click; the whole conversation if the view is lost.
 
-        The page shows a click before the server answers, and ignores an update with the thumbs that it received last.
-        So the thumbs are first rendered empty.
+        The page shows a click or an edit before the server answers, and ignores an update with the thumbs that it
+        received last. So the thumbs are first rendered empty.
         """
         tab, annotator_id = self._chat.current_tab(request)
         view = self._chat.resolve_view(view, request)
@@ -161,11 +161,13 @@ class FeedbackHandlers:
             yield {self._components.notice: gr.skip()}  # the refusal is already on the page
             return
         yield {self._components.chatbot: gr.Chatbot(feedback_value=[])}
-        if not view.is_lost:
+        if view.is_lost:
+            async for update in self._chat.rerender(tab, annotator_id, conversation, view.limit):
+                yield update
+        elif tab.is_writing:  # the stream of the reply renders the texts
             yield {self._components.chatbot: self._thumbs(tab, annotator_id, conversation, view)}
-            return
-        async for update in self._chat.rerender(tab, annotator_id, conversation, view.limit):
-            yield update
+        else:
+            yield self._chat.messages_update(tab, annotator_id, conversation, view)
 
     @action(Permission.CHAT, STATE, TEXT, TEXT, event=Shape(MessageSelected))
     async def select(

@@ -19,6 +19,7 @@ from chatfeedback.domain.conversation.events import UNASSIGNED
 from chatfeedback.domain.conversation.state import Conversation
 from chatfeedback.domain.query_string import single_values
 from chatfeedback.domain.roles import Open, Permission
+from chatfeedback.domain.types import new_id
 from chatfeedback.errors import ChatFeedbackError, Conflict, InputError, NotAllowed, NotFound, NotOffered, ReplyRunning
 from chatfeedback.services.assignments import Assignments
 from chatfeedback.services.chat import NEW_CONVERSATION, ChatService
@@ -29,7 +30,7 @@ from chatfeedback.ui.chat import rendering
 from chatfeedback.ui.chat.rendering import ViewState
 from chatfeedback.ui.chat.tab_state import LISTED_STEP, RenderTurn, TabState, TabStates
 from chatfeedback.ui.chat.view import ChatView, Components, Update, Updates, alert
-from chatfeedback.ui.shapes import CLICK, STATE, TEXT, ConversationSelected, EditEvent, MoreRequested, Shape
+from chatfeedback.ui.shapes import CLICK, STATE, TEXT, ConversationSelected, EditEvent, MoreRequested, Shape, Visit
 
 Operation = Callable[[str, ViewState], Awaitable[Conversation]]
 """Service call of a handler: annotator id and view -> the conversation afterwards."""
@@ -317,6 +318,7 @@ class ChatHandlers:
                     yield update
                 return
             list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
+            tab.tell(opened=f"{new_id()} ")
             yield {**self._chat_view.render_new(tab, self._limit), **list_update}
 
     @action(Permission.CHAT, STATE, event=Shape(ConversationSelected | MoreRequested))
@@ -334,8 +336,35 @@ class ChatHandlers:
             except ChatFeedbackError as error:
                 yield {self._components.notice: alert(str(error))}
                 return
+            tab.tell(opened=f"{new_id()} {conversation.conversation_id}")
             async for update in self._render_opened(tab, turn, annotator_id, conversation):
                 yield update
+
+    @action(Permission.CHAT, STATE, event=Shape(Visit))
+    async def visit(self, view: ViewState, data: gr.EventData, request: gr.Request) -> Updates:
+        """Show the conversation of a history entry, after Back or Forward of the browser; "" shows a new one.
+
+        Nothing is stored, unlike at a click on New conversation. A conversation that cannot be shown is replaced by a
+        new one and a notice, as when the page loads.
+        """
+        tab, annotator_id = self.current_tab(request)
+        number, conversation_id = getattr(data, "number", 0), str(getattr(data, "conversation", ""))
+        async with tab.render_turn() as turn:
+            sentence = ""
+            if conversation_id:
+                try:
+                    conversation = await self._service.conversation(annotator_id, conversation_id)
+                except ChatFeedbackError as error:
+                    sentence = str(error)
+                else:
+                    tab.tell(visited=f"{number} {conversation.conversation_id}")
+                    async for update in self._render_opened(tab, turn, annotator_id, conversation):
+                        yield update
+                    return
+            list_update = await self._chat_view.conversation_list_update(tab, annotator_id)
+            tab.tell(visited=f"{number} ")
+            new_update = self._chat_view.render_new(tab, self._limit)
+            yield {**new_update, self._components.notice: alert(sentence), **list_update}
 
     @action(Permission.CHAT, STATE)
     async def earlier(self, view: ViewState, request: gr.Request) -> Updates:
@@ -420,6 +449,10 @@ class ChatHandlers:
             tab, turn, annotator_id, conversation, limit or view.limit, notice=alert(sentence)
         ):
             yield update
+
+    def messages_update(self, tab: TabState, annotator_id: str, conversation: Conversation, view: ViewState) -> Update:
+        """Return the update of the messages and thumbs on view, while no reply is being written."""
+        return self._chat_view.chatbot_update(tab, annotator_id, conversation, view, "")
 
     async def rerender(self, tab: TabState, annotator_id: str, conversation: Conversation, limit: int) -> Updates:
         """Render the stored conversation; the notice above the prompt stays."""

@@ -47,6 +47,8 @@ class Components:
 
     `address`: the id of the conversation, or "". `version`: `TabState.rendered_version`. `accepted`: the page's id of
     the prompt that was stored last; the page removes it from its box. `refusal`: changes when a click was refused.
+    `opened`: a new id for each click that opens a conversation or begins a new one, a blank, and the id of the
+    conversation or "". `visited`: likewise, the number of the last step of Back and Forward (assets/navigation.js).
     """
     notice: gr.HTML
     status: gr.HTML
