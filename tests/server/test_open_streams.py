@@ -9,11 +9,14 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from browser.application import Application
+from browser.application import Application, eventually
 from chatfeedback.errors import StoreUnavailable
 from chatfeedback.server.authorization import middleware
 from chatfeedback.store.accounts import sessions, users
+from conversation_builder import StoredTalk
 from users import PLAIN, Somebody, house
+
+BROKEN_OFF = "a download was broken off, because its user may no longer have it: /export/messages.jsonl"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,27 @@ async def test_stream_ends_when_its_user_is_shut_out(
         async for _ in pieces:
             pass
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_download_of_user_who_is_shut_out_stays_incomplete(
+    own: tuple[Application, dict[str, Somebody]], caplog: pytest.LogCaptureFixture
+) -> None:
+    application, people = own
+    talk = StoredTalk(application.store, str(people["ada"].annotator_id))
+    for _ in range(20):  # more than all buffers hold
+        talk.ask("Go on", "on and on " * 100_000)
+    cookies = {"chatfeedback_session": str(people["rita"].token)}
+    async with (
+        httpx.AsyncClient(base_url=application.address, cookies=cookies, verify=PLAIN, timeout=60) as client,
+        client.stream("GET", "/export/messages.jsonl") as response,
+    ):
+        pieces = response.aiter_bytes()
+        assert await anext(pieces)
+        users.set_disabled(application.engine, "rita", True, actor_id=None)
+        assert await asyncio.to_thread(eventually, lambda: BROKEN_OFF in caplog.messages, bool)
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            async for _ in pieces:
+                pass
 
 
 async def test_stream_goes_on_while_its_user_may_have_it(

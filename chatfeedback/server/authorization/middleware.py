@@ -270,6 +270,7 @@ class _SecuredResponse:
         self._send = send
         self._start: Message | None = None
         self._page = bytearray()
+        self._is_download = False
         self.started = False
         self.ended = False
 
@@ -278,6 +279,7 @@ class _SecuredResponse:
             self.started = True
             headers = MutableHeaders(scope=message)
             headers.update(security_headers.headers(secure=is_secure(self._scope)))
+            self._is_download = headers.get("content-disposition", "").startswith("attachment")
             if "content-length" not in headers:
                 headers["x-accel-buffering"] = "no"  # a stream, which nginx holds back by default
             if self._scope["path"] == "/" and message["status"] == 200 and self._scope["method"] == "GET":
@@ -299,6 +301,11 @@ class _SecuredResponse:
         await self._send(message)
 
     async def end(self) -> None:
-        """End the response, if it has been started and not ended."""
-        if self.started and not self.ended:
+        """End the response, if it has been started and not ended.
+
+        A download is left incomplete, so that the server closes its connection: a part must not pass for the whole.
+        """
+        if self._is_download:
+            log.warning("a download was broken off, because its user may no longer have it: %s", self._scope["path"])
+        elif self.started and not self.ended:
             await self({"type": "http.response.body", "body": b""})

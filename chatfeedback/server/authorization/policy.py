@@ -24,7 +24,7 @@ class Rule(NamedTuple):
     embeddable: bool = False
     """True for files that are parts of a page: scripts, styles, images. An image in a message can request no others."""
     is_stream: bool = False
-    """True for responses that last as long as a page: they end when the user may no longer have them."""
+    """True for responses that may last long: they end when the user may no longer have them."""
     has_effect: bool = False
     """True for a GET that is recorded in the audit log: like a POST, no page of another site can cause it."""
 
@@ -50,7 +50,7 @@ ROUTES: tuple[Rule, ...] = (
     Rule(_POST, "/logout", Open.SIGNED_IN),
     Rule(_GET | _POST, "/consent", Open.SIGNED_IN),
     Rule(_GET | _POST, "/password", Open.PAGE),
-    Rule(_GET, "/export/{}", Permission.EXPORT, has_effect=True),
+    Rule(_GET, "/export/{}", Permission.EXPORT, has_effect=True, is_stream=True),
     Rule(_GET, "/admin", Permission.ADMINISTER),
     Rule(_GET | _POST, "/admin/{*}", Permission.ADMINISTER),
     # The Gradio page
