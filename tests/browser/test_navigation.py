@@ -44,6 +44,14 @@ def expect_open(chat: ChatPage, conversation_id: str, *texts: str) -> None:
         expect(current).to_have_attribute("data-conversation", conversation_id)
 
 
+def open_and_begin_new(chat: ChatPage, conversation_id: str, *texts: str) -> None:
+    """Open a conversation from the list, then click New conversation."""
+    click(chat, conversation_id)
+    expect_open(chat, conversation_id, *texts)
+    new(chat)
+    expect_open(chat, "")
+
+
 @pytest.fixture
 def talks(application: Application, chat: ChatPage) -> dict[str, tuple[str, ...]]:
     """Store three conversations; return their texts by id, and "" for a new one."""
@@ -77,10 +85,7 @@ def test_first_prompt_adds_no_entry_and_back_shows_conversation_before(
     chat: ChatPage, application: Application, talks: dict[str, tuple[str, ...]]
 ) -> None:
     first = next(iter(talks))
-    click(chat, first)
-    expect_open(chat, first, *talks[first])
-    new(chat)
-    expect_open(chat, "")
+    open_and_begin_new(chat, first, *talks[first])
     chat.ask("four")
     fourth = chat.conversation_id
     back(chat)
@@ -149,10 +154,7 @@ def test_back_to_erased_conversation_shows_notice_and_new_one(
     chat: ChatPage, application: Application, talks: dict[str, tuple[str, ...]]
 ) -> None:
     first, second, _third, _new = talks
-    click(chat, first)
-    expect_open(chat, first, *talks[first])
-    new(chat)
-    expect_open(chat, "")
+    open_and_begin_new(chat, first, *talks[first])
     click(chat, second)
     expect_open(chat, second, *talks[second])
     erase_conversation(application.engine, first, None)
@@ -170,10 +172,7 @@ def test_open_reply_goes_on_when_back_and_forward_are_pressed(
     chat: ChatPage, model: ScriptedServer, talks: dict[str, tuple[str, ...]]
 ) -> None:
     first = next(iter(talks))
-    click(chat, first)
-    expect_open(chat, first, *talks[first])
-    new(chat)
-    expect_open(chat, "")
+    open_and_begin_new(chat, first, *talks[first])
     script = model.reply("a long answer", hold_after=1)
     chat.send("five")
     chat.expect_texts("five", "a lo")
